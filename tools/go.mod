@@ -1,0 +1,3 @@
+module github.com/claudefs/repl/tools
+
+go 1.26
