@@ -1,0 +1,47 @@
+package vfs
+
+import (
+	"errors"
+	"io"
+)
+
+// ErrLocked: another process (or this one) holds the lock file.
+var ErrLocked = errors.New("locked by another process")
+
+// FS is the only door to files. Names are slash-separated paths. Its methods
+// may be called by any goroutine. What is promised to survive a crash: a
+// file's bytes after File.Sync, its name after SyncDir of its directory.
+type FS interface {
+	// MkdirAll creates dir and its parents, if absent.
+	MkdirAll(dir string) error
+	// Create makes a new file for reading and writing; fs.ErrExist if there is one.
+	Create(name string) (File, error)
+	// Open opens a file for reading and writing; fs.ErrNotExist if there is none.
+	Open(name string) (File, error)
+	// Rename moves a file over whatever has the new name.
+	Rename(oldName, newName string) error
+	Remove(name string) error
+	// List returns the base names in dir, sorted.
+	List(dir string) ([]string, error)
+	// SyncDir makes the names in dir durable.
+	SyncDir(dir string) error
+	// Lock takes the lock file, creating it, or returns ErrLocked at once.
+	// Closing the result, or the end of the process, gives it back.
+	Lock(name string) (io.Closer, error)
+}
+
+// File is an open file. ReadAt may run beside WriteAt.
+type File interface {
+	// ReadAt is io.ReaderAt.
+	ReadAt(p []byte, off int64) (int, error)
+	// WriteAt writes the concatenation of parts at off (pwritev), wholly or with
+	// an error.
+	WriteAt(parts [][]byte, off int64) error
+	// Sync makes the file's bytes, and the size needed to read them, durable.
+	// A failed Sync is final: the caller never tries again.
+	Sync() error
+	// Size is the current size in bytes.
+	Size() (int64, error)
+	Truncate(size int64) error
+	Close() error
+}
