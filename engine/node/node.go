@@ -1,0 +1,363 @@
+package node
+
+import (
+	"time"
+
+	"github.com/claudefs/repl/engine/stream"
+	"github.com/claudefs/repl/wire"
+)
+
+// Now is the time of a step. Mono drives timers; Wall is the node's clock.
+type Now struct {
+	Mono time.Duration // since an arbitrary start, never goes back
+	Wall time.Time
+}
+
+// Config is what does not change while a node runs.
+type Config struct {
+	Cluster     wire.ClusterID
+	ClusterName string
+	Site        wire.SiteID
+	SiteName    string
+	Node        wire.NodeID
+	Shards      uint32
+	Primary     wire.SiteID // who writes domain 0
+	Peers       []Peer      // configured peers, sorted by site
+
+	WindowBytesMax   int64         // per peer; default 64 MiB
+	WindowBytesMin   int64         // default 1 MiB
+	FrameBytesMax    int           // of batches in one frame; default 1 MiB + one batch
+	HeartbeatEvery   time.Duration // default 250ms
+	HeartbeatTimeout time.Duration // silence that makes lag unknown and ends the link; default 3s
+	PageEvery        time.Duration // default 1s
+	VerifyWait       time.Duration // how long appends wait for a peer's word after open; default 3s
+	RedialMin        time.Duration // default 50ms
+	RedialMax        time.Duration // default 2s
+	Seed             uint64        // for jitter
+}
+
+// Peer is a site that this one talks to.
+type Peer struct {
+	Site wire.SiteID
+	Name string
+}
+
+// Log is where a log ends in a journal.
+type Log struct {
+	ID        wire.LogID
+	Tail      wire.Position
+	LastStamp wire.Stamp
+	LastIndex uint64
+}
+
+// Boot is what the node finds when it starts.
+type Boot struct {
+	Term          wire.Term
+	Own           []Log // sorted; own journal
+	Mirror        []Log // sorted; mirror journal
+	OwnSuspect    []wire.LogID
+	MirrorSuspect []wire.LogID
+	Peers         []RegisteredPeer // sorted by site; from the control state
+	Applied       []stream.Cursor  // the Store's cursors, sorted by log
+}
+
+// RegisteredPeer is a peer with the cursors that it once confirmed.
+type RegisteredPeer struct {
+	Peer
+	Cursors []stream.Cursor // sorted by log
+}
+
+// LinkID is the shell's name for a link; never reused.
+type LinkID uint64
+
+// Journal names one of the node's two journals.
+type Journal uint8
+
+const (
+	Own Journal = iota + 1
+	Mirror
+)
+
+// Input is what happened. The pointer and everything behind it are borrowed
+// for the step.
+type Input interface{ input() }
+
+// Tick: a timer may be due. A tick that finds nothing due changes nothing.
+type Tick struct{}
+
+// LinkUp: a link is open. Dialed links name the peer that Dial asked for.
+type LinkUp struct {
+	Link LinkID
+	Peer wire.SiteID // 0 if accepted
+}
+
+// LinkDown: a link, or a dial to Peer (Link 0), ended.
+type LinkDown struct {
+	Link LinkID
+	Peer wire.SiteID
+	Err  error
+}
+
+// FrameIn: a whole, checked frame arrived. For frames of batches, Headers are
+// those of its batches, bodies verified; BatchErr says why they do not hold.
+type FrameIn struct {
+	Link     LinkID
+	Envelope wire.Envelope
+	Body     []byte // of a control frame; nil else
+	Headers  []wire.BatchHeader
+	BatchErr error
+}
+
+// Sought answers Seek: the reader stands; Tails are the tails of all logs of
+// the own journal where it stands.
+type Sought struct {
+	Link  LinkID
+	Tails []stream.Cursor
+	Err   error
+}
+
+// ReadDone answers Read: the next batches in physical order; none = the reader
+// is at the durable end. Backlog is how many bytes lie behind them.
+type ReadDone struct {
+	Link    LinkID
+	Headers []wire.BatchHeader
+	Backlog int64
+	Err     error
+}
+
+// OwnDurable: the own journal flushed these batches.
+type OwnDurable struct {
+	Headers []wire.BatchHeader
+}
+
+// Staged batches up to and including this ticket are durable in that journal
+// (see Stage).
+type Durable struct {
+	Journal Journal
+	Ticket  uint64
+}
+
+// StageFailed: the batches of this ticket were not staged, or their flush failed.
+type StageFailed struct {
+	Ticket uint64
+	Err    error
+}
+
+// Persisted answers Persist.
+type Persisted struct {
+	Ticket uint64
+	Err    error
+}
+
+// Applied: the Store's cursor of a log moved.
+type Applied struct {
+	Cursors []stream.Cursor
+}
+
+// StoreDurable: these cursors of the Store would survive a crash.
+type StoreDurable struct {
+	Cursors []stream.Cursor
+}
+
+// JournalDown: a journal stopped; nothing in it is acknowledged any more.
+type JournalDown struct {
+	Journal Journal
+	Err     error
+}
+
+// ApplyStopped: the applier of a log stopped; its mirror and acks go on.
+type ApplyStopped struct {
+	Log wire.LogID
+	Err error
+}
+
+// MirrorDamaged: a reader met damage in the mirror; the log is to be repaired
+// from any holder: everything in (From, To].
+type MirrorDamaged struct {
+	Log  wire.LogID
+	From wire.Position
+	To   wire.Seq
+}
+
+func (*Tick) input()          {}
+func (*LinkUp) input()        {}
+func (*LinkDown) input()      {}
+func (*FrameIn) input()       {}
+func (*Sought) input()        {}
+func (*ReadDone) input()      {}
+func (*OwnDurable) input()    {}
+func (*Durable) input()       {}
+func (*StageFailed) input()   {}
+func (*Persisted) input()     {}
+func (*Applied) input()       {}
+func (*StoreDurable) input()  {}
+func (*JournalDown) input()   {}
+func (*ApplyStopped) input()  {}
+func (*MirrorDamaged) input() {}
+
+// Effects is what is to be done. Step appends; the caller resets it between
+// steps and keeps it, so that nothing is allocated. Effects on one link happen
+// in the order of Link operations (Ops); there is no other order among them:
+// whatever must follow the end of another effect is only asked for once that
+// end was reported as an input. So "flush before ack" is: Stage … Durable …
+// an Op with the ack.
+type Effects struct {
+	Ops      []Op    // on links, in order
+	Stages   []Stage // in order
+	Persists []Persist
+	Progress []Progress // positions that peers have reached
+	Admits   []Admit
+	Retain   []Journal // floors rose: Journal.Retain with Node.Floor
+	Events   []Event
+	Wake     time.Duration // Mono time of the next due timer; 0 = none
+	bytes    []byte        // backs the control frames of Ops
+}
+
+// Reset empties e, keeping its memory.
+func (e *Effects) Reset() {
+	*e = Effects{
+		Ops: e.Ops[:0], Stages: e.Stages[:0], Persists: e.Persists[:0], Progress: e.Progress[:0],
+		Admits: e.Admits[:0], Retain: e.Retain[:0], Events: e.Events[:0], bytes: e.bytes[:0],
+	}
+}
+
+// OpKind is what an Op does.
+type OpKind uint8
+
+const (
+	OpDial   OpKind = iota + 1 // connect to Peer; answered by LinkUp or LinkDown{Link: 0}
+	OpClose                    // send what is queued, then close; answered by LinkDown
+	OpSend                     // send Frame, a whole control frame (copy it: it is reused)
+	OpSeek                     // (re)open the link's reader of the own journal so that it meets everything beyond Have; answered by Sought
+	OpRead                     // read up to Bytes of batches; answered by ReadDone
+	OpShip                     // send Envelope and those batches of the last ReadDone that Batches names
+	OpAnswer                   // answer Fetch from the journal that holds the log: FrameFetched…, FrameFetchEnd
+)
+
+// Op is one thing to do on a link.
+type Op struct {
+	Kind     OpKind
+	Link     LinkID
+	Peer     wire.SiteID
+	Reason   string // OpClose
+	Frame    []byte
+	Have     []stream.Cursor // sorted by log
+	Bytes    int
+	Envelope wire.Envelope
+	Batches  []int
+	Fetch    wire.Fetch
+}
+
+// StageKind is which journal batches go to, and why.
+type StageKind uint8
+
+const (
+	StageMirror  StageKind = iota + 1 // into the mirror
+	StageRestore                      // own batches that came back from a peer: into the own journal
+	StageRepair                       // Journal.Repair of the mirror
+)
+
+// Stage: put those batches of the FrameIn of this step that Batches names
+// into a journal, and flush. Answered by Durable (tickets rise per journal; one
+// answer may cover several) or StageFailed.
+type Stage struct {
+	Kind    StageKind
+	Ticket  uint64
+	Batches []int
+}
+
+// Persist: write control records to the own journal and flush. Answered by
+// Persisted.
+type Persist struct {
+	Ticket uint64
+	Peers  []RegisteredPeer
+}
+
+// Progress: Peer has confirmed Log up to Seq at Level.
+type Progress struct {
+	Peer     wire.SiteID
+	Level    wire.AckLevel
+	Log      wire.LogID
+	Position wire.Position
+}
+
+// Admission is whether a shard's own log takes appends.
+type Admission uint8
+
+const (
+	AdmitWaiting    Admission = iota // just opened: waiting for a peer's word
+	AdmitVerified                    // a peer's cursor, or the Store's, agrees
+	AdmitUnverified                  // nobody answered in VerifyWait; admitted all the same
+	AdmitRefused                     // suspect, diverged or stopped: Err says which
+	AdmitStandby                     // another site writes
+)
+
+// Admit: the own log of Shard changed its admission. Tail is where it ends now:
+// fetched batches may have been added.
+type Admit struct {
+	Shard     wire.Shard
+	Admission Admission
+	Tail      Log
+	Err       error
+}
+
+// Event is something worth telling people.
+type Event struct {
+	Kind  string // a closed list, see the constants of events.go
+	Peer  wire.SiteID
+	Log   wire.LogID
+	Text  string
+	Alarm bool
+}
+
+// Node is the pure heart of one storage node. It has no clock, no goroutine
+// and no randomness: the same steps give the same effects. Not for concurrent
+// use.
+type Node struct{ unwritten int }
+
+// New returns the heart of a node that has just opened its journals. Its first
+// Tick dials the peers.
+func New(c Config, b Boot) *Node { panic("unwritten") }
+
+// Step takes one input and appends what is to be done to e.
+func (n *Node) Step(now Now, in Input, e *Effects) { panic("unwritten") }
+
+// Floor returns the position of a log that everyone who is registered has
+// durably, and that the own Store will not need again: what lies before may go.
+func (n *Node) Floor(j Journal, log wire.LogID) wire.Position { panic("unwritten") }
+
+// PeerStatus is one peer as the node sees it.
+type PeerStatus struct {
+	Peer
+	Link                    string    // "down", "connecting", "hello", "catching up", "live", "refused"
+	Reason                  string    // why down or refused; "" else
+	LastHeard               time.Time // zero = never since open
+	RTT                     time.Duration
+	Session                 uint32
+	Durable                 stream.Lag
+	Applied                 stream.Lag
+	WaitingOn               stream.WaitingOn
+	WindowBytes, WindowUsed int64
+	FramesSent              uint64
+	BytesSent               int64
+	Stopped                 []StoppedLog // logs that this peer refuses or whose histories differ
+}
+
+// StoppedLog is a log that does not move, and why.
+type StoppedLog struct {
+	Log    wire.LogID
+	Code   wire.RefusalCode
+	Reason string
+}
+
+// Status is one snapshot.
+type Status struct {
+	At        time.Time
+	Term      wire.Term
+	Admission map[Admission]int // shards in each state
+	Peers     []PeerStatus      // sorted by name
+	Stopped   []StoppedLog      // logs that stopped here
+}
+
+// Status returns a snapshot that shares nothing with the node.
+func (n *Node) Status(now Now) Status { panic("unwritten") }
