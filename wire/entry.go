@@ -1,5 +1,11 @@
 package wire
 
+import (
+	"encoding/binary"
+	"fmt"
+	"slices"
+)
+
 // Op is the kind of an operation. The host defines the values; 0 is invalid.
 type Op uint16
 
@@ -26,16 +32,82 @@ type Entry struct {
 }
 
 // EntryBytes returns how many bytes AppendEntry will add for e.
-func EntryBytes(e *Entry) int { panic("unwritten") }
+func EntryBytes(e *Entry) int {
+	n := EntryHeaderBytes + e.extensionBytes() + len(e.Payload)
+	for _, key := range e.Keys {
+		n += 2 + len(key)
+	}
+	return n
+}
 
-// CheckEntry says whether e may be appended: key count and sizes, payload
-// size, op, extensions.
-func CheckEntry(e *Entry) error { panic("unwritten") }
+// extensionBytes counts the request id, which AppendEntry encodes itself.
+func (e *Entry) extensionBytes() int {
+	if e.Request == (RequestID{}) {
+		return len(e.Extensions)
+	}
+	return extRequestBytes + len(e.Extensions)
+}
+
+// CheckEntry says whether e may be appended: key count and sizes, payload and
+// extension sizes (ErrLimit), op and the form of the extensions (ErrProtocol).
+func CheckEntry(e *Entry) error {
+	if e.Op == 0 {
+		return fmt.Errorf("entry: op is zero: %w", ErrProtocol)
+	}
+	if n := len(e.Keys); n < 1 || n > EntryKeyCountMax {
+		return fmt.Errorf("entry: %d keys, allowed 1 to %d: %w", n, EntryKeyCountMax, ErrLimit)
+	}
+	for i, key := range e.Keys {
+		if n := len(key); n < 1 || n > EntryKeyBytesMax {
+			return fmt.Errorf("entry: key %d of %d bytes, allowed 1 to %d: %w", i, n, EntryKeyBytesMax, ErrLimit)
+		}
+	}
+	if n := len(e.Payload); n > EntryPayloadBytesMax {
+		return fmt.Errorf("entry: payload of %d bytes, limit %d: %w", n, EntryPayloadBytesMax, ErrLimit)
+	}
+	if n := e.extensionBytes(); n > EntryExtensionBytesMax {
+		return fmt.Errorf("entry: extensions of %d bytes, limit %d: %w", n, EntryExtensionBytesMax, ErrLimit)
+	}
+	x, err := walkExtensions(e.Extensions)
+	if err != nil {
+		return fmt.Errorf("entry: %w", err)
+	}
+	if x.requestBytes != 0 {
+		return fmt.Errorf("entry: extension %04x belongs in the field Request: %w", ExtRequest, ErrProtocol)
+	}
+	return nil
+}
 
 // AppendEntry encodes e with its stamp behind dst. base is the batch's first
 // stamp; stamp - base must fit 32 bits (about one second), see StampFits. e has
 // passed CheckEntry. It allocates only when dst must grow.
-func AppendEntry(dst []byte, base, stamp Stamp, e *Entry) []byte { panic("unwritten") }
+func AppendEntry(dst []byte, base, stamp Stamp, e *Entry) []byte {
+	at := len(dst)
+	dst = slices.Grow(dst, EntryBytes(e))[:at+EntryHeaderBytes]
+	b := dst[at:]
+	le := binary.LittleEndian
+	le.PutUint32(b[0:], uint32(stamp-base))
+	le.PutUint32(b[4:], e.UID)
+	le.PutUint32(b[8:], e.GID)
+	le.PutUint32(b[12:], uint32(len(e.Payload)))
+	le.PutUint16(b[16:], uint16(e.Op))
+	le.PutUint16(b[18:], uint16(e.extensionBytes()))
+	b[20] = uint8(len(e.Keys))
+	b[21] = 0
+	for _, key := range e.Keys {
+		dst = le.AppendUint16(dst, uint16(len(key)))
+	}
+	for _, key := range e.Keys {
+		dst = append(dst, key...)
+	}
+	if e.Request != (RequestID{}) {
+		dst = le.AppendUint16(dst, ExtRequest)
+		dst = le.AppendUint16(dst, uint16(len(e.Request)))
+		dst = append(dst, e.Request[:]...)
+	}
+	dst = append(dst, e.Extensions...)
+	return append(dst, e.Payload...)
+}
 
 // StampFits says whether an entry stamped s may join a batch that began at
 // base.
@@ -43,23 +115,48 @@ func StampFits(base, s Stamp) bool { return s >= base && s-base < 1<<32 }
 
 // EntryReader walks the entries of a data batch without allocating. The body
 // has passed VerifyBody; CheckBody is not needed before it, since Next checks
-// what it reads.
+// what it reads. A reader that lives on the heap and is Reset from batch to
+// batch costs nothing; each one declared in a function is one allocation,
+// because Entry.Keys points into it.
 //
 //	var r EntryReader
 //	r.Reset(&h, body)
 //	for r.Next(&e) { … }
 //	if r.Err() != nil { … }
 type EntryReader struct {
-	// unexported fields: rest of body, seq, base stamp, count left,
-	// keys [EntryKeyCountMax][]byte, err
+	walk entryWalk
 	keys [EntryKeyCountMax][]byte
 }
 
 // Reset points r at the body of a data batch.
-func (r *EntryReader) Reset(h *BatchHeader, body []byte) { panic("unwritten") }
+func (r *EntryReader) Reset(h *BatchHeader, body []byte) { r.walk.reset(h, body) }
 
 // Next reads the next entry into e.
-func (r *EntryReader) Next(e *Entry) bool { panic("unwritten") }
+func (r *EntryReader) Next(e *Entry) bool {
+	var v entryView
+	if !r.walk.next(&v) {
+		return false
+	}
+	keys := v.keys
+	for i := range v.keyCount {
+		n := int(binary.LittleEndian.Uint16(v.keySizes[2*i:]))
+		r.keys[i] = keys[:n:n]
+		keys = keys[n:]
+	}
+	*e = Entry{
+		Op:             v.op,
+		UID:            v.uid,
+		GID:            v.gid,
+		Seq:            v.seq,
+		Stamp:          v.stamp,
+		Keys:           r.keys[:v.keyCount:v.keyCount],
+		Payload:        v.payload,
+		Request:        v.request,
+		Extensions:     v.extensions,
+		MustUnderstand: v.must,
+	}
+	return true
+}
 
 // Err returns why Next stopped, or nil at the end of the batch.
-func (r *EntryReader) Err() error { panic("unwritten") }
+func (r *EntryReader) Err() error { return r.walk.err }

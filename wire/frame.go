@@ -1,5 +1,11 @@
 package wire
 
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+)
+
 // FrameKind tells what a frame carries. Part of the format, never reuse.
 type FrameKind uint8
 
@@ -22,7 +28,14 @@ const (
 	EnvelopeBytes   = 32
 	FrameBytesMax   = 4 << 20 // envelope, extensions and body
 	ControlBytesMax = 1 << 20 // body of a control frame
+
+	// ShippedBytesMin is the smallest batch that a frame may carry: a START
+	// batch that names no ends.
+	ShippedBytesMin = BatchHeaderBytes + startCountBytes
 )
+
+// castagnoli is the table of CRC32C.
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // Codec is a frame's compression. Part of the format.
 type Codec uint8
@@ -46,19 +59,147 @@ type Envelope struct {
 // FrameBytes returns the size of the whole frame.
 func (e *Envelope) FrameBytes() int { return EnvelopeBytes + int(e.ExtBytes) + int(e.WireBytes) }
 
+// carriesBatches tells the frames whose body is batches from control frames.
+func (k FrameKind) carriesBatches() bool { return k == FrameBatches || k == FrameFetched }
+
+// numbered tells the frames that carry a number: a batch frame its own, those
+// of a fetch the fetch's id.
+func (k FrameKind) numbered() bool {
+	return k.carriesBatches() || k == FrameFetch || k == FrameFetchEnd
+}
+
 // AppendBatchesEnvelope appends the envelope of a frame that carries batches
 // (FrameBatches, FrameFetched); their bytes follow it on the link, unchanged.
-func AppendBatchesEnvelope(dst []byte, e *Envelope) []byte { panic("unwritten") }
+// The caller sets Kind, BatchCount, WireBytes, Session and Number, which must
+// be allowed by FORMAT.md; the call fills the rest of e.
+func AppendBatchesEnvelope(dst []byte, e *Envelope) []byte {
+	e.Flags, e.Codec, e.ExtBytes, e.PlainBytes = 0, CodecNone, 0, e.WireBytes
+	at := len(dst)
+	dst = appendEnvelope(dst, e)
+	return sealFrame(dst, at, len(dst))
+}
+
+// appendEnvelope appends the 32 bytes with a zero CRC.
+func appendEnvelope(dst []byte, e *Envelope) []byte {
+	var b [EnvelopeBytes]byte
+	le := binary.LittleEndian
+	b[0] = uint8(e.Kind)
+	b[1] = Version
+	le.PutUint16(b[2:], e.Flags)
+	b[4] = uint8(e.Codec)
+	b[5] = e.ExtBytes
+	le.PutUint16(b[6:], e.BatchCount)
+	le.PutUint32(b[8:], e.WireBytes)
+	le.PutUint32(b[12:], e.PlainBytes)
+	le.PutUint32(b[16:], e.Session)
+	le.PutUint64(b[20:], e.Number)
+	return append(dst, b[:]...)
+}
+
+// sealFrame writes the CRC of the frame that begins at lo of b; hi is the end
+// of what the CRC covers.
+func sealFrame(b []byte, lo, hi int) []byte {
+	binary.LittleEndian.PutUint32(b[lo+28:], frameCRC(b[lo:hi]))
+	return b
+}
+
+// frameCRC is the CRC32C over b with its CRC field taken as zero.
+func frameCRC(b []byte) uint32 {
+	var zero [4]byte
+	crc := crc32.Update(0, castagnoli, b[:28])
+	crc = crc32.Update(crc, castagnoli, zero[:])
+	return crc32.Update(crc, castagnoli, b[EnvelopeBytes:])
+}
 
 // DecodeEnvelope reads the envelope at the start of b and checks everything
 // that can be checked without the rest: kind, version, reserved bits, sizes
 // against the limits. Newer versions are told apart from damage (ErrVersion).
-func DecodeEnvelope(b []byte, e *Envelope) error { panic("unwritten") }
+// The CRC is CheckFrame's, so ErrProtocol from here may be damage as well.
+func DecodeEnvelope(b []byte, e *Envelope) error {
+	if len(b) < EnvelopeBytes {
+		return fmt.Errorf("envelope: %d bytes, want %d: %w", len(b), EnvelopeBytes, ErrCorrupt)
+	}
+	if b[1] > Version {
+		return fmt.Errorf("envelope: version %d at offset 1, this release reads %d: %w", b[1], Version, ErrVersion)
+	}
+	if b[1] == 0 {
+		return fmt.Errorf("envelope: version 0 at offset 1: %w", ErrProtocol)
+	}
+	le := binary.LittleEndian
+	*e = Envelope{
+		Kind:       FrameKind(b[0]),
+		Flags:      le.Uint16(b[2:]),
+		Codec:      Codec(b[4]),
+		ExtBytes:   b[5],
+		BatchCount: le.Uint16(b[6:]),
+		WireBytes:  le.Uint32(b[8:]),
+		PlainBytes: le.Uint32(b[12:]),
+		Session:    le.Uint32(b[16:]),
+		Number:     le.Uint64(b[20:]),
+	}
+	return e.check()
+}
+
+// check refuses what FORMAT.md does not allow in an envelope.
+func (e *Envelope) check() error {
+	switch {
+	case e.Kind < FrameHello || e.Kind > FrameFetchEnd:
+		return fmt.Errorf("envelope: unknown kind %d: %w", uint8(e.Kind), ErrProtocol)
+	case e.Flags != 0:
+		return fmt.Errorf("envelope: %s: reserved flags %04x: %w", e.Kind, e.Flags, ErrProtocol)
+	case e.Codec != CodecNone:
+		return fmt.Errorf("envelope: %s: unknown codec %d: %w", e.Kind, e.Codec, ErrProtocol)
+	case e.PlainBytes != e.WireBytes:
+		return fmt.Errorf("envelope: %s: %d plain bytes, %d wire bytes, no codec: %w",
+			e.Kind, e.PlainBytes, e.WireBytes, ErrProtocol)
+	case e.Kind == FrameHello && e.Session != 0:
+		return fmt.Errorf("envelope: %s: session %d, want 0: %w", e.Kind, e.Session, ErrProtocol)
+	case e.Session == 0 && e.Kind != FrameHello && e.Kind != FrameRefusal:
+		return fmt.Errorf("envelope: %s: session is zero: %w", e.Kind, ErrProtocol)
+	case e.Kind.numbered() != (e.Number != 0):
+		return fmt.Errorf("envelope: %s: number %d: %w", e.Kind, e.Number, ErrProtocol)
+	case !e.Kind.carriesBatches() && e.BatchCount != 0:
+		return fmt.Errorf("envelope: %s: batch count %d, want 0: %w", e.Kind, e.BatchCount, ErrProtocol)
+	case !e.Kind.carriesBatches() && e.WireBytes > ControlBytesMax:
+		return fmt.Errorf("envelope: %s: body of %d bytes, limit %d: %w", e.Kind, e.WireBytes, ControlBytesMax, ErrProtocol)
+	case e.Kind.carriesBatches() && e.BatchCount == 0:
+		return fmt.Errorf("envelope: %s: batch count is zero: %w", e.Kind, ErrProtocol)
+	case e.Kind.carriesBatches() && e.WireBytes < uint32(e.BatchCount)*ShippedBytesMin:
+		return fmt.Errorf("envelope: %s: body of %d bytes, %d batches take at least %d: %w",
+			e.Kind, e.WireBytes, e.BatchCount, uint32(e.BatchCount)*ShippedBytesMin, ErrProtocol)
+	case uint64(e.WireBytes) > FrameBytesMax-EnvelopeBytes-uint64(e.ExtBytes):
+		return fmt.Errorf("envelope: %s: body of %d bytes, the frame's limit is %d: %w",
+			e.Kind, e.WireBytes, FrameBytesMax, ErrProtocol)
+	}
+	return nil
+}
 
 // CheckFrame verifies the CRC32C of a whole frame (envelope, extensions, and
 // the body of a control frame) and walks the extensions. frame is exactly
-// e.FrameBytes() long.
-func CheckFrame(e *Envelope, frame []byte) error { panic("unwritten") }
+// e.FrameBytes() long. Batches are not looked at: SplitBatches does.
+func CheckFrame(e *Envelope, frame []byte) error {
+	if len(frame) != e.FrameBytes() {
+		return fmt.Errorf("frame: %s: %d bytes, the envelope says %d: %w", e.Kind, len(frame), e.FrameBytes(), ErrCorrupt)
+	}
+	bodyAt := EnvelopeBytes + int(e.ExtBytes)
+	covered := frame
+	if e.Kind.carriesBatches() {
+		covered = frame[:bodyAt]
+	}
+	if told, crc := binary.LittleEndian.Uint32(frame[28:]), frameCRC(covered); told != crc {
+		return fmt.Errorf("frame: %s: crc %08x at offset 28, the bytes give %08x: %w", e.Kind, told, crc, ErrCorrupt)
+	}
+	if err := checkEnvelopeExtensions(frame[EnvelopeBytes:bodyAt]); err != nil {
+		return fmt.Errorf("frame: %s: %w", e.Kind, err)
+	}
+	if e.Kind == FrameFetch || e.Kind == FrameFetchEnd {
+		body := frame[bodyAt:]
+		if len(body) < 8 || binary.LittleEndian.Uint64(body) != e.Number {
+			return fmt.Errorf("frame: %s: number %d is not the id in its body: %w", e.Kind, e.Number, ErrProtocol)
+		}
+	}
+	return nil
+}
 
 // Body returns the body of a checked frame.
 func Body(e *Envelope, frame []byte) []byte { return frame[EnvelopeBytes+int(e.ExtBytes):] }
@@ -75,5 +216,35 @@ func (b *BatchRef) Body() []byte { return b.Bytes[BatchHeaderBytes:] }
 
 // SplitBatches appends one BatchRef per batch of body. Each header is decoded
 // and checked, each body digest verified; sizes must add up exactly and count
-// must agree. It allocates only when refs must grow.
-func SplitBatches(body []byte, count int, refs []BatchRef) ([]BatchRef, error) { panic("unwritten") }
+// must agree. It allocates only when refs must grow. After an error it returns
+// refs as they came. Bodies are not walked: CheckBody and EntryReader do.
+func SplitBatches(body []byte, count int, refs []BatchRef) ([]BatchRef, error) {
+	kept := refs
+	at := 0
+	for i := range count {
+		refs = append(refs, BatchRef{})
+		ref := &refs[len(refs)-1]
+		if err := ref.read(body[at:]); err != nil {
+			return kept, fmt.Errorf("batch %d of %d at body offset %d: %w", i+1, count, at, err)
+		}
+		at += len(ref.Bytes)
+	}
+	if at != len(body) {
+		return kept, fmt.Errorf("%d bytes behind %d batches: %w", len(body)-at, count, ErrProtocol)
+	}
+	return refs, nil
+}
+
+// read takes the batch at the start of b.
+func (b *BatchRef) read(bytes []byte) error {
+	if err := DecodeBatchHeader(bytes, &b.Header); err != nil {
+		return err
+	}
+	size := b.Header.Bytes()
+	if size > len(bytes) {
+		return fmt.Errorf("log %s seq %d: %d bytes, %d are left: %w",
+			b.Header.Log(), b.Header.FirstSeq, size, len(bytes), ErrCorrupt)
+	}
+	b.Bytes = bytes[:size:size]
+	return VerifyBody(&b.Header, b.Body())
+}

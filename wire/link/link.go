@@ -3,20 +3,30 @@ package link
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
-
-	"github.com/claudefs/repl/wire"
+	"time"
 )
 
-// ErrClosed is what every call returns after Close on either end. It wraps
-// net.ErrClosed.
-var ErrClosed = errors.Join(errors.New("link closed"), net.ErrClosed)
+var (
+	// ErrClosed is what every call returns after Close at this end. Send also
+	// returns it once the other end is known to be closed; Recv says io.EOF then.
+	// It wraps net.ErrClosed.
+	ErrClosed = fmt.Errorf("link closed: %w", net.ErrClosed)
+	// ErrLost: the link broke without an orderly close: a reset, or silence for
+	// longer than the transport bears. Dialing again may help.
+	ErrLost = errors.New("link lost")
+	// ErrUnreachable: Dial found nobody, or not in time. It wraps the system's
+	// reason and the context's.
+	ErrUnreachable = errors.New("not reachable")
+)
 
 // Transport opens links. Its methods may be called by any goroutine.
 type Transport interface {
 	// Name is "tcp", "memory", later "io_uring" and "rdma".
 	Name() string
-	// Dial connects to addr and returns when the link can carry frames.
+	// Dial connects to addr and returns when the link can carry frames. It gives
+	// up with ErrUnreachable, at the latest when ctx ends.
 	Dial(ctx context.Context, addr string) (Conn, error)
 	// Listen accepts links at addr; port 0 picks a free one.
 	Listen(addr string) (Listener, error)
@@ -24,7 +34,8 @@ type Transport interface {
 
 // Listener accepts links.
 type Listener interface {
-	// Accept waits for the next link. After Close it returns ErrClosed.
+	// Accept waits for the next link. After Close it returns ErrClosed; after
+	// any other error (no descriptors left, say) it may be called again.
 	Accept() (Conn, error)
 	// Addr is the address that Dial reaches this listener at.
 	Addr() string
@@ -38,13 +49,17 @@ type Listener interface {
 type Conn interface {
 	// Send writes one frame whose bytes are the concatenation of parts, without
 	// copying them together. It returns when the parts are the caller's again:
-	// that says nothing about the peer. After an error the link is dead.
+	// that says nothing about the peer. Send does not look into the bytes, it
+	// only refuses what is empty or over wire.FrameBytesMax, with wire.ErrLimit.
+	// After an error nothing more is sent: each later Send fails too.
 	Send(parts [][]byte) error
 	// Recv waits for the next whole frame. The envelope is decoded and checked
 	// before memory is taken for the rest, the frame's CRC afterwards; batches
 	// are not looked at. The frame is the caller's until Frame.Release. A frame
 	// that does not hold ends the link: wire.ErrCorrupt, ErrVersion, ErrProtocol.
-	// A peer's orderly close is io.EOF, one in mid-frame io.ErrUnexpectedEOF.
+	// A peer's orderly close is io.EOF, one in mid-frame io.ErrUnexpectedEOF, a
+	// broken link ErrLost. After an error each later Recv fails with it too, while
+	// Send still works, so that the session can tell the peer why it ends.
 	Recv() (*Frame, error)
 	// Close ends the link at once; what was sent may or may not arrive.
 	Close() error
@@ -53,20 +68,14 @@ type Conn interface {
 	RemoteAddr() string
 }
 
-// Frame is one received frame. It counts references, so that the journal can
-// write from it while others still read.
-type Frame struct {
-	Envelope wire.Envelope
-	Bytes    []byte // the whole frame: envelope, extensions, body
-	// unexported: reference count, pool
+// Info is what a link knows about itself, for status and logs.
+type Info struct {
+	Transport     string        // Transport.Name
+	Congestion    string        // congestion control in effect; empty where there is none
+	RTT           time.Duration // smoothed round trip as the transport measured it; 0 = unknown
+	Retransmitted uint32        // segments sent again since the link opened
 }
 
-// Body returns what follows envelope and extensions.
-func (f *Frame) Body() []byte { return wire.Body(&f.Envelope, f.Bytes) }
-
-// Retain adds a reference.
-func (f *Frame) Retain() { panic("unwritten") }
-
-// Release drops a reference; with the last one the bytes go back to the pool
-// and must not be read any more.
-func (f *Frame) Release() { panic("unwritten") }
+// Informer is a Conn that can tell Info; links between processes can. Info may
+// be called by any goroutine, after Close too: then it knows only Transport.
+type Informer interface{ Info() Info }

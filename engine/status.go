@@ -1,0 +1,107 @@
+package engine
+
+import "time"
+
+// Status is the state of one site, as JSON in schema 1: additive changes only.
+// Units are in the keys; unknown is null next to a state.
+type Status struct {
+	Schema int       `json:"schema"` // 1
+	Kind   string    `json:"kind"`   // "status"
+	At     time.Time `json:"at"`
+
+	Cluster         string `json:"cluster"`
+	Site            string `json:"site"`
+	Role            string `json:"role"` // "primary" or "standby"
+	Primary         string `json:"primary"`
+	Epoch           uint64 `json:"epoch"`
+	Term            uint32 `json:"term"`
+	Shards          int    `json:"shards"`
+	Health          string `json:"health"` // "OK", "DEGRADED", "FAILED"
+	Reason          string `json:"reason"` // "" when OK
+	Transport       string `json:"transport"`
+	TransportReason string `json:"transport_reason"` // why not a faster one
+	Listen          string `json:"listen"`
+	Insecure        bool   `json:"insecure"`
+
+	Appends     AppendStatus    `json:"appends"`
+	Journals    []JournalStatus `json:"journals"` // own, mirror
+	Apply       ApplyStatus     `json:"apply"`
+	Peers       []PeerStatus    `json:"peers"` // sorted by site
+	StoppedLogs []StoppedLog    `json:"stopped_logs"`
+}
+
+// AppendStatus tells whether this site takes appends.
+type AppendStatus struct {
+	State        string `json:"state"` // "open", "waiting", "standby", "refused", "partly"
+	Reason       string `json:"reason"`
+	Verified     int    `json:"shards_verified"`
+	Unverified   int    `json:"shards_unverified"` // admitted although no peer could confirm their tails
+	Waiting      int    `json:"shards_waiting"`
+	Refused      int    `json:"shards_refused"`
+	Entries      uint64 `json:"entries_total"` // since open
+	Bytes        uint64 `json:"bytes_total"`
+	PendingBytes int64  `json:"pending_bytes"`
+}
+
+// JournalStatus is one journal.
+type JournalStatus struct {
+	Name     string `json:"name"`  // "own", "mirror"
+	State    string `json:"state"` // "ok", "poisoned"
+	Reason   string `json:"reason"`
+	Segments int    `json:"segments"`
+	Bytes    int64  `json:"bytes"`
+	Units    uint64 `json:"units_total"`
+	Damage   int    `json:"damage_count"`
+	Suspect  int    `json:"suspect_logs"`
+}
+
+// ApplyStatus is what the own Store has yet to show.
+type ApplyStatus struct {
+	State          string `json:"state"` // "ok", "behind", "stopped"
+	BacklogEntries int64  `json:"backlog_entries"`
+	Entries        uint64 `json:"entries_total"` // since open
+}
+
+// LagStatus is a lag at one level; the numbers are null when unknown.
+type LagStatus struct {
+	State   string   `json:"lag_state"` // "known" or "unknown"
+	Seconds *float64 `json:"lag_seconds"`
+	Bytes   *int64   `json:"lag_bytes"`
+	Entries *int64   `json:"lag_entries"`
+	// AtLeastSeconds is the exposure while unknown: since the oldest entry not
+	// known to be there.
+	AtLeastSeconds *float64 `json:"at_least_seconds"`
+}
+
+// PeerStatus is one peer.
+type PeerStatus struct {
+	Site        string     `json:"site"`
+	Role        string     `json:"role"`
+	Health      string     `json:"health"`
+	Reason      string     `json:"reason"`
+	Link        string     `json:"link"`
+	Addr        string     `json:"addr"`
+	Transport   string     `json:"transport"`
+	HeardAt     *time.Time `json:"heard_at"`
+	RTTSeconds  *float64   `json:"rtt_seconds"`
+	Durable     LagStatus  `json:"durable"`
+	Applied     LagStatus  `json:"applied"`
+	WaitingOn   string     `json:"waiting_on"`
+	WindowBytes int64      `json:"window_bytes"`
+	WindowUsed  int64      `json:"window_used_bytes"`
+	SentFrames  uint64     `json:"sent_frames_total"`
+	SentBytes   int64      `json:"sent_bytes_total"`
+	// WouldLose is what a failover to this peer would lose now: its durable lag.
+	WouldLose        LagStatus    `json:"would_lose_now"`
+	MayPromote       bool         `json:"may_promote"`
+	MayPromoteReason string       `json:"may_promote_reason"`
+	StoppedLogs      []StoppedLog `json:"stopped_logs"`
+}
+
+// StoppedLog is a log that does not move, and why.
+type StoppedLog struct {
+	Site   string `json:"site"`
+	Shard  int    `json:"shard"`
+	Code   string `json:"code"`
+	Reason string `json:"reason"`
+}

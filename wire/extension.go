@@ -1,0 +1,104 @@
+package wire
+
+import (
+	"encoding/binary"
+	"fmt"
+)
+
+// Extensions of an entry: type u16, length u16, value. Bit 15 of the type says
+// that a reader must understand it; the number below it names it. Part of the
+// format, never reuse.
+const (
+	ExtRequest uint16 = 0x0001 // request id: 16 bytes, not all zero
+	ExtContext uint16 = 0x8002 // context delta; this release does not understand it
+	ExtGroup   uint16 = 0x8003 // transaction group id and count; this release does not understand it
+
+	extMust         uint16 = 1 << 15
+	extHeaderBytes         = 4
+	extRequestBytes        = extHeaderBytes + 16
+)
+
+// Extensions of an envelope: type u8, length u8, value, bit 7 as above. Part
+// of the format, never reuse.
+const (
+	EnvelopeExtTrace uint8 = 0x01 // trace context: TraceBytes
+
+	envelopeExtMust        uint8 = 1 << 7
+	envelopeExtHeaderBytes       = 2
+)
+
+// TraceBytes is the size of a trace context: trace id 16, span id 8, flags 1.
+const TraceBytes = 25
+
+// extensions is what walkExtensions finds.
+type extensions struct {
+	request      RequestID
+	requestBytes int    // size of the request id's extension, 0 = absent; it comes first
+	must         uint16 // first type that must be understood and is not
+}
+
+// walkExtensions checks the extensions of an entry. The numbers rise strictly,
+// so there is one order, and no number comes with both values of the bit.
+func walkExtensions(b []byte) (extensions, error) {
+	var x extensions
+	last := uint16(0)
+	for at := 0; at < len(b); {
+		if len(b)-at < extHeaderBytes {
+			return x, fmt.Errorf("extensions: %d bytes left at offset %d: %w", len(b)-at, at, ErrProtocol)
+		}
+		kind := binary.LittleEndian.Uint16(b[at:])
+		size := int(binary.LittleEndian.Uint16(b[at+2:]))
+		number := kind &^ extMust
+		if number <= last {
+			return x, fmt.Errorf("extension %04x at offset %d behind number %04x: %w", kind, at, last, ErrProtocol)
+		}
+		if size > len(b)-at-extHeaderBytes {
+			return x, fmt.Errorf("extension %04x of %d bytes at offset %d passes the end: %w", kind, size, at, ErrProtocol)
+		}
+		value := b[at+extHeaderBytes : at+extHeaderBytes+size]
+		switch number {
+		case ExtRequest:
+			if kind != ExtRequest || len(value) != len(x.request) || RequestID(value) == (RequestID{}) {
+				return x, fmt.Errorf("request id as extension %04x with value %x: %w", kind, value, ErrProtocol)
+			}
+			x.request = RequestID(value)
+			x.requestBytes = extRequestBytes
+		case ExtContext &^ extMust, ExtGroup &^ extMust:
+			if kind&extMust == 0 {
+				return x, fmt.Errorf("extension %04x without its must-understand bit: %w", kind, ErrProtocol)
+			}
+		}
+		if kind&extMust != 0 && x.must == 0 {
+			x.must = kind
+		}
+		last = number
+		at += extHeaderBytes + size
+	}
+	return x, nil
+}
+
+// checkEnvelopeExtensions is the same for an envelope, where one that must be
+// understood and is not refuses the frame.
+func checkEnvelopeExtensions(b []byte) error {
+	last := uint8(0)
+	for at := 0; at < len(b); {
+		if len(b)-at < envelopeExtHeaderBytes {
+			return fmt.Errorf("frame extensions: %d bytes left at offset %d: %w", len(b)-at, at, ErrProtocol)
+		}
+		kind, size := b[at], int(b[at+1])
+		number := kind &^ envelopeExtMust
+		switch {
+		case number <= last:
+			return fmt.Errorf("frame extension %02x at offset %d behind number %02x: %w", kind, at, last, ErrProtocol)
+		case size > len(b)-at-envelopeExtHeaderBytes:
+			return fmt.Errorf("frame extension %02x of %d bytes at offset %d passes the end: %w", kind, size, at, ErrProtocol)
+		case kind&envelopeExtMust != 0:
+			return fmt.Errorf("frame extension %02x must be understood and is not: %w", kind, ErrProtocol)
+		case kind == EnvelopeExtTrace && size != TraceBytes:
+			return fmt.Errorf("frame extension %02x (trace context) of %d bytes, want %d: %w", kind, size, TraceBytes, ErrProtocol)
+		}
+		last = number
+		at += envelopeExtHeaderBytes + size
+	}
+	return nil
+}

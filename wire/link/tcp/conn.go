@@ -1,0 +1,121 @@
+package tcp
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync/atomic"
+	"syscall"
+
+	"github.com/claudefs/repl/wire"
+	"github.com/claudefs/repl/wire/link"
+)
+
+// Conn is one TCP link. See link.Conn for what may be concurrent.
+type Conn struct {
+	socket *net.TCPConn
+	reader *link.Reader
+	closed atomic.Bool
+
+	// For the sending goroutine. Writing eats a net.Buffers, so it gets a copy of
+	// the parts: vector keeps the memory, unsent is what the write eats.
+	vector  [][]byte
+	unsent  net.Buffers
+	sendErr error
+}
+
+var (
+	_ link.Conn     = (*Conn)(nil)
+	_ link.Informer = (*Conn)(nil)
+)
+
+func newConn(socket *net.TCPConn, pool *link.Pool) *Conn {
+	return &Conn{socket: socket, reader: link.NewReader(socket, pool)}
+}
+
+// Send implements link.Conn.
+func (c *Conn) Send(parts [][]byte) error {
+	if c.closed.Load() {
+		return c.classify(net.ErrClosed)
+	}
+	if c.sendErr != nil {
+		return c.sendErr
+	}
+	if err := c.write(parts); err != nil {
+		c.sendErr = c.classify(err)
+		return c.sendErr
+	}
+	return nil
+}
+
+func (c *Conn) write(parts [][]byte) error {
+	if err := link.CheckParts(parts); err != nil {
+		return err
+	}
+	c.vector = append(c.vector[:0], parts...)
+	c.unsent = c.vector
+	_, err := c.unsent.WriteTo(c.socket)
+	// After an error some parts were not eaten: do not keep them alive.
+	clear(c.vector)
+	return err
+}
+
+// Recv implements link.Conn.
+func (c *Conn) Recv() (*link.Frame, error) {
+	if c.closed.Load() {
+		return nil, c.classify(net.ErrClosed)
+	}
+	f, err := c.reader.Next()
+	if err != nil {
+		return nil, c.classify(err)
+	}
+	return f, nil
+}
+
+// Close implements link.Conn. The kernel goes on delivering what Send gave it.
+func (c *Conn) Close() error {
+	if c.closed.Swap(true) {
+		return nil
+	}
+	return c.socket.Close()
+}
+
+// LocalAddr implements link.Conn.
+func (c *Conn) LocalAddr() string { return c.socket.LocalAddr().String() }
+
+// RemoteAddr implements link.Conn.
+func (c *Conn) RemoteAddr() string { return c.socket.RemoteAddr().String() }
+
+// Info implements link.Informer, by asking the kernel.
+func (c *Conn) Info() link.Info {
+	info := link.Info{Transport: "tcp"}
+	raw, err := c.socket.SyscallConn()
+	if err != nil {
+		return info
+	}
+	// It fails only on a closed socket, whose figures are unknown.
+	_ = raw.Control(func(fd uintptr) { readInfo(int(fd), &info) })
+	return info
+}
+
+// classify turns what the socket said into the link's words.
+func (c *Conn) classify(err error) error {
+	switch {
+	case err == io.EOF, errors.Is(err, io.ErrUnexpectedEOF):
+		return err
+	case errors.Is(err, net.ErrClosed):
+		return fmt.Errorf("%s to %s: %w", c.LocalAddr(), c.RemoteAddr(), link.ErrClosed)
+	case errors.Is(err, syscall.EPIPE):
+		return fmt.Errorf("by %s: %w", c.RemoteAddr(), link.ErrClosed)
+	case isSystem(err):
+		return fmt.Errorf("%w: %w", link.ErrLost, err)
+	}
+	return fmt.Errorf("from %s: %w", c.RemoteAddr(), err)
+}
+
+// isSystem tells the socket's errors from those of a frame's content.
+func isSystem(err error) bool {
+	_, ok := errors.AsType[*net.OpError](err)
+	return ok && !errors.Is(err, wire.ErrCorrupt)
+}

@@ -1,0 +1,130 @@
+package tcp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"syscall"
+	"time"
+
+	"github.com/claudefs/repl/wire/link"
+)
+
+// DeadAfterDefault bears a lost route and a receiver's slow flush; sessions
+// notice silence earlier by their heartbeats.
+const DeadAfterDefault = 20 * time.Second
+
+// Options configures a Transport. The zero value is ready to use.
+type Options struct {
+	// Congestion names the congestion control of every socket, "cubic" say. Empty
+	// leaves the system's choice. Linux only.
+	Congestion string
+	// DeadAfter bounds how long a peer may leave data unacknowledged, unread or
+	// keepalive probes unanswered before the link is lost. 0 means
+	// DeadAfterDefault; the least is 3 s, since the kernel probes by the second.
+	DeadAfter time.Duration
+	// Pool lends the memory of received frames. Nil: the transport has its own.
+	Pool *link.Pool
+}
+
+// Validate reports all faults at once.
+func (o *Options) Validate() error {
+	var faults []error
+	if o.DeadAfter != 0 && o.DeadAfter < 3*time.Second {
+		faults = append(faults, fmt.Errorf("tcp: dead-after %v is under 3s", o.DeadAfter))
+	}
+	if o.Congestion != "" && !congestionSupported {
+		faults = append(faults, fmt.Errorf("tcp: congestion control %q: not on this system", o.Congestion))
+	}
+	return errors.Join(faults...)
+}
+
+// Transport opens TCP links. Its methods may be called by any goroutine.
+type Transport struct {
+	options Options
+}
+
+var _ link.Transport = (*Transport)(nil)
+
+// New returns a transport, or what is wrong with the options. Whether the
+// kernel knows the congestion control shows at the first Dial or Listen.
+func New(options Options) (*Transport, error) {
+	if err := options.Validate(); err != nil {
+		return nil, err
+	}
+	if options.DeadAfter == 0 {
+		options.DeadAfter = DeadAfterDefault
+	}
+	if options.Pool == nil {
+		options.Pool = new(link.Pool)
+	}
+	return &Transport{options: options}, nil
+}
+
+// Name implements link.Transport.
+func (t *Transport) Name() string { return "tcp" }
+
+// Dial implements link.Transport. addr is host:port.
+func (t *Transport) Dial(ctx context.Context, addr string) (link.Conn, error) {
+	d := net.Dialer{KeepAliveConfig: t.keepAlive(), Control: t.tune}
+	// Multipath sockets refuse some of the options below on older kernels.
+	d.SetMultipathTCP(false)
+	c, err := d.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", link.ErrUnreachable, err)
+	}
+	return newConn(c.(*net.TCPConn), t.options.Pool), nil
+}
+
+// Listen implements link.Transport. addr is host:port; no host means all.
+func (t *Transport) Listen(addr string) (link.Listener, error) {
+	// Accepted sockets inherit what tune sets on the listening one.
+	c := net.ListenConfig{KeepAliveConfig: t.keepAlive(), Control: t.tune}
+	c.SetMultipathTCP(false)
+	l, err := c.Listen(context.Background(), "tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	return &listener{socket: l.(*net.TCPListener), pool: t.options.Pool}, nil
+}
+
+// keepAlive probes an idle link so that DeadAfter has passed when the last
+// probe stayed unanswered.
+func (t *Transport) keepAlive() net.KeepAliveConfig {
+	third := max(time.Second, (t.options.DeadAfter / 3).Truncate(time.Second))
+	return net.KeepAliveConfig{Enable: true, Idle: third, Interval: third, Count: 2}
+}
+
+func (t *Transport) tune(_, _ string, raw syscall.RawConn) error {
+	var err error
+	if ctlErr := raw.Control(func(fd uintptr) { err = tuneSocket(int(fd), &t.options) }); ctlErr != nil {
+		return ctlErr
+	}
+	return err
+}
+
+type listener struct {
+	socket *net.TCPListener
+	pool   *link.Pool
+}
+
+func (l *listener) Accept() (link.Conn, error) {
+	c, err := l.socket.AcceptTCP()
+	if errors.Is(err, net.ErrClosed) {
+		return nil, fmt.Errorf("accept at %s: %w", l.Addr(), link.ErrClosed)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return newConn(c, l.pool), nil
+}
+
+func (l *listener) Addr() string { return l.socket.Addr().String() }
+
+func (l *listener) Close() error {
+	if err := l.socket.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+		return err
+	}
+	return nil
+}
