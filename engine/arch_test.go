@@ -1,0 +1,186 @@
+package engine_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const module = "github.com/claudefs/repl/"
+
+// floors lists, for each package, which of ours it may import. What is not
+// here may not exist: a new room is a decision.
+var floors = map[string][]string{
+	"wire":               {},
+	"wire/link":          {"wire"},
+	"wire/link/tcp":      {"wire", "wire/link"},
+	"wire/link/linktest": {"wire", "wire/link"},
+
+	"engine/stream": {"wire"},
+	"engine/node":   {"wire", "engine/stream"},
+
+	"engine/store":           {"wire"},
+	"engine/store/vfs":       {},
+	"engine/store/journal":   {"wire", "engine/store/vfs"},
+	"engine/store/writer":    {"wire", "engine/store/journal"},
+	"engine/store/storetest": {"wire", "engine/store"},
+	"engine/apply":           {"wire", "engine/store"},
+
+	"engine": {
+		"wire", "wire/link", "wire/link/tcp", "engine/stream", "engine/node", "engine/apply",
+		"engine/store", "engine/store/vfs", "engine/store/journal", "engine/store/writer",
+	},
+	"engine/admin": {"engine"},
+	"engine/sim": {
+		"wire", "engine/stream", "engine/node", "engine/apply",
+		"engine/store", "engine/store/vfs", "engine/store/journal", "engine/store/writer",
+	},
+}
+
+// pure rooms take values and return values: what they know comes in as an
+// argument, what they want goes out as an effect.
+var pure = []string{"engine/stream", "engine/node", "engine/apply"}
+
+// impure are imports that a pure room has no use for.
+var impure = []string{
+	"os", "net", "sync", "sync/atomic", "log", "log/slog", "crypto/rand", "math/rand", "io/ioutil",
+	"path/filepath", "runtime", "syscall", "unsafe",
+}
+
+// clocks are the functions of package time that read or run a clock.
+var clocks = []string{"Now", "Since", "Until", "Sleep", "After", "AfterFunc", "NewTimer", "NewTicker", "Tick"}
+
+type source struct {
+	room, path string
+	test       bool
+	file       *ast.File
+}
+
+func sources(t *testing.T) []source {
+	t.Helper()
+	root, err := filepath.Abs("..")
+	require.NoError(t, err)
+	var all []source
+	fset := token.NewFileSet()
+	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name := d.Name()
+		if d.IsDir() {
+			if _, err := os.Stat(filepath.Join(path, "go.mod")); err == nil && path != root {
+				return fs.SkipDir // another module
+			}
+			if path != root && (strings.HasPrefix(name, ".") || name == "testdata" || name == "docs" || name == "examples") {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		if !strings.HasSuffix(name, ".go") {
+			return nil
+		}
+		f, err := parser.ParseFile(fset, path, nil, 0)
+		if err != nil {
+			return err
+		}
+		rel, _ := filepath.Rel(root, filepath.Dir(path))
+		all = append(all, source{filepath.ToSlash(rel), path, strings.HasSuffix(name, "_test.go"), f})
+		return nil
+	})
+	require.NoError(t, err)
+	require.NotEmpty(t, all)
+	return all
+}
+
+func imports(f *ast.File) (paths []string) {
+	for _, spec := range f.Imports {
+		path, _ := strconv.Unquote(spec.Path.Value)
+		paths = append(paths, path)
+	}
+	return paths
+}
+
+func TestImportsPointDownOnly(t *testing.T) {
+	for _, s := range sources(t) {
+		allowed, known := floors[s.room]
+		if !known {
+			t.Errorf("%s: room %q has no floor; name it in floors", s.path, s.room)
+			continue
+		}
+		if s.test {
+			continue // tests may look anywhere
+		}
+		for _, path := range imports(s.file) {
+			if own, ok := strings.CutPrefix(path, module); ok && !slices.Contains(allowed, own) {
+				t.Errorf("%s: %s may not import %s", s.path, s.room, own)
+			}
+		}
+	}
+}
+
+func TestPureRoomsHaveNoEffects(t *testing.T) {
+	for _, s := range sources(t) {
+		if s.test || !slices.Contains(pure, s.room) {
+			continue
+		}
+		for _, path := range imports(s.file) {
+			if slices.Contains(impure, path) {
+				t.Errorf("%s: pure room imports %s", s.path, path)
+			}
+		}
+		ast.Inspect(s.file, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.GoStmt:
+				t.Errorf("%s: pure room starts a goroutine", s.path)
+			case *ast.ChanType:
+				t.Errorf("%s: pure room has a channel", s.path)
+			case *ast.SelectorExpr:
+				if x, ok := n.X.(*ast.Ident); ok && x.Name == "time" && slices.Contains(clocks, n.Sel.Name) {
+					t.Errorf("%s: pure room calls time.%s", s.path, n.Sel.Name)
+				}
+			}
+			return true
+		})
+	}
+}
+
+// TestLibraryLeavesTheProcessAlone: a library that its host links does not
+// catch signals, exit, or touch what belongs to the whole process.
+func TestLibraryLeavesTheProcessAlone(t *testing.T) {
+	forbidden := map[string][]string{
+		"os":   {"Exit"},
+		"log":  {"Print", "Printf", "Println", "Fatal", "Fatalf", "Fatalln", "SetOutput"},
+		"http": {"Handle", "HandleFunc", "DefaultServeMux"},
+		"slog": {"SetDefault", "Default"},
+	}
+	for _, s := range sources(t) {
+		if s.test {
+			continue
+		}
+		for _, path := range imports(s.file) {
+			if path == "os/signal" || path == "flag" || path == "expvar" || path == "net/http/pprof" {
+				t.Errorf("%s: imports %s", s.path, path)
+			}
+		}
+		ast.Inspect(s.file, func(n ast.Node) bool {
+			if sel, ok := n.(*ast.SelectorExpr); ok {
+				if x, ok := sel.X.(*ast.Ident); ok && slices.Contains(forbidden[x.Name], sel.Sel.Name) {
+					t.Errorf("%s: uses %s.%s", s.path, x.Name, sel.Sel.Name)
+				}
+			}
+			if f, ok := n.(*ast.FuncDecl); ok && f.Recv == nil && f.Name.Name == "init" {
+				t.Errorf("%s: has an init function", s.path)
+			}
+			return true
+		})
+	}
+}
