@@ -37,6 +37,10 @@ const (
 // castagnoli is the table of CRC32C.
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
+// crcRoom stands for the CRC field while its value is computed. It is no
+// variable of frameCRC because crc32 would move it to the heap.
+var crcRoom = make([]byte, 4)
+
 // Codec is a frame's compression. Part of the format.
 type Codec uint8
 
@@ -105,9 +109,8 @@ func sealFrame(b []byte, lo, hi int) []byte {
 
 // frameCRC is the CRC32C over b with its CRC field taken as zero.
 func frameCRC(b []byte) uint32 {
-	var zero [4]byte
 	crc := crc32.Update(0, castagnoli, b[:28])
-	crc = crc32.Update(crc, castagnoli, zero[:])
+	crc = crc32.Update(crc, castagnoli, crcRoom)
 	return crc32.Update(crc, castagnoli, b[EnvelopeBytes:])
 }
 

@@ -1,0 +1,141 @@
+package wire
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+)
+
+// message is what every control message offers.
+type message interface {
+	AppendTo(dst []byte, session uint32) []byte
+	Decode(body []byte) error
+}
+
+// sampleMessages returns one message of each kind, a distinct value in every
+// field.
+func sampleMessages() map[FrameKind]message {
+	position := Position{Incarnation(seq16(0x10)), 9, Chain(seq16(0x30))}
+	return map[FrameKind]message{
+		FrameHello: &Hello{
+			VersionMin: 1, VersionMax: 2, Cluster: 3, Site: 4, Node: 5, Peer: 6, Term: 7, Counter: 8,
+			Shards: 256, DigestKind: DigestXXH3, Primary: 10, Epoch: 11, Features: 12,
+			ClusterName: "prod", SiteName: "site-a", PeerName: "site-b",
+		},
+		FrameWelcome: &Welcome{Version: 1, Site: 2, Node: 3, Term: 4, Epoch: 5, SiteName: "site-b"},
+		FrameRefusal: &Refusal{Code: RefuseSession, Term: 2, Counter: 3, Text: "an older session"},
+		FrameAck:     &Ack{Level: LevelDurable, Number: 77},
+		FrameBatchRefusal: &BatchRefusal{
+			Code: RefuseChain, Log: LogID{4, 17}, Position: position, Text: "histories differ at seq 9",
+		},
+		FrameCursorPage: &CursorPage{Flags: PageResume | PageLast, Entries: []PageEntry{
+			{LogID{4, 17}, position, 8}, {LogID{4, 18}, Position{}, 0}, {LogID{5, 0}, position, 9},
+		}},
+		FrameHeartbeat:     &Heartbeat{Clock: 1, LastStamp: 2, Number: 3},
+		FrameHeartbeatEcho: &HeartbeatEcho{Clock: 1, Number: 2},
+		FrameFetch:         &Fetch{ID: 5, Log: LogID{4, 17}, From: position, To: 12},
+		FrameFetchEnd:      &FetchEnd{ID: 5, Code: RefuseNotRetained, Text: "oldest seq is 40"},
+	}
+}
+
+// sessionOf is a session that the envelope of this kind allows.
+func sessionOf(kind FrameKind) uint32 {
+	if kind == FrameHello {
+		return 0
+	}
+	return 3
+}
+
+// receive does what a link and its user do with a control frame.
+func receive(frame []byte, m message) (Envelope, error) {
+	var e Envelope
+	if err := DecodeEnvelope(frame, &e); err != nil {
+		return e, err
+	}
+	if err := CheckFrame(&e, frame); err != nil {
+		return e, err
+	}
+	return e, m.Decode(Body(&e, frame))
+}
+
+func empty(m message) message { return reflect.New(reflect.TypeOf(m).Elem()).Interface().(message) }
+
+func TestEveryMessageComesBackFromItsFrame(t *testing.T) {
+	for kind, m := range sampleMessages() {
+		frame := m.AppendTo([]byte("before"), sessionOf(kind))[len("before"):]
+		got := empty(m)
+		e, err := receive(frame, got)
+		if err != nil {
+			t.Errorf("%s: %v", kind, err)
+			continue
+		}
+		if e.Kind != kind || e.Session != sessionOf(kind) || e.FrameBytes() != len(frame) {
+			t.Errorf("%s: envelope %+v", kind, e)
+		}
+		if !reflect.DeepEqual(got, m) {
+			t.Errorf("%s came back as %+v, want %+v", kind, got, m)
+		}
+	}
+}
+
+// I9.
+func TestEveryFlippedBitOfAControlFrameIsDetected(t *testing.T) {
+	for kind, m := range sampleMessages() {
+		frame := m.AppendTo(nil, sessionOf(kind))
+		got := empty(m)
+		for bit := range 8 * len(frame) {
+			frame[bit/8] ^= 1 << (bit % 8)
+			if _, err := receive(frame, got); err == nil {
+				t.Errorf("%s: bit %d of byte %d flipped, and no one noticed", kind, bit%8, bit/8)
+			}
+			frame[bit/8] ^= 1 << (bit % 8)
+		}
+	}
+}
+
+func TestMessagesAreWrittenAndReadWithoutAllocating(t *testing.T) {
+	for kind, m := range sampleMessages() {
+		frame := m.AppendTo(nil, sessionOf(kind))
+		got := empty(m)
+		room := make([]byte, 0, len(frame))
+		checkNoAllocation(t, kind.String()+" encoded", func() { m.AppendTo(room, 3) })
+		checkNoAllocation(t, kind.String()+" decoded", func() {
+			_, err := receive(frame, got)
+			fail(t, err)
+		})
+	}
+}
+
+func TestALongTextIsCutBetweenRunes(t *testing.T) {
+	m := Refusal{Code: RefuseInternal, Text: strings.Repeat("ä", TextBytesMax/2) + "x"}
+	m.Text = "x" + m.Text
+	var got Refusal
+	if _, err := receive(m.AppendTo(nil, 1), &got); err != nil {
+		t.Fatal(err)
+	}
+	if want := m.Text[:TextBytesMax-1]; got.Text != want {
+		t.Errorf("text of %d bytes came back as %d bytes", len(m.Text), len(got.Text))
+	}
+}
+
+func TestABatchFrameComesBackWhole(t *testing.T) {
+	first := sampleHeader()
+	body := dataBatch(&first, sampleEntries(3))
+	second := first
+	second.Prev, second.FirstSeq, second.FirstStamp = first.Chain, first.LastSeq()+1, first.LastStamp+1
+	body = append(body, dataBatch(&second, sampleEntries(2))...)
+
+	e := Envelope{Kind: FrameBatches, BatchCount: 2, WireBytes: uint32(len(body)), Session: 3, Number: 1}
+	frame := append(AppendBatchesEnvelope(nil, &e), body...)
+	var got Envelope
+	fail(t, DecodeEnvelope(frame, &got))
+	fail(t, CheckFrame(&got, frame))
+	if got != e {
+		t.Errorf("envelope came back as %+v, want %+v", got, e)
+	}
+	refs, err := SplitBatches(Body(&got, frame), int(got.BatchCount), nil)
+	fail(t, err)
+	if len(refs) != 2 || refs[0].Header != first || refs[1].Header != second {
+		t.Errorf("batches came back as %+v", refs)
+	}
+}
