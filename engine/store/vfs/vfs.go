@@ -12,7 +12,8 @@ var ErrLocked = errors.New("locked by another process")
 // may be called by any goroutine. What is promised to survive a crash: a
 // file's bytes after File.Sync, its name after SyncDir of its directory.
 type FS interface {
-	// MkdirAll creates dir and its parents, if absent.
+	// MkdirAll creates dir and its parents, if absent, and makes their names
+	// durable.
 	MkdirAll(dir string) error
 	// Create makes a new file for reading and writing; fs.ErrExist if there is one.
 	Create(name string) (File, error)

@@ -1,0 +1,24 @@
+// Package vfs is the only door to files, and states what survives a crash.
+//
+//	          FS ── Create/Open ──▶ File ── WriteAt (gathered), ReadAt, Sync
+//	          │
+//	OS        │ real files: pwritev, fdatasync, directory fsync, flock
+//	Mem       │ memory disk: knows every 512-byte sector and every name that is
+//	          │ not synced yet; Crash makes the disk that a power cut leaves
+//	Faulty    │ wraps either: the k-th call fails once or for ever, writes stop
+//	          │ half way, a failed Sync lies from then on, reads flip a bit
+//
+// The contract that both disks pass (conformance_test.go): a file's bytes
+// survive after File.Sync, its name after SyncDir; MkdirAll is durable when it
+// returns; before that each sector and each name may be there or not,
+// independently, and a rename is there or not as a whole.
+//
+// Invariants that rest on this room: I1 (an acknowledgement means that a Sync
+// returned nil), I9 (Crash and Faulty are how it is tried), I10 (a full disk is an
+// error that names the file, never a panic).
+//
+// Limits: Linux. Mem keeps 4 KiB pages that were ever written, plus one old copy
+// of each page that is not synced; at most [MemOptions.CapacityBytes] of them.
+//
+// It does not cache, retry, log, or know what is in a file.
+package vfs

@@ -1,0 +1,205 @@
+package vfs
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sort"
+
+	"golang.org/x/sys/unix"
+)
+
+// iovMax is the kernel's limit of buffers per gathered write.
+const iovMax = 1024
+
+// OS is the operating system's files. The zero value is ready. Errors carry the
+// path and unwrap to the errno.
+type OS struct{}
+
+var _ FS = OS{}
+
+func (o OS) MkdirAll(dir string) error {
+	dir = filepath.Clean(dir)
+	info, err := os.Stat(dir)
+	if err == nil {
+		if !info.IsDir() {
+			return &fs.PathError{Op: "mkdir", Path: dir, Err: unix.ENOTDIR}
+		}
+		return nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	parent := filepath.Dir(dir)
+	if parent != dir {
+		if err := o.MkdirAll(parent); err != nil {
+			return err
+		}
+	}
+	if err := os.Mkdir(dir, 0o750); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return o.SyncDir(parent)
+}
+
+func (OS) Create(name string) (File, error) {
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o640)
+	if err != nil {
+		return nil, err
+	}
+	return &osFile{f}, nil
+}
+
+func (OS) Open(name string) (File, error) {
+	f, err := os.OpenFile(name, os.O_RDWR, 0)
+	if err != nil {
+		return nil, err
+	}
+	return &osFile{f}, nil
+}
+
+func (OS) Rename(oldName, newName string) error { return os.Rename(oldName, newName) }
+
+func (OS) Remove(name string) error { return os.Remove(name) }
+
+func (OS) List(dir string) ([]string, error) {
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	names, err := d.Readdirnames(-1)
+	if err != nil {
+		return nil, err
+	}
+	sort.Strings(names)
+	return names, nil
+}
+
+func (OS) SyncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}
+
+func (OS) Lock(name string) (io.Closer, error) {
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o640)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err != unix.EINTR {
+			break
+		}
+	}
+	if err == nil {
+		return f, nil
+	}
+	f.Close()
+	if err == unix.EWOULDBLOCK {
+		return nil, fmt.Errorf("%s: %w", name, ErrLocked)
+	}
+	return nil, &fs.PathError{Op: "flock", Path: name, Err: err}
+}
+
+// osFile is one open file of the operating system.
+type osFile struct{ f *os.File }
+
+func (f *osFile) ReadAt(p []byte, off int64) (int, error) { return f.f.ReadAt(p, off) }
+
+func (f *osFile) WriteAt(parts [][]byte, off int64) error {
+	// The kernel may write less than asked, so parts are consumed through a
+	// scratch slice; the caller's slice stays as it was.
+	var room [64][]byte
+	rest := append(room[:0], parts...)
+	for {
+		for len(rest) > 0 && len(rest[0]) == 0 {
+			rest = rest[1:]
+		}
+		if len(rest) == 0 {
+			return nil
+		}
+		n, err := f.pwritev(rest[:min(len(rest), iovMax)], off)
+		if err != nil {
+			return &fs.PathError{Op: "pwritev", Path: f.f.Name(), Err: err}
+		}
+		off += int64(n)
+		for n > 0 {
+			take := min(n, len(rest[0]))
+			rest[0] = rest[0][take:]
+			n -= take
+			if len(rest[0]) == 0 {
+				rest = rest[1:]
+			}
+		}
+	}
+}
+
+// pwritev writes some of parts, at least one byte.
+func (f *osFile) pwritev(parts [][]byte, off int64) (int, error) {
+	var n int
+	var err error
+	conn, connErr := f.f.SyscallConn()
+	if connErr != nil {
+		return 0, connErr
+	}
+	connErr = conn.Control(func(fd uintptr) {
+		for {
+			n, err = unix.Pwritev(int(fd), parts, off)
+			if err != unix.EINTR {
+				return
+			}
+		}
+	})
+	switch {
+	case connErr != nil:
+		return 0, connErr
+	case err != nil:
+		return 0, err
+	case n <= 0:
+		return 0, io.ErrShortWrite
+	}
+	return n, nil
+}
+
+func (f *osFile) Sync() error {
+	var err error
+	conn, connErr := f.f.SyscallConn()
+	if connErr != nil {
+		return connErr
+	}
+	connErr = conn.Control(func(fd uintptr) {
+		for {
+			err = unix.Fdatasync(int(fd))
+			if err != unix.EINTR {
+				return
+			}
+		}
+	})
+	if connErr != nil {
+		return connErr
+	}
+	if err != nil {
+		return &fs.PathError{Op: "fdatasync", Path: f.f.Name(), Err: err}
+	}
+	return nil
+}
+
+func (f *osFile) Size() (int64, error) {
+	info, err := f.f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), nil
+}
+
+func (f *osFile) Truncate(size int64) error { return f.f.Truncate(size) }
+
+func (f *osFile) Close() error { return f.f.Close() }
