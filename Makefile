@@ -1,0 +1,51 @@
+# make alone lists the targets. Everything CI does is one of them.
+
+GO      ?= go
+TREE    ?=
+KILLS   ?= 6
+CYCLES  ?= 300
+SEEDS   ?= 2000
+FUZZ    ?= 20s
+BIN      = bin/cfs
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build demo test check race sim sim-red crash fuzz host clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## installs or names what is missing (Go, gcc for the race detector)
+	@ci/setup
+
+build: setup ## builds bin/cfs, plain Go, no flags
+	@CGO_ENABLED=0 $(GO) build -o $(BIN) ./tools/cfs
+
+demo: build ## the main job: two sites, a real tree, six kills, nothing lost (TREE=dir KILLS=n)
+	@$(BIN) demo --kills $(KILLS) $(if $(TREE),--tree $(TREE))
+
+test: setup ## every test, with the race detector; under 10 minutes on 2 cores
+	@ci/test
+
+check: setup ## the quick half: lint, floors, unit tests without the race detector
+	@$(GO) test ./... ./tools/...
+
+race: setup ## the root module's tests under the race detector
+	@$(GO) test -race ./...
+
+sim: setup ## simulated worlds, all faults on (SEEDS=n)
+	@ci/sim $(SEEDS)
+
+sim-red: setup ## plants known bugs: the simulator must find each
+	@ci/sim-red
+
+crash: build ## real processes under load, killed at random (CYCLES=n)
+	@$(BIN) crash --cycles $(CYCLES)
+
+fuzz: setup ## every decoder for FUZZ each
+	@ci/fuzz $(FUZZ)
+
+host: setup ## a program outside the module links the engine: builds, runs, counts modules
+	@ci/host
+
+clean: ## removes what was built
+	@rm -rf bin
