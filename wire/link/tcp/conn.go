@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 	"syscall"
 
-	"github.com/claudefs/repl/wire"
 	"github.com/claudefs/repl/wire/link"
 )
 
@@ -102,20 +101,15 @@ func (c *Conn) Info() link.Info {
 // classify turns what the socket said into the link's words.
 func (c *Conn) classify(err error) error {
 	switch {
-	case err == io.EOF, errors.Is(err, io.ErrUnexpectedEOF):
+	case err == io.EOF:
 		return err
 	case errors.Is(err, net.ErrClosed):
 		return fmt.Errorf("%s to %s: %w", c.LocalAddr(), c.RemoteAddr(), link.ErrClosed)
 	case errors.Is(err, syscall.EPIPE):
 		return fmt.Errorf("by %s: %w", c.RemoteAddr(), link.ErrClosed)
-	case isSystem(err):
+	}
+	if _, fromSocket := errors.AsType[*net.OpError](err); fromSocket {
 		return fmt.Errorf("%w: %w", link.ErrLost, err)
 	}
-	return fmt.Errorf("from %s: %w", c.RemoteAddr(), err)
-}
-
-// isSystem tells the socket's errors from those of a frame's content.
-func isSystem(err error) bool {
-	_, ok := errors.AsType[*net.OpError](err)
-	return ok && !errors.Is(err, wire.ErrCorrupt)
+	return fmt.Errorf("link with %s: %w", c.RemoteAddr(), err)
 }
