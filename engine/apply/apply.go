@@ -2,6 +2,8 @@ package apply
 
 import (
 	"context"
+	"fmt"
+	"slices"
 
 	"github.com/claudefs/repl/engine/store"
 	"github.com/claudefs/repl/wire"
@@ -10,19 +12,211 @@ import (
 // Applier decides and applies the batches of all logs of one shard, one after
 // another. Not for concurrent use; no goroutine, no clock: engine and simulator
 // drive it alike.
-type Applier struct{ unwritten int }
+type Applier struct {
+	shard wire.Shard
+	store store.Store
+	logs  []log // sorted by id
+
+	// What follows is kept from batch to batch, so that applying allocates nothing.
+	reader  wire.EntryReader
+	effects []wire.Entry
+	keys    [][]byte // of all effects
+	cursors [1]store.Cursor
+	change  store.Change
+}
+
+// log is one log's applied position, and why it stopped.
+type log struct {
+	id     wire.LogID
+	cursor wire.Position
+	err    error
+}
 
 // New starts behind the cursors that the Store has now.
-func New(shard wire.Shard, s store.Store) (*Applier, error) { panic("unwritten") }
+func New(shard wire.Shard, s store.Store) (*Applier, error) {
+	cursors, err := s.Cursors(shard)
+	if err != nil {
+		return nil, fmt.Errorf("cursors of shard %d: %w", shard, err)
+	}
+	a := &Applier{shard: shard, store: s}
+	for _, c := range cursors {
+		if c.Log.Shard != shard {
+			return nil, fmt.Errorf("cursors of shard %d name log %s: %w", shard, c.Log, wire.ErrProtocol)
+		}
+		a.logs = append(a.logs, log{id: c.Log, cursor: c.Position})
+	}
+	slices.SortFunc(a.logs, func(x, y log) int { return x.id.Compare(y.id) })
+	for i := 1; i < len(a.logs); i++ {
+		if a.logs[i-1].id == a.logs[i].id {
+			return nil, fmt.Errorf("cursors of shard %d name log %s twice: %w", shard, a.logs[i].id, wire.ErrProtocol)
+		}
+	}
+	return a, nil
+}
 
 // Apply takes the next durable batch of a log of this shard. A batch at or
 // below the cursor is skipped: done is false. One that does not continue the
 // cursor by seq and chain, or an entry that must be understood and is not,
 // stops the log: every later call for it returns the same error, wrapped in
-// store.ErrUnknownOp, wire.ErrProtocol or the Store's own.
+// store.ErrUnknownOp, wire.ErrProtocol or the Store's own. When ctx ends first,
+// nothing was done and the log goes on.
 func (a *Applier) Apply(ctx context.Context, b *wire.BatchRef) (done bool, err error) {
-	panic("unwritten")
+	h := &b.Header
+	l := a.log(h.Log())
+	if l.err != nil {
+		return false, l.err
+	}
+	if h.Shard != a.shard {
+		return false, fmt.Errorf("log %s given to the applier of shard %d: %w", h.Log(), a.shard, wire.ErrProtocol)
+	}
+	next, err := l.continues(b)
+	if err == nil && !next {
+		return false, nil
+	}
+	if err == nil {
+		err = a.decide(b)
+	}
+	if err == nil {
+		err = a.commit(ctx, l, h)
+		if err != nil && ctx.Err() != nil {
+			return false, err
+		}
+	}
+	if err != nil {
+		l.err = fmt.Errorf("log %s stopped at seq %d: %w", l.id, h.FirstSeq, err)
+		return false, l.err
+	}
+	return true, nil
+}
+
+// log finds a log of the shard, or begins it.
+func (a *Applier) log(id wire.LogID) *log {
+	at, found := a.find(id)
+	if !found {
+		a.logs = slices.Insert(a.logs, at, log{id: id})
+	}
+	return &a.logs[at]
+}
+
+func (a *Applier) find(id wire.LogID) (int, bool) {
+	return slices.BinarySearchFunc(a.logs, id, func(l log, id wire.LogID) int { return l.id.Compare(id) })
+}
+
+// continues says whether b is the next batch behind the cursor (I3, I4); false
+// without an error means that it is behind us.
+func (l *log) continues(b *wire.BatchRef) (bool, error) {
+	h := &b.Header
+	if h.Incarnation != l.cursor.Incarnation {
+		return true, l.opens(b)
+	}
+	last := h.LastSeq()
+	switch {
+	case last < l.cursor.Seq:
+		return false, nil
+	case last == l.cursor.Seq && h.Chain != l.cursor.Chain:
+		return false, fmt.Errorf("chain %s at seq %d, applied was %s: histories differ: %w",
+			h.Chain, last, l.cursor.Chain, wire.ErrProtocol)
+	case last == l.cursor.Seq:
+		return false, nil
+	case h.FirstSeq != l.cursor.Seq+1:
+		return false, fmt.Errorf("batch of seqs %d to %d behind applied seq %d: %w",
+			h.FirstSeq, last, l.cursor.Seq, wire.ErrProtocol)
+	case h.Prev != l.cursor.Chain:
+		return false, fmt.Errorf("previous chain %s, applied was %s at seq %d: histories differ: %w",
+			h.Prev, l.cursor.Chain, l.cursor.Seq, wire.ErrProtocol)
+	}
+	return true, nil
+}
+
+// opens checks the START of an incarnation that the cursor is not in: it must
+// name the end that the cursor stands at, or there is none.
+func (l *log) opens(b *wire.BatchRef) error {
+	h := &b.Header
+	if h.Kind != wire.BatchStart || h.FirstSeq != 1 {
+		return fmt.Errorf("%s batch of incarnation %s, applied is %s: %w", h.Kind, h.Incarnation, l.cursor, wire.ErrProtocol)
+	}
+	if l.cursor == (wire.Position{}) {
+		return nil
+	}
+	ends, err := wire.DecodeStart(b.Body(), nil)
+	if err != nil {
+		return err
+	}
+	for _, end := range ends {
+		if end.Log == l.id && end.End == l.cursor {
+			return nil
+		}
+	}
+	return fmt.Errorf("incarnation %s does not name the applied end %s: %w", h.Incarnation, l.cursor, wire.ErrProtocol)
+}
+
+// decide gathers what takes effect. One site writes the domain, so nothing is
+// concurrent: no entry can lose, and every entry takes effect. START and marker
+// batches have no effect of their own; they only move the cursor.
+func (a *Applier) decide(b *wire.BatchRef) error {
+	a.effects, a.keys = a.effects[:0], a.keys[:0]
+	if b.Header.Kind != wire.BatchData {
+		return wire.CheckBody(&b.Header, b.Body())
+	}
+	a.reader.Reset(&b.Header, b.Body())
+	var e wire.Entry
+	for a.reader.Next(&e) {
+		if e.MustUnderstand != 0 {
+			return fmt.Errorf("entry %d: extension %04x must be understood and is not: %w",
+				e.Seq, e.MustUnderstand, store.ErrUnknownOp)
+		}
+		// The reader's next step reuses its list of keys.
+		at := len(a.keys)
+		a.keys = append(a.keys, e.Keys...)
+		e.Keys = a.keys[at:len(a.keys):len(a.keys)]
+		a.effects = append(a.effects, e)
+	}
+	return a.reader.Err()
+}
+
+// commit hands the decided batch to the Store and moves the cursor with it.
+func (a *Applier) commit(ctx context.Context, l *log, h *wire.BatchHeader) error {
+	a.cursors[0] = store.Cursor{Log: l.id, Position: h.End()}
+	a.change = store.Change{Shard: a.shard, Batch: h, Effects: a.effects, Cursors: a.cursors[:]}
+	if err := a.store.Apply(ctx, &a.change); err != nil {
+		return err
+	}
+	l.cursor = h.End()
+	return nil
 }
 
 // Cursor is the applied position of a log.
-func (a *Applier) Cursor(log wire.LogID) wire.Position { panic("unwritten") }
+func (a *Applier) Cursor(id wire.LogID) wire.Position {
+	at, found := a.find(id)
+	if !found {
+		return wire.Position{}
+	}
+	return a.logs[at].cursor
+}
+
+// Cursors appends the applied positions of the shard's logs, sorted by log.
+func (a *Applier) Cursors(dst []store.Cursor) []store.Cursor {
+	for _, l := range a.logs {
+		if l.cursor != (wire.Position{}) {
+			dst = append(dst, store.Cursor{Log: l.id, Position: l.cursor})
+		}
+	}
+	return dst
+}
+
+// Stop stops a log for a reason that the caller found, such as batches that are
+// no longer kept.
+func (a *Applier) Stop(id wire.LogID, err error) {
+	if l := a.log(id); l.err == nil {
+		l.err = fmt.Errorf("log %s stopped behind seq %d: %w", id, l.cursor.Seq, err)
+	}
+}
+
+// Err says why a log stopped; nil while it runs.
+func (a *Applier) Err(id wire.LogID) error {
+	at, found := a.find(id)
+	if !found {
+		return nil
+	}
+	return a.logs[at].err
+}

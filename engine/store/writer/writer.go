@@ -1,11 +1,27 @@
 package writer
 
 import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/claudefs/repl/engine/store/journal"
 	"github.com/claudefs/repl/wire"
 )
+
+var (
+	// ErrFull: BytesMax is appended and not yet flushed. Nothing was done; try
+	// again after a flush.
+	ErrFull = errors.New("too much appended and not yet flushed")
+	// ErrIndex: the host's index does not rise. Nothing was done.
+	ErrIndex = errors.New("host index does not rise")
+)
+
+// startBytes is the size of a START batch that names no ends.
+const startBytes = wire.ShippedBytesMin
 
 // Options of a Writer.
 type Options struct {
@@ -16,7 +32,8 @@ type Options struct {
 	Domain  wire.Domain
 	Epoch   wire.Epoch
 	// BytesMax bounds what is appended and not yet flushed; then Append returns
-	// ErrFull.
+	// ErrFull. At least two batches of wire.BatchBytesMax, so that any one entry
+	// fits an empty writer.
 	BytesMax int64
 	// ClockFloor: no stamp at or below it is given out.
 	ClockFloor wire.Stamp
@@ -28,24 +45,251 @@ type Options struct {
 // may be called by any goroutine; entries of different shards do not wait for
 // one another. An entry is encoded once, into the buffer that the journal
 // writes from.
-type Writer struct{ unwritten int }
+type Writer struct {
+	o       Options
+	logs    []shardLog
+	pool    pool
+	pending atomic.Int64
+	failure atomic.Pointer[error] // why Stage failed; final
+
+	dirtyMu sync.Mutex
+	dirty   []wire.Shard // shards with something to stage, each once
+
+	flushMu  sync.Mutex // one Flush at a time, so that a log's batches stay in order
+	flushing []wire.Shard
+	stampMax atomic.Uint64
+}
+
+// shardLog is the end of one shard's log. The fields say what the next batch
+// continues; what is appended and not yet durable is included.
+type shardLog struct {
+	mu          sync.Mutex
+	incarnation wire.Incarnation // zero: there is no log yet
+	seq         wire.Seq         // last given out
+	chain       wire.Chain       // of the last closed batch
+	stamp       wire.Stamp       // last given out, or the floor
+	index       uint64           // last of the host's
+	open        *buffer
+	first, last *buffer // closed and not yet staged, in order
+	dirty       bool
+}
 
 // New returns a Writer whose shards all start empty; SetTail tells what exists.
-func New(o Options) *Writer { panic("unwritten") }
+func New(o Options) *Writer {
+	w := &Writer{o: o, logs: make([]shardLog, o.Shards)}
+	w.pool.idleBytesMax = o.BytesMax
+	for i := range w.logs {
+		w.logs[i].stamp = o.ClockFloor
+	}
+	return w
+}
 
-// SetTail says where the log of a shard ends, before its first Append.
-func (w *Writer) SetTail(shard wire.Shard, t journal.Tail) { panic("unwritten") }
+// SetTail says where the log of a shard ends, before its first Append. It may
+// be called again while nothing of the shard is pending.
+func (w *Writer) SetTail(shard wire.Shard, t journal.Tail) {
+	l := &w.logs[shard]
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.open != nil || l.first != nil {
+		panic(fmt.Sprintf("writer: tail of shard %d set while entries are pending", shard))
+	}
+	l.incarnation = t.Position.Incarnation
+	l.seq = t.Position.Seq
+	l.chain = t.Position.Chain
+	l.stamp = max(l.stamp, t.LastStamp)
+	l.index = max(l.index, t.LastIndex)
+}
 
 // Append encodes e as the next entry of its shard's log. index is the host's
-// own, or 0.
+// own, or 0; a host that gives one gives rising ones (ErrIndex). An error means
+// that nothing was done, except after a failed Flush, whose error it repeats.
 func (w *Writer) Append(shard wire.Shard, e *wire.Entry, index uint64, wall time.Time) (wire.Ref, error) {
-	panic("unwritten")
+	if err := wire.CheckEntry(e); err != nil {
+		return wire.Ref{}, err
+	}
+	if int64(shard) >= int64(len(w.logs)) {
+		return wire.Ref{}, fmt.Errorf("shard %d of %d: %w", shard, len(w.logs), wire.ErrLimit)
+	}
+	l := &w.logs[shard]
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if failure := w.failure.Load(); failure != nil {
+		return wire.Ref{}, *failure
+	}
+	if index != 0 && index <= l.index {
+		return wire.Ref{}, fmt.Errorf("shard %d: index %d behind %d: %w", shard, index, l.index, ErrIndex)
+	}
+	size := wire.EntryBytes(e)
+	created := l.incarnation == wire.Incarnation{}
+	stamp := l.next(wall)
+	if created {
+		stamp++ // The START batch takes the first one.
+	}
+	fits := l.open != nil && len(l.open.bytes)+size <= wire.BatchBytesMax &&
+		wire.StampFits(l.open.header.FirstStamp, stamp)
+	need := size
+	if !fits {
+		need += wire.BatchHeaderBytes
+	}
+	if created {
+		need += startBytes
+	}
+	if w.pending.Add(int64(need)) > w.o.BytesMax {
+		w.pending.Add(-int64(need))
+		return wire.Ref{}, ErrFull
+	}
+	if created {
+		w.start(l, shard, stamp-1)
+	}
+	if !fits {
+		l.seal()
+		l.open = w.newBatch(l, shard, wire.BatchData, stamp, wire.BatchHeaderBytes+size)
+	}
+	w.pool.grow(l.open, size)
+	b := l.open
+	b.bytes = wire.AppendEntry(b.bytes, b.header.FirstStamp, stamp, e)
+	if index != 0 {
+		l.index = index
+	}
+	l.seq++
+	l.stamp = stamp
+	b.header.Count++
+	b.header.LastStamp = stamp
+	b.header.LastIndex = l.index
+	w.mark(l, shard)
+	return wire.Ref{Log: wire.LogID{Site: w.o.Site, Shard: shard}, Incarnation: l.incarnation, Seq: l.seq}, nil
+}
+
+// next is the stamp that follows: the wall clock's, unless the log is ahead. A
+// wall clock before 1970 has no stamp; the log then counts on by itself.
+func (l *shardLog) next(wall time.Time) wire.Stamp {
+	if wall.UnixMicro() < 0 {
+		return l.stamp + 1
+	}
+	return max(l.stamp+1, wire.StampOf(wall))
+}
+
+// start opens a new incarnation with its START batch, closed at once.
+func (w *Writer) start(l *shardLog, shard wire.Shard, stamp wire.Stamp) {
+	l.incarnation = w.o.Incarnation()
+	l.seq, l.chain = 0, wire.Chain{}
+	b := w.newBatch(l, shard, wire.BatchStart, stamp, startBytes)
+	var err error
+	if b.bytes, err = wire.AppendStart(b.bytes, nil); err != nil {
+		panic(err) // No ends have no fault.
+	}
+	b.header.Count = 1
+	b.header.LastStamp = stamp
+	b.header.LastIndex = l.index
+	l.seq, l.stamp, l.open = 1, stamp, b
+	l.seal()
+}
+
+// newBatch opens a batch behind the log's last entry, with room for its header
+// and size bytes in all.
+func (w *Writer) newBatch(l *shardLog, shard wire.Shard, kind wire.BatchKind, stamp wire.Stamp, size int) *buffer {
+	b := w.pool.take(size)
+	b.writer = w
+	b.bytes = b.bytes[:wire.BatchHeaderBytes]
+	b.header = wire.BatchHeader{
+		Kind: kind, Incarnation: l.incarnation, Cluster: w.o.Cluster, Site: w.o.Site, Node: w.o.Node,
+		Shard: shard, Domain: w.o.Domain, Epoch: w.o.Epoch, FirstSeq: l.seq + 1, FirstStamp: stamp,
+	}
+	return b
+}
+
+// seal closes the open batch, if there is one, behind the last closed one.
+func (l *shardLog) seal() {
+	b := l.open
+	if b == nil {
+		return
+	}
+	l.open = nil
+	b.header.Prev = l.chain
+	wire.CloseBatch(b.bytes, &b.header)
+	l.chain = b.header.Chain
+	if l.last == nil {
+		l.first = b
+	} else {
+		l.last.next = b
+	}
+	l.last = b
+}
+
+// mark puts a shard on the list that Flush works through, once.
+func (w *Writer) mark(l *shardLog, shard wire.Shard) {
+	if l.dirty {
+		return
+	}
+	l.dirty = true
+	w.dirtyMu.Lock()
+	w.dirty = append(w.dirty, shard)
+	w.dirtyMu.Unlock()
 }
 
 // Flush closes all open batches and stages them, in rising order of shard, in
 // the journal; a new log gets its START batch first. It returns how many
-// batches it staged.
-func (w *Writer) Flush(j *journal.Journal, wall time.Time) (int, error) { panic("unwritten") }
+// batches it staged. After an error the outcome of everything pending is
+// unknown, the rest of it is dropped, and every later Append and Flush returns
+// the same error.
+func (w *Writer) Flush(j *journal.Journal, wall time.Time) (int, error) {
+	w.flushMu.Lock()
+	defer w.flushMu.Unlock()
+	w.dirtyMu.Lock()
+	w.dirty, w.flushing = w.flushing[:0], w.dirty
+	w.dirtyMu.Unlock()
+	slices.Sort(w.flushing)
+	staged := 0
+	for _, shard := range w.flushing {
+		n, err := w.stage(j, shard)
+		staged += n
+		if err != nil {
+			w.fail(err)
+		}
+	}
+	if failure := w.failure.Load(); failure != nil {
+		return staged, *failure
+	}
+	return staged, nil
+}
+
+// stage hands the batches of one shard to the journal. After a failure it only
+// gives their memory back.
+func (w *Writer) stage(j *journal.Journal, shard wire.Shard) (int, error) {
+	l := &w.logs[shard]
+	l.mu.Lock()
+	l.seal()
+	b := l.first
+	l.first, l.last, l.dirty = nil, nil, false
+	l.mu.Unlock()
+	staged := 0
+	var failed error
+	for b != nil {
+		next := b.next
+		b.next = nil
+		if w.failure.Load() != nil || failed != nil {
+			b.Release()
+			b = next
+			continue
+		}
+		last := b.header.LastStamp
+		b.refs[0] = wire.BatchRef{Header: b.header, Bytes: b.bytes}
+		if _, err := j.Stage(b.refs[:], b); err != nil {
+			failed = fmt.Errorf("shard %d: %w", shard, err)
+		} else {
+			staged++
+			w.stampMax.Store(max(w.stampMax.Load(), uint64(last)))
+		}
+		b = next
+	}
+	return staged, failed
+}
+
+// fail makes the first error final.
+func (w *Writer) fail(err error) { w.failure.CompareAndSwap(nil, &err) }
 
 // PendingBytes is what is appended and not yet released by the journal.
-func (w *Writer) PendingBytes() int64 { panic("unwritten") }
+func (w *Writer) PendingBytes() int64 { return w.pending.Load() }
+
+// StampMax is the highest stamp that Flush has staged, for the clock bound.
+func (w *Writer) StampMax() wire.Stamp { return wire.Stamp(w.stampMax.Load()) }

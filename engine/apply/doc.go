@@ -1,0 +1,32 @@
+// Package apply promises that each entry of a shard's logs is decided exactly
+// once, in the order of its log, in one commit with the cursor that says so.
+//
+//	durable batch ─▶ at or below the cursor? ──yes──▶ skipped
+//	                       │ no
+//	                       ▼
+//	                 continues the cursor by seq and chain? ──no──▶ log stopped
+//	                       │ yes
+//	                       ▼
+//	                 data: every entry understood? ──no──▶ log stopped
+//	                       │ yes                 START, marker: no effects
+//	                       ▼
+//	                 Store.Apply(effects, cursor) ──error──▶ log stopped
+//	                       │
+//	                       ▼
+//	                 cursor = end of the batch
+//
+// Invariants:
+//
+//   - I2: the cursor and the effects go to the Store in one change, so a batch
+//     that is met again after a crash is either skipped or redone, never doubled.
+//   - I3: applied seqs of a log are contiguous.
+//   - I4: a batch whose previous chain is not the cursor's stops its log, by
+//     name, and overwrites nothing.
+//   - I10: a stopped log costs the shard's other logs nothing.
+//
+// Limits: one batch is decided at a time, so memory is one batch's worth of
+// entry headers, kept from batch to batch.
+//
+// It does not read journals, flush, retry, or decide conflicts: with one writer
+// for the domain nothing is concurrent.
+package apply

@@ -1,0 +1,27 @@
+// Package store promises what the engine may rely on in a host's replicated
+// state, and has a memory Store that keeps the promise.
+//
+//	batch ─▶ Store.Apply(effects + cursors, one commit) ─▶ state, visible at once
+//	                                                          │ Sync, or the host's own pace
+//	                                                          ▼
+//	                                                       durable state
+//	          Cursors() ── of the visible state ──────────────┘  Durable() ── of the durable one, ≤ Cursors()
+//
+// Invariants:
+//
+//   - I2: effects and cursors of a batch are one commit; a crash leaves both or
+//     neither.
+//   - I3: what survives a crash is, per shard, a prefix of what was applied, and
+//     never behind Durable. The rest is redone from the journal.
+//   - I7: Digest depends on the state alone, so sites that applied the same
+//     entries have the same digest.
+//
+// A host proves its own Store with [storetest.Run].
+//
+// Limits: Mem keeps everything in memory, and one row per decided entry for
+// ever: it is for tests, examples and the simulator.
+//
+// The package does not decide what takes effect (apply) and persists nothing.
+//
+// [storetest.Run]: https://pkg.go.dev/github.com/claudefs/repl/engine/store/storetest#Run
+package store

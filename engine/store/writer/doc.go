@@ -1,0 +1,25 @@
+// Package writer promises that entries become batches exactly once: dense seqs,
+// strictly rising stamps, a running chain, and one encoding that the journal
+// writes from.
+//
+//	Append(shard) ─ encode ─▶ open batch ─ full · stamp too far · Flush ─▶ closed ─▶ Journal.Stage
+//	                              ▲                                                     │
+//	                              └────────────── pool ◀── Release (flush ended) ◀──────┘
+//
+//	log:  START (seq 1, chain of nothing) │ seq 2 … n │ n+1 … │ …   Prev of each = Chain of the one before
+//
+// Invariants:
+//
+//   - I3, I4: the batches of a log are contiguous and chained in the order in
+//     which Append gave out their seqs; a batch once closed never changes.
+//   - I10: at most BytesMax is appended and not yet released. Buffers grow by
+//     doubling, so they hold less than 2 × BytesMax + 1 KiB per open batch, and
+//     the pool keeps at most BytesMax of unused ones.
+//   - A stamp is above ClockFloor, above the log's last one, and at or above the
+//     wall clock's microsecond: a clock that steps back never issues one twice.
+//
+// Limits: one batch is at most wire.BatchBytesMax; its stamps span less than 2^32
+// (about one second).
+//
+// It does not flush, admit, acknowledge, or decide who may write: the engine does.
+package writer

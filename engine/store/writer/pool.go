@@ -1,0 +1,101 @@
+package writer
+
+import (
+	"math/bits"
+	"sync"
+
+	"github.com/claudefs/repl/wire"
+)
+
+// Sizes of pooled memory: powers of two from 1 KiB, so that 65,536 open batches
+// of one entry each stay small, up to the largest batch.
+const (
+	classBitsMin = 10
+	classBitsMax = 21
+	classCount   = classBitsMax - classBitsMin + 1
+)
+
+// buffer is one batch, from its first entry until the journal releases it.
+type buffer struct {
+	writer *Writer
+	bytes  []byte // header room, then the body so far
+	header wire.BatchHeader
+	next   *buffer
+	refs   [1]wire.BatchRef // what Stage is called with
+}
+
+// Release gives the batch's memory back: the journal's flush ended.
+func (b *buffer) Release() {
+	b.writer.pending.Add(-int64(len(b.bytes)))
+	b.writer.pool.put(b)
+}
+
+// pool lends batch memory by size class. A sync.Pool was rejected: it has no
+// bound, and forgets at every collection.
+type pool struct {
+	idleBytesMax int64
+
+	mu        sync.Mutex
+	buffers   []*buffer // without memory
+	memory    [classCount][][]byte
+	idleBytes int64
+}
+
+func classOf(size int) int { return max(0, bits.Len(uint(size-1))-classBitsMin) }
+
+// classBytes is the size of a class. The largest is no bigger than a batch.
+func classBytes(class int) int { return min(1<<(classBitsMin+class), wire.BatchBytesMax) }
+
+// take lends an empty buffer with room for size bytes.
+func (p *pool) take(size int) *buffer {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var b *buffer
+	if last := len(p.buffers) - 1; last >= 0 {
+		b, p.buffers = p.buffers[last], p.buffers[:last]
+	} else {
+		b = new(buffer)
+	}
+	b.bytes = p.pop(classOf(size))
+	return b
+}
+
+// grow makes room for size more bytes in b.
+func (p *pool) grow(b *buffer, size int) {
+	if len(b.bytes)+size <= cap(b.bytes) {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	bigger := append(p.pop(classOf(len(b.bytes)+size)), b.bytes...)
+	p.push(b.bytes)
+	b.bytes = bigger
+}
+
+func (p *pool) put(b *buffer) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.push(b.bytes)
+	*b = buffer{}
+	p.buffers = append(p.buffers, b)
+}
+
+func (p *pool) pop(class int) []byte {
+	idle := p.memory[class]
+	last := len(idle) - 1
+	if last < 0 {
+		return make([]byte, 0, classBytes(class))
+	}
+	p.memory[class] = idle[:last]
+	p.idleBytes -= int64(classBytes(class))
+	return idle[last]
+}
+
+func (p *pool) push(memory []byte) {
+	if p.idleBytes+int64(cap(memory)) > p.idleBytesMax {
+		return
+	}
+	class := classOf(cap(memory))
+	p.idleBytes += int64(cap(memory))
+	p.memory[class] = append(p.memory[class], memory[:0])
+}
