@@ -14,8 +14,12 @@ import (
 // Conn is one TCP link. See link.Conn for what may be concurrent.
 type Conn struct {
 	socket *net.TCPConn
-	reader *link.Reader
 	closed atomic.Bool
+	lost   atomic.Bool // the kernel told of a reset or timeout
+
+	// For the receiving goroutine.
+	reader  *link.Reader
+	recvErr error
 
 	// For the sending goroutine. Writing eats a net.Buffers, so it gets a copy of
 	// the parts: vector keeps the memory, unsent is what the write eats.
@@ -65,9 +69,13 @@ func (c *Conn) Recv() (*link.Frame, error) {
 	if c.closed.Load() {
 		return nil, c.classify(net.ErrClosed)
 	}
+	if c.recvErr != nil {
+		return nil, c.recvErr
+	}
 	f, err := c.reader.Next()
 	if err != nil {
-		return nil, c.classify(err)
+		c.recvErr = c.classify(err)
+		return nil, c.recvErr
 	}
 	return f, nil
 }
@@ -99,17 +107,40 @@ func (c *Conn) Info() link.Info {
 }
 
 // classify turns what the socket said into the link's words.
+//
+// The kernel tells of a reset or timeout once, to whichever call comes first.
+// After that reading looks like an orderly close, and writing like one of the
+// peer's. Neither may pass as such: so the first remembers, and the reader also
+// asks the kernel, in case the first has not got that far. (A connection that
+// was reset behind the peer's close then counts as lost: the safe side.)
 func (c *Conn) classify(err error) error {
+	_, fromSocket := errors.AsType[*net.OpError](err)
 	switch {
-	case err == io.EOF:
-		return err
 	case errors.Is(err, net.ErrClosed):
 		return fmt.Errorf("%s to %s: %w", c.LocalAddr(), c.RemoteAddr(), link.ErrClosed)
-	case errors.Is(err, syscall.EPIPE):
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		if c.lost.Load() || c.broken() {
+			return fmt.Errorf("%w: %s ended without a close", link.ErrLost, c.RemoteAddr())
+		}
+		return err
+	case errors.Is(err, syscall.EPIPE) && !c.lost.Load():
 		return fmt.Errorf("by %s: %w", c.RemoteAddr(), link.ErrClosed)
-	}
-	if _, fromSocket := errors.AsType[*net.OpError](err); fromSocket {
+	case fromSocket:
+		c.lost.Store(true)
 		return fmt.Errorf("%w: %w", link.ErrLost, err)
 	}
 	return fmt.Errorf("link with %s: %w", c.RemoteAddr(), err)
+}
+
+// broken says whether the connection is over, rather than half closed by the
+// peer. Where the system does not tell, it says no.
+func (c *Conn) broken() bool {
+	raw, err := c.socket.SyscallConn()
+	if err != nil {
+		return false
+	}
+	over := false
+	// It fails only on a socket that was closed here, which classify tells apart.
+	_ = raw.Control(func(fd uintptr) { over = isOver(int(fd)) })
+	return over
 }

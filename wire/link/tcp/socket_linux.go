@@ -38,3 +38,10 @@ func readInfo(fd int, info *link.Info) {
 		info.Retransmitted = t.Total_retrans
 	}
 }
+
+// isOver says whether neither direction can carry anything any more: after the
+// peer's orderly close ours still can.
+func isOver(fd int) bool {
+	t, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+	return err == nil && t.State == unix.BPF_TCP_CLOSE
+}

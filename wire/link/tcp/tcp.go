@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"syscall"
 	"time"
 
@@ -71,6 +72,10 @@ func (t *Transport) Dial(ctx context.Context, addr string) (link.Conn, error) {
 	// Multipath sockets refuse some of the options below on older kernels.
 	d.SetMultipathTCP(false)
 	c, err := d.DialContext(ctx, "tcp", addr)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		// The socket took ctx's deadline over, and was quicker than ctx to say so.
+		return nil, fmt.Errorf("%w: %w: %w", link.ErrUnreachable, err, context.DeadlineExceeded)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", link.ErrUnreachable, err)
 	}

@@ -1,0 +1,128 @@
+package link
+
+import (
+	"math/rand/v2"
+	"sync"
+	"testing"
+
+	"github.com/claudefs/repl/wire"
+)
+
+func mustPanic(t *testing.T, what string, call func()) {
+	t.Helper()
+	defer func() {
+		if recover() == nil {
+			t.Fatalf("%s did not panic", what)
+		}
+	}()
+	call()
+}
+
+func TestOneReleaseTooManyPanics(t *testing.T) {
+	f := new(Pool).Take(100)
+	f.Retain()
+	f.Release()
+	f.Release()
+	mustPanic(t, "a double release", f.Release)
+}
+
+func TestRetainingAReleasedFramePanics(t *testing.T) {
+	f := new(Pool).Take(100)
+	f.Release()
+	mustPanic(t, "a late retain", f.Retain)
+}
+
+func TestSizesThatNoFrameHasPanic(t *testing.T) {
+	var p Pool
+	for _, size := range []int{-1, 0, wire.FrameBytesMax + 1} {
+		mustPanic(t, "taking a size that no frame has", func() { p.Take(size) })
+	}
+}
+
+func TestAFramePinsLessThanTwiceItsBytes(t *testing.T) {
+	var p Pool
+	for _, size := range []int{1, 511, 512, 513, 1024, 1025, 65_000, 1<<20 + 1, wire.FrameBytesMax - 1, wire.FrameBytesMax} {
+		f := p.Take(size)
+		if len(f.Bytes) != size || cap(f.Bytes) != size {
+			t.Fatalf("asked for %d bytes, got %d of %d", size, len(f.Bytes), cap(f.Bytes))
+		}
+		if held, _ := p.Memory(); held != max(512, len(f.memory)) || held >= max(513, 2*size) {
+			t.Fatalf("a frame of %d bytes pins %d", size, held)
+		}
+		f.Release()
+	}
+}
+
+func TestTheLastReleaseGivesTheMemoryBack(t *testing.T) {
+	var p Pool
+	f := p.Take(5000)
+	first := &f.Bytes[0]
+	f.Retain()
+	f.Release()
+	if g := p.Take(5000); &g.Bytes[0] == first {
+		t.Fatal("memory in use was lent again")
+	}
+	f.Release()
+	if g := p.Take(8192); &g.Bytes[0] != first {
+		t.Fatal("released memory was not lent again")
+	}
+}
+
+// I10: what a pool keeps is bounded, whatever was held before.
+func TestAPoolKeepsAtMostItsBound(t *testing.T) {
+	p := Pool{IdleBytesMax: 1 << 20}
+	var held []*Frame
+	for range 100 {
+		held = append(held, p.Take(60_000))
+	}
+	for _, f := range held {
+		f.Release()
+	}
+	if held, idle := p.Memory(); held != 0 || idle != 1<<20 {
+		t.Fatalf("held %d, idle %d", held, idle)
+	}
+}
+
+func TestANewMixOfSizesPushesOutTheOldOne(t *testing.T) {
+	p := Pool{IdleBytesMax: 1 << 20}
+	var held []*Frame
+	for range 2048 {
+		held = append(held, p.Take(512))
+	}
+	for _, f := range held {
+		f.Release()
+	}
+	p.Take(400_000).Release()
+	if n := testing.AllocsPerRun(100, func() { p.Take(400_000).Release() }); n != 0 {
+		t.Fatalf("%v allocations per frame of the new size", n)
+	}
+	if _, idle := p.Memory(); idle > 1<<20 {
+		t.Fatalf("%d bytes idle", idle)
+	}
+}
+
+func TestManyGoroutinesShareAPool(t *testing.T) {
+	p := Pool{IdleBytesMax: 100_000}
+	var workers sync.WaitGroup
+	for seed := range uint64(4) {
+		workers.Go(func() {
+			random := rand.New(rand.NewPCG(seed, 1))
+			for range 2000 {
+				f := p.Take(1 + random.IntN(20_000))
+				f.Bytes[0] = byte(seed)
+				f.Retain()
+				done := make(chan struct{})
+				go func() { f.Release(); close(done) }()
+				if f.Bytes[0] != byte(seed) {
+					t.Error("memory was lent twice")
+				}
+				f.Release()
+				<-done
+			}
+		})
+	}
+	workers.Wait()
+	if held, idle := p.Memory(); held != 0 || idle > 100_000 {
+		t.Fatalf("held %d, idle %d", held, idle)
+	}
+}
