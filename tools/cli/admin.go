@@ -1,0 +1,130 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/claudefs/repl/engine"
+	"github.com/claudefs/repl/tools/cli/remote"
+)
+
+// adminEnv names the admin address when no flag does.
+const adminEnv = "CFS_ADMIN"
+
+// watchEvery is how often --watch asks again: what a reader's eye can follow.
+const watchEvery = time.Second
+
+func (a *app) admin() *cobra.Command {
+	return branch("admin", "replication: health, lag, what a failover would lose",
+		branch("replication", "replication: health, lag, what a failover would lose",
+			a.replicationStatus(), a.replicationLag()))
+}
+
+// adminFlag gives c the address of the node that it talks to.
+func adminFlag(c *cobra.Command) func() (string, error) {
+	addr := c.Flags().String("admin", "", "admin `ADDR` of the node (default $"+adminEnv+")")
+	return func() (string, error) {
+		found := *addr
+		if found == "" {
+			found = os.Getenv(adminEnv)
+		}
+		if found == "" {
+			return "", usage("add --admin ADDR, or set "+adminEnv, "no admin address")
+		}
+		return found, checkAddr(found)
+	}
+}
+
+func (a *app) replicationStatus() *cobra.Command {
+	return a.statusVerb("status", "health, peers, lag, and what a failover would lose now",
+		func(w io.Writer, o *output, s *engine.Status) error {
+			if !o.people() {
+				return o.object(s)
+			}
+			_, err := io.WriteString(w, statusScreen(s, o))
+			return err
+		})
+}
+
+func (a *app) replicationLag() *cobra.Command {
+	return a.statusVerb("lag", "how far each peer is behind: time, bytes, entries, or unknown",
+		func(w io.Writer, o *output, s *engine.Status) error {
+			switch o.format {
+			case FormatJSON:
+				return o.object(lagReportOf(s))
+			case FormatJSONL:
+				for _, row := range lagReportOf(s).Peers {
+					if err := o.object(row); err != nil {
+						return err
+					}
+				}
+				return nil
+			}
+			return lagTable(w, o, s)
+		})
+}
+
+// statusVerb is a verb that prints something of a node's status, once or again
+// and again.
+func (a *app) statusVerb(name, short string, show func(io.Writer, *output, *engine.Status) error) *cobra.Command {
+	var (
+		o     *output
+		addr  func() (string, error)
+		watch bool
+	)
+	c := verb(name+" [--admin ADDR] [-o FORMAT] [--watch]", short, Read, 0, 0, func(c *cobra.Command, _ []string) error {
+		at, err := addr()
+		if err != nil {
+			return err
+		}
+		if watch {
+			return a.watch(c.Context(), at, o, show)
+		}
+		status, err := remote.Status(c.Context(), at)
+		if err != nil {
+			return err
+		}
+		return show(a.stdout, o, status)
+	})
+	o = a.outputFlags(c)
+	addr = adminFlag(c)
+	c.Flags().BoolVarP(&watch, "watch", "w", false, "show it again every second, until interrupted")
+	return c
+}
+
+// watch shows the status every second until ctx ends. A node that does not
+// answer for a while is told and asked again: it may be restarting.
+func (a *app) watch(ctx context.Context, addr string, o *output, show func(io.Writer, *output, *engine.Status) error) error {
+	redraw := o.people() && isTerminal(a.stdout)
+	ticker := time.NewTicker(watchEvery)
+	defer ticker.Stop()
+	for {
+		status, err := remote.Status(ctx, addr)
+		if redraw {
+			fmt.Fprint(a.stdout, "\x1b[H\x1b[2J")
+		}
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, remote.ErrUnreachable):
+			fmt.Fprintf(a.stderr, "%s\n", err)
+		case err != nil:
+			return err
+		default:
+			if err := show(a.stdout, o, status); err != nil {
+				return err
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+	}
+}

@@ -1,0 +1,91 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/claudefs/repl/tools/cli/remote"
+)
+
+// Exit codes. Scripts rely on them: never reuse one.
+const (
+	ExitDone        = 0
+	ExitFailed      = 1
+	ExitUsage       = 2
+	ExitRefused     = 3
+	ExitUnreachable = 4
+	ExitPartly      = 5
+	ExitDifference  = 10
+	ExitThreshold   = 99
+	ExitTimeout     = 124
+)
+
+// exitMeanings is what "cfs help exit-codes" prints.
+var exitMeanings = []struct {
+	code    int
+	meaning string
+}{
+	{ExitDone, "done; also when it already was so"},
+	{ExitFailed, "failed: the error says at what"},
+	{ExitUsage, "usage: a flag or argument is wrong; nothing was done"},
+	{ExitRefused, "refused: not allowed as things stand; nothing was done"},
+	{ExitUnreachable, "unreachable: no node answered at that address"},
+	{ExitPartly, "partly: some of it was done; the output says what was not"},
+	{ExitDifference, "a comparison found a difference"},
+	{ExitThreshold, "a benchmark missed its threshold"},
+	{ExitTimeout, "what was waited for did not come in time"},
+}
+
+// Failure is an error as people meet it: what is wrong, and what to do next.
+type Failure struct {
+	Code int
+	Err  error
+	Next string // a command or a decision; "" = the error says enough
+}
+
+func (f *Failure) Error() string { return f.Err.Error() }
+
+func (f *Failure) Unwrap() error { return f.Err }
+
+// usage is the failure of whoever typed the command.
+func usage(next, format string, args ...any) error {
+	return &Failure{Code: ExitUsage, Err: fmt.Errorf(format, args...), Next: next}
+}
+
+// failure gives err a code and a next step.
+func failure(code int, err error, next string) error {
+	return &Failure{Code: code, Err: err, Next: next}
+}
+
+// report prints err the way every verb does and returns its exit code.
+func report(stderr io.Writer, err error) int {
+	if err == nil {
+		return ExitDone
+	}
+	f := classify(err)
+	fmt.Fprintf(stderr, "error: %s\n", strings.TrimSpace(f.Error()))
+	if f.Next != "" {
+		fmt.Fprintf(stderr, "next: %s\n", f.Next)
+	}
+	return f.Code
+}
+
+// classify finds the failure in err, or makes one of it.
+func classify(err error) *Failure {
+	if f, ok := errors.AsType[*Failure](err); ok {
+		return f
+	}
+	switch {
+	case errors.Is(err, remote.ErrUnreachable):
+		return &Failure{Code: ExitUnreachable, Err: err,
+			Next: "start the node, or name its admin address with --admin ADDR or CFS_ADMIN"}
+	case errors.Is(err, context.DeadlineExceeded):
+		return &Failure{Code: ExitTimeout, Err: err}
+	case errors.Is(err, context.Canceled):
+		return &Failure{Code: ExitFailed, Err: errors.New("interrupted")}
+	}
+	return &Failure{Code: ExitFailed, Err: err}
+}

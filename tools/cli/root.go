@@ -1,0 +1,182 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+)
+
+// Impact is what a verb may do to a node's data.
+type Impact string
+
+const (
+	Read   Impact = "read"   // changes nothing that was there before
+	Change Impact = "change" // changes data, loses nothing that was acknowledged
+	Lossy  Impact = "lossy"  // may lose acknowledged data
+)
+
+// impactKey is the annotation that carries a verb's impact.
+const impactKey = "impact"
+
+// Groups of the root's help, in order.
+const (
+	groupProve   = "prove"
+	groupRun     = "run"
+	groupOperate = "operate"
+	groupAbout   = "about"
+)
+
+// app is what all verbs share: where they read and write.
+type app struct {
+	stdin  io.Reader
+	stdout io.Writer
+	stderr io.Writer
+}
+
+// Main runs cfs with these arguments, the program's name not among them, and
+// returns the exit code. SIGINT and SIGTERM end the verb's context; a second
+// one ends the process at once.
+func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop)
+
+	a := &app{stdin: stdin, stdout: stdout, stderr: stderr}
+	root := a.root()
+	root.SetArgs(append([]string{}, args...)) // nil would mean the arguments of this process
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	return report(stderr, root.ExecuteContext(ctx))
+}
+
+// root builds the whole tree of verbs.
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "cfs",
+		Short:         "ClaudeFS replication: one journal, carried to every site, exactly once",
+		Args:          cobra.ArbitraryArgs,
+		RunE:          group,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return usage("run: "+c.CommandPath()+" --help", "%w", err)
+	})
+	root.AddGroup(
+		&cobra.Group{ID: groupProve, Title: "See it work"},
+		&cobra.Group{ID: groupRun, Title: "Run it"},
+		&cobra.Group{ID: groupOperate, Title: "Look after it"},
+		&cobra.Group{ID: groupAbout, Title: "About cfs"},
+	)
+	root.SetHelpCommandGroupID(groupAbout)
+	add := func(id string, verbs ...*cobra.Command) {
+		for _, v := range verbs {
+			v.GroupID = id
+			root.AddCommand(v)
+		}
+	}
+	add(groupRun, a.server())
+	add(groupOperate, a.admin(), a.dump())
+	add(groupAbout, a.version(), a.commands())
+	root.AddCommand(topics()...)
+	root.SetUsageTemplate(usageTemplate)
+	root.SetHelpTemplate(helpTemplate)
+	return root
+}
+
+// branch is a verb that only holds further verbs.
+func branch(use, short string, verbs ...*cobra.Command) *cobra.Command {
+	c := &cobra.Command{Use: use, Short: short, Args: cobra.ArbitraryArgs, RunE: group}
+	c.AddCommand(verbs...)
+	return c
+}
+
+// group runs a command that only holds others: its help, or the complaint that
+// there is no such verb.
+func group(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return c.Help()
+	}
+	next := "run: " + c.CommandPath() + " --help"
+	c.SuggestionsMinimumDistance = 2
+	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+		next = "did you mean: " + c.CommandPath() + " " + strings.Join(near, ", ")
+	}
+	return usage(next, "%s has no verb %q", c.CommandPath(), args[0])
+}
+
+// verb makes a leaf of the tree. Its arguments are counted before run is
+// called.
+func verb(use, short string, impact Impact, argsMin, argsMax int, run func(*cobra.Command, []string) error) *cobra.Command {
+	return &cobra.Command{
+		Use: use, Short: short,
+		Annotations:           map[string]string{impactKey: string(impact)},
+		DisableFlagsInUseLine: true,
+		Args: func(c *cobra.Command, args []string) error {
+			if n := len(args); n < argsMin || n > argsMax {
+				return usage("usage: "+c.Parent().CommandPath()+" "+use, "%s takes %s, got %d",
+					c.CommandPath(), argumentCount(argsMin, argsMax), n)
+			}
+			return nil
+		},
+		RunE: run,
+	}
+}
+
+func argumentCount(lo, hi int) string {
+	noun := func(n int) string {
+		if n == 1 {
+			return "1 argument"
+		}
+		return fmt.Sprintf("%d arguments", n)
+	}
+	switch {
+	case hi == 0:
+		return "no arguments"
+	case lo == hi:
+		return noun(lo)
+	}
+	return fmt.Sprintf("%d to %s", lo, noun(hi))
+}
+
+// isTerminal says whether w is a terminal that may be redrawn.
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+const usageTemplate = `usage: {{if .Runnable}}{{if .HasParent}}{{if .HasAvailableSubCommands}}{{.CommandPath}} VERB` +
+	`{{else}}{{.UseLine}}{{end}}{{else}}cfs VERB{{end}}{{end}}
+{{- with index .Annotations "impact"}}
+impact: {{.}}{{end}}
+{{- if .HasExample}}
+
+{{.Example}}{{end}}
+{{- if .HasAvailableSubCommands}}{{$all := .Commands}}{{range $g := .Groups}}
+
+{{.Title}}{{range $all}}{{if and (eq .GroupID $g.ID) .IsAvailableCommand}}
+  {{rpad .Name .NamePadding}}  {{.Short}}{{end}}{{end}}{{end}}
+{{- if not .Groups}}
+{{range $all}}{{if .IsAvailableCommand}}
+  {{rpad .Name .NamePadding}}  {{.Short}}{{end}}{{end}}{{end}}{{end}}
+{{- if and .HasParent .HasAvailableLocalFlags}}
+
+flags
+{{.LocalFlags.FlagUsages | trimTrailingWhitespaces}}{{end}}
+{{- if not .HasParent}}
+
+cfs VERB --help for one verb, cfs help exit-codes | formats | glossary for the rules.{{end}}
+`
+
+const helpTemplate = `{{with or .Long .Short}}{{. | trimTrailingWhitespaces}}
+
+{{end}}{{if or .Runnable .HasSubCommands}}{{.UsageString}}{{end}}`

@@ -1,0 +1,229 @@
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/claudefs/repl/engine"
+	"github.com/claudefs/repl/wire"
+)
+
+// serverFlags are the flags of "cfs server".
+type serverFlags struct {
+	site, cluster, data string
+	listen, admin       string
+	peers               []string
+	shards              int
+	primary             string
+	insecure            bool
+	segmentBytes        size
+	addrFile            string
+	logFormat           string
+	verbose             bool
+}
+
+// siteName is what a site or a cluster may be called: names are typed by people
+// at bad moments, and printed in tables.
+var siteName = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$`)
+
+func (a *app) server() *cobra.Command {
+	f := &serverFlags{}
+	c := verb("server --site NAME --cluster NAME --data DIR [flags]",
+		"run a site: the reference storage node", Change, 0, 0,
+		func(c *cobra.Command, _ []string) error {
+			peers, err := f.check()
+			if err != nil {
+				return err
+			}
+			_ = peers
+			return nil
+		})
+	c.Long = `Runs a site until SIGINT or SIGTERM: a file system's namespace and content, kept in --data,
+journaled, and replicated to every --peer. Only the primary site takes changes.`
+	c.Example = `example: two sites on one machine
+  cfs server --cluster try --site site-a --data /tmp/a --listen 127.0.0.1:9500 --admin 127.0.0.1:9501 \
+             --peer site-b=127.0.0.1:9600 --insecure
+  cfs server --cluster try --site site-b --data /tmp/b --listen 127.0.0.1:9600 --admin 127.0.0.1:9601 \
+             --peer site-a=127.0.0.1:9500 --insecure`
+	fs := c.Flags()
+	fs.SortFlags = false
+	fs.StringVar(&f.site, "site", "", "`NAME` of this site, unique in the cluster (required)")
+	fs.StringVar(&f.cluster, "cluster", "", "`NAME` of the cluster, equal at all sites (required)")
+	fs.StringVar(&f.data, "data", "", "data `DIR`, created if absent, one server at a time (required)")
+	fs.StringVar(&f.listen, "listen", "", "`ADDR` for other sites, HOST:PORT, port 0 = any")
+	fs.StringVar(&f.admin, "admin", "127.0.0.1:0", "`ADDR` for cfs fs and cfs admin; plain HTTP, keep it private")
+	fs.StringArrayVar(&f.peers, "peer", nil, "another site, `NAME=ADDR`; repeat for more sites, or more addresses of one")
+	fs.StringVar(&f.primary, "primary", "", "`NAME` of the site that writes, equal at all sites (default: the first by name)")
+	fs.BoolVar(&f.insecure, "insecure", false, "links without TLS, which is not part of this release")
+	fs.IntVar(&f.shards, "shards", 256, "shard count, `N`; fixed when the data directory is created, equal at all sites")
+	fs.Var(&f.segmentBytes, "segment-bytes", "size of a journal segment file (default 64MiB)")
+	fs.StringVar(&f.addrFile, "addr-file", "", "write the real addresses to this `FILE` as JSON when ready")
+	fs.StringVar(&f.logFormat, "log", "text", "log `FORMAT` on stderr: text or json")
+	fs.BoolVar(&f.verbose, "verbose", false, "log debug messages too")
+	return c
+}
+
+// check validates the flags, all of them, before anything is touched.
+func (f *serverFlags) check() ([]engine.Peer, error) {
+	help := "run: cfs server --help"
+	switch {
+	case f.site == "":
+		return nil, usage(help, "--site is required")
+	case f.cluster == "":
+		return nil, usage(help, "--cluster is required")
+	case f.data == "":
+		return nil, usage(help, "--data is required")
+	case f.shards < 1 || f.shards > wire.ShardCountMax:
+		return nil, usage("leave --shards out for 256", "--shards %d: 1 to %d are possible", f.shards, wire.ShardCountMax)
+	case f.logFormat != "text" && f.logFormat != "json":
+		return nil, usage(help, "--log %q is not text or json", f.logFormat)
+	case f.listen == "" && len(f.peers) > 0:
+		return nil, usage("add --listen HOST:PORT", "--peer without --listen: other sites could not reach this one")
+	case f.listen != "" && !f.insecure:
+		return nil, usage("add --insecure on a trusted network, or leave out --listen and --peer",
+			"links need --insecure: TLS is not part of this release, and nobody gets plain links by accident")
+	}
+	for _, name := range [][2]string{{"--site", f.site}, {"--cluster", f.cluster}, {"--primary", f.primary}} {
+		if err := checkName(name[0], name[1]); err != nil && name[1] != "" {
+			return nil, err
+		}
+	}
+	for _, addr := range []string{f.listen, f.admin} {
+		if addr == "" {
+			continue
+		}
+		if err := checkAddr(addr); err != nil {
+			return nil, err
+		}
+	}
+	peers, err := f.parsePeers()
+	if err != nil {
+		return nil, err
+	}
+	return peers, f.checkPrimary(peers)
+}
+
+// parsePeers reads --peer. Further addresses of one site are tried in turn.
+func (f *serverFlags) parsePeers() ([]engine.Peer, error) {
+	var peers []engine.Peer
+	for _, text := range f.peers {
+		site, addr, ok := strings.Cut(text, "=")
+		if !ok {
+			return nil, usage("write --peer NAME=HOST:PORT, for example site-b=10.0.1.50:9500", "--peer %q has no %q", text, "=")
+		}
+		if err := checkName("--peer", site); err != nil {
+			return nil, err
+		}
+		if site == f.site {
+			return nil, usage("name the other sites only", "--peer %q names this site itself", text)
+		}
+		if err := checkAddr(addr); err != nil {
+			return nil, err
+		}
+		at := slices.IndexFunc(peers, func(p engine.Peer) bool { return p.Site == site })
+		if at < 0 {
+			peers = append(peers, engine.Peer{Site: site, Addrs: []string{addr}})
+			continue
+		}
+		peers[at].Addrs = append(peers[at].Addrs, addr)
+	}
+	return peers, nil
+}
+
+// checkPrimary refuses a primary that is no site of the cluster.
+func (f *serverFlags) checkPrimary(peers []engine.Peer) error {
+	if f.primary == "" || f.primary == f.site ||
+		slices.ContainsFunc(peers, func(p engine.Peer) bool { return p.Site == f.primary }) {
+		return nil
+	}
+	names := []string{f.site}
+	for _, p := range peers {
+		names = append(names, p.Site)
+	}
+	return usage("name one of "+strings.Join(names, ", "), "--primary %q is neither this site nor a peer", f.primary)
+}
+
+func checkName(flag, name string) error {
+	if siteName.MatchString(name) {
+		return nil
+	}
+	return usage("use up to 63 lower-case letters, digits, - and .", "%s: bad name %q", flag, name)
+}
+
+// checkAddr says whether addr is HOST:PORT.
+func checkAddr(addr string) error {
+	next := "write HOST:PORT, for example 127.0.0.1:9500"
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return usage(next, "address %q: %v", addr, reason(err))
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
+		return usage(next, "address %q: bad port %q", addr, port)
+	}
+	return nil
+}
+
+// reason is an address error without the address, which stands before it.
+func reason(err error) string {
+	if e, ok := errors.AsType[*net.AddrError](err); ok {
+		return e.Err
+	}
+	return err.Error()
+}
+
+func (a *app) logger(f *serverFlags) *slog.Logger {
+	options := &slog.HandlerOptions{}
+	if f.verbose {
+		options.Level = slog.LevelDebug
+	}
+	if f.logFormat == "json" {
+		return slog.New(slog.NewJSONHandler(a.stderr, options))
+	}
+	return slog.New(slog.NewTextHandler(a.stderr, options))
+}
+
+// addrs is what --addr-file gets.
+type addrs struct {
+	Schema int    `json:"schema"`
+	Kind   string `json:"kind"`
+	Site   string `json:"site"`
+	Listen string `json:"listen"` // "" = no links
+	Admin  string `json:"admin"`
+	PID    int    `json:"pid"`
+}
+
+// writeAddrs writes the file in one step: who reads it sees all or nothing.
+func writeAddrs(path string, v addrs) error {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	temporary := fmt.Sprintf("%s.%d", path, v.PID)
+	if err := os.WriteFile(temporary, append(text, '\n'), 0o644); err != nil {
+		return err
+	}
+	if err := os.Rename(temporary, path); err != nil {
+		os.Remove(temporary)
+		return err
+	}
+	return nil
+}
+
+// under makes path absolute, for messages.
+func under(path string) string {
+	if abs, err := filepath.Abs(path); err == nil {
+		return abs
+	}
+	return path
+}

@@ -1,0 +1,224 @@
+package cli
+
+import (
+	"cmp"
+	"fmt"
+	"strings"
+
+	"github.com/claudefs/repl/engine"
+)
+
+// screen collects the lines of a status.
+type screen struct{ strings.Builder }
+
+func (s *screen) line(format string, args ...any) {
+	fmt.Fprintf(s, format, args...)
+	s.WriteByte('\n')
+}
+
+// statusScreen is the first screen: the site, then one block for each peer.
+func statusScreen(s *engine.Status, o *output) string {
+	var b screen
+	b.line("%s  %s  %s", s.Site, s.Role, healthText(o, s.Health, s.Reason))
+	b.line("  cluster %s  primary %s  epoch %d  term %d  %s",
+		s.Cluster, s.Primary, s.Epoch, s.Term, plural(s.Shards, "shard", "shards"))
+	b.line("  listen %s  %s%s", orNone(s.Listen), transportText(s.Transport, s.TransportReason), insecureText(s.Insecure))
+	b.line("  appends %s", appendText(&s.Appends))
+	if s.Apply.State != "ok" || o.wide() {
+		b.line("  apply %s  backlog %s", s.Apply.State, plural(s.Apply.BacklogEntries, "entry", "entries"))
+	}
+	for i := range s.Journals {
+		if j := &s.Journals[i]; o.wide() || j.State != "ok" || j.Damage > 0 || j.Suspect > 0 {
+			b.line("  %s", journalText(j))
+		}
+	}
+	b.stoppedLogs(s.StoppedLogs)
+	for i := range s.Peers {
+		b.WriteByte('\n')
+		b.peer(s, &s.Peers[i], o)
+	}
+	if len(s.Peers) == 0 {
+		b.line("\nno peers: nothing is replicated")
+	}
+	return b.String()
+}
+
+// peer prints one peer's block.
+func (b *screen) peer(s *engine.Status, p *engine.PeerStatus, o *output) {
+	b.line("%s  %s  %s", p.Site, p.Role, healthText(o, p.Health, p.Reason))
+	b.line("  link %s  %s  rtt %s  window %s of %s", linkText(p), transportText(p.Transport, ""), rttText(p.RTTSeconds),
+		humanBytes(p.WindowUsed), humanBytes(p.WindowBytes))
+	b.line("  durable %s   applied %s", lagText(s, p, &p.Durable), lagText(s, p, &p.Applied))
+	b.line("  waiting on %s", orNothing(p.WaitingOn))
+	if s.Role == "primary" {
+		b.line("  failover to %s now: would lose %s", p.Site, loseText(s, p, &p.WouldLose))
+		b.line("  may promote: %s", promoteText(p))
+	}
+	if o.wide() {
+		b.line("  sent %s, %s since open", plural(p.SentFrames, "frame", "frames"), humanBytes(p.SentBytes))
+	}
+	b.stoppedLogs(p.StoppedLogs)
+}
+
+// stoppedLogs prints logs that do not move, with what to do about each.
+func (b *screen) stoppedLogs(logs []engine.StoppedLog) {
+	const shown = 8 // one cause usually stops many logs, and the first few tell it
+	for i, l := range logs {
+		if i == shown {
+			b.line("  … and %s more: -o json lists all", plural(len(logs)-shown, "stopped log", "stopped logs"))
+			return
+		}
+		b.line("  stopped: log (%s, shard %d): %s: %s", l.Site, l.Shard, l.Code, l.Reason)
+		if i == 0 || logs[i-1].Code != l.Code {
+			b.line("    next: %s", nextForStopped(l.Code))
+		}
+	}
+}
+
+// nextSteps says what to do about a stopped log, by its code.
+var nextSteps = map[string]string{
+	"unknown incarnation": "the peer knows this log by another identity: one side was replaced or restored; " +
+		"compare `cfs fs digest` at both sites before either is used",
+	"chain":        "the two histories differ: stop writing this shard and compare `cfs fs digest` at both sites",
+	"gap":          "batches are missing between the two sites: the log resumes when the source sends them; watch `lag`",
+	"epoch":        "the sender writes in an older epoch: look who is primary with `cfs admin replication status` at both sites",
+	"order":        "a batch came out of order: restart the sender; if it stays, keep both data directories and report it",
+	"suspect":      "this copy is damaged: it is repaired from any peer that has the log; bring one up",
+	"not retained": "the peer is further behind than what is kept: it has to be set up again from a copy",
+	"shard range":  "the two sites have different shard counts: one was created with a wrong --shards",
+	"not writer":   "the sender may not write this log: check --primary at both sites",
+}
+
+func nextForStopped(code string) string {
+	if next, ok := nextSteps[code]; ok {
+		return next
+	}
+	return "the reason above names the cause; the log goes on once it is mended and the node restarted"
+}
+
+func healthText(o *output, health, reason string) string {
+	text := o.color(health, health)
+	if reason != "" {
+		text += ": " + reason
+	}
+	return text
+}
+
+func transportText(transport, reason string) string {
+	if transport == "" {
+		return "transport none"
+	}
+	if reason != "" {
+		return "transport " + transport + " (" + reason + ")"
+	}
+	return "transport " + transport
+}
+
+func insecureText(insecure bool) string {
+	if insecure {
+		return "  links without TLS"
+	}
+	return ""
+}
+
+func appendText(a *engine.AppendStatus) string {
+	text := a.State
+	if a.Reason != "" {
+		text += ": " + a.Reason
+	}
+	var parts []string
+	for _, part := range []struct {
+		name  string
+		count int
+	}{{"verified", a.Verified}, {"unverified", a.Unverified}, {"waiting", a.Waiting}, {"refused", a.Refused}} {
+		if part.count > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", part.count, part.name))
+		}
+	}
+	if len(parts) > 0 {
+		text += "  (shards: " + strings.Join(parts, ", ") + ")"
+	}
+	return text + fmt.Sprintf("  %s, %s since open", plural(a.Entries, "entry", "entries"), humanBytes(int64(a.Bytes)))
+}
+
+func journalText(j *engine.JournalStatus) string {
+	text := fmt.Sprintf("journal %s %s  %s, %s, %s", j.Name, j.State,
+		plural(j.Segments, "segment", "segments"), humanBytes(j.Bytes), plural(j.Units, "flush unit", "flush units"))
+	if j.Reason != "" {
+		text += ": " + j.Reason
+	}
+	if j.Damage > 0 || j.Suspect > 0 {
+		text += fmt.Sprintf("  damage at %s, %s", plural(j.Damage, "place", "places"), plural(j.Suspect, "suspect log", "suspect logs"))
+	}
+	return text
+}
+
+func linkText(p *engine.PeerStatus) string {
+	if p.Addr == "" {
+		return p.Link
+	}
+	return p.Link + " " + p.Addr
+}
+
+func rttText(seconds *float64) string {
+	if seconds == nil {
+		return "unknown"
+	}
+	return humanSeconds(*seconds)
+}
+
+// lagText writes one lag; unknown says since when.
+func lagText(s *engine.Status, p *engine.PeerStatus, l *engine.LagStatus) string {
+	if l.State != "known" || l.Seconds == nil {
+		text := "unknown (" + silenceText(s, p)
+		if l.AtLeastSeconds != nil {
+			text += ", at least " + humanSeconds(*l.AtLeastSeconds) + " behind"
+		}
+		return text + ")"
+	}
+	text := humanSeconds(*l.Seconds)
+	if l.Entries != nil && *l.Entries == 0 {
+		return text
+	}
+	var parts []string
+	if l.Bytes != nil {
+		parts = append(parts, humanBytes(*l.Bytes))
+	}
+	if l.Entries != nil {
+		parts = append(parts, plural(*l.Entries, "entry", "entries"))
+	}
+	if len(parts) > 0 {
+		text += " (" + strings.Join(parts, ", ") + ")"
+	}
+	return text
+}
+
+// silenceText says how long nothing was heard of p.
+func silenceText(s *engine.Status, p *engine.PeerStatus) string {
+	if p.HeardAt == nil {
+		return "never heard since start"
+	}
+	return "no ack for " + humanSeconds(max(0, s.At.Sub(*p.HeardAt).Seconds()))
+}
+
+func loseText(s *engine.Status, p *engine.PeerStatus, l *engine.LagStatus) string {
+	if l.State == "known" && l.Entries != nil && *l.Entries == 0 {
+		return "nothing"
+	}
+	return lagText(s, p, l)
+}
+
+func promoteText(p *engine.PeerStatus) string {
+	answer := "no"
+	if p.MayPromote {
+		answer = "yes"
+	}
+	if p.MayPromoteReason != "" {
+		answer += " (" + p.MayPromoteReason + ")"
+	}
+	return answer
+}
+
+func orNone(s string) string { return cmp.Or(s, "none") }
+
+func orNothing(s string) string { return cmp.Or(s, "nothing") }

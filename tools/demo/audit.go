@@ -1,0 +1,92 @@
+package demo
+
+import (
+	"fmt"
+
+	"github.com/claudefs/repl/wire"
+)
+
+// Row is one decided entry as a Store keeps it.
+type Row struct {
+	Commit uint64 // the Store's own counter
+	Ref    wire.Ref
+}
+
+// ledger is what the client was promised.
+type ledger map[wire.Ref]struct{}
+
+// seqKey names an entry without its log: incarnations are random, so it still
+// names one entry, and a row under a wrong log cannot hide a repetition.
+type seqKey struct {
+	incarnation wire.Incarnation
+	shard       wire.Shard
+	seq         wire.Seq
+}
+
+// site audit counts what one site decided.
+type siteAudit struct {
+	rows     int
+	distinct map[seqKey]struct{}
+	ends     map[logKey]logSpan
+}
+
+type logKey struct {
+	incarnation wire.Incarnation
+	shard       wire.Shard
+}
+
+// logSpan is how many distinct seqs a log has, its lowest and its highest.
+type logSpan struct {
+	count       uint64
+	first, last wire.Seq
+}
+
+func newSiteAudit() *siteAudit {
+	return &siteAudit{distinct: map[seqKey]struct{}{}, ends: map[logKey]logSpan{}}
+}
+
+// add counts one row.
+func (s *siteAudit) add(r Row) {
+	s.rows++
+	key := seqKey{r.Ref.Incarnation, r.Ref.Log.Shard, r.Ref.Seq}
+	if _, seen := s.distinct[key]; seen {
+		return
+	}
+	s.distinct[key] = struct{}{}
+	log := logKey{key.incarnation, key.shard}
+	span := s.ends[log]
+	if span.count == 0 || key.seq < span.first {
+		span.first = key.seq
+	}
+	span.count++
+	span.last = max(span.last, key.seq)
+	s.ends[log] = span
+}
+
+// duplicated is how many rows repeat an entry.
+func (s *siteAudit) duplicated() int { return s.rows - len(s.distinct) }
+
+// gap names a log whose decided seqs have a hole (I3). Seq 1 of an incarnation
+// is its START batch, which is no entry of the host: rows begin at 1 or 2.
+func (s *siteAudit) gap() error {
+	for log, span := range s.ends {
+		if span.first > 2 || uint64(span.last-span.first)+1 != span.count {
+			return fmt.Errorf("log (incarnation %s, shard %d): %d entries decided between seq %d and %d",
+				log.incarnation, log.shard, span.count, span.first, span.last)
+		}
+	}
+	return nil
+}
+
+// lost is how many acknowledged entries have no row here.
+func (s *siteAudit) lost(acked ledger) (count int, first wire.Ref) {
+	for ref := range acked {
+		if _, ok := s.distinct[seqKey{ref.Incarnation, ref.Log.Shard, ref.Seq}]; !ok {
+			if count == 0 || ref.Log.Compare(first.Log) < 0 || ref.Log == first.Log && ref.Seq < first.Seq {
+				first = ref
+			}
+			count++
+		}
+	}
+	return count, first
+}
