@@ -127,7 +127,8 @@ func (p *Proxy) Bytes(d Direction) int64 {
 	return sum
 }
 
-// Close stops listening, resets what is open and waits for all goroutines.
+// Close stops listening, resets what is open and waits for all goroutines. A
+// target that is just being dialed sees an orderly close without a byte.
 func (p *Proxy) Close() error {
 	err := p.listener.Close()
 	p.stop()

@@ -266,24 +266,29 @@ func TestAClosedProxyLeavesNothingBehind(t *testing.T) {
 	for round := range 20 {
 		p, err := NewProxy(l.Addr())
 		wantError(t, err, nil)
-		p.Delay(Both, time.Hour)
-		if round%2 == 0 {
+		if round%2 == 0 { // held before the target is dialed
 			p.Cut(FromTarget)
+			c := dial(t, tr, p.Addr())
+			send(t, c, newFrame(tinyBytes, 1))
+			wantError(t, p.Close(), nil)
+			recvError(t, c, link.ErrLost)
+			_ = c.Close()
+			continue
 		}
 		c := dial(t, tr, p.Addr())
+		peer, err := l.Accept()
+		wantError(t, err, nil)
+		closeInTheEnd(t, peer)
 		send(t, c, newFrame(tinyBytes, 1))
-		if round%2 == 1 { // not cut: it has reached the target
-			peer, err := l.Accept()
-			wantError(t, err, nil)
-			defer peer.Close()
-			wantError(t, p.Close(), nil)
-			recvError(t, peer, link.ErrLost)
-			_ = peer.Close()
+		recvSame(t, peer, newFrame(tinyBytes, 1))
+		p.Delay(Both, time.Hour)
+		send(t, c, newFrame(tinyBytes, 2)) // under way for ever
+		wantError(t, p.Close(), nil)
+		wantError(t, p.Close(), nil)
+		for _, end := range []link.Conn{c, peer} {
+			recvError(t, end, link.ErrLost)
+			_ = end.Close()
 		}
-		wantError(t, p.Close(), nil)
-		wantError(t, p.Close(), nil)
-		recvError(t, c, link.ErrLost)
-		_ = c.Close()
 	}
 	eventually(t, "goroutines at the baseline", func() bool { return runtime.NumGoroutine() <= goroutines })
 	eventually(t, "descriptors at the baseline", func() bool { n, _ := descriptors(); return n <= open })
