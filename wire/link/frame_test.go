@@ -41,7 +41,8 @@ func TestSizesThatNoFrameHasPanic(t *testing.T) {
 
 func TestAFramePinsLessThanTwiceItsBytes(t *testing.T) {
 	var p Pool
-	for _, size := range []int{1, 511, 512, 513, 1024, 1025, 65_000, 1<<20 + 1, wire.FrameBytesMax - 1, wire.FrameBytesMax} {
+	sizes := []int{1, 511, 512, 513, 1024, 1025, 65_000, 1<<20 + 1, wire.FrameBytesMax - 1, wire.FrameBytesMax}
+	for _, size := range sizes {
 		f := p.Take(size)
 		if len(f.Bytes) != size || cap(f.Bytes) != size {
 			t.Fatalf("asked for %d bytes, got %d of %d", size, len(f.Bytes), cap(f.Bytes))

@@ -85,7 +85,8 @@ func (t *tunnel) run(ctx context.Context, p *Proxy) {
 		return
 	}
 	var directions sync.WaitGroup
-	directions.Go(func() { t.forward(p.ways[0], p.ways[1], t.near, t.far) }) // each ends at its stream's end or at reset
+	// Each ends at its stream's end or at reset.
+	directions.Go(func() { t.forward(p.ways[0], p.ways[1], t.near, t.far) })
 	directions.Go(func() { t.forward(p.ways[1], p.ways[0], t.far, t.near) })
 	directions.Wait()
 }

@@ -15,13 +15,15 @@ const congestionSupported = true
 func tuneSocket(fd int, o *Options) error {
 	// Keepalive alone does not bound a link with data under way: the kernel would
 	// go on retransmitting for about 15 minutes.
-	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(o.DeadAfter.Milliseconds())); err != nil {
+	err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(o.DeadAfter.Milliseconds()))
+	if err != nil {
 		return fmt.Errorf("TCP_USER_TIMEOUT %v: %w", o.DeadAfter, err)
 	}
 	if o.Congestion == "" {
 		return nil
 	}
-	if err := unix.SetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION, o.Congestion); err != nil {
+	err = unix.SetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION, o.Congestion)
+	if err != nil {
 		return fmt.Errorf("congestion control %q (net.ipv4.tcp_available_congestion_control lists what there is): %w",
 			o.Congestion, err)
 	}
