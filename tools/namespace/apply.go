@@ -1,0 +1,239 @@
+package namespace
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/claudefs/repl/engine/store"
+	"github.com/claudefs/repl/wire"
+)
+
+// Apply implements store.Store: one Pebble batch, not synced.
+func (s *Store) Apply(ctx context.Context, c *store.Change) error {
+	leave, err := s.enter()
+	if err != nil {
+		return err
+	}
+	defer leave()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if int(c.Shard) >= s.shards {
+		return fmt.Errorf("shard %d of %d: %w", c.Shard, s.shards, ErrOptions)
+	}
+	b := s.db.NewIndexedBatch()
+	if err := s.fill(b, c); err != nil {
+		return errors.Join(fmt.Errorf("shard %d: %w", c.Shard, err), b.Close())
+	}
+	if err := s.db.Apply(b, pebble.NoSync); err != nil {
+		return fmt.Errorf("shard %d: %w", c.Shard, err)
+	}
+	if err := errors.Join(b.Close(), s.log.Err()); err != nil {
+		return fmt.Errorf("shard %d: %w", c.Shard, err)
+	}
+	s.moveCursors(c.Shard, c.Cursors)
+	return nil
+}
+
+// fill puts everything of c into b.
+func (s *Store) fill(b *pebble.Batch, c *store.Change) error {
+	x := newEffects(b, c.Shard, true)
+	var p payload
+	for i := range c.Effects {
+		e := &c.Effects[i]
+		if err := p.decode(e); err != nil {
+			return err
+		}
+		if err := x.apply(&p); err != nil {
+			return fmt.Errorf("seq %d: %w", e.Seq, err)
+		}
+		if err := s.putDecided(b, c, e); err != nil {
+			return err
+		}
+	}
+	for i := range c.Losers {
+		if err := putLoser(b, c.Shard, &c.Losers[i]); err != nil {
+			return err
+		}
+	}
+	if err := putVersions(b, c.Shard, c.Versions); err != nil {
+		return err
+	}
+	for _, cursor := range c.Cursors {
+		if cursor.Log.Shard != c.Shard {
+			return fmt.Errorf("cursor of log %s in a change of shard %d: %w", cursor.Log, c.Shard, ErrDamaged)
+		}
+		if err := b.Set(cursorKey(nil, cursor.Log), encodePosition(nil, cursor.Position), nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// putDecided writes the audit row of an entry and, for a client's request, where
+// it is answered from.
+func (s *Store) putDecided(b *pebble.Batch, c *store.Change, e *wire.Entry) error {
+	ref := wire.Ref{Log: c.Batch.Log(), Incarnation: c.Batch.Incarnation, Seq: e.Seq}
+	value := append(encodeRef(make([]byte, 0, refBytes+len(e.Request)), ref), e.Request[:]...)
+	if err := b.Set(decidedKey(nil, s.nextRow.Add(1)-1), value, nil); err != nil {
+		return err
+	}
+	if e.Request == (wire.RequestID{}) {
+		return nil
+	}
+	return b.Set(requestKey(nil, e.Request), value[:refBytes], nil)
+}
+
+// Ref and position rows: little-endian. Part of the disk format.
+const (
+	refBytes      = 16 + 4 + 4 + 8
+	positionBytes = 16 + 8 + 16
+)
+
+func encodeRef(dst []byte, r wire.Ref) []byte {
+	dst = append(dst, r.Incarnation[:]...)
+	dst = binary.LittleEndian.AppendUint32(dst, uint32(r.Log.Shard))
+	dst = binary.LittleEndian.AppendUint32(dst, uint32(r.Log.Site))
+	return binary.LittleEndian.AppendUint64(dst, uint64(r.Seq))
+}
+
+func decodeRef(b []byte) (wire.Ref, error) {
+	if len(b) != refBytes {
+		return wire.Ref{}, fmt.Errorf("reference of %d bytes: %w", len(b), ErrDamaged)
+	}
+	le := binary.LittleEndian
+	return wire.Ref{
+		Log:         wire.LogID{Shard: wire.Shard(le.Uint32(b[16:])), Site: wire.SiteID(le.Uint32(b[20:]))},
+		Incarnation: wire.Incarnation(b[:16]), Seq: wire.Seq(le.Uint64(b[24:])),
+	}, nil
+}
+
+func encodePosition(dst []byte, p wire.Position) []byte {
+	dst = binary.LittleEndian.AppendUint64(append(dst, p.Incarnation[:]...), uint64(p.Seq))
+	return append(dst, p.Chain[:]...)
+}
+
+func decodeCursor(key, value []byte) (store.Cursor, error) {
+	if len(key) != 1+2+4 || len(value) != positionBytes {
+		return store.Cursor{}, fmt.Errorf("cursor row of %d and %d bytes: %w", len(key), len(value), ErrDamaged)
+	}
+	return store.Cursor{
+		Log: wire.LogID{
+			Shard: wire.Shard(binary.BigEndian.Uint16(key[1:])), Site: wire.SiteID(binary.BigEndian.Uint32(key[3:])),
+		},
+		Position: wire.Position{
+			Incarnation: wire.Incarnation(value[:16]), Seq: wire.Seq(binary.LittleEndian.Uint64(value[16:])),
+			Chain: wire.Chain(value[24:]),
+		},
+	}, nil
+}
+
+// cursorsOf returns the cursors of a shard. s.mu is held, or s is not yet
+// shared.
+func (s *Store) cursorsOf(shard wire.Shard) *cursors {
+	c := s.cursors[shard]
+	if c == nil {
+		c = &cursors{}
+		s.cursors[shard] = c
+	}
+	return c
+}
+
+func compareCursors(a, b store.Cursor) int { return a.Log.Compare(b.Log) }
+
+// moveCursors makes visible what Apply has committed.
+func (s *Store) moveCursors(shard wire.Shard, moved []store.Cursor) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at := s.cursorsOf(shard)
+	next := slices.Clone(at.applied)
+	for _, c := range moved {
+		if i, found := slices.BinarySearchFunc(next, c, compareCursors); found {
+			next[i] = c
+		} else {
+			next = slices.Insert(next, i, c)
+		}
+	}
+	at.applied = next
+	s.dirty[shard] = struct{}{}
+}
+
+// Cursors implements store.Store.
+func (s *Store) Cursors(shard wire.Shard) ([]store.Cursor, error) {
+	leave, err := s.enter()
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.cursorsOf(shard).applied), nil
+}
+
+// Durable implements store.Store.
+func (s *Store) Durable(shard wire.Shard) ([]store.Cursor, error) {
+	leave, err := s.enter()
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.cursorsOf(shard).durable), nil
+}
+
+// Sync implements store.Store: a synced record of Pebble's log covers all
+// commits before it.
+func (s *Store) Sync(ctx context.Context) error {
+	leave, err := s.enter()
+	if err != nil {
+		return err
+	}
+	defer leave()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	seen := make(map[wire.Shard][]store.Cursor, len(s.dirty))
+	for shard := range s.dirty {
+		seen[shard] = s.cursorsOf(shard).applied
+	}
+	clear(s.dirty)
+	s.mu.Unlock()
+	err = errors.Join(s.db.LogData(nil, pebble.Sync), s.log.Err())
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for shard, applied := range seen {
+		if err != nil {
+			s.dirty[shard] = struct{}{}
+			continue
+		}
+		s.cursorsOf(shard).durable = newer(s.cursorsOf(shard).durable, applied)
+	}
+	if err != nil {
+		return fmt.Errorf("namespace: sync: %w", err)
+	}
+	return nil
+}
+
+// newer guards against a Sync that began earlier and ended later: its cursors
+// must not take back those of the other. Logs of a shard never go away, and the
+// cursors of one incarnation only rise.
+func newer(old, seen []store.Cursor) []store.Cursor {
+	for _, o := range old {
+		i, found := slices.BinarySearchFunc(seen, o, compareCursors)
+		if !found {
+			return old
+		}
+		n := seen[i].Position
+		if n.Incarnation == o.Position.Incarnation && n.Seq < o.Position.Seq {
+			return old
+		}
+	}
+	return seen
+}

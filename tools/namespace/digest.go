@@ -1,0 +1,167 @@
+package namespace
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash"
+
+	"github.com/claudefs/repl/engine/store"
+	"github.com/claudefs/repl/wire"
+)
+
+// hasher digests rows so that no two lists of rows look alike.
+type hasher struct {
+	hash   hash.Hash
+	prefix [8]byte
+}
+
+func (h *hasher) row(key, value []byte) {
+	binary.LittleEndian.PutUint32(h.prefix[:], uint32(len(key)))
+	binary.LittleEndian.PutUint32(h.prefix[4:], uint32(len(value)))
+	h.hash.Write(h.prefix[:])
+	h.hash.Write(key)
+	h.hash.Write(value)
+}
+
+// conflictKey cuts a state key behind its shard down to the unit of conflict.
+func conflictKey(key []byte) []byte {
+	if key[0] == keyInode {
+		return key[:inodeKeyBytes]
+	}
+	return key
+}
+
+// Digest implements store.Store: SHA-256 over the state rows of the range.
+func (s *Store) Digest(ctx context.Context, shard wire.Shard, lo, hi []byte) (d [32]byte, _ []store.Cursor, err error) {
+	leave, err := s.enter()
+	if err != nil {
+		return d, nil, err
+	}
+	defer leave()
+	snapshot := s.db.NewSnapshot()
+	defer snapshot.Close()
+	prefix := shardPrefix(nil, tableState, shard)
+	from, to := append(bytes.Clone(prefix), lo...), successor(prefix)
+	if hi != nil {
+		to = append(bytes.Clone(prefix), hi...)
+	}
+	if bytes.Compare(from, to) >= 0 {
+		to = from
+	}
+	h := hasher{hash: sha256.New()}
+	if err := scan(ctx, snapshot, from, to, func(key, value []byte) error {
+		// An inode's attributes and content belong to its key alone.
+		if key = key[statePrefixBytes:]; bytes.Compare(conflictKey(key), lo) >= 0 {
+			h.row(key, value)
+		}
+		return nil
+	}); err != nil {
+		return d, nil, fmt.Errorf("shard %d: digest: %w", shard, err)
+	}
+	h.hash.Sum(d[:0])
+	cursors, err := snapshotCursors(ctx, snapshot, shard)
+	return d, cursors, err
+}
+
+// exportBytesMax is how large one piece of an exported state becomes before the
+// next begins.
+const exportBytesMax = 1 << 20
+
+// Export implements store.Store. A key that is not there has a nil state. The
+// state of a key is its rows: u16 length and bytes of what follows the key, u32
+// length and bytes of the value; a state over 1 MiB comes in several pieces, one
+// visit each, one after another.
+func (s *Store) Export(ctx context.Context, shard wire.Shard, keys [][]byte,
+	visit func(key, state []byte) error) ([]store.Cursor, error) {
+	leave, err := s.enter()
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	snapshot := s.db.NewSnapshot()
+	defer snapshot.Close()
+	var state []byte
+	for _, key := range keys {
+		state = state[:0]
+		pieces := 0
+		from := append(shardPrefix(nil, tableState, shard), key...)
+		to := append(bytes.Clone(from), 0) // a name's row only, not those it begins
+		if len(key) == inodeKeyBytes && key[0] == keyInode {
+			to = successor(from)
+		}
+		err := scan(ctx, snapshot, from, to, func(row, value []byte) error {
+			state = binary.LittleEndian.AppendUint16(state, uint16(len(row)-len(from)))
+			state = append(state, row[len(from):]...)
+			state = binary.LittleEndian.AppendUint32(state, uint32(len(value)))
+			state = append(state, value...)
+			if len(state) < exportBytesMax {
+				return nil
+			}
+			pieces++
+			err := visit(key, state)
+			state = state[:0]
+			return err
+		})
+		switch {
+		case err != nil:
+		case len(state) > 0:
+			err = visit(key, state)
+		case pieces == 0:
+			err = visit(key, nil)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("shard %d: export of %q: %w", shard, key, err)
+		}
+	}
+	return snapshotCursors(ctx, snapshot, shard)
+}
+
+// Total is one digest over everything, with what it covers.
+type Total struct {
+	Hash    [32]byte
+	Inodes  uint64 // without the root
+	Names   uint64
+	Bytes   uint64 // of content, as files have it: holes count
+	Applied uint64 // sum of the applied seqs of all logs, of the same snapshot
+}
+
+// DigestAll hashes namespace, attributes and content of all shards as of one
+// moment: equal at all sites that have applied the same entries.
+func (s *Store) DigestAll(ctx context.Context) (t Total, err error) {
+	leave, err := s.enter()
+	if err != nil {
+		return t, err
+	}
+	defer leave()
+	snapshot := s.db.NewSnapshot()
+	defer snapshot.Close()
+	h := hasher{hash: sha256.New()}
+	err = scan(ctx, snapshot, []byte{tableState}, []byte{tableState + 1}, func(key, value []byte) error {
+		h.row(key, value)
+		switch key = key[statePrefixBytes:]; {
+		case key[0] == keyDirent:
+			t.Names++
+		case len(key) == inodeKeyBytes:
+			t.Inodes++
+			var a Attr
+			if err := a.decode(Inode(binary.BigEndian.Uint64(key[1:])), value); err != nil {
+				return err
+			}
+			if a.Type == TypeFile {
+				t.Bytes += a.Size
+			}
+		}
+		return nil
+	})
+	h.hash.Sum(t.Hash[:0])
+	return t, errors.Join(err, scan(ctx, snapshot, []byte{tableCursor}, []byte{tableCursor + 1},
+		func(key, value []byte) error {
+			c, err := decodeCursor(key, value)
+			t.Applied += uint64(c.Position.Seq)
+			return err
+		}))
+}

@@ -1,0 +1,290 @@
+package namespace
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/sstable"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/claudefs/repl/engine/store"
+	"github.com/claudefs/repl/wire"
+)
+
+var (
+	// ErrOptions: Open was asked for something that cannot be.
+	ErrOptions = errors.New("bad namespace options")
+	// ErrClosed is what every call answers after Close.
+	ErrClosed = errors.New("namespace closed")
+	// ErrBroken: Pebble met an error that it cannot go on from. Every later call
+	// fails with it; what is durable is safe, and a restart reads it again.
+	ErrBroken = errors.New("namespace store stopped")
+)
+
+// Options of a Store. Dir and Shards are required.
+type Options struct {
+	Dir    string // created if absent; one Store at a time
+	Shards int    // 1 to wire.ShardCountMax; fixed when Dir is created
+
+	CacheBytes    int64            // of blocks; default 32 MiB
+	MemTableBytes int              // of one of at most 4 memtables; default 16 MiB
+	FS            vfs.FS           // nil = the operating system's
+	Logger        *slog.Logger     // nil = silent
+	Now           func() time.Time // of the operations that Submit validates; nil = time.Now
+}
+
+const (
+	cacheBytesDefault    = 32 << 20
+	memTableBytesDefault = 16 << 20
+	memTableCountMax     = 4
+	layoutVersion        = 1
+	metaBytes            = 2 + 4
+)
+
+// Store is an open namespace: a store.Store, the validating side that feeds a
+// log (Submit), and readers. Its methods may be called by any goroutine.
+type Store struct {
+	db     *pebble.DB
+	shards int
+	now    func() time.Time
+	log    *fatalLog
+
+	nextRow atomic.Uint64 // the next decided row's counter
+
+	mu      sync.Mutex
+	closed  bool
+	users   sync.WaitGroup // calls inside; Close waits for them
+	cursors map[wire.Shard]*cursors
+	dirty   map[wire.Shard]struct{} // shards whose cursors moved since the last Sync began
+	desks   map[wire.Shard]*desk
+}
+
+// cursors of one shard; slices are replaced, never changed.
+type cursors struct {
+	applied, durable []store.Cursor
+}
+
+var _ store.Store = (*Store)(nil)
+
+// Open opens or creates the namespace in o.Dir. What it finds there is durable
+// when it returns.
+func Open(o Options) (*Store, error) {
+	if o.Dir == "" || o.Shards < 1 || o.Shards > wire.ShardCountMax {
+		return nil, fmt.Errorf("namespace %q with %d shards, allowed 1 to %d: %w",
+			o.Dir, o.Shards, wire.ShardCountMax, ErrOptions)
+	}
+	s := &Store{
+		shards: o.Shards, now: o.Now, log: &fatalLog{logger: o.Logger},
+		cursors: map[wire.Shard]*cursors{}, dirty: map[wire.Shard]struct{}{}, desks: map[wire.Shard]*desk{},
+	}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	cache := pebble.NewCache(orDefault(o.CacheBytes, cacheBytesDefault))
+	defer cache.Unref()
+	db, err := pebble.Open(o.Dir, pebbleOptions(&o, cache, s.log))
+	if err != nil {
+		return nil, fmt.Errorf("namespace %s: %w", o.Dir, err)
+	}
+	s.db = db
+	if err := errors.Join(s.load(), s.log.Err()); err != nil {
+		return nil, errors.Join(fmt.Errorf("namespace %s: %w", o.Dir, err), db.Close())
+	}
+	return s, nil
+}
+
+func orDefault[T int | int64](v, otherwise T) T {
+	if v == 0 {
+		return otherwise
+	}
+	return v
+}
+
+// pebbleOptions keeps Pebble small. Upper levels are not compressed: content is
+// written twice on its way down, and two cores have better things to do.
+func pebbleOptions(o *Options, cache *pebble.Cache, log *fatalLog) *pebble.Options {
+	p := &pebble.Options{
+		Cache:                       cache,
+		FormatMajorVersion:          pebble.FormatWALSyncChunks,
+		FS:                          o.FS,
+		Logger:                      log,
+		MemTableSize:                uint64(orDefault(o.MemTableBytes, memTableBytesDefault)),
+		MemTableStopWritesThreshold: memTableCountMax,
+		L0CompactionThreshold:       8,
+		L0StopWritesThreshold:       64,
+		MaxOpenFiles:                500,
+		CompactionConcurrencyRange:  func() (int, int) { return 1, 1 },
+	}
+	for i := range p.Levels {
+		p.Levels[i].BlockSize = 32 << 10
+		p.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+		p.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.NoCompression }
+	}
+	p.Levels[len(p.Levels)-1].Compression = func() *sstable.CompressionProfile { return sstable.SnappyCompression }
+	return p
+}
+
+// load checks the layout, makes what it finds durable, and reads the cursors.
+func (s *Store) load() error {
+	if err := s.loadMeta(); err != nil {
+		return err
+	}
+	// Pebble's log may hold records that a killed process left to the operating
+	// system; the flush makes them as durable as their cursors say.
+	if err := s.db.Flush(); err != nil {
+		return err
+	}
+	if err := s.scan([]byte{tableCursor}, func(key, value []byte) error {
+		c, err := decodeCursor(key, value)
+		if err != nil {
+			return err
+		}
+		at := s.cursorsOf(c.Log.Shard)
+		at.applied = append(at.applied, c)
+		at.durable = at.applied
+		return nil
+	}); err != nil {
+		return err
+	}
+	return s.loadNextRow()
+}
+
+func (s *Store) loadMeta() error {
+	want := binary.LittleEndian.AppendUint16(nil, layoutVersion)
+	want = binary.LittleEndian.AppendUint32(want, uint32(s.shards))
+	v := view{r: s.db}
+	found, err := v.get([]byte{tableMeta}, func(b []byte) error {
+		if len(b) != metaBytes {
+			return fmt.Errorf("layout row of %d bytes: %w", len(b), ErrDamaged)
+		}
+		if version := binary.LittleEndian.Uint16(b); version != layoutVersion {
+			return fmt.Errorf("layout version %d, this release reads %d: %w", version, layoutVersion, wire.ErrVersion)
+		}
+		if shards := binary.LittleEndian.Uint32(b[2:]); shards != uint32(s.shards) {
+			return fmt.Errorf("created with %d shards, opened with %d: %w", shards, s.shards, ErrOptions)
+		}
+		return nil
+	})
+	if err != nil || found {
+		return err
+	}
+	return s.db.Set([]byte{tableMeta}, want, pebble.Sync)
+}
+
+func (s *Store) loadNextRow() error {
+	it, err := s.db.NewIter(&pebble.IterOptions{
+		LowerBound: []byte{tableDecided}, UpperBound: []byte{tableDecided + 1},
+	})
+	if err != nil {
+		return err
+	}
+	last := uint64(0)
+	if it.Last() {
+		last = binary.BigEndian.Uint64(it.Key()[1:])
+	}
+	s.nextRow.Store(last + 1)
+	return errors.Join(it.Error(), it.Close())
+}
+
+// scan visits all rows whose key begins with prefix.
+func (s *Store) scan(prefix []byte, visit func(key, value []byte) error) error {
+	return scan(context.Background(), s.db, prefix, successor(prefix), visit)
+}
+
+// scan visits the rows of [lo, hi) in order. Keys and values are borrowed.
+func scan(ctx context.Context, r pebble.Reader, lo, hi []byte, visit func(key, value []byte) error) error {
+	it, err := r.NewIterWithContext(ctx, &pebble.IterOptions{LowerBound: lo, UpperBound: hi})
+	if err != nil {
+		return err
+	}
+	for ok := it.First(); ok && err == nil; ok = it.Next() {
+		value, verr := it.ValueAndErr()
+		if err = errors.Join(verr, ctx.Err()); err == nil {
+			err = visit(it.Key(), value)
+		}
+	}
+	return errors.Join(err, it.Error(), it.Close())
+}
+
+// enter counts a call in, or refuses it.
+func (s *Store) enter() (leave func(), err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, ErrClosed
+	}
+	if err := s.log.Err(); err != nil {
+		return nil, err
+	}
+	s.users.Add(1)
+	return s.users.Done, nil
+}
+
+// Shards returns the shard count.
+func (s *Store) Shards() int { return s.shards }
+
+// Close waits for the calls inside and closes Pebble. Any number of calls. A
+// Store that broke is left as it is: Pebble does not close any more, and the
+// next process will read what is durable.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil
+	}
+	s.closed = true
+	s.mu.Unlock()
+	s.users.Wait()
+	for _, d := range s.desks {
+		d.reset()
+	}
+	if err := s.log.Err(); err != nil {
+		return err
+	}
+	if err := s.db.LogData(nil, pebble.Sync); err != nil {
+		return errors.Join(fmt.Errorf("namespace: %w", err), s.db.Close())
+	}
+	return errors.Join(s.db.Close(), s.log.Err())
+}
+
+// fatalLog is Pebble's Logger: where Pebble would exit the process, it notes
+// the reason.
+type fatalLog struct {
+	logger *slog.Logger
+	fatal  atomic.Pointer[error]
+}
+
+func (l *fatalLog) Infof(format string, args ...any) {
+	if l.logger != nil && l.logger.Enabled(context.Background(), slog.LevelDebug) {
+		l.logger.Debug("pebble", "text", fmt.Sprintf(format, args...))
+	}
+}
+
+func (l *fatalLog) Errorf(format string, args ...any) {
+	if l.logger != nil {
+		l.logger.Error("pebble", "text", fmt.Sprintf(format, args...))
+	}
+}
+
+func (l *fatalLog) Fatalf(format string, args ...any) {
+	err := fmt.Errorf("%w: %s", ErrBroken, fmt.Sprintf(format, args...))
+	if l.fatal.CompareAndSwap(nil, &err) {
+		l.Errorf("%v", err)
+	}
+}
+
+// Err is why Pebble stopped, nil while it runs.
+func (l *fatalLog) Err() error {
+	if p := l.fatal.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
