@@ -1,0 +1,390 @@
+package sim
+
+import (
+	"encoding/binary"
+	"fmt"
+	"slices"
+
+	"github.com/claudefs/repl/engine/node"
+	"github.com/claudefs/repl/engine/store"
+	"github.com/claudefs/repl/wire"
+	"github.com/zeebo/xxh3"
+)
+
+// checker is the reference model of both sites, fed by the disk (what is
+// durable), the Store (what is applied) and the load (what is acknowledged). It
+// never asks the code under test.
+type checker struct {
+	w       *world
+	ledgers [2][3]map[wire.LogID]*ledger // by site and journal
+	applied [2]map[wire.LogID]*history   // by site
+}
+
+// ledger is what the medium of one journal has of one log.
+type ledger struct {
+	incarnation wire.Incarnation
+	ends        []batchEnd // of its batches, in order
+}
+
+type batchEnd struct {
+	seq   wire.Seq
+	chain wire.Chain
+}
+
+// history is what a site has applied of one log.
+type history struct {
+	cursor  wire.Position
+	durable wire.Seq // of the Store
+	entries []decided
+}
+
+// decided is one entry that took effect.
+type decided struct {
+	seq wire.Seq
+	op  int // its number in the load
+}
+
+func newChecker(w *world) *checker {
+	c := &checker{w: w}
+	for site := range c.ledgers {
+		c.applied[site] = map[wire.LogID]*history{}
+		for journal := range c.ledgers[site] {
+			c.ledgers[site][journal] = map[wire.LogID]*ledger{}
+		}
+	}
+	return c
+}
+
+func (l *ledger) tail() batchEnd {
+	if l == nil || len(l.ends) == 0 {
+		return batchEnd{}
+	}
+	return l.ends[len(l.ends)-1]
+}
+
+// find looks up the batch that ends at seq.
+func (l *ledger) find(incarnation wire.Incarnation, seq wire.Seq) (wire.Chain, bool) {
+	if l == nil || l.incarnation != incarnation {
+		return wire.Chain{}, false
+	}
+	i, found := slices.BinarySearchFunc(l.ends, seq, func(e batchEnd, s wire.Seq) int {
+		return int(int64(e.seq) - int64(s))
+	})
+	if !found {
+		return wire.Chain{}, false
+	}
+	return l.ends[i].chain, true
+}
+
+// cut forgets everything beyond seq.
+func (l *ledger) cut(seq wire.Seq) {
+	for len(l.ends) > 0 && l.ends[len(l.ends)-1].seq > seq {
+		l.ends = l.ends[:len(l.ends)-1]
+	}
+}
+
+// durable enters a batch that a Sync has just made durable, and compares it
+// with what both sites' media have at the same seq (I4).
+func (c *checker) durable(site int, journal node.Journal, h *wire.BatchHeader) {
+	book := c.ledgers[site][journal]
+	l := book[h.Log()]
+	if l == nil || l.incarnation != h.Incarnation && h.FirstSeq == 1 {
+		l = &ledger{incarnation: h.Incarnation}
+		book[h.Log()] = l
+	}
+	end := batchEnd{h.LastSeq(), h.Chain}
+	tail := l.tail()
+	switch {
+	case l.incarnation != h.Incarnation:
+		c.w.fail("I4", "%s has log %s of incarnation %s, a batch of %s was flushed",
+			siteNames[site], h.Log(), l.incarnation, h.Incarnation)
+	case h.FirstSeq == tail.seq+1:
+		if h.Prev != tail.chain {
+			c.w.fail("I4", "%s flushed log %s seq %d behind chain %s, the medium has %s there",
+				siteNames[site], h.Log(), h.FirstSeq, h.Prev, tail.chain)
+		}
+		l.ends = append(l.ends, end)
+	case end.seq > tail.seq:
+		c.w.fail("I3", "%s flushed log %s from seq %d, the medium ends at %d", siteNames[site], h.Log(), h.FirstSeq, tail.seq)
+	default:
+		if chain, found := l.find(h.Incarnation, end.seq); !found || chain != end.chain {
+			c.w.fail("I4", "%s flushed log %s seq %d with another chain than before", siteNames[site], h.Log(), end.seq)
+		}
+	}
+	c.compare(site, journal, h.Log(), end)
+}
+
+// compare holds own and mirror of a log against each other.
+func (c *checker) compare(site int, journal node.Journal, log wire.LogID, end batchEnd) {
+	other := node.Own
+	if journal == node.Own {
+		other = node.Mirror
+	}
+	l := c.ledgers[site][journal][log]
+	chain, found := c.ledgers[1-site][other][log].find(l.incarnation, end.seq)
+	if found && chain != end.chain {
+		c.w.fail("I4", "log %s seq %d has chain %s at %s and %s at %s", log, end.seq,
+			end.chain, siteNames[site], chain, siteNames[1-site])
+	}
+}
+
+// has says whether the medium holds a log up to seq.
+func (c *checker) has(site int, journal node.Journal, log wire.LogID, incarnation wire.Incarnation, seq wire.Seq) bool {
+	l := c.ledgers[site][journal][log]
+	return l != nil && l.incarnation == incarnation && l.tail().seq >= seq
+}
+
+// shipped: a batch reached the peer. Its source must have it on its medium.
+func (c *checker) shipped(to int, h *wire.BatchHeader) {
+	if c.w.sites[1-to].restored {
+		return // its medium was taken back; what it has shipped is not there any more
+	}
+	chain, found := c.ledgers[1-to][node.Own][h.Log()].find(h.Incarnation, h.LastSeq())
+	if !found || chain != h.Chain {
+		c.w.fail("I1", "log %s seq %d reached %s before it was flushed at its source", h.Log(), h.LastSeq(), siteNames[to])
+	}
+}
+
+// opened compares what a journal recovered with what its medium holds (I1, I4).
+func (c *checker) opened(site int, journal node.Journal, tail func(wire.LogID) wire.Position) {
+	book := c.ledgers[site][journal]
+	for _, log := range sortedLogs(book) {
+		l, t := book[log], tail(log)
+		end := l.tail()
+		if t.Seq < end.seq || t.Incarnation != l.incarnation {
+			if !c.w.sites[site].disk.flipped {
+				c.w.fail("I1", "%s recovered log %s up to %s, its medium held it up to seq %d",
+					siteNames[site], log, t, end.seq)
+			}
+			l.cut(t.Seq)
+			end = l.tail()
+		}
+		if chain, found := l.find(t.Incarnation, t.Seq); t.Seq != 0 && (!found || chain != t.Chain) {
+			c.w.fail("I1", "%s counts log %s up to %s, its medium holds it up to seq %d", siteNames[site], log, t, end.seq)
+		}
+	}
+}
+
+func sortedLogs[V any](m map[wire.LogID]V) []wire.LogID {
+	logs := make([]wire.LogID, 0, len(m))
+	for log := range m {
+		logs = append(logs, log)
+	}
+	slices.SortFunc(logs, wire.LogID.Compare)
+	return logs
+}
+
+// entryHash covers everything of an entry that a site must preserve.
+func entryHash(e *wire.Entry) uint64 {
+	var b [10]byte
+	le := binary.LittleEndian
+	le.PutUint16(b[0:], uint16(e.Op))
+	le.PutUint32(b[2:], e.UID)
+	le.PutUint32(b[6:], e.GID)
+	h := xxh3.HashSeed(b[:], uint64(len(e.Keys)))
+	for _, key := range e.Keys {
+		h = xxh3.HashSeed(key, h)
+	}
+	h = xxh3.HashSeed(e.Request[:], h)
+	return xxh3.HashSeed(e.Payload, h)
+}
+
+// applying checks a change before the Store sees it: flushed here first,
+// contiguous (I3), known and intact (I9), never before (I2).
+func (c *checker) applying(site int, change *store.Change) {
+	h := change.Batch
+	journal := node.Own
+	if h.Site != c.w.sites[site].id {
+		journal = node.Mirror
+	}
+	if !c.has(site, journal, h.Log(), h.Incarnation, h.LastSeq()) {
+		c.w.fail("I3", "%s applies log %s seq %d before its journal is flushed", siteNames[site], h.Log(), h.LastSeq())
+	}
+	hist := c.applied[site][h.Log()]
+	if hist == nil {
+		hist = &history{}
+		c.applied[site][h.Log()] = hist
+	}
+	if h.FirstSeq != hist.cursor.Seq+1 && h.FirstSeq != 1 || h.Prev != hist.cursor.Chain && h.FirstSeq != 1 {
+		c.w.fail("I3", "%s applies log %s from seq %d behind %s", siteNames[site], h.Log(), h.FirstSeq, hist.cursor)
+	}
+	for i := range change.Effects {
+		e := &change.Effects[i]
+		n, known := c.w.load.find(e)
+		switch {
+		case !known:
+			c.w.fail("I9", "%s applies log %s seq %d, an entry that nobody appended", siteNames[site], h.Log(), e.Seq)
+		case c.w.load.ops[n].hash != entryHash(e) || c.w.load.ops[n].shard != change.Shard:
+			c.w.fail("I9", "%s applies log %s seq %d with changed bytes", siteNames[site], h.Log(), e.Seq)
+		case c.w.load.ops[n].applied[site]:
+			c.w.fail("I2", "%s applies entry %d a second time, as log %s seq %d", siteNames[site], n, h.Log(), e.Seq)
+		}
+		c.w.load.ops[n].applied[site] = true
+		hist.entries = append(hist.entries, decided{e.Seq, n})
+	}
+	hist.cursor = h.End()
+}
+
+// storeSynced notes what a Store may not lose any more.
+func (c *checker) storeSynced(site int) {
+	for _, hist := range c.applied[site] {
+		hist.durable = hist.cursor.Seq
+	}
+}
+
+// storeCrashed takes back what a crash undid and holds the Store's rows against
+// the model: every entry up to the cursor exactly once (I2), and nothing lost
+// that was durable (I3).
+func (c *checker) storeCrashed(site int, s *store.Mem, restored bool) {
+	for _, log := range sortedLogs(c.applied[site]) {
+		hist := c.applied[site][log]
+		cursors, err := s.Cursors(log.Shard)
+		if err != nil {
+			c.w.fail("world", "cursors of the memory Store: %v", err)
+		}
+		var cursor wire.Position
+		for _, k := range cursors {
+			if k.Log == log {
+				cursor = k.Position
+			}
+		}
+		if cursor.Seq < hist.durable && !restored {
+			c.w.fail("I3", "%s: the Store's cursor of log %s went back to %d, durable was %d",
+				siteNames[site], log, cursor.Seq, hist.durable)
+		}
+		for n := len(hist.entries); n > 0 && hist.entries[n-1].seq > cursor.Seq; n-- {
+			c.w.load.ops[hist.entries[n-1].op].applied[site] = false
+			hist.entries = hist.entries[:n-1]
+		}
+		hist.cursor, hist.durable = cursor, cursor.Seq
+	}
+	c.rows(site, s)
+}
+
+// rows compares the Store's rows with the model, entry by entry (I2).
+func (c *checker) rows(site int, s *store.Mem) {
+	next := map[wire.LogID]int{}
+	for _, row := range s.Rows() {
+		log := wire.LogID{Site: row.Dot.Site, Shard: row.Shard}
+		var entries []decided
+		if hist := c.applied[site][log]; hist != nil {
+			entries = hist.entries
+		}
+		i := next[log]
+		if i >= len(entries) || entries[i].seq != row.Dot.Seq {
+			c.w.fail("I2", "%s: row of log %s seq %d is not the next decided entry", siteNames[site], log, row.Dot.Seq)
+		}
+		next[log] = i + 1
+	}
+	for _, log := range sortedLogs(c.applied[site]) {
+		if n := len(c.applied[site][log].entries); next[log] != n {
+			c.w.fail("I2", "%s: %d rows of log %s, its cursor covers %d entries", siteNames[site], next[log], log, n)
+		}
+	}
+}
+
+// ackedLocal checks the promise of level local at the moment it is given (I1).
+func (c *checker) ackedLocal(o *op) {
+	if !c.has(0, node.Own, o.ref.Log, o.ref.Incarnation, o.ref.Seq) {
+		c.w.fail("I1", "log %s seq %d acknowledged as local, the medium ends at seq %d",
+			o.ref.Log, o.ref.Seq, c.ledgers[0][node.Own][o.ref.Log].tail().seq)
+	}
+}
+
+// ackedDurable checks the promise of level durable at one peer (I1).
+func (c *checker) ackedDurable(o *op) {
+	c.ackedLocal(o)
+	if !c.has(1, node.Mirror, o.ref.Log, o.ref.Incarnation, o.ref.Seq) {
+		c.w.fail("I1", "log %s seq %d acknowledged as durable at %s, its medium ends at seq %d",
+			o.ref.Log, o.ref.Seq, siteNames[1], c.ledgers[1][node.Mirror][o.ref.Log].tail().seq)
+	}
+}
+
+// restored takes the model of a site back to an old image: the tails that its
+// media had, per journal. What the writer had acknowledged and no medium has
+// any more is lost by the operator's doing.
+func (c *checker) restored(site int, image [3]map[wire.LogID]wire.Seq) {
+	for journal, book := range c.ledgers[site] {
+		for log, l := range book {
+			l.cut(image[journal][log])
+		}
+	}
+	if site != 0 {
+		return
+	}
+	for i := range c.w.load.ops {
+		o := &c.w.load.ops[i]
+		here := c.has(0, node.Own, o.ref.Log, o.ref.Incarnation, o.ref.Seq)
+		there := c.has(1, node.Mirror, o.ref.Log, o.ref.Incarnation, o.ref.Seq)
+		if !here && !there {
+			if o.durable {
+				c.w.fail("I1", "log %s seq %d was acknowledged as durable at %s and is not there",
+					o.ref.Log, o.ref.Seq, siteNames[1])
+			}
+			o.forgiven = true
+		}
+	}
+}
+
+// restless says why the world is not at rest; "" if it is (I14).
+func (c *checker) restless() string {
+	for _, s := range c.w.sites {
+		if s.p == nil || s.p.dead {
+			return siteNames[s.index] + " is down"
+		}
+		if len(s.p.stopped) > 0 {
+			return fmt.Sprintf("%s: %v", siteNames[s.index], s.p.stopped[0])
+		}
+	}
+	a, b := c.w.sites[0].p, c.w.sites[1].p
+	if n := c.w.load.waiting(); n > 0 {
+		return fmt.Sprintf("%d appends wait for their flush", n)
+	}
+	status := a.node.Status(a.now())
+	for _, p := range status.Peers {
+		switch {
+		case len(p.Stopped) > 0:
+			return fmt.Sprintf("log %s stopped: %s %s", p.Stopped[0].Log, p.Stopped[0].Code, p.Stopped[0].Reason)
+		case !p.Durable.Known || !p.Applied.Known:
+			return fmt.Sprintf("lag unknown, link %s %s", p.Link, p.Reason)
+		case p.Durable.Entries != 0 || p.Applied.Entries != 0:
+			return fmt.Sprintf("lag of %d entries durable, %d applied", p.Durable.Entries, p.Applied.Entries)
+		}
+	}
+	for shard := range wire.Shard(c.w.plan.shards) {
+		log := wire.LogID{Site: c.w.sites[0].id, Shard: shard}
+		tail, _ := a.own.j.Tail(log)
+		for _, p := range [2]*process{a, b} {
+			if at := p.appliers[shard].Cursor(log); at != tail.Position {
+				return fmt.Sprintf("%s has applied log %s up to %d of %d", siteNames[p.site.index], log, at.Seq, tail.Position.Seq)
+			}
+		}
+	}
+	return ""
+}
+
+// converged is what must hold at rest: equal states (I7), every acknowledged
+// entry there exactly once and intact (I1, I2, I9).
+func (c *checker) converged() {
+	a, b := c.w.sites[0].store.mem, c.w.sites[1].store.mem
+	for shard := range wire.Shard(c.w.plan.shards) {
+		x, _, errX := a.Digest(background, shard, nil, nil)
+		y, _, errY := b.Digest(background, shard, nil, nil)
+		if errX != nil || errY != nil || x != y {
+			c.w.fail("I7", "shard %d: digests %x and %x differ at rest", shard, x[:8], y[:8])
+		}
+	}
+	for site, s := range [2]*store.Mem{a, b} {
+		c.rows(site, s)
+		for n := range c.w.load.ops {
+			o := &c.w.load.ops[n]
+			if !o.local || o.forgiven {
+				continue
+			}
+			v, there := s.Get(o.shard, opKey(n))
+			if !o.applied[site] || !there || len(v.Payload) != o.payloadBytes {
+				c.w.fail("I1", "entry %d (log %s seq %d), acknowledged, is missing at %s", n, o.ref.Log, o.ref.Seq, siteNames[site])
+			}
+		}
+	}
+}

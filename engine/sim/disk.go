@@ -1,0 +1,373 @@
+package sim
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"io"
+	"path"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/claudefs/repl/engine/node"
+	"github.com/claudefs/repl/engine/store/vfs"
+	"github.com/claudefs/repl/wire"
+)
+
+// Directories of a site's journals.
+const (
+	ownDir    = "/own"
+	mirrorDir = "/mirror"
+)
+
+// extentsKept bounds the flip targets that a disk remembers.
+const extentsKept = 4096
+
+// disk is one site's medium: a memory disk that outlives the processes, with
+// faults on demand. It reads along: every batch that goes by is remembered, and
+// entered into the checker's ledger when a Sync has made it durable. So the
+// ledger knows what the medium has without asking the journal.
+type disk struct {
+	w        *world
+	site     int
+	mem      *vfs.Mem
+	draw     stream
+	files    map[string]*fileState
+	extents  []extent // batches of the mirror that are durable
+	newest   string   // file of the mirror written last
+	failNext [2]int   // writes, syncs to fail
+	noSpace  int
+	slow     int
+	tear     bool // the next write stops half way
+	flipped  bool // bits of the mirror were flipped since the last recovery
+}
+
+// fileState is what is known of one file.
+type fileState struct {
+	pending []extent // written, not synced
+	crashed []extent // survived a crash; durable once recovery counts them
+	liar    bool     // a Sync failed: what was dirty is gone, later Syncs do nothing
+}
+
+// extent is where a batch lies.
+type extent struct {
+	file   string
+	off    int64
+	header wire.BatchHeader
+}
+
+func newDisk(w *world, site int) *disk {
+	return &disk{
+		w: w, site: site, mem: vfs.NewMem(vfs.MemOptions{}), files: map[string]*fileState{},
+		draw: newStream(w.o.Seed, "disk "+siteNames[site]),
+	}
+}
+
+func (d *disk) file(name string) *fileState {
+	f := d.files[name]
+	if f == nil {
+		f = &fileState{}
+		d.files[name] = f
+	}
+	return f
+}
+
+// flushTime draws how long a write or flush takes.
+func (d *disk) flushTime() time.Duration {
+	t := d.w.plan.flushMean/8 + d.draw.exponential(d.w.plan.flushMean)
+	if d.slow > 0 {
+		t *= 30
+	}
+	return t
+}
+
+// processKilled is the end of a process: its handles and locks are gone, what it
+// wrote is not.
+func (d *disk) processKilled() { d.mem.Kill() }
+
+// crash is a power cut. It returns how many unsynced things it decided about.
+func (d *disk) crash() int {
+	decided := 0
+	fates := vfs.RandomFates(d.draw.Rand)
+	bias := d.draw.IntN(4)
+	d.mem = d.mem.Crash(func(u vfs.Unsynced) vfs.Fate {
+		decided++
+		switch bias {
+		case 0:
+			return vfs.Drop
+		case 1:
+			return vfs.Keep
+		}
+		return fates(u)
+	})
+	for name, f := range d.files {
+		f.liar = false
+		f.crashed = append(f.crashed, f.pending...)
+		f.pending = nil
+		kept := f.crashed[:0]
+		for _, x := range f.crashed {
+			if d.intact(name, x) {
+				kept = append(kept, x)
+			}
+		}
+		f.crashed = kept
+	}
+	return decided
+}
+
+// intact says whether the medium holds a batch.
+func (d *disk) intact(name string, x extent) bool {
+	f, err := d.mem.Open(name)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	b := make([]byte, x.header.Bytes())
+	if _, err := f.ReadAt(b, x.off); err != nil {
+		return false
+	}
+	var h wire.BatchHeader
+	return wire.DecodeBatchHeader(b, &h) == nil && h.Chain == x.header.Chain &&
+		wire.VerifyBody(&h, b[wire.BatchHeaderBytes:]) == nil
+}
+
+// recovered is told after a journal was opened: what survived a crash and lies
+// at or below the recovered tail is durable now; the rest was cut.
+func (d *disk) recovered(dir string, tail func(wire.LogID) wire.Position) {
+	for _, name := range d.names() {
+		f := d.files[name]
+		if path.Dir(name) != dir {
+			continue
+		}
+		for _, x := range f.crashed {
+			t := tail(x.header.Log())
+			if t.Incarnation == x.header.Incarnation && x.header.LastSeq() <= t.Seq {
+				d.durable(x)
+			}
+		}
+		f.crashed = nil
+	}
+}
+
+// names returns the known files in a fixed order.
+func (d *disk) names() []string {
+	names := make([]string, 0, len(d.files))
+	for name := range d.files {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// durable enters a batch into the ledger.
+func (d *disk) durable(x extent) {
+	kind := node.Own
+	if path.Dir(x.file) == mirrorDir {
+		kind = node.Mirror
+		if len(d.extents) < extentsKept {
+			d.extents = append(d.extents, x)
+		} else {
+			d.extents[d.draw.IntN(extentsKept)] = x
+		}
+	}
+	d.w.check.durable(d.site, kind, &x.header)
+}
+
+// flip changes one bit of a durable batch of the mirror in a file that nothing
+// unsynced lies in.
+func (d *disk) flip(f fault) {
+	if len(d.extents) == 0 {
+		return
+	}
+	x := d.extents[f.draw%uint64(len(d.extents))]
+	state := d.file(x.file)
+	if x.file == d.newest || len(state.pending) > 0 || len(state.crashed) > 0 || !d.intact(x.file, x) {
+		return
+	}
+	file, err := d.mem.Open(x.file)
+	if err != nil {
+		return
+	}
+	defer file.Close()
+	bit := f.draw >> 20 % uint64(x.header.Bytes()*8)
+	at := x.off + int64(bit/8)
+	var b [1]byte
+	if _, err := file.ReadAt(b[:], at); err != nil {
+		return
+	}
+	b[0] ^= 1 << (bit % 8)
+	if file.WriteAt([][]byte{b[:]}, at) != nil || file.Sync() != nil {
+		return
+	}
+	d.flipped = true
+	d.w.fault(latentFlip)
+}
+
+// The rest is vfs.FS.
+
+var _ vfs.FS = (*disk)(nil)
+
+func (d *disk) MkdirAll(dir string) error           { return d.mem.MkdirAll(dir) }
+func (d *disk) List(dir string) ([]string, error)   { return d.mem.List(dir) }
+func (d *disk) Lock(name string) (io.Closer, error) { return d.mem.Lock(name) }
+
+func (d *disk) SyncDir(dir string) error {
+	if d.w.o.Plant == PlantNoDirSync {
+		return nil
+	}
+	return d.mem.SyncDir(dir)
+}
+
+func (d *disk) Create(name string) (vfs.File, error) {
+	if d.noSpace > 0 {
+		d.w.fault(diskFull)
+		return nil, syscall.ENOSPC
+	}
+	f, err := d.mem.Create(name)
+	if err != nil {
+		return nil, err
+	}
+	d.forget(name)
+	return &diskFile{f, d, name}, nil
+}
+
+func (d *disk) Open(name string) (vfs.File, error) {
+	f, err := d.mem.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	return &diskFile{f, d, name}, nil
+}
+
+func (d *disk) Rename(oldName, newName string) error {
+	if err := d.mem.Rename(oldName, newName); err != nil {
+		return err
+	}
+	d.forget(newName)
+	d.forgetExtents(oldName)
+	if f := d.files[oldName]; f != nil {
+		d.files[newName] = f
+		delete(d.files, oldName)
+	}
+	return nil
+}
+
+func (d *disk) Remove(name string) error {
+	d.forget(name)
+	return d.mem.Remove(name)
+}
+
+// forget drops what is known of a file whose content is gone.
+func (d *disk) forget(name string) {
+	delete(d.files, name)
+	d.forgetExtents(name)
+}
+
+func (d *disk) forgetExtents(name string) {
+	kept := d.extents[:0]
+	for _, x := range d.extents {
+		if x.file != name {
+			kept = append(kept, x)
+		}
+	}
+	d.extents = kept
+}
+
+// diskFile is one open file.
+type diskFile struct {
+	vfs.File
+	d    *disk
+	name string
+}
+
+var errTorn = errors.New("killed in the middle of a write")
+
+func (f *diskFile) WriteAt(parts [][]byte, off int64) error {
+	d := f.d
+	switch {
+	case d.tear:
+		d.tear = false
+		f.writeHalf(parts, off)
+		return errTorn
+	case d.failNext[0] > 0:
+		d.failNext[0]--
+		d.w.fault(failWrite)
+		f.writeHalf(parts, off)
+		return syscall.EIO
+	case d.noSpace > 0:
+		d.w.fault(diskFull)
+		return syscall.ENOSPC
+	}
+	if err := f.File.WriteAt(parts, off); err != nil {
+		return err
+	}
+	f.readAlong(parts, off)
+	return nil
+}
+
+func (f *diskFile) writeHalf(parts [][]byte, off int64) {
+	all := bytes.Join(parts, nil)
+	// An error here is the same to the caller as the one it gets anyway.
+	_ = f.File.WriteAt([][]byte{all[:f.d.draw.IntN(len(all)+1)]}, off)
+}
+
+func (f *diskFile) Sync() error {
+	d := f.d
+	state := d.file(f.name)
+	switch {
+	case state.liar:
+		return nil
+	case d.failNext[1] > 0 && len(state.pending) > 0:
+		d.failNext[1]--
+		d.w.fault(failSync)
+		state.liar = true
+		return syscall.EIO
+	case d.w.o.Plant == PlantLyingFlush:
+		return nil
+	}
+	if err := f.File.Sync(); err != nil {
+		return err
+	}
+	pending := state.pending
+	state.pending = nil
+	for _, x := range pending {
+		d.durable(x)
+	}
+	if path.Dir(f.name) == mirrorDir && len(pending) > 0 {
+		d.newest = f.name
+	}
+	return nil
+}
+
+var magic = binary.LittleEndian.AppendUint32(nil, wire.BatchMagic)
+
+// readAlong finds the batches in what was written: where the magic is and the
+// header's own chain holds.
+func (f *diskFile) readAlong(parts [][]byte, off int64) {
+	at := off
+	var pending []extent
+	for i, part := range parts {
+		for lo := 0; lo < len(part); {
+			n := bytes.Index(part[lo:], magic)
+			if n < 0 {
+				break
+			}
+			lo += n
+			var h wire.BatchHeader
+			if wire.DecodeBatchHeader(part[lo:], &h) != nil {
+				lo++
+				continue
+			}
+			if h.Shard != wire.ShardControl {
+				pending = append(pending, extent{f.name, at + int64(lo), h})
+			}
+			lo += h.Bytes()
+		}
+		at += int64(len(parts[i]))
+	}
+	if len(pending) > 0 {
+		state := f.d.file(f.name)
+		state.pending = append(state.pending, pending...)
+	}
+}

@@ -1,0 +1,86 @@
+package sim
+
+import "time"
+
+// strike carries out one line of the plan. A fault that finds nothing to spoil
+// is not counted.
+func (w *world) strike(f fault) {
+	if w.healed {
+		return
+	}
+	s := w.sites[f.site]
+	switch f.kind {
+	case cutOneWay:
+		w.net.cut(f.kind, f.span, f.site)
+	case cutBoth:
+		w.net.cut(f.kind, f.span, 0, 1)
+	case reset:
+		w.net.resetAll(f)
+	case flipFrame:
+		w.net.paths[f.site].flips = append(w.net.paths[f.site].flips, f)
+	case staleFrame:
+		w.net.paths[f.site].replay = append(w.net.paths[f.site].replay, f)
+	case dialFailure:
+		w.spell(f.span, &w.net.paths[f.site].noDial)
+	case slowLink:
+		w.spell(f.span, &w.net.paths[f.site].slow)
+	case kill, power:
+		s.arm(f)
+	case bothDown:
+		for _, s := range w.sites {
+			s.arm(f)
+		}
+	case failWrite:
+		s.disk.failNext[0] = 1
+	case failSync:
+		s.disk.failNext[1] = 1
+	case diskFull:
+		w.spell(f.span, &s.disk.noSpace)
+	case slowDisk:
+		w.spell(f.span, &s.disk.slow)
+	case latentFlip:
+		s.disk.flip(f)
+	case restorePrimary, restoreStandby:
+		s.planRestore(f)
+	case clockJump:
+		s.clock.offset += time.Duration(int64(f.draw%uint64(20*time.Minute))) - 10*time.Minute
+	case pause:
+		s.pause(f)
+	}
+}
+
+// spell raises a counter for a while.
+func (w *world) spell(span time.Duration, counter *int) {
+	*counter++
+	w.after(span, func() {
+		if *counter > 0 {
+			*counter--
+		}
+	})
+}
+
+// arm lets a kill or power cut wait for its phase.
+func (s *site) arm(f fault) {
+	if s.p != nil && s.armed == nil {
+		s.armed = &f
+	}
+}
+
+func (s *site) pause(f fault) {
+	if s.p == nil {
+		return
+	}
+	s.pausedTo = s.w.now + f.span*4
+	s.w.fault(pause)
+}
+
+// planRestore takes the image now and puts it back later, while everything that
+// the image lacks may have gone on.
+func (s *site) planRestore(f fault) {
+	s.takeImage()
+	s.w.after(f.span*5, func() {
+		if !s.w.healed {
+			s.restore(f)
+		}
+	})
+}

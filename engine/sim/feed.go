@@ -1,0 +1,135 @@
+package sim
+
+import (
+	"errors"
+
+	"github.com/claudefs/repl/engine/node"
+	"github.com/claudefs/repl/engine/store/journal"
+	simstream "github.com/claudefs/repl/engine/stream"
+	"github.com/claudefs/repl/wire"
+)
+
+// feedBytes is how much one turn of a feed applies.
+const feedBytes = 64 << 10
+
+// feed reads one journal behind its flushes and applies what it finds.
+type feed struct {
+	p       *process
+	which   node.Journal
+	j       *journal.Journal
+	r       *journal.Reader
+	asked   bool
+	damaged bool                // the reader has met damage since it was opened
+	held    map[wire.LogID]bool // logs that wait for a repair
+}
+
+// kick asks for a turn.
+func (f *feed) kick() {
+	if f.asked {
+		return
+	}
+	f.asked = true
+	f.p.later(phaseApply, cpuTime, f.turn)
+}
+
+// reopen starts again behind what is applied.
+func (f *feed) reopen() {
+	if f.r != nil {
+		f.r.Close()
+	}
+	f.r, f.damaged = nil, false
+	clear(f.held)
+	f.kick()
+}
+
+func (f *feed) open() bool {
+	unit, err := f.j.SegmentStart(f.cursor, func(wire.LogID, journal.Tail) {})
+	if err != nil {
+		f.p.site.w.fail("I3", "%s: what the Store lacks is not in the journal any more: %v",
+			siteNames[f.p.site.index], err)
+	}
+	f.r = f.j.NewReader(unit)
+	return true
+}
+
+func (f *feed) cursor(log wire.LogID) wire.Position {
+	if int(log.Shard) >= len(f.p.appliers) {
+		return wire.Position{}
+	}
+	return f.p.appliers[log.Shard].Cursor(log)
+}
+
+func (f *feed) turn() {
+	f.asked = false
+	if f.r == nil && !f.open() {
+		return
+	}
+	refs, err := f.r.Next(feedBytes)
+	switch {
+	case errors.Is(err, journal.ErrCorrupt):
+		f.p.site.w.mark("feed met damage")
+		f.damaged = true
+		f.kick()
+		return
+	case err != nil:
+		if f.j.Err() == nil {
+			f.p.site.w.fail("world", "%s: reading %v: %v", siteNames[f.p.site.index], f.which, err)
+		}
+		return
+	case len(refs) == 0:
+		return
+	}
+	f.apply(refs)
+	f.kick()
+}
+
+// apply gives batches to their appliers. A gap behind damage is to be repaired:
+// the log waits for that, the others go on.
+func (f *feed) apply(refs []wire.BatchRef) {
+	var moved []simstream.Cursor
+	for i := range refs {
+		h := &refs[i].Header
+		log := h.Log()
+		a := f.p.appliers[log.Shard]
+		at := a.Cursor(log)
+		if f.held[log] || h.Incarnation == at.Incarnation && h.LastSeq() <= at.Seq {
+			continue
+		}
+		if f.damaged && h.FirstSeq > at.Seq+1 {
+			f.held[log] = true
+			in := &node.MirrorDamaged{Log: log, From: at, To: h.FirstSeq - 1}
+			f.p.later(phaseAny, cpuTime, func() { f.p.step(in, "mirror damaged", uint64(log.Shard), uint64(in.To)) })
+			continue
+		}
+		done, err := a.Apply(background, &refs[i])
+		if err != nil {
+			f.held[log] = true
+			f.p.stopped = append(f.p.stopped, err.Error())
+			f.p.later(phaseAny, cpuTime, func() {
+				f.p.step(&node.ApplyStopped{Log: log, Err: err}, "apply stopped", uint64(log.Shard), 0)
+			})
+			continue
+		}
+		if done {
+			moved = append(moved, simstream.Cursor{Log: log, Position: a.Cursor(log)})
+		}
+	}
+	if len(moved) > 0 {
+		f.p.later(phaseApplied, cpuTime, func() {
+			f.p.step(&node.Applied{Cursors: merged(moved)}, "applied", uint64(len(moved)), uint64(f.which))
+		})
+	}
+}
+
+// merged keeps the last cursor of each log, sorted.
+func merged(moved []simstream.Cursor) []simstream.Cursor {
+	last := map[wire.LogID]wire.Position{}
+	for _, c := range moved {
+		last[c.Log] = c.Position
+	}
+	var out []simstream.Cursor
+	for _, log := range sortedLogs(last) {
+		out = append(out, simstream.Cursor{Log: log, Position: last[log]})
+	}
+	return out
+}

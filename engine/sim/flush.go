@@ -1,0 +1,135 @@
+package sim
+
+import (
+	"github.com/claudefs/repl/engine/node"
+	"github.com/claudefs/repl/engine/store/journal"
+	"github.com/claudefs/repl/wire"
+)
+
+// flusher carries one journal's units to the medium: one flush at a time, its
+// steps apart in time, so that a crash may come between any two.
+type flusher struct {
+	p       *process
+	which   node.Journal
+	j       *journal.Journal
+	suspect []wire.LogID
+	tickets []ticket
+	asked   bool // a flush is asked for
+	busy    bool // a flush is under way
+}
+
+// ticket ties what the heart asked for to the unit that it lies in.
+type ticket struct {
+	number  uint64
+	unit    journal.UnitNumber
+	persist bool
+}
+
+// stage puts batches into the open unit.
+func (f *flusher) stage(refs []wire.BatchRef, number uint64) {
+	unit, err := f.j.Stage(refs, nil)
+	if err != nil {
+		f.p.later(phaseAny, cpuTime, func() {
+			f.p.step(&node.StageFailed{Ticket: number, Err: err}, "stage failed", number, 0)
+		})
+		return
+	}
+	f.tickets = append(f.tickets, ticket{number, unit, false})
+	f.kick()
+}
+
+// kick asks for a flush of what is staged.
+func (f *flusher) kick() {
+	if f.asked || f.busy {
+		return
+	}
+	f.asked = true
+	f.p.later(phaseWrite, cpuTime, f.begin)
+}
+
+func (f *flusher) begin() {
+	f.asked = false
+	if f.which == node.Own {
+		if _, err := f.p.writer.Flush(f.j, f.p.wall()); err != nil {
+			f.failed(err)
+			return
+		}
+	}
+	flush := f.j.BeginFlush()
+	if flush == nil {
+		return
+	}
+	f.busy = true
+	w, site := f.p.site.w, f.p.site.index
+	err := flush.Write()
+	w.step(site, "write", uint64(f.which), errBit(err))
+	f.p.later(phaseSync, f.p.site.disk.flushTime()/4, func() {
+		if err == nil {
+			err = f.sync(flush)
+		}
+		w.step(site, "sync", uint64(f.which), errBit(err))
+		f.p.later(phaseEnd, f.p.site.disk.flushTime(), func() { f.end(flush, err) })
+	})
+}
+
+func (f *flusher) sync(flush *journal.Flush) error {
+	switch f.p.site.w.o.Plant {
+	case PlantAckBeforeFlush:
+		return nil
+	case PlantFlushRetried:
+		if flush.Sync() == nil {
+			return nil
+		}
+	}
+	return flush.Sync()
+}
+
+func errBit(err error) uint64 { return boolBit(err != nil) }
+
+func (f *flusher) end(flush *journal.Flush, err error) {
+	done, err := f.j.EndFlush(flush, err)
+	f.p.site.w.step(f.p.site.index, "flushed", uint64(f.which), uint64(done.Unit))
+	f.busy = false
+	if err != nil {
+		f.failed(err)
+		return
+	}
+	headers := append([]wire.BatchHeader(nil), done.Headers...)
+	f.p.later(phaseAck, cpuTime, func() { f.told(headers, done.Unit) })
+	f.kick()
+}
+
+// told spreads the news of a finished flush.
+func (f *flusher) told(headers []wire.BatchHeader, unit journal.UnitNumber) {
+	if f.which == node.Own {
+		f.p.site.w.load.flushed(headers)
+		if len(headers) > 0 {
+			f.p.step(&node.OwnDurable{Headers: headers}, "own durable", uint64(len(headers)), uint64(unit))
+		}
+	}
+	last := uint64(0)
+	for len(f.tickets) > 0 && f.tickets[0].unit <= unit {
+		t := f.tickets[0]
+		f.tickets = f.tickets[1:]
+		if t.persist {
+			f.p.step(&node.Persisted{Ticket: t.number}, "persisted", t.number, 0)
+		} else {
+			last = t.number
+		}
+	}
+	if last != 0 {
+		f.p.step(&node.Durable{Journal: f.which, Ticket: last}, "durable", uint64(f.which), last)
+	}
+	f.p.feeds[f.which-node.Own].kick()
+}
+
+// failed: the journal is poisoned. The heart hears it; then the node goes down,
+// as a host's does, and what the medium really has decides.
+func (f *flusher) failed(err error) {
+	s := f.p.site
+	s.w.mark("journal poisoned")
+	f.p.step(&node.JournalDown{Journal: f.which, Err: err}, "journal down", uint64(f.which), 0)
+	if !f.p.dead {
+		s.die(true, s.draw.between(20_000_000, 400_000_000))
+	}
+}

@@ -1,0 +1,163 @@
+package sim
+
+import (
+	"encoding/binary"
+	"errors"
+
+	"github.com/claudefs/repl/engine/node"
+	"github.com/claudefs/repl/engine/store/writer"
+	"github.com/claudefs/repl/wire"
+)
+
+// hotKeys is how many keys the entries of a shard fight over.
+const hotKeys = 16
+
+// op is one append as the load remembers it.
+type op struct {
+	shard        wire.Shard
+	hash         uint64
+	payloadBytes int
+	ref          wire.Ref
+	local        bool    // acknowledged: flushed here
+	durable      bool    // acknowledged: flushed at the peer as well
+	applied      [2]bool // took effect at the site, as the checker knows
+	forgiven     bool    // lost by an operator who restored an old image
+}
+
+// load appends tagged entries at the primary, and hears the acknowledgements.
+type load struct {
+	w        *world
+	draw     stream
+	ops      []op
+	bytes    int64
+	acked    int
+	pattern  []byte
+	flushing map[wire.LogID][]int // appended, not acknowledged as local; by seq
+	mirrored map[wire.LogID][]int // local, not acknowledged as durable; by seq
+}
+
+func newLoad(w *world) *load {
+	l := &load{w: w, draw: newStream(w.o.Seed, "load"), pattern: make([]byte, w.plan.payloadMax+64)}
+	for i := range l.pattern {
+		l.pattern[i] = byte(l.draw.Uint32())
+	}
+	l.processGone()
+	return l
+}
+
+// processGone forgets who was waiting: the outcome of what was not acknowledged
+// is unknown, and may still come to light.
+func (l *load) processGone() {
+	l.flushing = map[wire.LogID][]int{}
+	l.mirrored = map[wire.LogID][]int{}
+}
+
+// waiting counts the appends that were not acknowledged as local.
+func (l *load) waiting() int {
+	n := 0
+	for _, ops := range l.flushing {
+		n += len(ops)
+	}
+	return n
+}
+
+// schedule asks for the next burst, until the fault phase ends.
+func (l *load) schedule() {
+	gap := l.draw.exponential(l.w.plan.gap)
+	if l.draw.oneIn(40) {
+		gap *= 30
+	}
+	l.w.after(gap, func() {
+		if l.w.healed {
+			return
+		}
+		for range 1 + l.draw.size(l.w.plan.burstMax-1) {
+			l.append()
+		}
+		l.schedule()
+	})
+}
+
+// opKey is the key that names an op.
+func opKey(n int) []byte {
+	return binary.BigEndian.AppendUint64([]byte{'n'}, uint64(n))
+}
+
+// find tells which op an entry is.
+func (l *load) find(e *wire.Entry) (int, bool) {
+	if len(e.Keys) == 0 || len(e.Keys[0]) != 9 || e.Keys[0][0] != 'n' {
+		return 0, false
+	}
+	n := binary.BigEndian.Uint64(e.Keys[0][1:])
+	return int(n), n < uint64(len(l.ops))
+}
+
+func (l *load) append() {
+	p := l.w.sites[0].p
+	shard := wire.Shard(l.draw.IntN(l.w.plan.shards))
+	size := l.draw.size(l.w.plan.payloadMax)
+	if p == nil || p.dead || p.paused() || !p.admitted[shard] || l.bytes+int64(size) > l.w.plan.appendedMax {
+		return
+	}
+	n := len(l.ops)
+	at := l.draw.IntN(64)
+	e := wire.Entry{
+		Op: wire.Op(1 + l.draw.IntN(11)), UID: uint32(n), GID: uint32(l.draw.IntN(4)),
+		Keys: [][]byte{opKey(n)}, Payload: l.pattern[at : at+size],
+	}
+	for range l.draw.IntN(3) {
+		e.Keys = append(e.Keys, []byte{'h', byte(l.draw.IntN(hotKeys))})
+	}
+	if l.draw.oneIn(4) {
+		binary.LittleEndian.PutUint64(e.Request[:], uint64(n)+1)
+	}
+	ref, err := p.writer.Append(shard, &e, 0, p.wall())
+	if errors.Is(err, writer.ErrFull) {
+		l.w.mark("writer full")
+		return
+	}
+	if err != nil {
+		if p.own.j.Err() == nil {
+			l.w.fail("world", "append to shard %d: %v", shard, err)
+		}
+		return
+	}
+	l.bytes += int64(size)
+	l.ops = append(l.ops, op{shard: shard, hash: entryHash(&e), payloadBytes: size, ref: ref})
+	l.flushing[ref.Log] = append(l.flushing[ref.Log], n)
+	l.w.step(0, "append", uint64(shard), uint64(ref.Seq))
+	p.own.kick()
+}
+
+// flushed acknowledges as local what the own journal flushed.
+func (l *load) flushed(headers []wire.BatchHeader) {
+	for i := range headers {
+		h := &headers[i]
+		ops := l.flushing[h.Log()]
+		for len(ops) > 0 && l.ops[ops[0]].ref.Seq <= h.LastSeq() {
+			n := ops[0]
+			ops = ops[1:]
+			o := &l.ops[n]
+			l.w.check.ackedLocal(o)
+			o.local = true
+			l.acked++
+			l.mirrored[h.Log()] = append(l.mirrored[h.Log()], n)
+		}
+		l.flushing[h.Log()] = ops
+	}
+}
+
+// progressed acknowledges as durable what the peer has flushed.
+func (l *load) progressed(p *node.Progress) {
+	if p.Level != wire.LevelDurable {
+		return
+	}
+	ops := l.mirrored[p.Log]
+	for len(ops) > 0 && l.ops[ops[0]].ref.Seq <= p.Position.Seq {
+		o := &l.ops[ops[0]]
+		ops = ops[1:]
+		l.w.check.ackedDurable(o)
+		o.durable = true
+	}
+	l.mirrored[p.Log] = ops
+}

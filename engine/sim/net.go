@@ -1,0 +1,331 @@
+package sim
+
+import (
+	"errors"
+	"io"
+	"time"
+
+	"github.com/claudefs/repl/engine/node"
+	"github.com/claudefs/repl/wire"
+)
+
+// What links and dials end with.
+var (
+	errReset       = errors.New("link reset")
+	errUnreachable = errors.New("nobody answers")
+)
+
+// dialTimeout is how long a dial into a cut waits.
+const dialTimeout = 500 * time.Millisecond
+
+// staleKept is how many frames of earlier links are kept for replay.
+const staleKept = 8
+
+// network joins the two sites by links; its state is per direction, named by
+// the sending site.
+type network struct {
+	w     *world
+	draw  stream
+	paths [2]direction
+	links []*link // open ones
+}
+
+// direction is the way from one site to the other.
+type direction struct {
+	cuts      int // cuts in force
+	cutStruck bool
+	cutKind   faultKind
+	slow      int // slow spells in force
+	noDial    int
+	flips     []fault // each hits one frame
+	stale     [][]byte
+	replay    []fault // each replays one stale frame
+}
+
+// link is a byte stream both ways.
+type link struct {
+	ends [2]*end // by site
+	dead bool
+}
+
+// end is one site's end of a link.
+type end struct {
+	link *link
+	p    *process
+	id   node.LinkID
+	open bool
+	rx   []byte // received, not yet a whole frame
+
+	// Of the direction that leaves here:
+	free   time.Duration // when the wire has taken what was sent
+	last   time.Duration // when the last frame arrives
+	hole   bool          // a frame was lost: nothing behind it may arrive
+	held   [][]byte      // held back by a cut
+	flying [][]byte      // on their way, oldest first
+}
+
+func newNetwork(w *world) *network {
+	return &network{w: w, draw: newStream(w.o.Seed, "network")}
+}
+
+// dial tries to connect a process to the other site.
+func (n *network) dial(p *process, to wire.SiteID) {
+	s := p.site
+	other := n.w.sites[1-s.index]
+	out := &n.paths[s.index]
+	rtt := n.delay(s.index) + n.delay(other.index)
+	switch {
+	case out.cuts > 0 || n.paths[other.index].cuts > 0:
+		n.cutStruck(s.index, other.index)
+		p.later(phaseAny, dialTimeout, func() { p.dialFailed(to, errUnreachable) })
+	case out.noDial > 0:
+		n.w.fault(dialFailure)
+		p.later(phaseAny, rtt, func() { p.dialFailed(to, errUnreachable) })
+	default:
+		n.w.after(rtt, func() { n.connect(p, other, to) })
+	}
+}
+
+// cutStruck counts the cuts that now cost something, once each.
+func (n *network) cutStruck(from ...int) {
+	for _, i := range from {
+		if c := &n.paths[i]; c.cuts > 0 && !c.cutStruck {
+			c.cutStruck = true
+			n.w.fault(c.cutKind)
+		}
+	}
+}
+
+func (n *network) connect(p *process, other *site, to wire.SiteID) {
+	if p.dead {
+		return
+	}
+	if other.p == nil || other.p.dead {
+		p.later(phaseAny, 0, func() { p.dialFailed(to, errUnreachable) })
+		return
+	}
+	l := &link{}
+	for _, q := range [2]*process{p, other.p} {
+		q.site.linkID++
+		e := &end{link: l, p: q, id: q.site.linkID, open: true}
+		l.ends[q.site.index] = e
+		q.links[e.id] = e
+	}
+	n.links = append(n.links, l)
+	mine, theirs := l.ends[p.site.index], l.ends[other.index]
+	theirs.p.later(phaseAny, 0, func() { theirs.p.linkUp(theirs, 0) })
+	p.later(phaseAny, 0, func() { p.linkUp(mine, to) })
+}
+
+// send puts a frame on its way. The frame's bytes are the network's from here.
+func (n *network) send(e *end, frame []byte) {
+	if e.link.dead || !e.open {
+		return
+	}
+	from := e.p.site.index
+	path := &n.paths[from]
+	if len(path.flips) > 0 && len(frame) > 0 {
+		f := path.flips[0]
+		path.flips = path.flips[1:]
+		bit := f.draw % uint64(len(frame)*8)
+		frame[bit/8] ^= 1 << (bit % 8)
+		n.w.fault(flipFrame)
+	} else {
+		n.keepStale(path, frame)
+	}
+	if len(path.replay) > 0 && len(path.stale) > 0 && e.last > 0 {
+		f := path.replay[0]
+		path.replay = path.replay[1:]
+		n.w.fault(staleFrame)
+		n.put(e, append([]byte(nil), path.stale[f.draw%uint64(len(path.stale))]...))
+	}
+	n.put(e, frame)
+}
+
+// keepStale keeps a sample of batch frames and acks.
+func (n *network) keepStale(path *direction, frame []byte) {
+	if !n.draw.oneIn(16) {
+		return
+	}
+	copied := append([]byte(nil), frame...)
+	if len(path.stale) < staleKept {
+		path.stale = append(path.stale, copied)
+	} else {
+		path.stale[n.draw.IntN(staleKept)] = copied
+	}
+}
+
+// put carries bytes over one direction: cuts lose or hold them, the rest
+// arrives in order after bandwidth and delay.
+func (n *network) put(e *end, frame []byte) {
+	from := e.p.site.index
+	path := &n.paths[from]
+	switch {
+	case e.hole:
+		return
+	case path.cuts > 0 && n.w.plan.stalls:
+		n.cutStruck(from)
+		e.held = append(e.held, frame)
+		return
+	case path.cuts > 0:
+		n.cutStruck(from)
+		e.hole = true
+		return
+	}
+	bandwidth := n.w.plan.bandwidth
+	if path.slow > 0 {
+		bandwidth /= 32
+	}
+	e.free = max(e.free, n.w.now) + time.Duration(int64(len(frame))*int64(time.Second)/bandwidth)
+	e.last = max(e.last+1, e.free+n.delay(from))
+	e.flying = append(e.flying, frame)
+	peer := e.link.ends[1-from]
+	n.w.at(e.last, func() {
+		e.flying = e.flying[1:]
+		if e.link.dead || !peer.open {
+			return
+		}
+		peer.p.later(phaseFrame, 0, func() { peer.p.receive(peer, frame) })
+	})
+}
+
+func (n *network) delay(from int) time.Duration {
+	d := n.w.plan.delayMin + n.draw.exponential(n.w.plan.delayMean)
+	if n.paths[from].slow > 0 {
+		d *= 20
+	}
+	return d
+}
+
+// closeEnd is an orderly close: what was sent still arrives.
+func (n *network) closeEnd(e *end) {
+	if !e.open {
+		return
+	}
+	from := e.p.site.index
+	peer := e.link.ends[1-from]
+	if !e.hole && len(e.held) == 0 && n.paths[from].cuts == 0 {
+		e.last = max(e.last+1, n.w.now+n.delay(from))
+		n.w.at(e.last, func() { n.end(peer, io.EOF) })
+	} else {
+		n.drop(e.link)
+	}
+	n.end(e, nil)
+}
+
+// end ends one end, and tells its node.
+func (n *network) end(e *end, err error) {
+	if !e.open {
+		return
+	}
+	e.open = false
+	if !e.p.dead {
+		e.p.later(phaseAny, 0, func() { e.p.linkDown(e, err) })
+	}
+	if !e.link.ends[0].open && !e.link.ends[1].open {
+		n.drop(e.link)
+	}
+}
+
+// drop forgets a link; an end that still thinks it is open hears nothing more.
+func (n *network) drop(l *link) {
+	l.dead = true
+	for i, o := range n.links {
+		if o == l {
+			n.links = append(n.links[:i], n.links[i+1:]...)
+			return
+		}
+	}
+}
+
+// broken is a link that one end gives up because of what it received.
+func (n *network) broken(e *end, err error) {
+	peer := e.link.ends[1-e.p.site.index]
+	n.end(e, err)
+	n.resetEnd(peer, e.p.site.index)
+}
+
+// resetEnd tells the other end of a link that it is gone, unless the way there
+// is cut: then silence must tell.
+func (n *network) resetEnd(peer *end, from int) {
+	if n.paths[from].cuts > 0 {
+		return
+	}
+	n.w.after(n.delay(from), func() { n.end(peer, errReset) })
+}
+
+// processGone breaks the links of a dead process. After a power cut nobody
+// says goodbye; the standby notices by silence, or by the next send.
+func (n *network) processGone(p *process, silent bool) {
+	for _, l := range append([]*link(nil), n.links...) {
+		e := l.ends[p.site.index]
+		if e.p != p {
+			continue
+		}
+		e.open = false
+		if peer := l.ends[1-p.site.index]; peer.open && !silent {
+			n.resetEnd(peer, p.site.index)
+		}
+	}
+}
+
+// resetAll breaks every link; a frame under way is delivered by half.
+func (n *network) resetAll(f fault) {
+	struck := false
+	for _, l := range append([]*link(nil), n.links...) {
+		struck = true
+		for i, e := range l.ends {
+			peer := l.ends[1-i]
+			if len(e.flying) > 0 && peer.open && !peer.p.dead {
+				frame := e.flying[0]
+				peer.p.receive(peer, frame[:f.draw%uint64(len(frame))])
+				n.w.mark("half a frame")
+			}
+		}
+		l.dead = true
+		for _, e := range l.ends {
+			n.end(e, errReset)
+		}
+	}
+	if struck {
+		n.w.fault(reset)
+	}
+}
+
+// cut stops both or one direction for a while.
+func (n *network) cut(kind faultKind, span time.Duration, from ...int) {
+	for _, i := range from {
+		n.paths[i].cuts++
+		n.paths[i].cutStruck = false
+		n.paths[i].cutKind = kind
+	}
+	n.w.after(span, func() {
+		for _, i := range from {
+			n.paths[i].cuts = max(0, n.paths[i].cuts-1)
+		}
+		n.release()
+	})
+}
+
+// release lets go what cuts held back.
+func (n *network) release() {
+	for _, l := range n.links {
+		for i, e := range l.ends {
+			if n.paths[i].cuts > 0 || len(e.held) == 0 {
+				continue
+			}
+			held := e.held
+			e.held = nil
+			for _, frame := range held {
+				n.put(e, frame)
+			}
+		}
+	}
+}
+
+func (n *network) heal() {
+	for i := range n.paths {
+		n.paths[i] = direction{stale: n.paths[i].stale}
+	}
+	n.release()
+}

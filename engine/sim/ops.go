@@ -1,0 +1,185 @@
+package sim
+
+import (
+	"errors"
+
+	"github.com/claudefs/repl/engine/node"
+	"github.com/claudefs/repl/engine/store/journal"
+	simstream "github.com/claudefs/repl/engine/stream"
+	"github.com/claudefs/repl/wire"
+)
+
+// shipper is the reader of the own journal behind one link.
+type shipper struct {
+	r    *journal.Reader
+	last []wire.BatchRef // of the last Read
+	sent map[wire.LogID]wire.Position
+}
+
+func (s *shipper) close() {
+	if s.r != nil {
+		s.r.Close()
+	}
+}
+
+// operate carries out the link operations in their order.
+func (p *process) operate() {
+	for i := range p.effects.Ops {
+		o := &p.effects.Ops[i]
+		e := p.links[o.Link]
+		switch o.Kind {
+		case node.OpDial:
+			p.site.w.net.dial(p, o.Peer)
+			continue
+		case node.OpAnswer, node.OpSeek, node.OpRead, node.OpShip, node.OpSend, node.OpClose:
+			if e == nil || !e.open {
+				continue
+			}
+		}
+		switch o.Kind {
+		case node.OpClose:
+			p.site.w.net.closeEnd(e)
+		case node.OpSend:
+			p.site.w.net.send(e, append([]byte(nil), o.Frame...))
+		case node.OpSeek:
+			p.seek(o)
+		case node.OpRead:
+			p.read(o)
+		case node.OpShip:
+			p.ship(e, o)
+		case node.OpAnswer:
+			p.answer(e, o.Envelope.Session, o.Fetch)
+		}
+	}
+}
+
+func (p *process) seek(o *node.Op) {
+	s := p.readers[o.Link]
+	if s == nil {
+		s = &shipper{sent: map[wire.LogID]wire.Position{}}
+		p.readers[o.Link] = s
+	}
+	s.close()
+	have := map[wire.LogID]wire.Position{}
+	for _, c := range o.Have {
+		have[c.Log] = c.Position
+	}
+	if p.site.w.o.Plant == PlantResumeFromSent {
+		for _, c := range p.own.j.Logs() {
+			if t, ok := p.own.j.Tail(c); ok && have[c] != (wire.Position{}) {
+				have[c] = t.Position
+			}
+		}
+	}
+	in := &node.Sought{Link: o.Link}
+	unit, err := p.own.j.SegmentStart(
+		func(log wire.LogID) wire.Position { return have[log] },
+		func(log wire.LogID, t journal.Tail) {
+			in.Tails = append(in.Tails, simstream.Cursor{Log: log, Position: t.Position})
+		})
+	if err != nil {
+		in.Err = err
+	} else {
+		s.r = p.own.j.NewReader(unit)
+	}
+	p.later(phaseAny, cpuTime, func() { p.step(in, "sought", uint64(in.Link), uint64(unit)) })
+}
+
+func (p *process) read(o *node.Op) {
+	s := p.readers[o.Link]
+	in := &node.ReadDone{Link: o.Link}
+	if s == nil || s.r == nil {
+		in.Err = errors.New("no reader stands")
+	} else if s.last, in.Err = s.r.Next(o.Bytes); in.Err == nil {
+		for i := range s.last {
+			in.Headers = append(in.Headers, s.last[i].Header)
+		}
+		in.Backlog = s.r.Backlog()
+	}
+	p.later(phaseAny, cpuTime, func() {
+		if e := p.links[in.Link]; e != nil && e.open {
+			p.step(in, "read", uint64(in.Link), uint64(len(in.Headers)))
+		}
+	})
+}
+
+// ship sends batches of the last read as one frame.
+func (p *process) ship(e *end, o *node.Op) {
+	s := p.readers[o.Link]
+	envelope := o.Envelope
+	refs := make([]wire.BatchRef, 0, len(o.Batches))
+	for _, n := range o.Batches {
+		refs = append(refs, s.last[n])
+	}
+	p.sendBatches(e, &envelope, refs)
+}
+
+func (p *process) sendBatches(e *end, envelope *wire.Envelope, refs []wire.BatchRef) {
+	size := 0
+	for i := range refs {
+		size += len(refs[i].Bytes)
+	}
+	envelope.BatchCount, envelope.WireBytes = uint16(len(refs)), uint32(size)
+	frame := wire.AppendBatchesEnvelope(make([]byte, 0, wire.EnvelopeBytes+size), envelope)
+	for i := range refs {
+		frame = append(frame, refs[i].Bytes...)
+	}
+	p.site.w.net.send(e, frame)
+}
+
+// answer sends what a Fetch asks for, from the journal that holds the log.
+func (p *process) answer(e *end, session uint32, f wire.Fetch) {
+	p.site.w.mark("fetch answered")
+	j := p.mirror.j
+	if f.Log.Site == p.site.id {
+		j = p.own.j
+	}
+	end := wire.FetchEnd{ID: f.ID}
+	unit, err := j.SegmentStart(func(log wire.LogID) wire.Position {
+		if log == f.Log {
+			return f.From
+		}
+		t, _ := j.Tail(log)
+		return t.Position
+	}, func(wire.LogID, journal.Tail) {})
+	if err == nil {
+		err = p.sendLog(e, session, j, unit, f)
+	}
+	switch {
+	case errors.Is(err, errForked):
+		end.Code, end.Text = wire.RefuseChain, err.Error()
+	case err != nil:
+		end.Code, end.Text = wire.RefuseNotRetained, err.Error()
+	}
+	p.site.w.net.send(e, end.AppendTo(nil, session))
+}
+
+var errForked = errors.New("the asker's chain is not ours")
+
+// sendLog sends the batches of one log in (From, To], one frame per read.
+func (p *process) sendLog(e *end, session uint32, j *journal.Journal, unit journal.UnitNumber, f wire.Fetch) error {
+	r := j.NewReader(unit)
+	defer r.Close()
+	at := f.From.Seq
+	for {
+		refs, err := r.Next(feedBytes)
+		if err != nil || len(refs) == 0 {
+			return err
+		}
+		var picked []wire.BatchRef
+		for i := range refs {
+			h := &refs[i].Header
+			if h.Log() != f.Log || h.LastSeq() <= at || f.To != 0 && h.FirstSeq > f.To {
+				continue
+			}
+			if at == f.From.Seq && at != 0 && h.Prev != f.From.Chain {
+				return errForked
+			}
+			picked = append(picked, refs[i])
+			at = h.LastSeq()
+		}
+		if len(picked) > 0 {
+			p.sendBatches(e, &wire.Envelope{Kind: wire.FrameFetched, Session: session, Number: f.ID}, picked)
+		}
+	}
+}

@@ -1,0 +1,270 @@
+package sim
+
+import (
+	"time"
+
+	"github.com/claudefs/repl/engine/node"
+	"github.com/claudefs/repl/engine/store"
+	"github.com/claudefs/repl/engine/store/journal"
+	"github.com/claudefs/repl/wire"
+)
+
+// cpuTime is what a piece of work takes.
+const cpuTime = 5 * time.Microsecond
+
+func (p *process) wall() time.Time { return p.site.clock.wall(p.site.w.now) }
+
+func (p *process) now() node.Now {
+	c := &p.site.clock
+	// A life's steady clock begins at one second: zero would look like "never".
+	return node.Now{Mono: c.mono(p.site.w.now) - c.mono(p.born) + time.Second, Wall: p.wall()}
+}
+
+// step gives the heart one input and carries out what it asks for.
+func (p *process) step(in node.Input, what string, a, b uint64) {
+	w := p.site.w
+	e := &p.effects
+	e.Reset()
+	p.node.Step(p.now(), in, e)
+	_, idle := in.(*node.Tick)
+	if !idle || len(e.Ops)+len(e.Stages)+len(e.Persists)+len(e.Progress)+len(e.Admits)+len(e.Retain)+len(e.Events) > 0 {
+		w.step(p.site.index, what, a, b)
+	}
+	p.stage()
+	p.operate()
+	for i := range e.Persists {
+		p.persist(&e.Persists[i])
+	}
+	for i := range e.Progress {
+		w.trace.add(line{w.now, w.steps, int8(p.site.index), "progress", uint64(e.Progress[i].Level), uint64(e.Progress[i].Position.Seq)})
+		if p.site.index == 0 {
+			w.load.progressed(&e.Progress[i])
+		}
+	}
+	for i := range e.Admits {
+		p.admit(&e.Admits[i])
+	}
+	for _, which := range e.Retain {
+		p.retain(which)
+	}
+	for i := range e.Events {
+		w.trace.add(line{w.now, w.steps, int8(p.site.index), "event " + e.Events[i].Kind, 0, 0})
+	}
+	p.wakeAt(e.Wake)
+}
+
+// tick tells the heart that a timer may be due.
+func (p *process) tick() { p.step(&node.Tick{}, "tick", 0, 0) }
+
+// wakeAt asks for the tick that the heart wants, unless one comes earlier.
+func (p *process) wakeAt(mono time.Duration) {
+	if mono == 0 {
+		return
+	}
+	c := &p.site.clock
+	at := max(c.worldAt(mono-time.Second+c.mono(p.born)), p.site.w.now+time.Microsecond)
+	if p.wake != 0 && p.wake <= at {
+		return
+	}
+	p.wake = at
+	p.later(phaseAny, at-p.site.w.now, func() {
+		if p.wake == at {
+			p.wake = 0
+			p.tick()
+		}
+	})
+}
+
+func (p *process) linkUp(e *end, to wire.SiteID) {
+	if e.open {
+		p.step(&node.LinkUp{Link: e.id, Peer: to}, "link up", uint64(e.id), 0)
+	}
+}
+
+func (p *process) dialFailed(to wire.SiteID, err error) {
+	p.step(&node.LinkDown{Peer: to, Err: err}, "dial failed", 0, 0)
+}
+
+func (p *process) linkDown(e *end, err error) {
+	if r := p.readers[e.id]; r != nil {
+		r.close()
+		delete(p.readers, e.id)
+	}
+	delete(p.links, e.id)
+	p.step(&node.LinkDown{Link: e.id, Err: err}, "link down", uint64(e.id), 0)
+}
+
+// receive takes bytes off a link and handles the whole frames among them. What
+// does not hold ends the link, as a real one does.
+func (p *process) receive(e *end, bytes []byte) {
+	e.rx = append(e.rx, bytes...)
+	for e.open && !p.dead && len(e.rx) >= wire.EnvelopeBytes {
+		var envelope wire.Envelope
+		if err := wire.DecodeEnvelope(e.rx, &envelope); err != nil {
+			p.site.w.step(p.site.index, "bad envelope", uint64(e.id), 0)
+			p.site.w.net.broken(e, err)
+			return
+		}
+		size := envelope.FrameBytes()
+		if len(e.rx) < size {
+			return
+		}
+		frame := append([]byte(nil), e.rx[:size]...)
+		e.rx = e.rx[size:]
+		if err := wire.CheckFrame(&envelope, frame); err != nil {
+			p.site.w.step(p.site.index, "bad frame", uint64(e.id), 0)
+			p.site.w.net.broken(e, err)
+			return
+		}
+		p.frame(e, envelope, frame)
+	}
+}
+
+// frame hands a whole frame to the heart: control frames by their body, batches
+// by their headers.
+func (p *process) frame(e *end, envelope wire.Envelope, frame []byte) {
+	in := &node.FrameIn{Link: e.id, Envelope: envelope}
+	body := wire.Body(&envelope, frame)
+	p.refs, p.headers = p.refs[:0], p.headers[:0]
+	if envelope.Kind == wire.FrameBatches || envelope.Kind == wire.FrameFetched {
+		p.refs, in.BatchErr = p.split(body, int(envelope.BatchCount))
+		for i := range p.refs {
+			p.headers = append(p.headers, p.refs[i].Header)
+		}
+		in.Headers = p.headers
+		if in.BatchErr != nil {
+			p.site.w.mark("batch with a wrong digest")
+		}
+	} else {
+		in.Body = body
+	}
+	p.step(in, "frame "+envelope.Kind.String(), uint64(e.id), envelope.Number)
+	p.refs = p.refs[:0]
+}
+
+// split is wire.SplitBatches, unless the digest check was planted away.
+func (p *process) split(body []byte, count int) ([]wire.BatchRef, error) {
+	if p.site.w.o.Plant != PlantNoDigest {
+		return wire.SplitBatches(body, count, p.refs)
+	}
+	refs := p.refs
+	for range count {
+		var ref wire.BatchRef
+		if err := wire.DecodeBatchHeader(body, &ref.Header); err != nil {
+			return p.refs, err
+		}
+		if ref.Header.Bytes() > len(body) {
+			return p.refs, wire.ErrCorrupt
+		}
+		ref.Bytes = body[:ref.Header.Bytes()]
+		body = body[ref.Header.Bytes():]
+		refs = append(refs, ref)
+	}
+	return refs, nil
+}
+
+// stage puts batches of the frame at hand into the journals.
+func (p *process) stage() {
+	for i := range p.effects.Stages {
+		s := &p.effects.Stages[i]
+		refs := make([]wire.BatchRef, 0, len(s.Batches))
+		for _, n := range s.Batches {
+			refs = append(refs, p.refs[n])
+		}
+		switch s.Kind {
+		case node.StageMirror:
+			for i := range refs {
+				p.site.w.check.shipped(p.site.index, &refs[i].Header)
+			}
+			p.mirror.stage(refs, s.Ticket)
+			if p.site.w.o.Plant == PlantApplyBeforeFlush {
+				p.feeds[1].apply(refs)
+			}
+		case node.StageRestore:
+			p.site.w.mark("own batches fetched back")
+			p.own.stage(refs, s.Ticket)
+		case node.StageRepair:
+			p.repair(refs, s.Ticket)
+		}
+	}
+}
+
+// repair puts fetched batches in the place of damaged ones.
+func (p *process) repair(refs []wire.BatchRef, ticket uint64) {
+	p.site.w.mark("mirror repaired")
+	err := p.mirror.j.Repair(refs[0].Header.Log(), refs)
+	p.later(phaseAny, p.site.disk.flushTime(), func() {
+		if err != nil {
+			p.step(&node.StageFailed{Ticket: ticket, Err: err}, "repair failed", ticket, 0)
+			return
+		}
+		p.step(&node.Durable{Journal: node.Mirror, Ticket: ticket}, "repaired", ticket, 0)
+		p.feeds[1].reopen()
+	})
+}
+
+func (p *process) persist(e *node.Persist) {
+	var records []journal.ControlRecord
+	for i := range e.Peers {
+		peer := &journal.RegisteredPeer{Site: e.Peers[i].Site, Name: e.Peers[i].Name}
+		for _, c := range e.Peers[i].Cursors {
+			peer.Cursors = append(peer.Cursors, journal.PeerCursor{Log: c.Log, Position: c.Position})
+		}
+		records = append(records, journal.ControlRecord{Peer: peer})
+	}
+	unit, err := p.own.j.StageControl(records, wire.StampOf(p.wall()))
+	if err != nil {
+		p.later(phaseAny, cpuTime, func() {
+			p.step(&node.Persisted{Ticket: e.Ticket, Err: err}, "persist failed", e.Ticket, 0)
+		})
+		return
+	}
+	p.own.tickets = append(p.own.tickets, ticket{e.Ticket, unit, true})
+	p.own.kick()
+}
+
+func (p *process) admit(e *node.Admit) {
+	w := p.site.w
+	w.trace.add(line{w.now, w.steps, int8(p.site.index), "admit", uint64(e.Shard), uint64(e.Admission)})
+	open := e.Admission == node.AdmitVerified || e.Admission == node.AdmitUnverified
+	if open && !p.admitted[e.Shard] {
+		p.writer.SetTail(e.Shard, journal.Tail{
+			Position: e.Tail.Tail, LastStamp: e.Tail.LastStamp, LastIndex: e.Tail.LastIndex,
+		})
+	}
+	if e.Admission == node.AdmitUnverified {
+		w.mark("admitted unverified")
+	}
+	if e.Admission == node.AdmitRefused {
+		w.mark("admission refused")
+	}
+	p.admitted[e.Shard] = open
+}
+
+func (p *process) retain(which node.Journal) {
+	if !p.site.w.plan.retain {
+		return
+	}
+	j := p.own.j
+	if which == node.Mirror {
+		j = p.mirror.j
+	}
+	n, err := j.Retain(func(log wire.LogID) wire.Position { return p.node.Floor(which, log) })
+	if err == nil && n > 0 {
+		p.site.w.mark("segment given back")
+	}
+}
+
+// flushStoreLater flushes the Store from time to time: late, as hosts do.
+func (p *process) flushStoreLater() {
+	every := p.site.w.plan.storeSync
+	p.later(phaseApplied, every/2+p.site.draw.exponential(every), func() {
+		if err := p.site.store.mem.Sync(background); err != nil {
+			p.site.w.fail("world", "flush of the memory Store: %v", err)
+		}
+		p.site.w.check.storeSynced(p.site.index)
+		durable := p.site.store.cursors((*store.Mem).Durable)
+		p.step(&node.StoreDurable{Cursors: durable}, "store durable", 0, 0)
+		p.flushStoreLater()
+	})
+}

@@ -1,0 +1,370 @@
+package sim
+
+import (
+	"context"
+	"encoding/binary"
+	"slices"
+	"time"
+
+	"github.com/claudefs/repl/engine/apply"
+	"github.com/claudefs/repl/engine/node"
+	"github.com/claudefs/repl/engine/store"
+	"github.com/claudefs/repl/engine/store/journal"
+	"github.com/claudefs/repl/engine/store/vfs"
+	"github.com/claudefs/repl/engine/store/writer"
+	simstream "github.com/claudefs/repl/engine/stream"
+	"github.com/claudefs/repl/wire"
+)
+
+// clusterName is the cluster of every world.
+const clusterName = "sim"
+
+// segmentBytes is small, so that a world sees many segments.
+const segmentBytes = 4 << 20
+
+// background is the context of every call: nothing is cancelled in a world.
+var background = context.Background()
+
+// site is one place: what outlives its processes.
+type site struct {
+	w        *world
+	index    int
+	id       wire.SiteID
+	clock    clock
+	disk     *disk
+	store    *siteStore
+	draw     stream
+	p        *process // the running one, or nil
+	linkID   node.LinkID
+	starts   int
+	armed    *fault // a kill or power cut that waits for its phase
+	pausedTo time.Duration
+	image    *image // an old copy, taken before a restore
+	restored bool
+}
+
+// image is a copy of a site as a backup has it.
+type image struct {
+	mem   *vfs.Mem
+	store *store.Mem
+	tails [3]map[wire.LogID]wire.Seq
+}
+
+func newSite(w *world, index int) *site {
+	s := &site{
+		w: w, index: index, id: wire.SiteIDOf(clusterName, siteNames[index]),
+		clock: clock{driftPPM: w.plan.driftPPM[index], offset: w.plan.offset[index]},
+		draw:  newStream(w.o.Seed, "process "+siteNames[index]),
+	}
+	s.disk = newDisk(w, index)
+	s.store = &siteStore{site: s, mem: store.NewMem()}
+	return s
+}
+
+// process is one life of a site's node: the shell that carries out the heart's
+// effects, with everything that a kill ends.
+type process struct {
+	site     *site
+	dead     bool
+	born     time.Duration
+	own      *flusher
+	mirror   *flusher
+	node     *node.Node
+	writer   *writer.Writer
+	appliers []*apply.Applier
+	feeds    [2]*feed // from own, from mirror
+	links    map[node.LinkID]*end
+	readers  map[node.LinkID]*shipper
+	admitted []bool
+	stopped  []string // logs whose applier stopped, and why
+	effects  node.Effects
+	wake     time.Duration // world time of the tick that is asked for; 0 = none
+	refs     []wire.BatchRef
+	headers  []wire.BatchHeader
+}
+
+// start opens the journals and brings a process up; a disk that refuses is
+// tried again later.
+func (s *site) start() {
+	if s.p != nil {
+		return
+	}
+	s.starts++
+	p := &process{
+		site: s, born: s.w.now, links: map[node.LinkID]*end{}, readers: map[node.LinkID]*shipper{},
+		admitted: make([]bool, s.w.plan.shards),
+	}
+	var err error
+	if p.own, err = p.openJournal(node.Own, ownDir); err == nil {
+		p.mirror, err = p.openJournal(node.Mirror, mirrorDir)
+	}
+	if err != nil {
+		s.w.step(s.index, "open failed", 0, 0)
+		s.disk.processKilled()
+		if s.w.healed {
+			s.w.fail("I14", "%s does not open on a healed disk: %v", siteNames[s.index], err)
+		}
+		s.w.after(s.draw.between(50*time.Millisecond, 500*time.Millisecond), s.start)
+		return
+	}
+	s.p = p
+	s.disk.flipped = false
+	s.w.step(s.index, "start", uint64(s.starts), uint64(p.own.j.Term()))
+	p.openAppliers()
+	p.node = node.New(s.config(), p.boot())
+	p.writer = writer.New(writer.Options{
+		Cluster: wire.ClusterIDOf(clusterName), Site: s.id, Shards: s.w.plan.shards, Epoch: 1,
+		BytesMax: s.w.plan.pendingBytes, ClockFloor: p.own.j.Control().ClockBound, Incarnation: s.incarnation,
+	})
+	for _, f := range p.feeds {
+		f.kick()
+	}
+	p.tick()
+	p.flushStoreLater()
+}
+
+// incarnation draws an identity for a new log.
+func (s *site) incarnation() (i wire.Incarnation) {
+	binary.LittleEndian.PutUint64(i[0:], s.draw.Uint64())
+	binary.LittleEndian.PutUint64(i[8:], s.draw.Uint64()|1)
+	return i
+}
+
+func (p *process) openJournal(which node.Journal, dir string) (*flusher, error) {
+	kind := journal.Own
+	if which == node.Mirror {
+		kind = journal.Mirror
+	}
+	j, r, err := journal.Open(journal.Options{
+		FS: p.site.disk, Dir: dir, Kind: kind, Cluster: wire.ClusterIDOf(clusterName), Site: p.site.id,
+		SegmentBytes: segmentBytes,
+	})
+	if err != nil {
+		return nil, err
+	}
+	tail := func(log wire.LogID) wire.Position {
+		t, _ := j.Tail(log)
+		return t.Position
+	}
+	p.site.disk.recovered(dir, tail)
+	p.site.w.check.opened(p.site.index, which, tail)
+	if r.TornBytes > 0 {
+		p.site.w.mark("torn tail cut")
+	}
+	if len(r.Damage) > 0 {
+		p.site.w.mark("damage found at open")
+	}
+	if len(r.Suspect) > 0 {
+		p.site.w.mark("suspect log")
+	}
+	return &flusher{p: p, which: which, j: j, suspect: r.Suspect}, nil
+}
+
+func (p *process) openAppliers() {
+	for shard := range wire.Shard(p.site.w.plan.shards) {
+		a, err := apply.New(shard, p.site.store)
+		if err != nil {
+			p.site.w.fail("world", "applier of shard %d: %v", shard, err)
+		}
+		p.appliers = append(p.appliers, a)
+	}
+	p.feeds[0] = &feed{p: p, which: node.Own, j: p.own.j, held: map[wire.LogID]bool{}}
+	p.feeds[1] = &feed{p: p, which: node.Mirror, j: p.mirror.j, held: map[wire.LogID]bool{}}
+}
+
+func (s *site) config() node.Config {
+	plan := &s.w.plan
+	other := siteNames[1-s.index]
+	return node.Config{
+		Cluster: wire.ClusterIDOf(clusterName), ClusterName: clusterName, Site: s.id, SiteName: siteNames[s.index],
+		Shards: uint32(plan.shards), Primary: wire.SiteIDOf(clusterName, siteNames[0]),
+		Peers:          []node.Peer{{Site: wire.SiteIDOf(clusterName, other), Name: other}},
+		WindowBytesMax: plan.windowBytes, WindowBytesMin: min(plan.windowBytes, 64<<10), FrameBytesMax: plan.frameBytes,
+		VerifyWait: plan.verifyWait, Seed: s.draw.Uint64(),
+	}
+}
+
+func (p *process) boot() node.Boot {
+	b := node.Boot{
+		Term: p.own.j.Term(), Own: logsOf(p.own.j), Mirror: logsOf(p.mirror.j),
+		OwnSuspect: p.own.suspect, MirrorSuspect: p.mirror.suspect,
+	}
+	for _, r := range p.own.j.Control().Peers {
+		peer := node.RegisteredPeer{Peer: node.Peer{Site: r.Site, Name: r.Name}}
+		for _, c := range r.Cursors {
+			peer.Cursors = append(peer.Cursors, simstream.Cursor{Log: c.Log, Position: c.Position})
+		}
+		b.Peers = append(b.Peers, peer)
+	}
+	b.Applied = p.site.store.cursors((*store.Mem).Cursors)
+	return b
+}
+
+func logsOf(j *journal.Journal) []node.Log {
+	var logs []node.Log
+	for _, id := range j.Logs() {
+		t, _ := j.Tail(id)
+		logs = append(logs, node.Log{ID: id, Tail: t.Position, LastStamp: t.LastStamp, LastIndex: t.LastIndex})
+	}
+	return logs
+}
+
+// later runs work of this process: not after its death, not during a pause, and
+// not if a kill waited for just this phase.
+func (p *process) later(at phase, d time.Duration, work func()) {
+	p.site.w.after(d, func() { p.run(at, work) })
+}
+
+func (p *process) run(at phase, work func()) {
+	switch s := p.site; {
+	case p.dead:
+	case p.paused():
+		s.w.at(s.pausedTo, func() { p.run(at, work) })
+	case s.armed != nil && (s.armed.phase == at || s.armed.phase == phaseAny):
+		s.dieNow()
+	case s.armed != nil && s.armed.phase == phaseMidWrite && at == phaseWrite:
+		s.disk.tear = true
+		work()
+		s.disk.tear = false
+		s.dieNow()
+	default:
+		work()
+	}
+}
+
+func (p *process) paused() bool { return p.site.w.now < p.site.pausedTo }
+
+// dieNow carries out the armed kill or power cut.
+func (s *site) dieNow() {
+	f := *s.armed
+	s.armed = nil
+	s.die(f.kind == power || f.kind == bothDown, f.span)
+	s.w.fault(f.kind)
+}
+
+// die ends the process; a power cut also decides what the disk and the Store
+// had not synced. It starts again after a while.
+func (s *site) die(powerCut bool, span time.Duration) {
+	p := s.p
+	if p == nil {
+		return
+	}
+	p.dead, s.p = true, nil
+	s.armed = nil
+	s.w.step(s.index, "die", boolBit(powerCut), 0)
+	s.w.net.processGone(p, powerCut)
+	if s.index == 0 {
+		s.w.load.processGone()
+	}
+	if powerCut {
+		if s.disk.crash() > 0 {
+			s.w.mark("power cut with unsynced bytes")
+		}
+	} else {
+		s.disk.processKilled()
+	}
+	s.store.crash()
+	s.w.after(span, s.start)
+}
+
+func boolBit(b bool) uint64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// takeImage copies the site as a backup would: what is durable, at one moment.
+func (s *site) takeImage() {
+	i := &image{
+		mem:   s.disk.mem.Crash(func(vfs.Unsynced) vfs.Fate { return vfs.Drop }),
+		store: s.store.mem.Crash(nil),
+	}
+	for journal, book := range s.w.check.ledgers[s.index] {
+		i.tails[journal] = map[wire.LogID]wire.Seq{}
+		for log, l := range book {
+			i.tails[journal][log] = l.tail().seq
+		}
+	}
+	s.image = i
+}
+
+// restore puts the old image in place of what is there.
+func (s *site) restore(f fault) {
+	if s.image == nil || s.p == nil {
+		return
+	}
+	s.die(true, f.span)
+	s.disk.mem = s.image.mem
+	s.disk.files = map[string]*fileState{}
+	s.disk.extents = nil
+	s.store.mem = s.image.store
+	s.restored = true
+	s.w.check.restored(s.index, s.image.tails)
+	s.w.check.storeCrashed(s.index, s.store.mem, true)
+	s.image = nil
+	s.w.fault(f.kind)
+}
+
+// heal ends all faults of the site; whoever is down comes up by itself.
+func (s *site) heal() {
+	s.armed = nil
+	s.pausedTo = 0
+	s.disk.failNext = [2]int{}
+	s.disk.noSpace, s.disk.slow = 0, 0
+}
+
+// siteStore is the site's Store: the memory Store, with the checker looking at
+// every change first.
+type siteStore struct {
+	site *site
+	mem  *store.Mem
+	store.Store
+}
+
+func (s *siteStore) Cursors(shard wire.Shard) ([]store.Cursor, error) { return s.mem.Cursors(shard) }
+
+func (s *siteStore) Apply(ctx context.Context, c *store.Change) error {
+	s.site.w.check.applying(s.site.index, c)
+	if s.site.w.o.Plant != PlantCursorFirst {
+		return s.mem.Apply(ctx, c)
+	}
+	cursors := *c
+	cursors.Effects = nil
+	if err := s.mem.Apply(ctx, &cursors); err != nil {
+		return err
+	}
+	effects := *c
+	effects.Cursors = nil
+	return s.mem.Apply(ctx, &effects)
+}
+
+// cursors collects the cursors of all shards, sorted by log.
+func (s *siteStore) cursors(of func(*store.Mem, wire.Shard) ([]store.Cursor, error)) []simstream.Cursor {
+	var all []simstream.Cursor
+	for shard := range wire.Shard(s.site.w.plan.shards) {
+		cursors, err := of(s.mem, shard)
+		if err != nil {
+			s.site.w.fail("world", "cursors of the memory Store: %v", err)
+		}
+		for _, c := range cursors {
+			all = append(all, simstream.Cursor{Log: c.Log, Position: c.Position})
+		}
+	}
+	slices.SortFunc(all, func(a, b simstream.Cursor) int { return a.Log.Compare(b.Log) })
+	return all
+}
+
+// crash loses a random part of the commits since the last flush, shard by shard.
+func (s *siteStore) crash() {
+	undone := 0
+	s.mem = s.mem.Crash(func(_ wire.Shard, unsynced int) int {
+		kept := s.site.draw.IntN(unsynced + 1)
+		undone += unsynced - kept
+		return kept
+	})
+	if undone > 0 {
+		s.site.w.mark("store went back")
+	}
+	s.site.w.check.storeCrashed(s.site.index, s.mem, false)
+}

@@ -1,0 +1,250 @@
+package sim
+
+import (
+	"fmt"
+	"runtime/debug"
+	"strings"
+	"time"
+)
+
+// siteNames are the two sites of a world; the first one writes.
+var siteNames = [2]string{"site-a", "site-b"}
+
+// Bounds of one run.
+const (
+	stepsMax  = 2_000_000         // beyond it a world is taken to be spinning
+	healedMax = 120 * time.Second // I14: after healing, rest comes within this
+)
+
+// Options of one world.
+type Options struct {
+	Seed  uint64
+	Plant Plant // a mistake to make on purpose; "" = none
+	Trace bool  // keep every line of the trace in Result.Trace
+}
+
+// Result is what came of one world.
+type Result struct {
+	Seed   uint64
+	Steps  int            // events that changed something
+	Faults int            // faults that changed an outcome
+	Kinds  map[string]int // of them, by kind
+	Marks  map[string]int // interesting situations that were reached
+	Hash   uint64         // of the whole trace
+	Time   time.Duration  // virtual
+	Acked  int            // entries acknowledged as local
+	Trace  string
+	Breach *Breach // nil = every invariant held
+}
+
+// Breach is an invariant that did not hold.
+type Breach struct {
+	Seed      uint64
+	Step      int
+	At        time.Duration
+	Invariant string // "I1" … "I14", "panic", or "world" for the simulator's own
+	Text      string
+	Plant     Plant
+	Plan      string
+	Last      string // the last lines of the trace
+}
+
+func (b *Breach) Error() string {
+	plant := ""
+	if b.Plant != "" {
+		plant = " -plant " + string(b.Plant)
+	}
+	return fmt.Sprintf("seed %d, step %d, at %s: %s is broken: %s\n%slast events:\n%sreplay: "+
+		"go test ./engine/sim -count=1 -run 'TestCampaign$' -v -args -seed0 %d -seeds 1 -trace%s",
+		b.Seed, b.Step, b.At, b.Invariant, b.Text, b.Plan, b.Last, b.Seed, plant)
+}
+
+// event is something that happens at a time; tie keeps those of one moment in
+// the order in which they were asked for.
+type event struct {
+	at  time.Duration
+	tie uint64
+	run func()
+}
+
+// world is everything that one seed decides. One goroutine.
+type world struct {
+	o      Options
+	plan   plan
+	now    time.Duration
+	heap   []event
+	tie    uint64
+	steps  int
+	faults int
+	kinds  map[string]int
+	marks  map[string]int
+	trace  trace
+	net    *network
+	sites  [2]*site
+	load   *load
+	check  *checker
+	healed bool // the fault phase is over
+	done   bool
+}
+
+// Run lives one world to its end.
+func Run(o Options) (r Result) {
+	w := &world{o: o, plan: newPlan(o.Seed), kinds: map[string]int{}, marks: map[string]int{}}
+	if o.Trace {
+		w.trace.full = &strings.Builder{}
+	}
+	defer func() {
+		broken := recover()
+		r = Result{
+			Seed: o.Seed, Steps: w.steps, Faults: w.faults, Kinds: w.kinds, Marks: w.marks,
+			Hash: w.trace.hash, Time: w.now,
+		}
+		if w.load != nil {
+			r.Acked = w.load.acked
+		}
+		if o.Trace {
+			r.Trace = w.trace.full.String()
+		}
+		switch b := broken.(type) {
+		case nil:
+		case *Breach:
+			r.Breach = b
+		default:
+			r.Breach = w.breach("panic", "%v\n%s", b, debug.Stack())
+		}
+	}()
+	w.build()
+	for !w.done {
+		w.next()
+	}
+	return r
+}
+
+func (w *world) build() {
+	w.check = newChecker(w)
+	w.net = newNetwork(w)
+	for i := range w.sites {
+		w.sites[i] = newSite(w, i)
+	}
+	w.load = newLoad(w)
+	for _, s := range w.sites {
+		s.start()
+	}
+	w.load.schedule()
+	for _, f := range w.plan.faults {
+		w.at(f.at, func() { w.strike(f) })
+	}
+	w.at(w.plan.duration, w.heal)
+}
+
+// at runs an event at a time, not before now.
+func (w *world) at(t time.Duration, run func()) {
+	w.tie++
+	w.push(event{max(t, w.now), w.tie, run})
+}
+
+func (w *world) after(d time.Duration, run func()) { w.at(w.now+d, run) }
+
+func (w *world) next() {
+	if len(w.heap) == 0 {
+		w.fail("world", "nothing left to happen")
+	}
+	if w.steps > stepsMax {
+		w.fail("I14", "no rest after %d steps", w.steps)
+	}
+	e := w.pop()
+	w.now = e.at
+	e.run()
+}
+
+func (e *event) before(o *event) bool {
+	return e.at < o.at || e.at == o.at && e.tie < o.tie
+}
+
+func (w *world) push(e event) {
+	h := append(w.heap, e)
+	i := len(h) - 1
+	for i > 0 {
+		up := (i - 1) / 2
+		if !h[i].before(&h[up]) {
+			break
+		}
+		h[i], h[up] = h[up], h[i]
+		i = up
+	}
+	w.heap = h
+}
+
+func (w *world) pop() event {
+	h := w.heap
+	top, n := h[0], len(h)-1
+	h[0], h[n] = h[n], event{}
+	h = h[:n]
+	for i := 0; ; {
+		least, left := i, 2*i+1
+		for _, c := range [2]int{left, left + 1} {
+			if c < n && h[c].before(&h[least]) {
+				least = c
+			}
+		}
+		if least == i {
+			break
+		}
+		h[i], h[least] = h[least], h[i]
+		i = least
+	}
+	w.heap = h
+	return top
+}
+
+// step counts an event that changed something, and traces it.
+func (w *world) step(site int, what string, a, b uint64) {
+	w.steps++
+	w.trace.add(line{w.now, w.steps, int8(site), what, a, b})
+}
+
+// fault counts a fault that changed an outcome.
+func (w *world) fault(kind faultKind) {
+	w.faults++
+	w.kinds[kind.String()]++
+	w.trace.add(line{w.now, w.steps, -1, "fault " + kind.String(), uint64(w.faults), 0})
+}
+
+func (w *world) mark(name string) { w.marks[name]++ }
+
+func (w *world) breach(invariant, format string, args ...any) *Breach {
+	return &Breach{
+		Seed: w.o.Seed, Step: w.steps, At: w.now, Invariant: invariant, Text: fmt.Sprintf(format, args...),
+		Plant: w.o.Plant, Plan: w.plan.String(), Last: w.trace.last(),
+	}
+}
+
+// fail ends the world: an invariant is broken.
+func (w *world) fail(invariant, format string, args ...any) {
+	panic(w.breach(invariant, format, args...))
+}
+
+// heal ends the fault phase: from here on everything works, and the world must
+// come to rest.
+func (w *world) heal() {
+	w.healed = true
+	w.net.heal()
+	for _, s := range w.sites {
+		s.heal()
+	}
+	w.awaitRest(w.now + healedMax)
+}
+
+// awaitRest looks from time to time whether everything has come to rest.
+func (w *world) awaitRest(deadline time.Duration) {
+	why := w.check.restless()
+	switch {
+	case why == "":
+		w.check.converged()
+		w.done = true
+	case w.now > deadline:
+		w.fail("I14", "%s after healing: %s", healedMax, why)
+	default:
+		w.after(100*time.Millisecond, func() { w.awaitRest(deadline) })
+	}
+}
