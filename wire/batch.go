@@ -239,7 +239,8 @@ func (h *BatchHeader) checkCounts() error {
 	case !StampFits(h.FirstStamp, h.LastStamp):
 		return fmt.Errorf("last stamp %d is 2^32 or more behind first stamp %d: %w", h.LastStamp, h.FirstStamp, ErrProtocol)
 	case spread < uint64(h.Count)-1 || h.Count == 1 && spread != 0:
-		return fmt.Errorf("stamps from %d to %d cannot hold %d rising ones: %w", h.FirstStamp, h.LastStamp, h.Count, ErrProtocol)
+		return fmt.Errorf("stamps from %d to %d cannot hold %d rising ones: %w",
+			h.FirstStamp, h.LastStamp, h.Count, ErrProtocol)
 	}
 	return nil
 }

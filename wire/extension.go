@@ -95,7 +95,8 @@ func checkEnvelopeExtensions(b []byte) error {
 		case kind&envelopeExtMust != 0:
 			return fmt.Errorf("frame extension %02x must be understood and is not: %w", kind, ErrProtocol)
 		case kind == EnvelopeExtTrace && size != TraceBytes:
-			return fmt.Errorf("frame extension %02x (trace context) of %d bytes, want %d: %w", kind, size, TraceBytes, ErrProtocol)
+			return fmt.Errorf("frame extension %02x of %d bytes, a trace context takes %d: %w",
+				kind, size, TraceBytes, ErrProtocol)
 		}
 		last = number
 		at += envelopeExtHeaderBytes + size

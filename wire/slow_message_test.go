@@ -1,0 +1,101 @@
+package wire
+
+// The slow decoder's second half: control messages, FORMAT.md 5.
+
+import "bytes"
+
+// slowMessage reads the body of a control frame of this kind.
+func slowMessage(kind FrameKind, body []byte) (m message) {
+	r := bytes.NewReader(body)
+	switch kind {
+	case FrameHello:
+		m = slowHello(r)
+	case FrameWelcome:
+		m = slowWelcome(r)
+	case FrameRefusal:
+		s := slowRead[struct {
+			Code    RefusalCode
+			Term    Term
+			Counter uint32
+		}](r, ErrProtocol)
+		must(s.Code != 0 && (s.Term == 0) == (s.Counter == 0), ErrProtocol, "refusal")
+		m = &Refusal{s.Code, s.Term, s.Counter, slowText(r)}
+	case FrameAck:
+		s := slowRead[Ack](r, ErrProtocol)
+		must((s.Level == 1 || s.Level == 2) && s.Number != 0, ErrProtocol, "ack")
+		m = &s
+	case FrameBatchRefusal:
+		code := slowRead[RefusalCode](r, ErrProtocol)
+		must(code != 0, ErrProtocol, "code")
+		m = &BatchRefusal{code, slowLog(r), slowPosition(r), slowText(r)}
+	case FrameCursorPage:
+		m = slowPage(r)
+	case FrameHeartbeat:
+		s := slowRead[Heartbeat](r, ErrProtocol)
+		m = &s
+	case FrameHeartbeatEcho:
+		s := slowRead[HeartbeatEcho](r, ErrProtocol)
+		m = &s
+	case FrameFetch:
+		f := &Fetch{slowRead[uint64](r, ErrProtocol), slowLog(r), slowPosition(r), slowRead[Seq](r, ErrProtocol)}
+		must(f.ID != 0 && (f.To == 0 || f.To > f.From.Seq), ErrProtocol, "fetch")
+		m = f
+	case FrameFetchEnd:
+		f := &FetchEnd{slowRead[uint64](r, ErrProtocol), slowRead[RefusalCode](r, ErrProtocol), slowText(r)}
+		must(f.ID != 0, ErrProtocol, "fetch end")
+		m = f
+	}
+	must(r.Len() == 0, ErrProtocol, "bytes behind the last field")
+	return m
+}
+
+// FORMAT.md 5.1.
+func slowHello(r *bytes.Reader) *Hello {
+	s := slowRead[struct {
+		VersionMin, VersionMax, DigestKind, Reserved     uint8
+		Site, Node, Peer, Term, Counter, Shards, Primary uint32
+		Cluster, Epoch, Features                         uint64
+	}](r, ErrProtocol)
+	must(s.VersionMin >= 1 && s.VersionMax >= s.VersionMin, ErrProtocol, "versions")
+	must(s.DigestKind != 0 && s.Reserved == 0, ErrProtocol, "digest kind or reserved")
+	must(s.Site != 0 && s.Peer != 0 && s.Term != 0 && s.Counter != 0 && s.Cluster != 0, ErrProtocol, "zero id")
+	must(s.Shards >= 1 && s.Shards <= 65536, ErrProtocol, "shards")
+	return &Hello{
+		VersionMin: s.VersionMin, VersionMax: s.VersionMax, Cluster: ClusterID(s.Cluster), Site: SiteID(s.Site),
+		Node: NodeID(s.Node), Peer: SiteID(s.Peer), Term: Term(s.Term), Counter: s.Counter, Shards: s.Shards,
+		DigestKind: s.DigestKind, Primary: SiteID(s.Primary), Epoch: Epoch(s.Epoch), Features: s.Features,
+		ClusterName: slowName(r), SiteName: slowName(r), PeerName: slowName(r),
+	}
+}
+
+// FORMAT.md 5.2.
+func slowWelcome(r *bytes.Reader) *Welcome {
+	s := slowRead[struct {
+		Version  uint8
+		Reserved [3]uint8
+		Site     SiteID
+		Node     NodeID
+		Term     Term
+		Epoch    Epoch
+	}](r, ErrProtocol)
+	must(s.Version != 0 && s.Reserved == [3]uint8{} && s.Site != 0 && s.Term != 0, ErrProtocol, "welcome")
+	return &Welcome{s.Version, s.Site, s.Node, s.Term, s.Epoch, slowName(r)}
+}
+
+// FORMAT.md 5.6.
+func slowPage(r *bytes.Reader) *CursorPage {
+	p := &CursorPage{Flags: slowRead[uint8](r, ErrProtocol)}
+	must(p.Flags == 0 || p.Flags == 1 || p.Flags == 3, ErrProtocol, "page flags")
+	count := slowRead[uint16](r, ErrProtocol)
+	must(count <= 4096, ErrProtocol, "row count")
+	for i := range int(count) {
+		e := PageEntry{slowLog(r), slowPosition(r), slowRead[Seq](r, ErrProtocol)}
+		must(e.Applied <= e.Durable.Seq, ErrProtocol, "applied over durable")
+		if i > 0 {
+			before := slowSortKey(p.Entries[i-1].Log)
+			must(bytes.Compare(before, slowSortKey(e.Log)) < 0, ErrProtocol, "rows do not rise")
+		}
+		p.Entries = append(p.Entries, e)
+	}
+	return p
+}

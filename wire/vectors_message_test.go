@@ -1,0 +1,166 @@
+package wire
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// allowed and refused make the cases of one message type.
+func allowed[M any](kind FrameKind, name string, change func(m *M)) messageCase {
+	return messageCase{kind: kind, name: name, change: func(m message) { change(any(m).(*M)) }}
+}
+
+func refused[M any](kind FrameKind, name, reason string, change func(m *M)) messageCase {
+	c := allowed(kind, name, change)
+	c.reason = reason
+	return c
+}
+
+func poked(kind FrameKind, name, reason string, offset int, value byte) messageCase {
+	return messageCase{kind: kind, name: name, reason: reason, poke: pokeAt(offset, value)}
+}
+
+func messageCases() []messageCase {
+	cases := slices.Concat(helloCases(), refusalCases(), pageCases(), fetchCases())
+	cases = append(cases,
+		refused(FrameAck, "ack of level 0", "level 0", func(m *Ack) { m.Level = 0 }),
+		refused(FrameAck, "ack of level applied", "level 3", func(m *Ack) { m.Level = LevelApplied }),
+		allowed(FrameAck, "ack of level received", func(m *Ack) { m.Level = LevelReceived }),
+		refused(FrameAck, "ack of number 0", "number is zero", func(m *Ack) { m.Number = 0 }),
+		allowed(FrameHeartbeat, "heartbeat of zeros", func(m *Heartbeat) { *m = Heartbeat{} }),
+		allowed(FrameHeartbeatEcho, "heartbeat echo of zeros", func(m *HeartbeatEcho) { *m = HeartbeatEcho{} }),
+	)
+	for bit := range 8 {
+		mask := byte(1) << bit
+		cases = append(cases, poked(FrameHello, fmt.Sprintf("hello, reserved bit %d of byte 3", bit), "reserved byte", 3, mask))
+		for offset := 1; offset <= 3; offset++ {
+			name := fmt.Sprintf("welcome, reserved bit %d of byte %d", bit, offset)
+			cases = append(cases, poked(FrameWelcome, name, "reserved byte", offset, mask))
+		}
+		if bit >= 2 {
+			cases = append(cases, poked(FrameCursorPage, fmt.Sprintf("cursor page, reserved flag bit %d", bit), "reserved flags", 0, mask))
+		}
+	}
+	return cases
+}
+
+func helloCases() []messageCase {
+	name := strings.Repeat("n", 255)
+	return []messageCase{
+		allowed(FrameHello, "hello of a newer release", func(m *Hello) { m.VersionMin, m.VersionMax = 2, 255 }),
+		allowed(FrameHello, "hello with an unknown digest kind and feature", func(m *Hello) { m.DigestKind, m.Features = 9, 1<<63 }),
+		allowed(FrameHello, "hello that knows no writer", func(m *Hello) { m.Primary, m.Epoch = 0, 0 }),
+		allowed(FrameHello, "hello without names", func(m *Hello) { m.ClusterName, m.SiteName, m.PeerName = "", "", "" }),
+		allowed(FrameHello, "hello with the longest names", func(m *Hello) { m.ClusterName, m.SiteName, m.PeerName = name, name, name }),
+		allowed(FrameHello, "hello of 65536 shards", func(m *Hello) { m.Shards = 65536 }),
+		refused(FrameHello, "hello of 65537 shards", "65537 shards", func(m *Hello) { m.Shards = 65537 }),
+		refused(FrameHello, "hello of 0 shards", "0 shards", func(m *Hello) { m.Shards = 0 }),
+		refused(FrameHello, "hello of version 0", "versions 0", func(m *Hello) { m.VersionMin = 0 }),
+		refused(FrameHello, "hello whose versions fall", "versions 3 to 2", func(m *Hello) { m.VersionMin, m.VersionMax = 3, 2 }),
+		refused(FrameHello, "hello of digest kind 0", "digest kind", func(m *Hello) { m.DigestKind = 0 }),
+		refused(FrameHello, "hello of site 0", "site 00000000", func(m *Hello) { m.Site = 0 }),
+		refused(FrameHello, "hello to peer 0", "peer 00000000", func(m *Hello) { m.Peer = 0 }),
+		refused(FrameHello, "hello of term 0", "term 0", func(m *Hello) { m.Term = 0 }),
+		refused(FrameHello, "hello of counter 0", "counter 0", func(m *Hello) { m.Counter = 0 }),
+		refused(FrameHello, "hello of cluster 0", "cluster is zero", func(m *Hello) { m.Cluster = 0 }),
+		poked(FrameHello, "hello with a name that is not UTF-8", "not valid UTF-8", 57, 0xff),
+		poked(FrameHello, "hello with a name that passes the end", "cluster name at offset 57", 56, 255),
+		refused(FrameWelcome, "welcome of version 0", "version is zero", func(m *Welcome) { m.Version = 0 }),
+		refused(FrameWelcome, "welcome of site 0", "site is zero", func(m *Welcome) { m.Site = 0 }),
+		refused(FrameWelcome, "welcome of term 0", "term is zero", func(m *Welcome) { m.Term = 0 }),
+		allowed(FrameWelcome, "welcome with the longest name", func(m *Welcome) { m.SiteName = name }),
+		poked(FrameWelcome, "welcome with a name that is not UTF-8", "not valid UTF-8", 25, 0xff),
+	}
+}
+
+func refusalCases() []messageCase {
+	text := strings.Repeat("t", 1024)
+	tooLong := func(lengthAt int) func(body []byte) {
+		return func(body []byte) { copy(body[lengthAt:], []byte{0x01, 0x04}) }
+	}
+	return []messageCase{
+		allowed(FrameRefusal, "refusal of a later code", func(m *Refusal) { m.Code = 999 }),
+		allowed(FrameRefusal, "refusal that names no session", func(m *Refusal) { m.Term, m.Counter = 0, 0 }),
+		allowed(FrameRefusal, "refusal with the longest text", func(m *Refusal) { m.Text = text }),
+		{kind: FrameRefusal, name: "refusal with a text of 1025 bytes", reason: "text of 1025 bytes", poke: tooLong(10)},
+		refused(FrameRefusal, "refusal of code 0", "code is zero", func(m *Refusal) { m.Code = 0 }),
+		refused(FrameRefusal, "refusal of a term without counter", "one is zero", func(m *Refusal) { m.Counter = 0 }),
+		refused(FrameRefusal, "refusal of a counter without term", "one is zero", func(m *Refusal) { m.Term = 0 }),
+		poked(FrameRefusal, "refusal with a text that is not UTF-8", "not valid UTF-8", 12, 0xff),
+
+		allowed(FrameBatchRefusal, "batch refusal of a later code", func(m *BatchRefusal) { m.Code = 999 }),
+		allowed(FrameBatchRefusal, "batch refusal of an unknown log", func(m *BatchRefusal) { m.Position = Position{} }),
+		allowed(FrameBatchRefusal, "batch refusal with the longest text", func(m *BatchRefusal) { m.Text = text }),
+		{kind: FrameBatchRefusal, name: "batch refusal with a text of 1025 bytes", reason: "text of 1025 bytes", poke: tooLong(50)},
+		refused(FrameBatchRefusal, "batch refusal of code 0", "code is zero", func(m *BatchRefusal) { m.Code = 0 }),
+		refused(FrameBatchRefusal, "batch refusal of site 0", "log 00000000", func(m *BatchRefusal) { m.Log.Site = 0 }),
+		refused(FrameBatchRefusal, "batch refusal of shard 65536", "/65536", func(m *BatchRefusal) { m.Log.Shard = 65536 }),
+		refused(FrameBatchRefusal, "batch refusal at a seq without incarnation", "seq without incarnation",
+			func(m *BatchRefusal) { m.Position.Incarnation = Incarnation{} }),
+		refused(FrameBatchRefusal, "batch refusal at a seq without chain", "zero chain",
+			func(m *BatchRefusal) { m.Position.Chain = Chain{} }),
+		refused(FrameBatchRefusal, "batch refusal at a chain without seq", "zero chain",
+			func(m *BatchRefusal) { m.Position.Seq = 0 }),
+		poked(FrameBatchRefusal, "batch refusal with a text that is not UTF-8", "not valid UTF-8", 52, 0xff),
+	}
+}
+
+func pageCases() []messageCase {
+	rows := func(n int) (rows []PageEntry) {
+		for i := range n {
+			rows = append(rows, PageEntry{LogID{1, Shard(i)}, Position{Incarnation{1}, 1, Chain{1}}, 1})
+		}
+		return rows
+	}
+	return []messageCase{
+		allowed(FrameCursorPage, "cursor page without rows", func(m *CursorPage) { m.Entries = nil }),
+		allowed(FrameCursorPage, "cursor page of changes", func(m *CursorPage) { m.Flags = 0 }),
+		allowed(FrameCursorPage, "cursor page with more to come", func(m *CursorPage) { m.Flags = PageResume }),
+		refused(FrameCursorPage, "cursor page last of no answer", "last page of no answer",
+			func(m *CursorPage) { m.Flags = PageLast }),
+		allowed(FrameCursorPage, "cursor page of 4096 rows", func(m *CursorPage) { m.Entries = rows(4096) }),
+		poked(FrameCursorPage, "cursor page whose rows are missing", "4 rows in a body of", 1, 4),
+		{kind: FrameCursorPage, name: "cursor page of 4097 rows", reason: "4097 rows, limit 4096",
+			poke: func(body []byte) { copy(body[1:], []byte{0x01, 0x10}) }},
+		refused(FrameCursorPage, "cursor page whose rows fall", "does not rise",
+			func(m *CursorPage) { m.Entries[0].Log.Shard = 19 }),
+		refused(FrameCursorPage, "cursor page whose rows repeat", "does not rise",
+			func(m *CursorPage) { m.Entries[0].Log.Shard = 18 }),
+		refused(FrameCursorPage, "cursor page of site 0", "log 00000000", func(m *CursorPage) { m.Entries[0].Log.Site = 0 }),
+		refused(FrameCursorPage, "cursor page of shard 65536", "/65536", func(m *CursorPage) { m.Entries[2].Log.Shard = 65536 }),
+		refused(FrameCursorPage, "cursor page applied beyond durable", "applied seq 10",
+			func(m *CursorPage) { m.Entries[0].Applied = 10 }),
+		refused(FrameCursorPage, "cursor page with a seq without incarnation", "seq without incarnation",
+			func(m *CursorPage) { m.Entries[0].Durable.Incarnation = Incarnation{} }),
+		refused(FrameCursorPage, "cursor page with a seq without chain", "zero chain",
+			func(m *CursorPage) { m.Entries[0].Durable.Chain = Chain{} }),
+	}
+}
+
+func fetchCases() []messageCase {
+	text := strings.Repeat("t", 1024)
+	return []messageCase{
+		allowed(FrameFetch, "fetch of all there is", func(m *Fetch) { m.To = 0 }),
+		allowed(FrameFetch, "fetch from the beginning", func(m *Fetch) { m.From = Position{} }),
+		allowed(FrameFetch, "fetch of one seq", func(m *Fetch) { m.To = m.From.Seq + 1 }),
+		refused(FrameFetch, "fetch of nothing", "nothing lies behind seq 9 up to 9", func(m *Fetch) { m.To = m.From.Seq }),
+		refused(FrameFetch, "fetch backwards", "nothing lies behind seq 9 up to 8", func(m *Fetch) { m.To = m.From.Seq - 1 }),
+		refused(FrameFetch, "fetch of id 0", "number 0", func(m *Fetch) { m.ID = 0 }),
+		poked(FrameFetch, "fetch whose id is not its number", "not the id in its body", 0, 6),
+		refused(FrameFetch, "fetch of site 0", "log 00000000", func(m *Fetch) { m.Log.Site = 0 }),
+		refused(FrameFetch, "fetch of shard 65536", "/65536", func(m *Fetch) { m.Log.Shard = 65536 }),
+		refused(FrameFetch, "fetch from a seq without incarnation", "seq without incarnation",
+			func(m *Fetch) { m.From.Incarnation = Incarnation{} }),
+		refused(FrameFetch, "fetch from a chain without seq", "zero chain", func(m *Fetch) { m.From.Seq = 0 }),
+
+		allowed(FrameFetchEnd, "fetch end, all was sent", func(m *FetchEnd) { m.Code, m.Text = 0, "" }),
+		allowed(FrameFetchEnd, "fetch end of a later code", func(m *FetchEnd) { m.Code = 999 }),
+		allowed(FrameFetchEnd, "fetch end with the longest text", func(m *FetchEnd) { m.Text = text }),
+		{kind: FrameFetchEnd, name: "fetch end with a text of 1025 bytes", reason: "text of 1025 bytes",
+			poke: func(body []byte) { copy(body[10:], []byte{0x01, 0x04}) }},
+		refused(FrameFetchEnd, "fetch end of id 0", "number 0", func(m *FetchEnd) { m.ID = 0 }),
+		poked(FrameFetchEnd, "fetch end whose id is not its number", "not the id in its body", 0, 6),
+		poked(FrameFetchEnd, "fetch end with a text that is not UTF-8", "not valid UTF-8", 12, 0xff),
+	}
+}
