@@ -2,6 +2,10 @@ package journal
 
 import (
 	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
 
 	"github.com/claudefs/repl/engine/store/vfs"
 	"github.com/claudefs/repl/wire"
@@ -50,6 +54,8 @@ type Options struct {
 	UnitBytesMax int
 	// SpareMax is how many recycled segments are kept for reuse; default 2.
 	SpareMax int
+
+	tiny bool // tests: allows sizes below the minimums
 }
 
 // Tail is where a log ends in this journal.
@@ -77,139 +83,270 @@ type Recovery struct {
 	// Suspect lists, sorted, the logs whose tail nothing proves after damage: no
 	// appends, no source, not promotable until repaired.
 	Suspect []wire.LogID
+	// ControlSuspect: damage may hide control records (own journal).
+	ControlSuspect bool
 }
 
 // Journal is one stream of segments with one flush. Its methods may be called
 // by any goroutine; at most one flush is under way.
-type Journal struct{ unwritten int }
+type Journal struct {
+	o    Options
+	lock io.Closer
+	term wire.Term
+
+	mu       sync.Mutex
+	closed   bool
+	err      error // why it stopped; wraps ErrPoisoned
+	segs     []*segment
+	spares   []string
+	logs     map[wire.LogID]*logState
+	control  Control
+	durable  UnitNumber
+	unmarked bool // the last durable unit holds batches and lies below no mark
+	hiding   int  // hiding damages found by Open
+	holes    []*hole
+
+	pending []*openUnit // waiting, oldest first; at most the last is open
+	free    []*openUnit
+	next    UnitNumber // of the next unit to open
+	staged  int        // bytes of batches that wait
+	undo    []undo
+	flush   Flush
+	flying  bool // flush is under way
+	stats   Stats
+
+	// Only the flush under way and Close touch these.
+	active         *active
+	lastSegment    uint64
+	lastGeneration uint64
+	flushed        []wire.BatchHeader
+
+	preparing  *preparing // only Prepare touches it
+	lastSpare  uint64
+	lastRepair uint64
+}
 
 // Open recovers the journal in o.Dir, or creates it: raises the term, flushes
 // what it recovered, starts a new segment that names the last valid unit
-// before it. Damage does not fail Open; it is reported in Recovery.
-func Open(o Options) (*Journal, *Recovery, error) { panic("unwritten") }
-
-// Releaser gets its buffers back when the journal no longer needs them.
-type Releaser interface{ Release() }
-
-// Stage puts whole closed batches into the open unit. Each must continue its
-// log: same incarnation, first seq = tail + 1, prev = tail's chain; or be the
-// START of a new incarnation. The bytes are borrowed until owner.Release,
-// called once, after the flush that holds them ended (with or without error),
-// or before an error return; owner may be nil. Staged batches are neither durable nor readable
-// until EndFlush. It returns the number of the unit they will be in, which
-// rises with every unit.
-func (j *Journal) Stage(batches []wire.BatchRef, owner Releaser) (UnitNumber, error) {
-	panic("unwritten")
+// before it. Damage does not fail Open; it is reported in Recovery. A file that
+// cannot be read or written does. vfs.ErrLocked: another process has it.
+func Open(o Options) (*Journal, *Recovery, error) {
+	if err := o.complete(); err != nil {
+		return nil, nil, err
+	}
+	if err := o.FS.MkdirAll(o.Dir); err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", o.Dir, err)
+	}
+	lock, err := o.FS.Lock(o.path(lockName))
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", o.path(lockName), err)
+	}
+	j, report, err := open(o)
+	if err != nil {
+		return nil, nil, errors.Join(err, lock.Close())
+	}
+	j.lock = lock
+	return j, report, nil
 }
 
-// StagedBytes is how much waits in the open unit; the caller's backpressure.
-func (j *Journal) StagedBytes() int { panic("unwritten") }
-
-// Flush is one unit on its way to the medium:
-//
-//	f := j.BeginFlush()          // closes the open unit
-//	err := f.Write()             // may run beside Stage, Reader, …
-//	if err == nil { err = f.Sync() }
-//	done, err := j.EndFlush(f, err)
-type Flush struct{ unwritten int }
-
-// BeginFlush closes the open unit. It returns nil if nothing is staged or a
-// flush is under way.
-func (j *Journal) BeginFlush() *Flush { panic("unwritten") }
-
-// Write writes the unit (opening the next segment first if it does not fit).
-func (f *Flush) Write() error { panic("unwritten") }
-
-// Sync makes it durable.
-func (f *Flush) Sync() error { panic("unwritten") }
-
-// Flushed is what one flush made durable. Batches' bytes are gone; the slice
-// is reused by the next EndFlush.
-type Flushed struct {
-	Unit    UnitNumber
-	Headers []wire.BatchHeader
-	Bytes   int64 // of the batches
+func open(o Options) (*Journal, *Recovery, error) {
+	r := newRecovery(&o)
+	defer r.close()
+	if err := r.run(); err != nil {
+		return nil, nil, err
+	}
+	if err := r.makeDurable(); err != nil {
+		return nil, nil, err
+	}
+	r.report.Term++
+	j := &Journal{
+		o: o, term: r.report.Term, segs: r.segs, spares: r.spares, logs: r.logs, control: r.control,
+		durable: r.unit, next: r.unit + 1, hiding: len(r.hiding), holes: r.holes,
+		lastSegment: r.lastSegment, lastGeneration: r.lastGeneration, lastSpare: r.lastSpare, lastRepair: r.lastRepair,
+	}
+	j.stats.Units = r.report.Units
+	a, err := j.startSegment()
+	if err != nil {
+		return nil, nil, err
+	}
+	j.active = a
+	if err := j.dropEmpty(); err != nil {
+		return nil, nil, errors.Join(err, a.file.Close())
+	}
+	j.segs = append(j.segs, a.seg)
+	return j, &r.report, nil
 }
 
-// EndFlush accounts for a finished flush: with err == nil the unit is durable
-// and readable; else the journal is poisoned and every later Stage returns
-// ErrPoisoned.
-func (j *Journal) EndFlush(f *Flush, err error) (Flushed, error) { panic("unwritten") }
+// complete fills in defaults and names every option that is out of range.
+func (o *Options) complete() error {
+	if o.SegmentBytes == 0 {
+		o.SegmentBytes = 64 << 20
+	}
+	if o.UnitBytesMax == 0 {
+		o.UnitBytesMax = 2 << 20
+	}
+	if o.SpareMax == 0 {
+		o.SpareMax = 2
+	}
+	var errs []error
+	refuse := func(bad bool, format string, args ...any) {
+		if bad {
+			errs = append(errs, fmt.Errorf("journal options: "+format, args...))
+		}
+	}
+	refuse(o.FS == nil, "FS is nil")
+	refuse(o.Dir == "", "Dir is empty")
+	refuse(o.Kind != Own && o.Kind != Mirror, "Kind %d", o.Kind)
+	refuse(o.Cluster == 0 || o.Site == 0, "Cluster or Site is zero")
+	refuse(o.SegmentBytes%BlockBytes != 0 || o.UnitBytesMax%BlockBytes != 0,
+		"SegmentBytes %d and UnitBytesMax %d must be multiples of %d", o.SegmentBytes, o.UnitBytesMax, BlockBytes)
+	segmentMin, unitMin := int64(4<<20), int(align(UnitHeaderBytes+wire.BatchBytesMax))
+	if o.tiny {
+		segmentMin, unitMin = 2*BlockBytes, BlockBytes
+	}
+	refuse(o.SegmentBytes < segmentMin, "SegmentBytes %d, at least %d", o.SegmentBytes, segmentMin)
+	refuse(o.UnitBytesMax < unitMin || o.UnitBytesMax > UnitBytesLimit,
+		"UnitBytesMax %d, allowed %d to %d", o.UnitBytesMax, unitMin, UnitBytesLimit)
+	refuse(int64(o.UnitBytesMax) > o.SegmentBytes/2, "UnitBytesMax %d is more than half of SegmentBytes %d",
+		o.UnitBytesMax, o.SegmentBytes)
+	refuse(o.SpareMax < 0, "SpareMax %d", o.SpareMax)
+	return errors.Join(errs...)
+}
+
+// makeDurable flushes what recovery counted: after the end of a process its
+// last units may be in the page cache only. Older segments were flushed before
+// the head behind them was written. Then the leftovers go.
+func (r *recovery) makeDurable() error {
+	if n := len(r.files); n > 0 {
+		f := r.files[n-1]
+		if err := f.file.Sync(); err != nil {
+			return fmt.Errorf("%s: %w", r.o.path(f.seg.name), err)
+		}
+	}
+	for _, name := range r.junk {
+		if err := r.o.FS.Remove(r.o.path(name)); err != nil {
+			return fmt.Errorf("%s: %w", r.o.path(name), err)
+		}
+	}
+	for keep := max(1, r.o.SpareMax); len(r.spares) > keep; {
+		name := r.spares[len(r.spares)-1]
+		if err := r.o.FS.Remove(r.o.path(name)); err != nil {
+			return fmt.Errorf("%s: %w", r.o.path(name), err)
+		}
+		r.spares = r.spares[:len(r.spares)-1]
+	}
+	if err := r.o.FS.SyncDir(r.o.Dir); err != nil {
+		return fmt.Errorf("%s: %w", r.o.Dir, err)
+	}
+	return nil
+}
+
+// startSegment makes the next segment: everything durable so far lies before it.
+func (j *Journal) startSegment() (*active, error) {
+	j.mu.Lock()
+	h := j.o.newHead(roleSegment, j.term)
+	h.segment, h.generation = j.lastSegment+1, j.lastGeneration+1
+	h.first, h.prev, h.mark = j.durable+1, j.durable, j.durable
+	h.logs = j.table()
+	if j.o.Kind == Own {
+		h.control = encodeControl(&j.control)
+	}
+	j.mu.Unlock()
+	j.lastSegment, j.lastGeneration = h.segment, h.generation
+	return j.createSegment(h)
+}
+
+// table is the sorted table of durable tails. The lock is held.
+func (j *Journal) table() []headLog {
+	rows := make([]headLog, 0, len(j.logs))
+	for log, st := range j.logs {
+		if st.durable.Position != (wire.Position{}) {
+			rows = append(rows, headLog{log, st.durable, st.suspect})
+		}
+	}
+	slices.SortFunc(rows, func(a, b headLog) int { return a.log.Compare(b.log) })
+	return rows
+}
+
+// dropEmpty removes segments without units that the new head makes superfluous,
+// so that openings without appends leave no files behind.
+func (j *Journal) dropEmpty() error {
+	dropped := false
+	for len(j.segs) > 0 {
+		s := j.segs[len(j.segs)-1]
+		if s.last >= s.first || len(s.damages) > 0 {
+			break
+		}
+		if err := j.o.FS.Remove(j.o.path(s.name)); err != nil {
+			return fmt.Errorf("%s: %w", j.o.path(s.name), err)
+		}
+		j.segs, dropped = j.segs[:len(j.segs)-1], true
+	}
+	if !dropped {
+		return nil
+	}
+	return j.o.FS.SyncDir(j.o.Dir)
+}
 
 // Durable is the last durable unit.
-func (j *Journal) Durable() UnitNumber { panic("unwritten") }
+func (j *Journal) Durable() UnitNumber {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.durable
+}
 
 // Err is nil, or why the journal stopped.
-func (j *Journal) Err() error { panic("unwritten") }
+func (j *Journal) Err() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.err
+}
 
 // Tail returns the durable tail of a log.
-func (j *Journal) Tail(log wire.LogID) (Tail, bool) { panic("unwritten") }
+func (j *Journal) Tail(log wire.LogID) (Tail, bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	st := j.logs[log]
+	if st == nil || st.durable.Position == (wire.Position{}) {
+		return Tail{}, false
+	}
+	return st.durable, true
+}
 
 // Logs returns all logs of the journal, sorted, control log excluded.
-func (j *Journal) Logs() []wire.LogID { panic("unwritten") }
+func (j *Journal) Logs() []wire.LogID {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	logs := make([]wire.LogID, 0, len(j.logs))
+	for log, st := range j.logs {
+		if log.Shard != wire.ShardControl && st.durable.Position != (wire.Position{}) {
+			logs = append(logs, log)
+		}
+	}
+	slices.SortFunc(logs, wire.LogID.Compare)
+	return logs
+}
 
 // Term is the term of this opening.
-func (j *Journal) Term() wire.Term { panic("unwritten") }
-
-// SegmentStart finds where a reader must begin so that it meets every retained
-// batch that ends beyond have(log), for every log of the journal (have returns
-// the zero Position for "nothing"): the first unit of the newest such segment.
-// tails is called with the tail of every log at that point, as the segment's head
-// has it (a chain to compare with for logs that have nothing beyond it).
-// ErrNotRetained names the first log whose next batch is gone.
-func (j *Journal) SegmentStart(have func(wire.LogID) wire.Position, tails func(wire.LogID, Tail)) (UnitNumber, error) {
-	panic("unwritten")
-}
-
-// NewReader reads durable batches in physical order, from the first unit
-// numbered from or higher. Close it.
-func (j *Journal) NewReader(from UnitNumber) *Reader { panic("unwritten") }
-
-// Reader walks a journal in physical order. One goroutine at a time. It pins
-// the segment that it stands in.
-type Reader struct{ unwritten int }
-
-// Next returns the batches of one or more whole following units, at least one
-// unit and further ones while their batches fit bytesMax; verified, control
-// batches left out. No batches and no error: the reader stands at the durable
-// end. The result is borrowed until the next call. Units replaced by a repair
-// are read from the repair. ErrCorrupt names file, offset and unit; the reader
-// then stands behind the damage.
-func (r *Reader) Next(bytesMax int) ([]wire.BatchRef, error) { panic("unwritten") }
-
-// Unit is the number of the last unit that Next returned.
-func (r *Reader) Unit() UnitNumber { panic("unwritten") }
-
-// Backlog is how many bytes of segments lie between the reader and the durable end.
-func (r *Reader) Backlog() int64 { panic("unwritten") }
-
-// Close gives up the pin.
-func (r *Reader) Close() { panic("unwritten") }
-
-// Repair writes batches that another holder proved by chain into a repair
-// segment and flushes it; readers prefer it from then on. batches continue
-// (log, from) and reach a batch that this journal still holds intact, or its
-// tail. A suspect log whose tail is proven leaves Suspect.
-func (j *Journal) Repair(log wire.LogID, batches []wire.BatchRef) error { panic("unwritten") }
+func (j *Journal) Term() wire.Term { return j.term }
 
 // Clear takes a log off the suspect list: someone else proved that its tail is
-// the true one.
-func (j *Journal) Clear(log wire.LogID) { panic("unwritten") }
-
-// Control returns a copy of the control state (own journal only).
-func (j *Journal) Control() Control { panic("unwritten") }
-
-// StageControl puts a control batch with these records into the open unit.
-// Records become part of Control when flushed.
-func (j *Journal) StageControl(records []ControlRecord, stamp wire.Stamp) (UnitNumber, error) {
-	panic("unwritten")
+// the true one. The next segment's head makes it last.
+func (j *Journal) Clear(log wire.LogID) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if st := j.logs[log]; st != nil {
+		st.suspect = false
+	}
+	j.holes = slices.DeleteFunc(j.holes, func(h *hole) bool { return h.log == log && h.open() })
 }
 
-// Retain gives segments back that nobody needs: a segment goes when floor
-// covers every log's tail at its end and no reader stands in or before it.
-// floor returns the position up to which everybody is served; a log that it
-// has nothing for keeps everything. It returns how many segments went.
-func (j *Journal) Retain(floor func(wire.LogID) wire.Position) (int, error) { panic("unwritten") }
+// Control returns a copy of the control state (own journal only).
+func (j *Journal) Control() Control {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.control.clone()
+}
 
 // Stats are the journal's sizes, for status and metrics.
 type Stats struct {
@@ -221,9 +358,49 @@ type Stats struct {
 	LastFlush UnitNumber
 }
 
-func (j *Journal) Stats() Stats { panic("unwritten") }
+// Stats returns the sizes as they are now.
+func (j *Journal) Stats() Stats {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	s := j.stats
+	s.Segments, s.Spare, s.LastFlush = len(j.segs), len(j.spares), j.durable
+	for _, seg := range j.segs {
+		s.Bytes += seg.end - seg.headBytes
+	}
+	return s
+}
 
 // Close ends the journal: an open flush must have ended; staged batches are
 // dropped; an idle journal gets its closing empty unit, so that its last
 // batches lie below a durable-through mark.
-func (j *Journal) Close() error { panic("unwritten") }
+func (j *Journal) Close() error {
+	j.mu.Lock()
+	if j.flying {
+		j.mu.Unlock()
+		return errors.New("journal closed with a flush under way")
+	}
+	if j.closed {
+		j.mu.Unlock()
+		return ErrClosed
+	}
+	owners := j.dropPending()
+	stopped := j.err != nil
+	j.mu.Unlock()
+	release(owners)
+	var err error
+	if !stopped && j.StageIdle() {
+		f := j.BeginFlush()
+		if err = f.Write(); err == nil {
+			err = f.Sync()
+		}
+		_, err = j.EndFlush(f, err)
+	}
+	j.mu.Lock()
+	j.closed = true
+	j.mu.Unlock()
+	if p := j.preparing; p != nil {
+		err = errors.Join(err, p.file.Close())
+		j.preparing = nil
+	}
+	return errors.Join(err, j.active.file.Close(), j.lock.Close())
+}

@@ -1,0 +1,42 @@
+package journal
+
+import (
+	"github.com/claudefs/repl/wire"
+)
+
+// damage is what the journal remembers of one place that does not hold.
+type damage struct {
+	Damage
+	seg      *segment
+	end      int64      // behind the bytes that do not hold
+	last     UnitNumber // the last unit in them
+	readable bool       // the unit's headers hold; the reader reads around what is bad
+	hides    bool       // batches that nobody knows of may be lost
+	holes    []*hole
+}
+
+// hole is what a damage took from one log: the batches behind from, up to to.
+type hole struct {
+	log    wire.LogID
+	from   wire.Position
+	to     wire.Position // zero: nothing proves where it ends (a suspect log)
+	damage *damage
+	repair *repairFile
+}
+
+func (h *hole) open() bool { return h.to == (wire.Position{}) }
+
+// addHole records that batches of log between two positions are gone. Holes
+// that touch are one.
+func (d *damage) addHole(log wire.LogID, from, to wire.Position) {
+	if log.Shard == wire.ShardControl {
+		return // nobody else has it
+	}
+	for _, h := range d.holes {
+		if h.log == log && h.to == from {
+			h.to = to
+			return
+		}
+	}
+	d.holes = append(d.holes, &hole{log: log, from: from, to: to, damage: d})
+}

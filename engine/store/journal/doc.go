@@ -1,0 +1,49 @@
+// Package journal keeps batches durable: one stream of segments with one flush,
+// of which a node has two, its own and a mirror.
+//
+//	Stage ─▶ open unit ─ BeginFlush ─▶ Write ─▶ Sync ─▶ EndFlush ─▶ durable, readable
+//	                                     │
+//	segment-1  ┌──────┬──────┬──────┬────▼─┬─ ─ ─ ─    head: who, term, generation, the last
+//	           │ head │ unit │ unit │ unit │ zeros      valid unit before it, all log tails,
+//	           └──────┴──────┴──────┴──────┴─ ─ ─ ─    control state
+//	segment-2  ┌──────┬──────┬─ ─ ─                     unit: header, whole batches, padding; its
+//	           │ head │ unit │                          durable-through mark says which units were
+//	           └──────┴──────┴─ ─ ─                     flushed when it was written
+//	spare-…, repair-…, LOCK
+//
+// FORMAT.md is the specification: byte tables, limits, what the digests cover,
+// recovery in numbered steps.
+//
+// What it promises:
+//
+//   - I1: EndFlush returns without an error only after the unit's Sync did; what
+//     it reported is found by every later Open, whatever the disk did with the
+//     rest. A failed write or flush stops the journal (ErrPoisoned), and no flush
+//     is ever tried twice.
+//   - I3, I4: a batch is staged only if it carries its log's seq and chain on.
+//   - I9: each bit of a head and a unit is under a digest. Bytes that do not hold
+//     at or below any durable-through mark are damage, named by file, offset and
+//     unit; only above every mark they are a torn tail, which is cut. A cut is for
+//     ever: the next segment names the last unit before it.
+//   - I10: see the limits below; nothing grows without one.
+//   - I12: Retain gives a segment back only when floor covers every log that has
+//     batches in it and no reader stands in or before it.
+//
+// The journal has no goroutine, clock or randomness: the caller decides when to
+// flush (take what was staged while the flush before was under way: group commit
+// needs no timer), when to prepare the next file (Prepare) and when an idle
+// journal closes with an empty unit (StageIdle). So the simulator drives it as
+// the engine does.
+//
+// Limits. Memory: per log one state (about 250 bytes), per retained segment one
+// row of 96 bytes for each log; staged batches are the caller's and bounded by
+// StagedBytes; a reader holds one buffer of max(bytesMax, largest unit), or of a
+// damaged unit with its repairs. Disk: segments of a fixed size, at most
+// max(1, SpareMax) spares beyond what Retain keeps, repairs no larger than what
+// they replace. A head may take a quarter of a segment with its table of logs.
+// One file descriptor, one more per reader.
+//
+// It does not ship, apply, or decide who may write; it does not encrypt; it
+// cannot notice that the newest segments were deleted as files, or that the disk
+// went back to an older image: peers and the Store tell that.
+package journal

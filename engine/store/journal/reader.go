@@ -1,0 +1,403 @@
+package journal
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/claudefs/repl/engine/store/vfs"
+	"github.com/claudefs/repl/wire"
+)
+
+// Reader walks a journal in physical order. One goroutine at a time. It pins
+// the segment that it stands in, and holds one open file and one buffer that
+// grows to the largest of bytesMax and a unit.
+type Reader struct {
+	j       *Journal
+	from    UnitNumber // units below it are passed over
+	unit    UnitNumber // last returned
+	seg     *segment   // pinned; nil once closed
+	file    vfs.File   // of seg; nil = not open yet
+	off     int64
+	damages int // how many of seg's damages lie behind
+	v       *verifier
+	u       verdict
+	buf     []byte
+	refs    []wire.BatchRef
+	pending error // told by the next call
+	queue   []*hole
+	repair  vfs.File // of queue[0]; nil = not open yet
+	at      int64    // in repair
+	closed  bool
+}
+
+// NewReader reads durable batches in physical order, from the first unit
+// numbered from or higher. Close it.
+func (j *Journal) NewReader(from UnitNumber) *Reader {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	i := len(j.segs) - 1
+	for i > 0 && j.segs[i].first > from {
+		i--
+	}
+	r := &Reader{j: j, from: from, seg: j.segs[i], off: j.segs[i].headBytes, v: newVerifier()}
+	r.unit = max(from, r.seg.first) - 1
+	r.seg.pins++
+	return r
+}
+
+// Next returns the batches of one or more whole following units, at least one
+// unit and further ones while their bytes fit bytesMax; verified, control
+// batches left out. No batches and no error: the reader stands at the durable
+// end. The result is borrowed until the next call. Units replaced by a repair
+// are read from the repair. ErrCorrupt names file, offset and unit; the reader
+// then stands behind the damage. Any other error changes nothing: the next call
+// tries again.
+func (r *Reader) Next(bytesMax int) ([]wire.BatchRef, error) {
+	r.refs = r.refs[:0]
+	if err := r.pending; err != nil {
+		r.pending = nil
+		return nil, err
+	}
+	for len(r.refs) == 0 {
+		if len(r.queue) > 0 {
+			if err := r.readRepair(bytesMax); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		end, d, err := r.stand()
+		if err != nil {
+			return nil, err
+		}
+		switch {
+		case d != nil:
+			if err := r.readDamage(d); err != nil {
+				return nil, err
+			}
+		case end <= r.off:
+			return nil, nil
+		default:
+			if err := r.readUnits(end, bytesMax); err != nil {
+				return nil, err
+			}
+		}
+		if r.pending != nil && len(r.refs) == 0 && len(r.queue) == 0 {
+			err := r.pending
+			r.pending = nil
+			return nil, err
+		}
+	}
+	return r.refs, nil
+}
+
+// stand moves to the next segment when this one is read, and returns how far the
+// reader may read, or the damage that it stands before.
+func (r *Reader) stand() (end int64, d *damage, err error) {
+	j := r.j
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.closed || r.closed {
+		return 0, nil, ErrClosed
+	}
+	for {
+		s := r.seg
+		if r.damages < len(s.damages) {
+			d := s.damages[r.damages]
+			if d.Offset <= r.off || r.off >= s.end {
+				return s.end, d, nil
+			}
+			if r.off < s.end {
+				return min(s.end, d.Offset), nil, nil
+			}
+		}
+		i := slices.Index(j.segs, s)
+		if r.off < s.end || i == len(j.segs)-1 {
+			return s.end, nil, nil
+		}
+		s.pins--
+		r.seg = j.segs[i+1]
+		r.seg.pins++
+		r.off, r.damages = r.seg.headBytes, 0
+		if r.file != nil {
+			_ = r.file.Close() // only read from
+			r.file = nil
+		}
+	}
+}
+
+func (r *Reader) place() place { return r.j.o.place(r.seg.number, r.seg.generation) }
+
+// fill reads n bytes at off into the buffer.
+func (r *Reader) fill(f vfs.File, name string, off int64, n int) ([]byte, error) {
+	if cap(r.buf) < n {
+		r.buf = make([]byte, n)
+	}
+	b := r.buf[:n]
+	if _, err := f.ReadAt(b, off); err != nil {
+		return nil, fmt.Errorf("%s: reading %d bytes at offset %d: %w", r.j.o.path(name), n, off, err)
+	}
+	return b, nil
+}
+
+func (r *Reader) open() error {
+	if r.file != nil {
+		return nil
+	}
+	f, err := r.j.o.FS.Open(r.j.o.path(r.seg.name))
+	if err != nil {
+		return fmt.Errorf("%s: %w", r.j.o.path(r.seg.name), err)
+	}
+	r.file = f
+	return nil
+}
+
+// readUnits takes the units from off on that one read of bytesMax brings, at
+// least one, none at or behind end.
+func (r *Reader) readUnits(end int64, bytesMax int) error {
+	if err := r.open(); err != nil {
+		return err
+	}
+	n := int(min(max(align(int64(bytesMax)), BlockBytes), end-r.off))
+	b, err := r.fill(r.file, r.seg.name, r.off, n)
+	if err != nil {
+		return err
+	}
+	r.u.unit.decode(b)
+	if need := int64(r.u.unit.bytes); r.u.unit.sizesHold() && need > int64(n) && need <= end-r.off {
+		if b, err = r.fill(r.file, r.seg.name, r.off, int(need)); err != nil {
+			return err
+		}
+	}
+	for len(b) >= BlockBytes {
+		r.u.unit.decode(b)
+		if took := len(r.refs) > 0 || r.u.unit.bytes == 0; took && int(r.u.unit.bytes) > len(b) {
+			return nil // the next call reads it whole
+		}
+		if err := r.v.unit(b, r.off, r.place(), &r.u); err != nil {
+			return fmt.Errorf("%s: offset %d: %w", r.j.o.path(r.seg.name), r.off, err)
+		}
+		if r.u.fault != nil {
+			if len(r.refs) > 0 {
+				return nil // what is whole comes first
+			}
+			return r.skip(end)
+		}
+		r.take(r.u.unit.number)
+		b = b[r.u.unit.bytes:]
+		r.off += int64(r.u.unit.bytes)
+	}
+	return nil
+}
+
+// take appends the batches of the unit that the verifier holds.
+func (r *Reader) take(number UnitNumber) {
+	if number < r.from {
+		return
+	}
+	for i := range r.v.refs {
+		if r.v.refs[i].Header.Kind != wire.BatchControl {
+			r.refs = append(r.refs, r.v.refs[i])
+		}
+	}
+	r.unit = number
+}
+
+// skip stands the reader behind a unit that went bad since Open.
+func (r *Reader) skip(end int64) error {
+	bad, fault := r.off, r.u.fault
+	w := window{f: r.file, name: r.j.o.path(r.seg.name), size: end}
+	next, err := r.v.next(&w, bad+BlockBytes, r.place(), r.unit+1, math.MaxUint64, &r.u)
+	if err != nil {
+		return err
+	}
+	lost := r.unit + 1
+	r.off = end
+	if next >= 0 {
+		r.off = next
+		r.unit = r.u.unit.number - 1
+	}
+	return fmt.Errorf("%s: offset %d: unit %d: %w: %w", w.name, bad, lost, ErrCorrupt, fault)
+}
+
+// readDamage passes a damage that Open found: what is intact in it, then the
+// repairs of its holes, then an error for what no repair covers.
+func (r *Reader) readDamage(d *damage) error {
+	r.j.mu.Lock()
+	var repaired []*hole
+	open := d.hides && len(d.holes) == 0
+	for _, h := range d.holes {
+		if h.repair != nil {
+			repaired = append(repaired, h)
+		} else if slices.Contains(r.j.holes, h) { // else it was cleared
+			open = true
+		}
+	}
+	r.j.mu.Unlock()
+	passed := d.last != 0 && d.last < r.from
+	intact := d.readable && d.end > d.Offset
+	if intact && !passed {
+		var err error
+		if repaired, err = r.readAround(d, repaired); err != nil {
+			return err
+		}
+	}
+	r.damages++
+	r.off = max(r.off, d.end)
+	if passed {
+		return nil
+	}
+	r.unit = max(r.unit, d.last)
+	r.queue = append(r.queue, repaired...)
+	if open {
+		r.pending = fmt.Errorf("%s: offset %d: unit %d: %s: %w", d.File, d.Offset, d.Unit, d.Reason, ErrCorrupt)
+	}
+	return nil
+}
+
+// readAround takes the intact batches of a unit whose headers hold. A repaired
+// stretch goes where its first batch was; what is left of repaired is returned.
+func (r *Reader) readAround(d *damage, repaired []*hole) ([]*hole, error) {
+	if err := r.open(); err != nil {
+		return nil, err
+	}
+	n := int(d.end - d.Offset)
+	total := n
+	for _, h := range repaired {
+		total += int(h.repair.end - h.repair.headBytes)
+	}
+	if cap(r.buf) < total {
+		r.buf = make([]byte, total)
+	}
+	b, err := r.fill(r.file, r.seg.name, d.Offset, n)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.v.unit(b, d.Offset, r.place(), &r.u); err != nil {
+		return nil, err
+	}
+	refs, bad := slices.Clone(r.v.refs), slices.Clone(r.v.bad)
+	room := r.buf[n:total]
+	for i := range refs {
+		h := &refs[i].Header
+		switch {
+		case h.Kind == wire.BatchControl:
+		case !bad[i]:
+			r.refs = append(r.refs, refs[i])
+		default:
+			k := slices.IndexFunc(repaired, func(x *hole) bool { return x.log == h.Log() })
+			if k < 0 {
+				continue // it lies in a stretch already taken, or nothing repairs it
+			}
+			if room, err = r.takeRepair(repaired[k].repair, room); err != nil {
+				r.refs = r.refs[:0]
+				return nil, err
+			}
+			repaired = slices.Delete(repaired, k, k+1)
+		}
+	}
+	return repaired, nil
+}
+
+// takeRepair reads a whole repair into room and returns what is left of it.
+func (r *Reader) takeRepair(rf *repairFile, room []byte) ([]byte, error) {
+	full := r.j.o.path(rf.name)
+	f, err := r.j.o.FS.Open(full)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", full, err)
+	}
+	defer f.Close()
+	n := int(rf.end - rf.headBytes)
+	if _, err := f.ReadAt(room[:n], rf.headBytes); err != nil {
+		return nil, fmt.Errorf("%s: %w", full, err)
+	}
+	for at := 0; at < n; at += int(r.u.unit.bytes) {
+		if err := r.repairUnit(rf, room[at:n], rf.headBytes+int64(at)); err != nil {
+			return nil, err
+		}
+	}
+	return room[n:], nil
+}
+
+// repairUnit takes the unit of a repair at the start of b.
+func (r *Reader) repairUnit(rf *repairFile, b []byte, off int64) error {
+	err := r.v.unit(b, off, r.j.o.place(rf.number, rf.generation), &r.u)
+	if err == nil {
+		err = r.u.fault
+	}
+	if err != nil {
+		return fmt.Errorf("%s: offset %d: %w: %w", r.j.o.path(rf.name), off, ErrCorrupt, err)
+	}
+	r.refs = append(r.refs, r.v.refs...)
+	return nil
+}
+
+// readRepair takes units of the first queued repair, up to bytesMax at once. A
+// repair that went bad since Open is passed over with the error.
+func (r *Reader) readRepair(bytesMax int) error {
+	rf := r.queue[0].repair
+	if r.repair == nil {
+		f, err := r.j.o.FS.Open(r.j.o.path(rf.name))
+		if err != nil {
+			return fmt.Errorf("%s: %w", r.j.o.path(rf.name), err)
+		}
+		r.repair, r.at = f, rf.headBytes
+	}
+	n := int(min(max(int64(bytesMax), align(UnitHeaderBytes+wire.BatchBytesMax)), rf.end-r.at))
+	b, err := r.fill(r.repair, rf.name, r.at, n)
+	if err != nil {
+		return err
+	}
+	for len(b) > 0 && err == nil {
+		r.u.unit.decode(b)
+		if len(r.refs) > 0 && int(r.u.unit.bytes) > len(b) {
+			return nil
+		}
+		if err = r.repairUnit(rf, b, r.at); err == nil {
+			b, r.at = b[r.u.unit.bytes:], r.at+int64(r.u.unit.bytes)
+		}
+	}
+	if err == nil && r.at < rf.end {
+		return nil
+	}
+	_ = r.repair.Close() // only read from
+	r.repair, r.queue = nil, r.queue[1:]
+	return err
+}
+
+// Unit is the number of the last unit that Next returned.
+func (r *Reader) Unit() UnitNumber { return r.unit }
+
+// Backlog is how many bytes of segments lie between the reader and the durable end.
+func (r *Reader) Backlog() int64 {
+	r.j.mu.Lock()
+	defer r.j.mu.Unlock()
+	if r.closed {
+		return 0
+	}
+	n := max(0, r.seg.end-r.off)
+	for _, s := range slices.Backward(r.j.segs) {
+		if s == r.seg {
+			break
+		}
+		n += s.end - s.headBytes
+	}
+	return n
+}
+
+// Close gives up the pin.
+func (r *Reader) Close() {
+	r.j.mu.Lock()
+	defer r.j.mu.Unlock()
+	if r.closed {
+		return
+	}
+	r.closed = true
+	r.seg.pins--
+	if r.file != nil {
+		_ = r.file.Close() // only read from
+	}
+	if r.repair != nil {
+		_ = r.repair.Close()
+	}
+}

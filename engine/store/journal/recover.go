@@ -1,0 +1,569 @@
+package journal
+
+import (
+	"cmp"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/claudefs/repl/engine/store/vfs"
+	"github.com/claudefs/repl/wire"
+)
+
+// recovery reads a journal's directory and decides what counts. It writes
+// nothing. FORMAT.md, "Recovery", numbers its steps.
+type recovery struct {
+	o       *Options
+	v       *verifier
+	w       window
+	found   verdict
+	report  Recovery
+	files   []*segmentFile // by rising segment number
+	segs    []*segment
+	logs    map[wire.LogID]*logState
+	control Control
+	damages []*damage
+	hiding  []*damage // those that may hide batches that nobody knows of
+	unit    UnitNumber
+	// trusting: no table says where the oldest segment's logs begin, so the first
+	// batch of each is taken as it is.
+	trusting bool
+
+	holes          []*hole
+	repairs        []*repairFile
+	spares         []string
+	junk           []string // torn before they were ever used
+	lastSegment    uint64
+	lastGeneration uint64
+	lastSpare      uint64
+	lastRepair     uint64
+}
+
+// segmentFile is one segment as it was found.
+type segmentFile struct {
+	seg   *segment
+	head  *head // nil: it does not hold
+	fault error // why
+	file  vfs.File
+	size  int64
+	cut   bool // shorter than its head says
+}
+
+func newRecovery(o *Options) *recovery {
+	return &recovery{o: o, v: newVerifier(), logs: map[wire.LogID]*logState{}}
+}
+
+func (r *recovery) close() {
+	for _, f := range r.files {
+		_ = f.file.Close() // only read from
+	}
+}
+
+// run does steps 1 to 5.
+func (r *recovery) run() error {
+	if err := r.list(); err != nil {
+		return err
+	}
+	if err := r.judgeHeads(); err != nil {
+		return err
+	}
+	r.report.Created = len(r.files) == 0
+	for i, f := range r.files {
+		limit, mark := r.limits(i)
+		r.enter(f, i == 0)
+		if err := r.replaySegment(f, limit, mark); err != nil {
+			return err
+		}
+		r.segs = append(r.segs, f.seg)
+	}
+	r.suspects()
+	if err := r.loadRepairs(); err != nil {
+		return err
+	}
+	r.finish()
+	return nil
+}
+
+// list opens every file of the directory and reads the heads.
+func (r *recovery) list() error {
+	names, err := r.o.FS.List(r.o.Dir)
+	if err != nil {
+		return fmt.Errorf("%s: %w", r.o.Dir, err)
+	}
+	for _, name := range names {
+		if n, ok := fileNumber(sparePrefix, name); ok {
+			r.spares = append(r.spares, name)
+			r.lastSpare = max(r.lastSpare, n)
+		}
+		if n, ok := fileNumber(repairPrefix, name); ok {
+			r.lastRepair = max(r.lastRepair, n)
+			r.repairs = append(r.repairs, &repairFile{name: name, number: n})
+		}
+		n, ok := fileNumber(namePrefix, name)
+		if !ok {
+			continue
+		}
+		f := &segmentFile{seg: &segment{name: name, number: n}}
+		if f.file, err = r.o.FS.Open(r.o.path(name)); err != nil {
+			return fmt.Errorf("%s: %w", r.o.path(name), err)
+		}
+		r.files = append(r.files, f)
+		if err := r.readHead(f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readHead fills in head or fault; an error is one that ends the opening.
+func (r *recovery) readHead(f *segmentFile) error {
+	name := r.o.path(f.seg.name)
+	if err := r.w.reset(f.file, name); err != nil {
+		return err
+	}
+	h, err := readHead(&r.w)
+	if err == nil {
+		err = r.checkHead(h, f.seg.number)
+	}
+	switch {
+	case errors.Is(err, wire.ErrCorrupt), errors.Is(err, wire.ErrProtocol):
+		f.fault = err
+		return nil
+	case err != nil:
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	f.head = h
+	r.report.Term = max(r.report.Term, h.term)
+	r.lastGeneration = max(r.lastGeneration, h.generation)
+	f.size = r.w.size
+	f.cut = f.size < h.segmentBytes
+	s := f.seg
+	s.generation, s.headBytes, s.first = h.generation, h.bytes, h.first
+	s.tails, s.tailsKnown = h.logs, true
+	return nil
+}
+
+// readHead reads the head at the start of the window's file.
+func readHead(w *window) (*head, error) {
+	b, err := w.at(0, BlockBytes)
+	if err != nil {
+		return nil, err
+	}
+	if len(b) < BlockBytes {
+		return nil, fmt.Errorf("head: file of %d bytes: %w", w.size, wire.ErrCorrupt)
+	}
+	n, err := headSize(b)
+	if err != nil {
+		return nil, err
+	}
+	if n > w.size {
+		return nil, fmt.Errorf("head: %d bytes in a file of %d: %w", n, w.size, wire.ErrCorrupt)
+	}
+	if b, err = w.at(0, int(n)); err != nil {
+		return nil, err
+	}
+	return decodeHead(slices.Clone(b))
+}
+
+// checkHead compares an intact head with the options and the file's name.
+func (r *recovery) checkHead(h *head, number uint64) error {
+	o := r.o
+	switch {
+	case h.cluster != o.Cluster:
+		return fmt.Errorf("cluster %016x, this node's is %016x: %w", uint64(h.cluster), uint64(o.Cluster), ErrWrongJournal)
+	case h.site != o.Site || h.node != o.Node:
+		return fmt.Errorf("site %08x node %d, this is site %08x node %d: %w",
+			uint32(h.site), h.node, uint32(o.Site), o.Node, ErrWrongJournal)
+	case h.kind != o.Kind:
+		return fmt.Errorf("journal kind %d, want %d: %w", h.kind, o.Kind, ErrWrongJournal)
+	case h.role != roleSegment || h.segment != number:
+		return fmt.Errorf("head: of segment %d, role %d: %w", h.segment, h.role, wire.ErrCorrupt)
+	}
+	return nil
+}
+
+// judgeHeads decides about heads that do not hold: without any unit the newest
+// never counted; else the units say what they can.
+func (r *recovery) judgeHeads() error {
+	for len(r.files) > 0 {
+		f := r.files[len(r.files)-1]
+		if f.head != nil {
+			break
+		}
+		if err := r.findGeneration(f); err != nil {
+			return err
+		}
+		if f.seg.generation != 0 {
+			break
+		}
+		r.report.TornBytes += r.tornHead()
+		r.junk = append(r.junk, f.seg.name)
+		_ = f.file.Close() // only read from
+		r.files = r.files[:len(r.files)-1]
+	}
+	for _, f := range r.files {
+		r.lastSegment = max(r.lastSegment, f.seg.number)
+		if f.head != nil || f.seg.generation != 0 {
+			continue
+		}
+		if err := r.findGeneration(f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// findGeneration looks for the first unit of a segment whose head is lost. The
+// window then stands in that file.
+func (r *recovery) findGeneration(f *segmentFile) error {
+	if err := r.w.reset(f.file, r.o.path(f.seg.name)); err != nil {
+		return err
+	}
+	p := r.o.place(f.seg.number, 0)
+	p.anyGeneration = true
+	off, err := r.v.next(&r.w, BlockBytes, p, 0, math.MaxUint64, &r.found)
+	if err != nil || off < 0 {
+		return err
+	}
+	u := &r.found.unit
+	f.seg.generation, f.seg.headBytes, f.seg.first = u.generation, off, u.number
+	r.lastGeneration = max(r.lastGeneration, u.generation)
+	r.report.Term = max(r.report.Term, u.term)
+	return nil
+}
+
+// tornHead counts the bytes of a head that was begun and never finished. A
+// spare that only got its new name still has an older segment's head.
+func (r *recovery) tornHead() int64 {
+	b, err := r.w.at(0, BlockBytes)
+	if err != nil || allZero(b) {
+		return 0
+	}
+	if h, err := readHead(&r.w); err == nil && h.role == roleSegment {
+		return 0
+	}
+	return BlockBytes
+}
+
+// limits says which units of file i may count at all, and up to which one every
+// unit must: both are what the heads behind it say.
+func (r *recovery) limits(i int) (limit, mark UnitNumber) {
+	limit = math.MaxUint64
+	for k := len(r.files) - 1; k > i; k-- {
+		f := r.files[k]
+		switch {
+		case f.head != nil:
+			limit = min(limit, f.head.prev)
+			mark = max(mark, f.head.mark, f.head.prev)
+		case f.seg.generation != 0:
+			limit = min(limit, f.seg.first-1)
+			mark = max(mark, f.seg.first-1)
+		}
+	}
+	return limit, min(mark, limit)
+}
+
+// enter compares what was replayed so far with the table of the next head.
+func (r *recovery) enter(f *segmentFile, oldest bool) {
+	name := r.o.path(f.seg.name)
+	if f.cut {
+		reason := fmt.Sprintf("file of %d bytes, its head says %d", f.size, f.head.segmentBytes)
+		r.hide(&damage{seg: f.seg, Damage: Damage{File: name, Offset: f.size, Reason: reason}})
+	}
+	if f.head == nil {
+		d := &damage{seg: f.seg, Damage: Damage{File: name, Reason: f.fault.Error()}}
+		r.trusting = oldest
+		if oldest {
+			r.hide(d)
+		} else {
+			r.add(d)
+		}
+		return
+	}
+	if oldest {
+		r.unit = f.head.prev
+	}
+	for i := range f.head.logs {
+		r.enterLog(f, &f.head.logs[i], oldest)
+	}
+	if r.o.Kind == Own {
+		control, err := decodeControl(f.head.control)
+		if err != nil {
+			r.add(&damage{seg: f.seg, Damage: Damage{File: name, Reason: err.Error()}})
+			return
+		}
+		r.control = control
+	}
+}
+
+func (r *recovery) enterLog(f *segmentFile, row *headLog, oldest bool) {
+	st := r.logs[row.log]
+	if st == nil {
+		st = &logState{}
+		r.logs[row.log] = st
+	}
+	if !oldest && st.durable.Position != row.tail.Position {
+		d := r.gap(f.seg, st, Damage{
+			File: r.o.path(f.seg.name), Unit: f.seg.first,
+			Reason: fmt.Sprintf("log %s ends at %s, the head says %s", row.log, st.durable.Position, row.tail.Position),
+		})
+		d.addHole(row.log, st.durable.Position, row.tail.Position)
+	}
+	st.durable, st.suspect, st.hiding = row.tail, row.suspect, len(r.hiding)
+}
+
+// suspects marks the logs that a hiding damage may have shortened: nothing
+// proves where they end.
+func (r *recovery) suspects() {
+	for log, st := range r.logs {
+		lost := st.hiding < len(r.hiding)
+		if log.Shard == wire.ShardControl {
+			st.suspect = false // no peer can prove it; the report says so instead
+			r.report.ControlSuspect = r.o.Kind == Own && lost
+			continue
+		}
+		st.suspect = st.suspect || lost
+		if st.suspect {
+			r.holes = append(r.holes, &hole{log: log, from: st.durable.Position, damage: r.hidden(st)})
+		}
+	}
+	slices.SortFunc(r.holes, func(a, b *hole) int { return a.log.Compare(b.log) })
+	for _, h := range r.holes {
+		h.damage.holes = append(h.damage.holes, h)
+	}
+	for _, d := range r.damages {
+		for _, h := range d.holes {
+			if !h.open() {
+				r.holes = append(r.holes, h)
+			}
+		}
+	}
+}
+
+// hidden is the damage behind which a suspect log may go on.
+func (r *recovery) hidden(st *logState) *damage {
+	if n := len(r.hiding); n > 0 {
+		return r.hiding[min(st.hiding, n-1)]
+	}
+	// The damaged segment is gone, a head's table remembers.
+	s := r.segs[len(r.segs)-1]
+	d := &damage{seg: s, end: s.end, last: s.last, Damage: Damage{
+		File: r.o.path(s.name), Offset: s.end, Unit: s.last, Reason: "suspect since damage in an older segment"}}
+	s.damages = append(s.damages, d)
+	r.hiding = append(r.hiding, d)
+	return d
+}
+
+// finish fills in the report.
+func (r *recovery) finish() {
+	for log, st := range r.logs {
+		st.staged = st.durable
+		if st.suspect {
+			r.report.Suspect = append(r.report.Suspect, log)
+		}
+	}
+	slices.SortFunc(r.report.Suspect, wire.LogID.Compare)
+	for _, d := range r.damages {
+		r.report.Damage = append(r.report.Damage, d.Damage)
+	}
+	for _, s := range r.segs {
+		slices.SortStableFunc(s.damages, func(a, b *damage) int {
+			return cmp.Or(cmp.Compare(a.Offset, b.Offset), cmp.Compare(a.end, b.end))
+		})
+	}
+}
+
+// replaySegment walks the units of one segment in order.
+func (r *recovery) replaySegment(f *segmentFile, limit, mark UnitNumber) error {
+	s, w := f.seg, &r.w
+	if err := w.reset(f.file, r.o.path(s.name)); err != nil {
+		return err
+	}
+	if s.generation == 0 { // neither head nor unit: whoever comes next says what is missing
+		s.first, s.last, s.end = r.unit+1, r.unit, w.size
+		return nil
+	}
+	p := r.o.place(s.number, s.generation)
+	off, last, looked := s.headBytes, s.first-1, false
+	if limit != math.MaxUint64 {
+		mark = limit
+	}
+	for last < limit && off+BlockBytes <= w.size {
+		if err := r.v.check(w, off, p, &r.found); err != nil {
+			return err
+		}
+		v := &r.found
+		follows := v.holds && v.unit.number == last+1
+		if follows && (v.fault == nil || last < mark) {
+			r.replayUnit(s, v)
+			last, off = last+1, off+int64(v.unit.bytes)
+			continue
+		}
+		fault, after := v.fault, off
+		if follows {
+			after = off + int64(v.unit.bytes)
+		}
+		if !looked {
+			looked = true
+			seen, err := r.lastMark(after, p, last, limit)
+			if err != nil {
+				return err
+			}
+			mark = max(mark, seen)
+			continue // the unit may be damage now, and no tail
+		}
+		if last >= mark {
+			break
+		}
+		next, err := r.v.next(w, after, p, last, limit, &r.found)
+		if err != nil {
+			return err
+		}
+		if next < 0 {
+			break
+		}
+		r.lose(s, off, next, last+1, r.found.unit.number-1, fault)
+		last, off = r.found.unit.number-1, next
+	}
+	return r.endSegment(f, p, off, last, limit, mark)
+}
+
+// endSegment decides about what lies behind the last unit that counts.
+func (r *recovery) endSegment(f *segmentFile, p place, off int64, last, limit, mark UnitNumber) error {
+	s := f.seg
+	known := min(limit, mark)
+	switch {
+	case last < known:
+		r.lose(s, off, r.w.size, last+1, known, errors.New("end of the segment"))
+		last, off = known, r.w.size
+	case limit == math.MaxUint64 && !f.cut:
+		torn, err := r.tornBytes(off, p, last)
+		if err != nil {
+			return err
+		}
+		r.report.TornBytes += torn
+	}
+	s.last, s.end = last, off
+	r.unit = max(r.unit, last)
+	return nil
+}
+
+// lastMark is the highest durable-through mark of any unit from off on.
+func (r *recovery) lastMark(off int64, p place, after, limit UnitNumber) (mark UnitNumber, err error) {
+	for {
+		off, err = r.v.next(&r.w, off, p, after, limit, &r.found)
+		if err != nil || off < 0 {
+			return mark, err
+		}
+		mark = max(mark, r.found.unit.mark)
+		off += int64(r.found.unit.bytes)
+	}
+}
+
+// replayUnit accounts for the unit that the verifier holds.
+func (r *recovery) replayUnit(s *segment, v *verdict) {
+	u := &v.unit
+	r.report.Units++
+	r.report.Term = max(r.report.Term, u.term)
+	var d *damage
+	if v.fault != nil {
+		d = &damage{seg: s, end: u.offset + int64(u.bytes), last: u.number, readable: true,
+			Damage: Damage{File: r.o.path(s.name), Offset: u.offset, Unit: u.number, Reason: v.fault.Error()}}
+		r.add(d)
+	}
+	for i := range r.v.refs {
+		ref := &r.v.refs[i]
+		h := &ref.Header
+		log := h.Log()
+		st := r.logs[log]
+		if st == nil {
+			st = &logState{}
+			r.logs[log] = st
+		}
+		before := st.durable.Position
+		if err := st.durable.continues(h); err != nil && !(r.trusting && before == wire.Position{}) {
+			gap := r.gap(s, st, Damage{File: r.o.path(s.name), Offset: u.offset, Unit: u.number, Reason: err.Error()})
+			before = wire.Position{Incarnation: h.Incarnation, Seq: h.FirstSeq - 1, Chain: h.Prev}
+			gap.addHole(log, st.durable.Position, before)
+		}
+		st.durable, st.suspect, st.hiding = st.durable.after(h), false, len(r.hiding)
+		switch {
+		case r.v.bad[i]:
+			d.addHole(log, before, h.End())
+		case h.Kind == wire.BatchControl && r.o.Kind == Own:
+			if err := foldControl(&r.control, ref.Body()); err != nil {
+				r.add(&damage{seg: s, end: u.offset + int64(u.bytes), last: u.number, readable: true,
+					Damage: Damage{File: r.o.path(s.name), Offset: u.offset, Unit: u.number, Reason: err.Error()}})
+			}
+		}
+	}
+}
+
+// lose records units [lo, hi] whose bytes from off to end do not hold.
+func (r *recovery) lose(s *segment, off, end int64, lo, hi UnitNumber, why error) {
+	if why == nil {
+		why = fmt.Errorf("a later unit follows: %w", wire.ErrCorrupt)
+	}
+	r.hide(&damage{seg: s, end: end, last: hi, Damage: Damage{
+		File: r.o.path(s.name), Offset: off, Unit: lo, Reason: fmt.Sprintf("units %d to %d: %v", lo, hi, why)}})
+}
+
+// gap returns the damage that explains why a log does not continue, or makes
+// one.
+func (r *recovery) gap(s *segment, st *logState, found Damage) *damage {
+	if st.hiding < len(r.hiding) {
+		return r.hiding[st.hiding]
+	}
+	d := &damage{seg: s, Damage: found, end: found.Offset, last: found.Unit - 1, readable: true}
+	r.add(d)
+	return d
+}
+
+func (r *recovery) add(d *damage) {
+	r.damages = append(r.damages, d)
+	d.seg.damages = append(d.seg.damages, d)
+}
+
+func (r *recovery) hide(d *damage) {
+	d.hides = true
+	r.add(d)
+	r.hiding = append(r.hiding, d)
+}
+
+// tornBytes tells a torn tail from a clean end. A block whose header is mostly
+// what the next unit's header would be was begun; an older generation's bytes,
+// zeros or none are a clean end. Units behind it, below no mark, are cut too.
+func (r *recovery) tornBytes(off int64, p place, last UnitNumber) (int64, error) {
+	b, err := r.w.at(off, UnitHeaderBytes)
+	if err != nil || len(b) < UnitHeaderBytes {
+		return 0, err
+	}
+	var u unitHeader
+	u.decode(b)
+	alike := 0
+	for _, same := range []bool{
+		binary.LittleEndian.Uint32(b) == unitMagic, u.segment == p.segment, u.generation == p.generation,
+		u.offset == off, u.number == last+1,
+	} {
+		if same {
+			alike++
+		}
+	}
+	var torn int64
+	if alike >= 3 {
+		torn = BlockBytes
+		if u.sizesHold() {
+			torn = int64(u.bytes)
+		}
+	}
+	for at := off; ; {
+		at, err = r.v.next(&r.w, at, p, last, math.MaxUint64, &r.found)
+		if err != nil || at < 0 {
+			return torn, err
+		}
+		at += int64(r.found.unit.bytes)
+		torn = at - off
+	}
+}

@@ -1,0 +1,267 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/zeebo/xxh3"
+
+	"github.com/claudefs/repl/wire"
+)
+
+// repairFile is a repair segment: the batches of one log between two positions,
+// fetched from another holder. It has the format of a segment; its head's table
+// holds two rows, where the hole begins and where it ends.
+type repairFile struct {
+	name       string
+	number     uint64
+	generation uint64
+	log        wire.LogID
+	from, to   Tail
+	headBytes  int64
+	end        int64
+}
+
+// Hole is a stretch of a log that damage took: what Repair wants, and what to
+// ask another holder for.
+type Hole struct {
+	Log  wire.LogID
+	From wire.Position // the last batch before it
+	To   wire.Position // its last batch; zero: nothing here says where the log ends (it is suspect)
+}
+
+// Holes lists what damage took and no repair covers yet, suspect logs first.
+func (j *Journal) Holes() []Hole {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	var holes []Hole
+	for _, h := range j.holes {
+		if h.repair == nil {
+			holes = append(holes, Hole{h.log, h.from, h.to})
+		}
+	}
+	return holes
+}
+
+// Repair writes batches that another holder proved by chain into a repair
+// segment and flushes it; readers prefer it from then on, at the place of the
+// damage. batches continue a hole's From and reach its To (see Holes); what goes
+// beyond is left out. Where To is unknown the last batch becomes the log's
+// tail, and the log leaves Suspect. The bytes are the caller's again on return.
+// One call at a time.
+func (j *Journal) Repair(log wire.LogID, batches []wire.BatchRef) error {
+	j.mu.Lock()
+	err := j.err
+	if j.closed {
+		err = ErrClosed
+	}
+	var h *hole
+	if err == nil {
+		h, batches, err = j.findHole(log, batches)
+	}
+	if err != nil {
+		j.mu.Unlock()
+		return err
+	}
+	j.lastRepair++
+	rf := &repairFile{
+		name: fileName(repairPrefix, j.lastRepair), number: j.lastRepair, generation: uint64(j.term), log: log,
+		from: Tail{Position: h.from},
+	}
+	rf.to = rf.from
+	if h.open() {
+		rf.from = j.logs[log].durable
+		rf.to = rf.from
+	}
+	j.mu.Unlock()
+	for i := range batches {
+		rf.to = rf.to.after(&batches[i].Header)
+	}
+	if err := rf.write(&j.o, j.term, batches); err != nil {
+		return err
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	h.accept(rf, j.logs[log])
+	return nil
+}
+
+// accept makes a repair count.
+func (h *hole) accept(rf *repairFile, st *logState) {
+	h.repair = rf
+	if !h.open() {
+		return
+	}
+	h.to = rf.to.Position
+	st.durable, st.staged, st.suspect = rf.to, rf.to, false
+}
+
+// findHole finds the hole that batches fill and cuts them to it. The lock is
+// held.
+func (j *Journal) findHole(log wire.LogID, batches []wire.BatchRef) (*hole, []wire.BatchRef, error) {
+	if len(batches) == 0 {
+		return nil, nil, fmt.Errorf("log %s: no batches to repair with: %w", log, ErrOrder)
+	}
+	for _, h := range j.holes {
+		tail := Tail{Position: h.from}
+		if h.log != log || h.repair != nil || tail.continues(&batches[0].Header) != nil {
+			continue
+		}
+		if h.open() && !j.logs[log].suspect {
+			continue
+		}
+		for i := range batches {
+			b := &batches[i]
+			if b.Header.Log() != log {
+				return nil, nil, fmt.Errorf("log %s: batch of log %s: %w", log, b.Header.Log(), ErrOrder)
+			}
+			if err := tail.continues(&b.Header); err != nil {
+				return nil, nil, err
+			}
+			if err := wire.VerifyBody(&b.Header, b.Body()); err != nil {
+				return nil, nil, err
+			}
+			tail = tail.after(&b.Header)
+			if tail.Position == h.to {
+				return h, batches[:i+1], nil
+			}
+		}
+		if h.open() {
+			return h, batches, nil
+		}
+		return nil, nil, fmt.Errorf("log %s: repair from %s ends at %s before %s: %w",
+			log, h.from, tail.Position, h.to, ErrOrder)
+	}
+	return nil, nil, fmt.Errorf("log %s: no hole before seq %d: %w", log, batches[0].Header.FirstSeq, ErrOrder)
+}
+
+// write makes the repair segment durable.
+func (rf *repairFile) write(o *Options, term wire.Term, batches []wire.BatchRef) (err error) {
+	h := o.newHead(roleRepair, term)
+	h.segment, h.generation, h.first = rf.number, rf.generation, 1
+	h.logs = []headLog{{log: rf.log, tail: rf.from}, {log: rf.log, tail: rf.to}}
+	rf.headBytes = headBytes(len(h.logs), 0)
+	var parts [][]byte
+	rf.end = rf.headBytes
+	hash := xxh3.New128()
+	for i := range batches { // one batch per unit keeps every unit small
+		b := &batches[i]
+		used := UnitHeaderBytes + len(b.Bytes)
+		u := unitHeader{
+			term: term, count: 1, segment: rf.number, generation: rf.generation, number: UnitNumber(i + 1),
+			offset: rf.end, bytes: uint32(align(int64(used))), used: uint32(used),
+			cluster: o.Cluster, site: o.Site, node: o.Node,
+		}
+		header := make([]byte, UnitHeaderBytes)
+		u.encode(header)
+		hash.Reset()
+		hash.Write(header)
+		hash.Write(b.Bytes[:wire.BatchHeaderBytes])
+		digest := hash.Sum128().Bytes()
+		copy(header[8:], digest[:])
+		parts = append(parts, header, b.Bytes, zeros[:int(u.bytes)-used])
+		rf.end += int64(u.bytes)
+	}
+	h.segmentBytes = rf.end
+	full := o.path(rf.name)
+	f, err := o.FS.Create(full)
+	if err != nil {
+		return fmt.Errorf("%s: %w", full, err)
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	if err := f.WriteAt(append([][]byte{h.encode()}, parts...), 0); err != nil {
+		return fmt.Errorf("%s: %w", full, err)
+	}
+	if err := f.Sync(); err != nil {
+		return fmt.Errorf("%s: %w", full, err)
+	}
+	if err := o.FS.SyncDir(o.Dir); err != nil {
+		return fmt.Errorf("%s: %w", o.Dir, err)
+	}
+	return nil
+}
+
+// loadRepairs attaches repair segments to the holes that they fill. One that is
+// not whole, or whose hole is gone, is left over.
+func (r *recovery) loadRepairs() error {
+	for _, rf := range r.repairs {
+		whole, err := r.loadRepair(rf)
+		if err != nil {
+			return err
+		}
+		if !whole || !r.attach(rf) {
+			r.junk = append(r.junk, rf.name)
+		}
+	}
+	return nil
+}
+
+func (r *recovery) attach(rf *repairFile) bool {
+	for _, h := range r.holes {
+		if h.log == rf.log && h.repair == nil && h.from == rf.from.Position && (h.open() || h.to == rf.to.Position) {
+			h.accept(rf, r.logs[rf.log])
+			return true
+		}
+	}
+	return false
+}
+
+// loadRepair reads a repair segment from end to end.
+func (r *recovery) loadRepair(rf *repairFile) (whole bool, err error) {
+	full := r.o.path(rf.name)
+	f, err := r.o.FS.Open(full)
+	if err != nil {
+		return false, fmt.Errorf("%s: %w", full, err)
+	}
+	defer f.Close()
+	if err := r.w.reset(f, full); err != nil {
+		return false, err
+	}
+	h, err := readHead(&r.w)
+	switch {
+	case errors.Is(err, wire.ErrCorrupt), errors.Is(err, wire.ErrProtocol):
+		return false, nil // it was never finished, or is damaged: the hole is fetched again
+	case err != nil:
+		return false, fmt.Errorf("%s: %w", full, err)
+	case h.role != roleRepair || len(h.logs) != 2 || h.segment != rf.number:
+		return false, nil
+	case h.cluster != r.o.Cluster || h.site != r.o.Site || h.node != r.o.Node || h.kind != r.o.Kind:
+		return false, fmt.Errorf("%s: %w", full, ErrWrongJournal)
+	}
+	rf.generation, rf.headBytes, rf.end = h.generation, h.bytes, h.segmentBytes
+	rf.log, rf.from, rf.to = h.logs[0].log, h.logs[0].tail, h.logs[1].tail
+	tail, p := Tail{Position: rf.from.Position}, r.o.place(rf.number, rf.generation)
+	for off := rf.headBytes; off < rf.end; off += int64(r.found.unit.bytes) {
+		if err := r.v.check(&r.w, off, p, &r.found); err != nil {
+			return false, err
+		}
+		if !r.found.holds || r.found.fault != nil {
+			return false, nil
+		}
+		for i := range r.v.refs {
+			h := &r.v.refs[i].Header
+			if h.Log() != rf.log || tail.continues(h) != nil {
+				return false, nil
+			}
+			tail = tail.after(h)
+		}
+	}
+	return tail.Position == rf.to.Position, nil
+}
+
+// dropRepairs removes the repair segments of a segment that goes, and returns
+// their names. The lock is held.
+func (j *Journal) dropRepairs(s *segment) []string {
+	var names []string
+	j.holes = slices.DeleteFunc(j.holes, func(h *hole) bool {
+		if h.damage.seg != s {
+			return false
+		}
+		if h.repair != nil {
+			names = append(names, h.repair.name)
+		}
+		return true
+	})
+	return names
+}

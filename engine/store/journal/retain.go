@@ -1,0 +1,165 @@
+package journal
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/claudefs/repl/wire"
+)
+
+// rowOf returns a log's row in a sorted table.
+func rowOf(rows []headLog, log wire.LogID) (*headLog, bool) {
+	i, found := slices.BinarySearchFunc(rows, log, func(r headLog, l wire.LogID) int { return r.log.Compare(l) })
+	if !found {
+		return nil, false
+	}
+	return &rows[i], true
+}
+
+// covers says whether a position that somebody has lies at or behind a tail that
+// segment i begins with. Between incarnations the younger one covers, and
+// younger is what later segments and the current tails know. The lock is held.
+func (j *Journal) covers(have wire.Position, i int, row *headLog) bool {
+	tail := &row.tail.Position
+	if have.Incarnation == tail.Incarnation {
+		return have.Seq >= tail.Seq
+	}
+	if have.Incarnation == (wire.Incarnation{}) {
+		return false
+	}
+	for _, s := range j.segs[i+1:] {
+		if later, ok := rowOf(s.tails, row.log); ok && later.tail.Position.Incarnation == have.Incarnation {
+			return true
+		}
+	}
+	st := j.logs[row.log]
+	return st != nil && st.durable.Position.Incarnation == have.Incarnation
+}
+
+// SegmentStart finds where a reader must begin so that it meets every retained
+// batch that ends beyond have(log), for every log of the journal (have returns
+// the zero Position for "nothing"): the first unit of the newest such segment.
+// tails is called with the tail of every log at that point, as the segment's head
+// has it (a chain to compare with for logs that have nothing beyond it).
+// ErrNotRetained names the first log whose next batch is gone. A position in an
+// incarnation that no head's table and no tail knows counts as nothing. Neither
+// function may call the journal.
+func (j *Journal) SegmentStart(have func(wire.LogID) wire.Position, tails func(wire.LogID, Tail)) (UnitNumber, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.closed {
+		return 0, ErrClosed
+	}
+	var short *headLog
+	for i := len(j.segs) - 1; i >= 0; i-- {
+		s := j.segs[i]
+		if !s.tailsKnown && i > 0 {
+			continue
+		}
+		if short = j.shortOf(i, have); short != nil {
+			continue
+		}
+		if tails != nil {
+			for k := range s.tails {
+				if s.tails[k].log.Shard != wire.ShardControl {
+					tails(s.tails[k].log, s.tails[k].tail)
+				}
+			}
+		}
+		return s.first, nil
+	}
+	return 0, fmt.Errorf("log %s: the batch behind %s, the oldest kept one follows %s: %w",
+		short.log, have(short.log), short.tail.Position, ErrNotRetained)
+}
+
+// shortOf returns the first log whose batches before segment i are still needed.
+func (j *Journal) shortOf(i int, have func(wire.LogID) wire.Position) *headLog {
+	s := j.segs[i]
+	for k := range s.tails {
+		row := &s.tails[k]
+		if row.log.Shard != wire.ShardControl && !j.covers(have(row.log), i, row) {
+			return row
+		}
+	}
+	return nil
+}
+
+// Retain gives segments back that nobody needs: a segment goes when floor
+// covers the tail at its end of every log that has batches in it, and no reader
+// stands in or before it. floor returns the position up to which everybody is
+// served; a log that it has nothing for keeps its batches. It returns how many
+// segments went. The newest never goes. floor may not call the journal. Do not
+// call it beside itself.
+func (j *Journal) Retain(floor func(wire.LogID) wire.Position) (int, error) {
+	gone := 0
+	for {
+		s, repairs, spare := j.retire(floor)
+		if s == nil {
+			return gone, nil
+		}
+		gone++
+		if err := j.discard(s, repairs, spare); err != nil {
+			return gone, err
+		}
+	}
+}
+
+// retire takes the oldest segment out of the journal if nobody needs it. spare
+// is the name under which its file may be kept, or empty.
+func (j *Journal) retire(floor func(wire.LogID) wire.Position) (s *segment, repairs []string, spare string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.closed || j.err != nil || len(j.segs) < 2 || j.segs[0].pins > 0 || !j.segs[1].tailsKnown {
+		return nil, nil, ""
+	}
+	s = j.segs[0]
+	end := j.segs[1].tails
+	for k := range end {
+		row := &end[k]
+		if row.log.Shard == wire.ShardControl {
+			continue // the head has its state
+		}
+		if before, ok := rowOf(s.tails, row.log); ok && before.tail.Position == row.tail.Position {
+			continue // nothing of it lies in this segment
+		}
+		if !j.covers(floor(row.log), 1, row) {
+			return nil, nil, ""
+		}
+	}
+	j.segs = j.segs[1:]
+	if len(j.spares) < j.o.SpareMax && len(s.damages) == 0 {
+		j.lastSpare++
+		spare = fileName(sparePrefix, j.lastSpare)
+	}
+	return s, j.dropRepairs(s), spare
+}
+
+// discard makes a retired segment's file a spare, or removes it. Its going is
+// durable before the next one goes, so that what is left is always one stretch.
+func (j *Journal) discard(s *segment, repairs []string, spare string) error {
+	o := &j.o
+	full := o.path(s.name)
+	var err error
+	if spare != "" {
+		err = o.FS.Rename(full, o.path(spare))
+	} else {
+		err = o.FS.Remove(full)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", full, err)
+	}
+	for _, name := range repairs {
+		if err := o.FS.Remove(o.path(name)); err != nil {
+			return fmt.Errorf("%s: %w", o.path(name), err)
+		}
+	}
+	if err := o.FS.SyncDir(o.Dir); err != nil {
+		return fmt.Errorf("%s: %w", o.Dir, err)
+	}
+	if spare != "" {
+		j.mu.Lock()
+		j.spares = append(j.spares, spare)
+		j.mu.Unlock()
+	}
+	return nil
+}
