@@ -109,11 +109,14 @@ type FrameIn struct {
 }
 
 // Sought answers Seek: the reader stands; Tails are the tails of all logs of
-// the own journal where it stands.
+// the own journal where it stands. If Err is that batches are no longer
+// retained, NotRetained names at least one of their logs: the node takes those
+// out and seeks again.
 type Sought struct {
-	Link  LinkID
-	Tails []stream.Cursor
-	Err   error
+	Link        LinkID
+	Tails       []stream.Cursor
+	NotRetained []wire.LogID
+	Err         error
 }
 
 // ReadDone answers Read: the next batches in physical order; none = the reader
@@ -207,17 +210,20 @@ type Effects struct {
 	Persists []Persist
 	Progress []Progress // positions that peers have reached
 	Admits   []Admit
+	Clears   []Clear   // before Stages
 	Retain   []Journal // floors rose: Journal.Retain with Node.Floor
 	Events   []Event
 	Wake     time.Duration // Mono time of the next due timer; 0 = none
 	bytes    []byte        // backs the control frames of Ops
+	indexes  []int         // backs the Batches of Ops and Stages
 }
 
 // Reset empties e, keeping its memory.
 func (e *Effects) Reset() {
 	*e = Effects{
 		Ops: e.Ops[:0], Stages: e.Stages[:0], Persists: e.Persists[:0], Progress: e.Progress[:0],
-		Admits: e.Admits[:0], Retain: e.Retain[:0], Events: e.Events[:0], bytes: e.bytes[:0],
+		Admits: e.Admits[:0], Clears: e.Clears[:0], Retain: e.Retain[:0], Events: e.Events[:0],
+		bytes: e.bytes[:0], indexes: e.indexes[:0],
 	}
 }
 
@@ -225,13 +231,15 @@ func (e *Effects) Reset() {
 type OpKind uint8
 
 const (
-	OpDial   OpKind = iota + 1 // connect to Peer; answered by LinkUp or LinkDown{Link: 0}
-	OpClose                    // send what is queued, then close; answered by LinkDown
-	OpSend                     // send Frame, a whole control frame (copy it: it is reused)
-	OpSeek                     // (re)open the link's reader of the own journal so that it meets everything beyond Have; answered by Sought
-	OpRead                     // read up to Bytes of batches; answered by ReadDone
-	OpShip                     // send Envelope and those batches of the last ReadDone that Batches names
-	OpAnswer                   // answer Fetch from the journal that holds the log: FrameFetched…, FrameFetchEnd
+	OpDial  OpKind = iota + 1 // connect to Peer; answered by LinkUp or LinkDown{Link: 0}
+	OpClose                   // send what is queued, then close; answered by LinkDown
+	OpSend                    // send Frame, a whole control frame (copy it: it is reused)
+	// OpSeek: (re)open the link's reader of the own journal so that it meets
+	// everything beyond Have; answered by Sought.
+	OpSeek
+	OpRead   // read up to Bytes of batches; answered by ReadDone
+	OpShip   // send Envelope and those batches of the last ReadDone that Batches names
+	OpAnswer // answer Fetch from the journal that holds the log: frames like Envelope, then a FetchEnd of its session
 )
 
 // Op is one thing to do on a link.
@@ -259,11 +267,22 @@ const (
 
 // Stage: put those batches of the FrameIn of this step that Batches names
 // into a journal, and flush. Answered by Durable (tickets rise per journal; one
-// answer may cover several) or StageFailed.
+// answer may cover several) or StageFailed. A repair comes in pieces that
+// continue each other from From; the shell gathers them and calls
+// Journal.Repair with all of them at the one that is Last.
 type Stage struct {
 	Kind    StageKind
 	Ticket  uint64
 	Batches []int
+	Log     wire.LogID    // restore and repair: the one log
+	From    wire.Position // repair: what the first batch of this piece continues
+	Last    bool          // repair: the damage is covered
+}
+
+// Clear: the tail of a suspect log was proven by another site: Journal.Clear.
+type Clear struct {
+	Journal Journal
+	Log     wire.LogID
 }
 
 // Persist: write control records to the own journal and flush. Answered by
@@ -310,22 +329,6 @@ type Event struct {
 	Alarm bool
 }
 
-// Node is the pure heart of one storage node. It has no clock, no goroutine
-// and no randomness: the same steps give the same effects. Not for concurrent
-// use.
-type Node struct{ unwritten int }
-
-// New returns the heart of a node that has just opened its journals. Its first
-// Tick dials the peers.
-func New(c Config, b Boot) *Node { panic("unwritten") }
-
-// Step takes one input and appends what is to be done to e.
-func (n *Node) Step(now Now, in Input, e *Effects) { panic("unwritten") }
-
-// Floor returns the position of a log that everyone who is registered has
-// durably, and that the own Store will not need again: what lies before may go.
-func (n *Node) Floor(j Journal, log wire.LogID) wire.Position { panic("unwritten") }
-
 // PeerStatus is one peer as the node sees it.
 type PeerStatus struct {
 	Peer
@@ -358,6 +361,3 @@ type Status struct {
 	Peers     []PeerStatus      // sorted by name
 	Stopped   []StoppedLog      // logs that stopped here
 }
-
-// Status returns a snapshot that shares nothing with the node.
-func (n *Node) Status(now Now) Status { panic("unwritten") }

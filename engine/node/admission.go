@@ -1,0 +1,181 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/claudefs/repl/engine/stream"
+	"github.com/claudefs/repl/wire"
+)
+
+// Reasons for which a log is not admitted; wrapped with site, shard and seqs.
+var (
+	// ErrSuspect: the journal is damaged and nothing proves where the log ends.
+	ErrSuspect = errors.New("log is suspect after damage")
+	// ErrDiverged: a peer holds another history of the log.
+	ErrDiverged = errors.New("log stopped")
+	// ErrDataLost: a peer or the Store has entries that the journal lost.
+	ErrDataLost = errors.New("acknowledged data is missing")
+)
+
+func refusalStop(r *wire.BatchRefusal) *stream.Stop { return &stream.Stop{Code: r.Code, Text: r.Text} }
+
+// startAdmission decides what can be decided without anybody's word.
+func (n *Node) startAdmission() {
+	n.waited = n.c.Primary != n.c.Site || len(n.peers) == 0
+	for i := range n.own {
+		s, o := wire.Shard(i), &n.own[i]
+		o.lost = storeAhead(o)
+		switch {
+		case n.c.Primary != n.c.Site:
+			n.admit(s, AdmitStandby, nil)
+		case o.suspect:
+			n.admit(s, AdmitRefused, n.suspectError(s))
+		case len(n.peers) == 0 && o.lost:
+			n.admit(s, AdmitRefused, n.lostError(s))
+		case len(n.peers) == 0:
+			n.admit(s, AdmitVerified, nil)
+		}
+	}
+}
+
+// storeAhead says that the Store has applied what the journal does not hold.
+func storeAhead(o *ownLog) bool {
+	r := stream.Relate(o.tail, o.store)
+	return r == stream.Ahead || r == stream.Differ
+}
+
+func (n *Node) suspectError(s wire.Shard) error {
+	return fmt.Errorf("%s: ends at seq %d as far as it can be read, a peer must prove or give back what follows: %w",
+		n.logName(n.logID(s)), n.own[s].tail.Seq, ErrSuspect)
+}
+
+func (n *Node) lostError(s wire.Shard) error {
+	o := &n.own[s]
+	if storeAhead(o) {
+		return fmt.Errorf("%s: the journal ends at seq %d, chain %s, the Store has seq %d, chain %s: "+
+			"restore the journal, or start a peer that has them: %w",
+			n.logName(n.logID(s)), o.tail.Seq, o.tail.Chain, o.store.Seq, o.store.Chain, ErrDataLost)
+	}
+	return fmt.Errorf("%s: the journal ends at seq %d, a peer has more: %w",
+		n.logName(n.logID(s)), o.tail.Seq, ErrDataLost)
+}
+
+// admit changes a shard's admission and tells.
+func (n *Node) admit(s wire.Shard, a Admission, err error) {
+	o := &n.own[s]
+	if o.admission == a && (o.err == nil) == (err == nil) {
+		o.err = err
+		return
+	}
+	n.admitted[o.admission]--
+	n.admitted[a]++
+	o.admission, o.err = a, err
+	n.e.Admits = append(n.e.Admits, Admit{
+		Shard: s, Admission: a, Err: err,
+		Tail: Log{ID: n.logID(s), Tail: o.tail, LastStamp: o.stamp, LastIndex: o.index},
+	})
+}
+
+// tailProven: a peer ends exactly where we end.
+func (n *Node) tailProven(s wire.Shard, p *peer) {
+	o := &n.own[s]
+	if o.suspect {
+		o.suspect = false
+		n.e.Clears = append(n.e.Clears, Clear{Own, n.logID(s)})
+	}
+	n.peerBehind(s, p)
+}
+
+// peerBehind: a peer's position lies in our history, so what it has we have.
+func (n *Node) peerBehind(s wire.Shard, p *peer) {
+	o := &n.own[s]
+	if o.stopped || o.suspect || n.c.Primary != n.c.Site || n.ownErr != nil {
+		return
+	}
+	if storeAhead(o) {
+		return // whoever gives it back is yet to come
+	}
+	o.lost = false
+	n.unnoteStopped(n.logID(s))
+	n.admit(s, AdmitVerified, nil)
+}
+
+// peerAhead: the peer has entries of our log that we do not have. Before
+// anything was appended they are fetched; afterwards two histories exist.
+func (n *Node) peerAhead(p *peer, s wire.Shard) {
+	o, pl := &n.own[s], &p.logs[s]
+	if o.stopped {
+		n.takeOut(p, s, &stream.Stop{Code: wire.RefuseChain, Text: "the log is stopped here"})
+		return
+	}
+	if o.admission == AdmitVerified || o.admission == AdmitUnverified {
+		n.diverged(p, s, &stream.Stop{Code: wire.RefuseChain, Text: fmt.Sprintf(
+			"acknowledged data was lost: the peer has seq %d, chain %s, the journal ended at seq %d, chain %s, "+
+				"when appends were admitted", pl.answer.Seq, pl.answer.Chain, o.tail.Seq, o.tail.Chain)})
+		return
+	}
+	o.lost = true
+	if o.fetching {
+		return // another peer is giving it back
+	}
+	o.fetching = true
+	p.restores = append(p.restores, s)
+	n.event(EventDataLost, p.Site, n.logID(s), true, fmt.Sprintf(
+		"%s: the journal ends at seq %d, site %s has seq %d: fetching it back",
+		n.logName(n.logID(s)), o.tail.Seq, p.Name, pl.answer.Seq))
+}
+
+// stopOwn stops an own log for good; nothing is overwritten.
+func (n *Node) stopOwn(s wire.Shard, code wire.RefusalCode, reason string) {
+	o := &n.own[s]
+	o.stopped = true
+	err := fmt.Errorf("%s: %s: %w", n.logName(n.logID(s)), reason, ErrDiverged)
+	n.noteStopped(n.logID(s), code, reason)
+	if n.c.Primary == n.c.Site {
+		n.admit(s, AdmitRefused, err)
+	}
+}
+
+// verifyWaitOver admits what nobody spoke for.
+func (n *Node) verifyWaitOver() {
+	n.waited = true
+	unverified := 0
+	for i := range n.own {
+		if n.own[i].admission == AdmitWaiting && !n.own[i].fetching {
+			n.stopWaiting(wire.Shard(i))
+		}
+		if n.own[i].admission == AdmitUnverified {
+			unverified++
+		}
+	}
+	if unverified > 0 {
+		n.event(EventUnverified, 0, wire.LogID{}, true, fmt.Sprintf(
+			"%d shards of site %s take appends although no peer confirmed their tails within %s",
+			unverified, n.c.SiteName, n.c.VerifyWait))
+	}
+}
+
+func (n *Node) stopWaiting(s wire.Shard) {
+	o := &n.own[s]
+	switch {
+	case o.lost:
+		n.noteStopped(n.logID(s), wire.RefuseInternal, n.lostError(s).Error())
+		n.admit(s, AdmitRefused, n.lostError(s))
+	case o.tail.Seq != 0 && o.store == o.tail:
+		n.admit(s, AdmitVerified, nil)
+	default:
+		n.admit(s, AdmitUnverified, nil)
+	}
+}
+
+// refuseAll ends all admissions: the own journal is gone.
+func (n *Node) refuseAll(err error) {
+	for i := range n.own {
+		o := &n.own[i]
+		o.stopped = true
+		if n.c.Primary == n.c.Site {
+			n.admit(wire.Shard(i), AdmitRefused, err)
+		}
+	}
+}

@@ -1,0 +1,28 @@
+package node
+
+import "github.com/claudefs/repl/wire"
+
+// The kinds of events. A closed list: whoever shows events may switch on it.
+const (
+	EventLinkUp           = "link-up"           // a session reached its peer
+	EventLinkDown         = "link-down"         // a session ended, and why
+	EventRefused          = "refused"           // a peer refused our session, or we refused one
+	EventSuperseded       = "superseded"        // a newer session of the same pair took over
+	EventPeerBehind       = "peer-behind"       // a peer came back behind what it once confirmed
+	EventLogStopped       = "log-stopped"       // a log left a session or stopped: histories differ, refused, not kept
+	EventDataLost         = "data-lost"         // this site lost acknowledged data and asks for it
+	EventDataRestored     = "data-restored"     // a peer gave it back
+	EventUnverified       = "unverified"        // appends were admitted although no peer confirmed the tails
+	EventMirrorRepair     = "mirror-repair"     // damage in the mirror is being fetched
+	EventMirrorRepaired   = "mirror-repaired"   // it was
+	EventRepairFailed     = "repair-failed"     // nobody could give it
+	EventCorruption       = "corruption"        // bytes on a link or in a journal do not hold
+	EventJournalDown      = "journal-down"      // a journal stopped
+	EventApplyStopped     = "apply-stopped"     // the applier of a log stopped
+	EventPersistFailed    = "persist-failed"    // control records could not be written
+	EventSessionSurpassed = "session-surpassed" // the peer has seen a later session under our name
+)
+
+func (n *Node) event(kind string, peer wire.SiteID, log wire.LogID, alarm bool, text string) {
+	n.e.Events = append(n.e.Events, Event{Kind: kind, Peer: peer, Log: log, Text: text, Alarm: alarm})
+}

@@ -1,0 +1,412 @@
+package node
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/claudefs/repl/engine/stream"
+	"github.com/claudefs/repl/wire"
+)
+
+// fetch is one question that is out on a link.
+type fetch struct {
+	id    uint64
+	kind  StageKind // StageRestore, StageRepair; 0 = only the proof of a tail
+	log   wire.LogID
+	start wire.Position
+	from  wire.Position // the next batch continues it
+	to    wire.Seq
+	stamp wire.Stamp // restore: of the entry at from
+}
+
+// repair is a piece of the mirror, (from, to], that waits for a link to the
+// log's site. proof asks only whether the site's log goes through from.
+type repair struct {
+	log   wire.LogID
+	from  wire.Position
+	to    wire.Seq
+	proof bool
+}
+
+// restored is what one stage of own batches will have added when it is durable.
+type restored struct {
+	ticket uint64
+	shard  wire.Shard
+	first  wire.Seq
+	stamp  wire.Stamp // of first
+	end    wire.Position
+	last   wire.Stamp
+	index  uint64
+}
+
+type repaired struct {
+	ticket uint64
+	repair repair
+}
+
+// fetchNext asks the next question on a link that has none out.
+func (n *Node) fetchNext(l *link) {
+	p := l.peer
+	if l.closing || l.fetch != nil || p == nil || !l.open && !(l.dialed && p.phase >= phaseSeek) {
+		return
+	}
+	if l.dialed && len(p.restores) > 0 {
+		s := p.restores[0]
+		p.restores = slices.Delete(p.restores, 0, 1)
+		n.askRestore(l, s)
+		return
+	}
+	for i := range n.repairs {
+		if r := n.repairs[i]; r.log.Site == p.Site {
+			n.repairs = slices.Delete(n.repairs, i, i+1)
+			n.askRepair(l, r)
+			return
+		}
+	}
+}
+
+func (n *Node) ask(l *link, f fetch) {
+	n.fetchID++
+	f.id, f.start = n.fetchID, f.from
+	l.fetch = &f
+	n.msg.fetch = wire.Fetch{ID: f.id, Log: f.log, From: f.from, To: f.to}
+	n.send(l, &n.msg.fetch)
+}
+
+func (n *Node) askRestore(l *link, s wire.Shard) {
+	o := &n.own[s]
+	o.goal, o.giver = l.peer.logs[s].answer, l.peer
+	f := fetch{kind: StageRestore, log: n.logID(s), from: o.tail, to: o.goal.Seq, stamp: o.stamp}
+	if o.restored.Seq > o.tail.Seq {
+		f.from, f.stamp = o.restored, o.restoredStamp
+	}
+	if f.from.Seq >= f.to {
+		n.restoreReached(s) // or it will be, with the flush that is under way
+		n.fetchNext(l)
+		return
+	}
+	n.ask(l, f)
+}
+
+func (n *Node) askRepair(l *link, r repair) {
+	f := fetch{kind: StageRepair, log: r.log, from: r.from, to: r.to}
+	if r.proof {
+		m := n.mirrorLog(r.log)
+		if !m.suspect {
+			n.fetchNext(l)
+			return
+		}
+		f.kind, f.from, f.to = 0, m.durable, m.durable.Seq+1
+	} else {
+		n.event(EventMirrorRepair, l.peer.Site, r.log, false, fmt.Sprintf(
+			"%s: fetching seqs %d to %d of the mirror from site %s", n.logName(r.log), r.from.Seq+1, r.to, l.peer.Name))
+	}
+	n.ask(l, f)
+}
+
+// fetchLost: the link went before the answer was complete.
+func (n *Node) fetchLost(l *link) {
+	f := l.fetch
+	l.fetch = nil
+	if f.kind == StageRestore {
+		n.restoreLost(f.log.Shard)
+		return
+	}
+	r := repair{log: f.log, from: f.from, to: f.to, proof: f.kind == 0}
+	if f.kind == StageRepair {
+		r.from = f.start
+	}
+	n.repairs = append(n.repairs, r)
+}
+
+// fetched takes a piece of an answer. What does not continue is no answer:
+// nothing of it is staged (I4).
+func (n *Node) fetched(l *link, in *FrameIn) error {
+	f := l.fetch
+	if f == nil || in.Envelope.Number != f.id {
+		return n.strayAnswer(in.Envelope.Number)
+	}
+	lo, start := len(n.e.indexes), f.from
+	pending := restored{shard: f.log.Shard}
+	for i := range in.Headers {
+		h := &in.Headers[i]
+		if why := f.check(h, n.c.Cluster); why != nil {
+			n.e.indexes = n.e.indexes[:lo]
+			n.fetchFailed(l, why)
+			return nil
+		}
+		if pending.first == 0 {
+			pending.first, pending.stamp = h.FirstSeq, h.FirstStamp
+		}
+		f.from, f.stamp = h.End(), h.LastStamp
+		pending.index = max(pending.index, h.LastIndex)
+		n.e.indexes = append(n.e.indexes, i)
+	}
+	if f.kind == 0 {
+		n.e.indexes = n.e.indexes[:lo]
+		return nil
+	}
+	n.ticket++
+	hi := len(n.e.indexes)
+	stage := Stage{Kind: f.kind, Ticket: n.ticket, Batches: n.e.indexes[lo:hi:hi], Log: f.log}
+	pending.ticket, pending.end, pending.last = n.ticket, f.from, f.stamp
+	if f.kind == StageRestore {
+		o := &n.own[f.log.Shard]
+		o.restored, o.restoredStamp = f.from, f.stamp
+		n.restoring = append(n.restoring, pending)
+	} else {
+		stage.From, stage.Last = start, f.from.Seq >= f.to
+		if stage.Last {
+			n.repairing = append(n.repairing, repaired{n.ticket, repair{log: f.log, from: f.start, to: f.to}})
+		}
+	}
+	n.e.Stages = append(n.e.Stages, stage)
+	return nil
+}
+
+// strayAnswer tells an answer to a question that was given up from one to a
+// question that was never asked.
+func (n *Node) strayAnswer(id uint64) error {
+	if id == 0 || id > n.fetchID {
+		return fmt.Errorf("answer to fetch %d, asked up to %d: %w", id, n.fetchID, wire.ErrProtocol)
+	}
+	return nil
+}
+
+// check says whether a batch continues what was fetched so far.
+func (f *fetch) check(h *wire.BatchHeader, cluster wire.ClusterID) *stream.Stop {
+	no := func(code wire.RefusalCode, format string, args ...any) *stream.Stop {
+		return &stream.Stop{Code: code, Text: fmt.Sprintf(format, args...)}
+	}
+	switch {
+	case h.Cluster != cluster || h.Log() != f.log:
+		return no(wire.RefuseMalformed, "log %s of cluster %016x came for log %s", h.Log(), uint64(h.Cluster), f.log)
+	case f.from.Seq != 0 && h.Incarnation != f.from.Incarnation:
+		return no(wire.RefuseUnknownIncarnation, "seq %d: incarnation %s came, %s is held up to seq %d",
+			h.FirstSeq, h.Incarnation, f.from.Incarnation, f.from.Seq)
+	case h.FirstSeq != f.from.Seq+1:
+		return no(wire.RefuseGap, "seqs %d to %d came, seq %d is next", h.FirstSeq, h.LastSeq(), f.from.Seq+1)
+	case h.Prev != f.from.Chain:
+		return no(wire.RefuseChain, "histories differ: the batch of seqs %d to %d follows chain %s, seq %d has chain %s here",
+			h.FirstSeq, h.LastSeq(), h.Prev, f.from.Seq, f.from.Chain)
+	case f.kind == StageRestore && (h.LastSeq() > f.to || h.FirstStamp <= f.stamp):
+		return no(wire.RefuseOrder, "seqs %d to %d, stamped from %d, came behind stamp %d for up to seq %d",
+			h.FirstSeq, h.LastSeq(), h.FirstStamp, f.stamp, f.to)
+	}
+	return nil
+}
+
+// fetchEnded closes an answer.
+func (n *Node) fetchEnded(l *link) error {
+	e, f := &n.msg.fetchEnd, l.fetch
+	if f == nil || e.ID != f.id {
+		return n.strayAnswer(e.ID)
+	}
+	switch {
+	case e.Code != 0:
+		n.fetchFailed(l, &stream.Stop{Code: e.Code, Text: e.Text})
+	case f.kind == 0:
+		l.fetch = nil
+		n.mirrorProven(f.log)
+	case f.from.Seq < f.to:
+		n.fetchFailed(l, &stream.Stop{Code: wire.RefuseNotRetained, Text: fmt.Sprintf(
+			"asked for seqs %d to %d, the answer ended at seq %d", f.start.Seq+1, f.to, f.from.Seq)})
+	default:
+		l.fetch = nil
+		if f.kind == StageRestore {
+			n.restoreReached(f.log.Shard)
+		}
+	}
+	n.fetchNext(l)
+	return nil
+}
+
+// mirrorProven: the log's own site goes on from, or ends at, our tail.
+func (n *Node) mirrorProven(log wire.LogID) {
+	m := n.mirrorLog(log)
+	if m.suspect {
+		m.suspect = false
+		n.e.Clears = append(n.e.Clears, Clear{Mirror, log})
+		n.event(EventMirrorRepaired, log.Site, log, false, fmt.Sprintf(
+			"%s: site %s proves the tail of the mirror at seq %d", n.logName(log), n.siteName(log.Site), m.durable.Seq))
+	}
+}
+
+// fetchFailed: the other end cannot give what was asked, or gives another history.
+func (n *Node) fetchFailed(l *link, why *stream.Stop) {
+	f, p := l.fetch, l.peer
+	l.fetch = nil
+	if f.kind != StageRestore {
+		n.event(EventRepairFailed, p.Site, f.log, true, fmt.Sprintf(
+			"%s: the mirror behind seq %d cannot be repaired from site %s: %s", n.logName(f.log), f.start.Seq, p.Name, why.Text))
+		n.noteStopped(f.log, why.Code, "mirror not repaired: "+why.Text)
+		n.fetchNext(l)
+		return
+	}
+	o := &n.own[f.log.Shard]
+	o.fetching = false
+	n.diverged(p, f.log.Shard, &stream.Stop{Code: why.Code, Text: fmt.Sprintf(
+		"the journal ends at seq %d, chain %s, the peer has seq %d, chain %s, and cannot give it back: %s",
+		o.tail.Seq, o.tail.Chain, o.goal.Seq, o.goal.Chain, why.Text)})
+	n.fetchNext(l)
+}
+
+// restoredDurable adds what came back to the own logs.
+func (n *Node) restoredDurable(ticket uint64) {
+	for len(n.restoring) > 0 && n.restoring[0].ticket <= ticket {
+		r := n.restoring[0]
+		n.restoring = slices.Delete(n.restoring, 0, 1)
+		o := &n.own[r.shard]
+		if r.end.Seq > o.tail.Seq {
+			n.grow(o, r.shard, r.first, r.end, r.stamp, r.last, r.index)
+		}
+		n.restoreReached(r.shard)
+	}
+}
+
+// restoreReached admits the log once all that the peer had is back.
+func (n *Node) restoreReached(s wire.Shard) {
+	o := &n.own[s]
+	if o.giver == nil || o.stopped || o.tail.Seq < o.goal.Seq {
+		return
+	}
+	p, goal := o.giver, o.goal
+	o.giver, o.fetching, o.restored = nil, false, wire.Position{}
+	if o.tail != goal {
+		n.diverged(p, s, differ(o.tail, goal))
+		return
+	}
+	n.event(EventDataRestored, p.Site, n.logID(s), false, fmt.Sprintf(
+		"%s: site %s gave back everything up to seq %d", n.logName(n.logID(s)), p.Name, goal.Seq))
+	n.confirm(p, s, goal)
+	n.tailProven(s, p)
+	if n.waited && o.admission == AdmitWaiting {
+		n.stopWaiting(s)
+	}
+}
+
+// restoreLost: the peer went before it gave everything back.
+func (n *Node) restoreLost(s wire.Shard) {
+	o := &n.own[s]
+	o.fetching = false
+	if n.waited && o.admission == AdmitWaiting {
+		n.stopWaiting(s)
+	}
+}
+
+// restoreFailed: the own journal did not take what came back.
+func (n *Node) restoreFailed(in *StageFailed) bool {
+	i := slices.IndexFunc(n.restoring, func(r restored) bool { return r.ticket == in.Ticket })
+	if i < 0 {
+		return false
+	}
+	s := n.restoring[i].shard
+	n.restoring = slices.DeleteFunc(n.restoring, func(r restored) bool { return r.shard == s })
+	o := &n.own[s]
+	o.restored = wire.Position{}
+	n.event(EventJournalDown, 0, n.logID(s), true,
+		fmt.Sprintf("%s: what a peer gave back could not be written: %v", n.logName(n.logID(s)), in.Err))
+	if p := o.giver; p != nil && p.link != nil {
+		n.close(p.link, "the own journal does not take what was given back")
+	}
+	o.giver = nil
+	n.restoreLost(s)
+	return true
+}
+
+func (n *Node) repairedDurable(ticket uint64) {
+	for len(n.repairing) > 0 && n.repairing[0].ticket <= ticket {
+		r := n.repairing[0].repair
+		n.repairing = slices.Delete(n.repairing, 0, 1)
+		n.event(EventMirrorRepaired, r.log.Site, r.log, false, fmt.Sprintf(
+			"%s: seqs %d to %d of the mirror are repaired", n.logName(r.log), r.from.Seq+1, r.to))
+		n.unnoteStopped(r.log)
+	}
+}
+
+func (n *Node) repairFailed(in *StageFailed) bool {
+	i := slices.IndexFunc(n.repairing, func(r repaired) bool { return r.ticket == in.Ticket })
+	if i < 0 {
+		return false
+	}
+	r := n.repairing[i].repair
+	n.repairing = slices.Delete(n.repairing, i, i+1)
+	n.event(EventRepairFailed, r.log.Site, r.log, true, fmt.Sprintf(
+		"%s: seqs %d to %d of the mirror came, but were not written: %v", n.logName(r.log), r.from.Seq+1, r.to, in.Err))
+	return true
+}
+
+// mirrorDamaged queues a repair; one per log is remembered, and it grows.
+func (n *Node) mirrorDamaged(in *MirrorDamaged) {
+	if n.mirrorLog(in.Log) == nil {
+		return
+	}
+	n.event(EventCorruption, in.Log.Site, in.Log, true, fmt.Sprintf(
+		"%s: seqs %d to %d of the mirror are damaged", n.logName(in.Log), in.From.Seq+1, in.To))
+	i := slices.IndexFunc(n.repairs, func(r repair) bool { return r.log == in.Log && !r.proof })
+	if i < 0 {
+		n.repairs = append(n.repairs, repair{log: in.Log, from: in.From, to: in.To})
+	} else {
+		r := &n.repairs[i]
+		if in.From.Seq < r.from.Seq {
+			r.from = in.From
+		}
+		r.to = max(r.to, in.To)
+	}
+	for _, l := range n.order {
+		n.fetchNext(l)
+	}
+}
+
+// fetchAsked answers from a log that we hold and that is whole (I9).
+func (n *Node) fetchAsked(l *link) error {
+	f := n.msg.fetch
+	tail, why := n.holds(f.Log)
+	switch {
+	case why != nil:
+	case f.From.Seq > tail.Seq:
+		why = &stream.Stop{Code: wire.RefuseGap, Text: fmt.Sprintf(
+			"site %s has %s up to seq %d, asked from seq %d", n.c.SiteName, n.logName(f.Log), tail.Seq, f.From.Seq)}
+	case f.From.Seq != 0 && f.From.Incarnation != tail.Incarnation,
+		f.From.Seq == tail.Seq && f.From.Seq != 0 && f.From.Chain != tail.Chain:
+		why = differ(tail, f.From)
+	case f.From.Seq < tail.Seq:
+		n.e.Ops = append(n.e.Ops, Op{
+			Kind: OpAnswer, Link: l.id, Fetch: f,
+			Envelope: wire.Envelope{Kind: wire.FrameFetched, Session: l.session, Number: f.ID},
+		})
+		return nil
+	}
+	n.msg.fetchEnd = wire.FetchEnd{ID: f.ID}
+	if why != nil {
+		n.msg.fetchEnd.Code, n.msg.fetchEnd.Text = why.Code, why.Text
+	}
+	n.send(l, &n.msg.fetchEnd)
+	return nil
+}
+
+// holds returns the durable tail of a log that may be given to others.
+func (n *Node) holds(log wire.LogID) (wire.Position, *stream.Stop) {
+	no := func(code wire.RefusalCode, what string) *stream.Stop {
+		return &stream.Stop{Code: code, Text: fmt.Sprintf("site %s: %s %s", n.c.SiteName, n.logName(log), what)}
+	}
+	if o := n.ownLog(log); o != nil {
+		switch {
+		case n.ownErr != nil:
+			return o.tail, no(wire.RefuseInternal, "lies in a journal that stopped")
+		case o.suspect:
+			return o.tail, no(wire.RefuseSuspect, "is damaged here as well")
+		}
+		return o.tail, nil
+	}
+	m := n.mirrorLog(log)
+	switch {
+	case m == nil || m.durable.Seq == 0:
+		return wire.Position{}, no(wire.RefuseNotRetained, "is not held here")
+	case n.mirrorErr != nil:
+		return m.durable, no(wire.RefuseInternal, "lies in a journal that stopped")
+	case m.suspect:
+		return m.durable, no(wire.RefuseSuspect, "is damaged here as well")
+	}
+	return m.durable, nil
+}

@@ -1,0 +1,119 @@
+package node
+
+import (
+	"fmt"
+
+	"github.com/claudefs/repl/engine/stream"
+	"github.com/claudefs/repl/wire"
+)
+
+func (n *Node) mirrorDownText() string {
+	return fmt.Sprintf("site %s cannot write its mirror: %v", n.c.SiteName, n.mirrorErr)
+}
+
+// hello decides on a link's first frame. The order of checks is FORMAT.md's:
+// version, cluster, site, shards, digest kind, features, primary, session.
+func (n *Node) hello(l *link) error {
+	h := &n.msg.hello
+	l.session = h.Counter
+	if why := n.checkHello(h); why != nil {
+		n.event(EventRefused, h.Site, wire.LogID{}, true, "refused a session: "+why.Text)
+		n.refuse(l, why.Code, why.Text)
+		return nil
+	}
+	p := n.peer(h.Site)
+	if !sessionLess(p.seenTerm, p.seen, h.Term, h.Counter) {
+		n.msg.refusal = wire.Refusal{
+			Code: wire.RefuseSession, Term: p.seenTerm, Counter: p.seen,
+			Text: fmt.Sprintf("session %d/%d of site %s is not newer than %d/%d, the highest seen here",
+				h.Term, h.Counter, p.Name, p.seenTerm, p.seen),
+		}
+		n.event(EventRefused, p.Site, wire.LogID{}, false, n.msg.refusal.Text)
+		n.refuseWith(l)
+		return nil
+	}
+	p.seenTerm, p.seen = h.Term, h.Counter
+	for _, old := range []*link{p.in, p.next} {
+		if old != nil {
+			text := fmt.Sprintf("session %d/%d of site %s takes over from %d/%d",
+				h.Term, h.Counter, p.Name, old.term, old.session)
+			n.event(EventSuperseded, p.Site, wire.LogID{}, false, text)
+			n.refuse(old, wire.RefuseSuperseded, text)
+		}
+	}
+	n.strangers--
+	l.peer, p.next, l.term = p, l, h.Term
+	l.rules = stream.Rules{Cluster: n.c.Cluster, Site: p.Site, Shards: n.c.Shards, Primary: n.c.Primary}
+	n.welcome(p)
+	return nil
+}
+
+func (n *Node) checkHello(h *wire.Hello) *stream.Stop {
+	no := func(code wire.RefusalCode, format string, args ...any) *stream.Stop {
+		return &stream.Stop{Code: code, Text: fmt.Sprintf(format, args...)}
+	}
+	p := n.peer(h.Site)
+	switch {
+	case h.VersionMin > wire.Version || h.VersionMax < wire.Version:
+		return no(wire.RefuseVersion, "site %q speaks versions %d to %d, site %q speaks %d: upgrade the older one",
+			h.SiteName, h.VersionMin, h.VersionMax, n.c.SiteName, wire.Version)
+	case h.Cluster != n.c.Cluster || h.ClusterName != n.c.ClusterName:
+		return no(wire.RefuseCluster,
+			"site %q is of cluster %q (%016x), site %q of cluster %q (%016x): check the cluster's name and the address",
+			h.SiteName, h.ClusterName, uint64(h.Cluster), n.c.SiteName, n.c.ClusterName, uint64(n.c.Cluster))
+	case h.Peer != n.c.Site:
+		return no(wire.RefuseSite, "site %q wants site %q (%08x), this is site %q (%08x): check the address of the peer",
+			h.SiteName, h.PeerName, uint32(h.Peer), n.c.SiteName, uint32(n.c.Site))
+	case h.PeerName != n.c.SiteName:
+		return no(wire.RefuseSiteCollision, "sites %q and %q have the same id %08x: rename one",
+			h.PeerName, n.c.SiteName, uint32(n.c.Site))
+	case p == nil || !p.configured:
+		return no(wire.RefuseSite, "site %q (%08x) is no configured peer of site %q: add it there",
+			h.SiteName, uint32(h.Site), n.c.SiteName)
+	case p.Name != h.SiteName:
+		return no(wire.RefuseSiteCollision, "sites %q and %q have the same id %08x: rename one",
+			h.SiteName, p.Name, uint32(h.Site))
+	case h.Shards != n.c.Shards:
+		return no(wire.RefuseShards,
+			"site %q has %d shards, site %q has %d: the count is fixed at creation, create one of them anew",
+			h.SiteName, h.Shards, n.c.SiteName, n.c.Shards)
+	case h.DigestKind != wire.DigestXXH3:
+		return no(wire.RefuseDigestKind, "site %q uses digest kind %d, site %q uses %d: upgrade the older one",
+			h.SiteName, h.DigestKind, n.c.SiteName, wire.DigestXXH3)
+	case h.Features != 0:
+		return no(wire.RefuseFeature, "site %q wants features %x, site %q has %x: upgrade the older one",
+			h.SiteName, h.Features, n.c.SiteName, 0)
+	case h.Primary != n.c.Primary:
+		return no(wire.RefusePrimary, "site %q takes %s for the primary, site %q takes %s: name the same one at both",
+			h.SiteName, n.siteName(h.Primary), n.c.SiteName, n.siteName(n.c.Primary))
+	}
+	return nil
+}
+
+// welcome begins the session that waits, once nothing of the former one is
+// under way to the mirror any more.
+func (n *Node) welcome(p *peer) {
+	if p.next == nil || p.receiver.Busy() {
+		return
+	}
+	l := p.next
+	p.in, p.next = l, nil
+	l.open = true
+	p.receiver.Begin()
+	for _, s := range p.failed {
+		m := &p.mirror.logs[s]
+		m.tail.Position, m.tail.Stamp = m.durable, m.stamp
+	}
+	for _, s := range p.refusals {
+		p.mirror.logs[s].refused = nil
+		n.unnoteStopped(wire.LogID{Site: p.Site, Shard: s})
+	}
+	p.failed, p.refusals, p.foreign = p.failed[:0], p.refusals[:0], p.foreign[:0]
+	n.event(EventLinkUp, p.Site, wire.LogID{}, false, fmt.Sprintf("session %d/%d of site %s", l.term, l.session, p.Name))
+	n.msg.welcome = wire.Welcome{
+		Version: wire.Version, Site: n.c.Site, Node: n.c.Node, Term: n.term, SiteName: n.c.SiteName,
+	}
+	n.send(l, &n.msg.welcome)
+	n.sendResume(p)
+	n.fetchNext(l)
+}

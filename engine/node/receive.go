@@ -1,0 +1,194 @@
+package node
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/claudefs/repl/engine/stream"
+	"github.com/claudefs/repl/wire"
+)
+
+// batches decides on a frame of batches by their headers, stages what
+// continues its log and acknowledges the frame as received.
+func (n *Node) batches(l *link, in *FrameIn) error {
+	p := l.peer
+	if err := p.receiver.Open(in.Envelope.Number); err != nil {
+		return err
+	}
+	lo := len(n.e.indexes)
+	size := int64(0)
+	for i := range in.Headers {
+		h := &in.Headers[i]
+		if n.take(p, l, h) {
+			n.e.indexes = append(n.e.indexes, i)
+			size += int64(h.Bytes())
+		}
+		if l.closing {
+			n.e.indexes = n.e.indexes[:lo]
+			return nil
+		}
+	}
+	ticket := uint64(0)
+	if hi := len(n.e.indexes); hi > lo {
+		n.ticket++
+		ticket = n.ticket
+		n.e.Stages = append(n.e.Stages, Stage{Kind: StageMirror, Ticket: ticket, Batches: n.e.indexes[lo:hi:hi]})
+	}
+	waits := p.receiver.Close(n.now.Mono, ticket, size)
+	n.ack(l, wire.LevelReceived, in.Envelope.Number)
+	if !waits {
+		n.ack(l, wire.LevelDurable, in.Envelope.Number)
+	}
+	return nil
+}
+
+func (n *Node) ack(l *link, level wire.AckLevel, number uint64) {
+	n.msg.ack = wire.Ack{Level: level, Number: number}
+	n.send(l, &n.msg.ack)
+}
+
+// take says whether a batch goes into the mirror. A refusal takes its log out
+// of the session; it is told before any ack of the frame.
+func (n *Node) take(p *peer, l *link, h *wire.BatchHeader) bool {
+	log := h.Log()
+	if log.Site != p.Site || uint32(log.Shard) >= n.c.Shards {
+		n.takeForeign(p, l, h)
+		return false
+	}
+	m := &p.mirror.logs[log.Shard]
+	if m.refused != nil {
+		return false
+	}
+	take, why := l.rules.Judge(&m.tail, h)
+	if why != nil {
+		m.refused = why
+		p.refusals = append(p.refusals, log.Shard)
+		n.noteStopped(log, why.Code, why.Text)
+		n.refuseBatch(p, l, log, m.tail.Position, why)
+		return false
+	}
+	if !take {
+		return false
+	}
+	if m.suspect { // the log's own writer continues it: the tail is proven
+		m.suspect = false
+		n.e.Clears = append(n.e.Clears, Clear{Mirror, log})
+	}
+	m.tail.Follow(h)
+	m.end = p.receiver.Add(h, m.end)
+	return true
+}
+
+func (n *Node) refuseBatch(p *peer, l *link, log wire.LogID, tail wire.Position, why *stream.Stop) {
+	n.event(EventLogStopped, p.Site, log, true,
+		fmt.Sprintf("refused %s from site %s: %s", n.logName(log), p.Name, why.Text))
+	n.msg.batchRefusal = wire.BatchRefusal{Code: why.Code, Log: log, Position: tail, Text: why.Text}
+	n.send(l, &n.msg.batchRefusal)
+}
+
+// takeForeign refuses a log that is not the peer's, once.
+func (n *Node) takeForeign(p *peer, l *link, h *wire.BatchHeader) {
+	log := h.Log()
+	if slices.Contains(p.foreign, log) {
+		return
+	}
+	if len(p.foreign) == foreignLogMax {
+		n.malformed(l, fmt.Errorf("log %s, after %d others that are not of site %s: %w",
+			log, foreignLogMax, p.Name, wire.ErrProtocol))
+		return
+	}
+	p.foreign = append(p.foreign, log)
+	if _, why := l.rules.Judge(&stream.Tail{}, h); why != nil {
+		n.refuseBatch(p, l, log, wire.Position{}, why)
+	}
+}
+
+// durable takes the end of flushes.
+func (n *Node) durable(in *Durable) {
+	if in.Journal == Own {
+		n.restoredDurable(in.Ticket)
+		return
+	}
+	for _, p := range n.peers {
+		n.flushed(p, in.Ticket)
+	}
+	n.repairedDurable(in.Ticket)
+	n.pageIfDue()
+}
+
+// flushed accounts for a peer's frames up to ticket and acknowledges the last.
+func (n *Node) flushed(p *peer, ticket uint64) {
+	number, lost := uint64(0), false
+	for {
+		f, ends, ok := p.receiver.Next(ticket)
+		if !ok {
+			break
+		}
+		for i := range ends {
+			end := &ends[i]
+			if f.Failed {
+				p.failed = append(p.failed, end.Shard)
+				continue
+			}
+			m := &p.mirror.logs[end.Shard]
+			n.unclean -= behind(m)
+			m.durable, m.stamp = end.Position, end.Stamp
+			n.unclean += behind(m)
+			n.owe(wire.LogID{Site: p.Site, Shard: end.Shard}, m)
+		}
+		lost = lost || f.Failed
+		if !lost {
+			number = f.Number
+		}
+	}
+	if number != 0 && p.in != nil && p.in.open {
+		n.ack(p.in, wire.LevelDurable, number)
+	}
+	n.welcome(p)
+}
+
+// stageFailed: the batches of a ticket are nowhere. The session that brought
+// them ends; the next one begins at what is durable.
+func (n *Node) stageFailed(in *StageFailed) {
+	if n.restoreFailed(in) || n.repairFailed(in) {
+		return
+	}
+	for _, p := range n.peers {
+		if !p.receiver.Fail(in.Ticket) {
+			continue
+		}
+		n.event(EventJournalDown, p.Site, wire.LogID{}, true,
+			fmt.Sprintf("batches of site %s could not be mirrored: %v", p.Name, in.Err))
+		if p.in != nil {
+			n.refuse(p.in, wire.RefuseInternal, fmt.Sprintf("site %s cannot mirror: %v", n.c.SiteName, in.Err))
+		}
+		n.flushed(p, 0)
+	}
+}
+
+// heartbeat is answered at once.
+func (n *Node) heartbeat(l *link) error {
+	n.msg.echo = wire.HeartbeatEcho{Clock: uint64(n.now.Wall.UnixMicro()), Number: n.msg.heartbeat.Number}
+	n.send(l, &n.msg.echo)
+	return nil
+}
+
+// applied takes what the Store has applied, own logs and mirrored ones.
+func (n *Node) applied(in *Applied) {
+	for i := range in.Cursors {
+		c := &in.Cursors[i]
+		if o := n.ownLog(c.Log); o != nil {
+			o.applied = max(o.applied, c.Position.Seq)
+			continue
+		}
+		m := n.mirrorLog(c.Log)
+		if m == nil || c.Position.Seq <= m.applied {
+			continue
+		}
+		n.unclean -= behind(m)
+		m.applied = c.Position.Seq
+		n.unclean += behind(m)
+		n.owe(c.Log, m)
+	}
+	n.pageIfDue()
+}

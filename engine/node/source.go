@@ -1,0 +1,392 @@
+package node
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/claudefs/repl/engine/stream"
+	"github.com/claudefs/repl/wire"
+)
+
+// sayHello opens the session on a link that just came up.
+func (n *Node) sayHello(p *peer) {
+	l := p.link
+	p.counter++
+	p.phase, p.reason = phaseHello, ""
+	l.term = p.term
+	n.msg.hello = wire.Hello{
+		VersionMin: wire.Version, VersionMax: wire.Version,
+		Cluster: n.c.Cluster, Site: n.c.Site, Node: n.c.Node, Peer: p.Site,
+		Term: p.term, Counter: p.counter, Shards: n.c.Shards, DigestKind: wire.DigestXXH3,
+		Primary: n.c.Primary, ClusterName: n.c.ClusterName, SiteName: n.c.SiteName, PeerName: p.Name,
+	}
+	n.send(l, &n.msg.hello) // a hello's session is 0
+	l.session = p.counter
+}
+
+// welcomed takes the peer's welcome; its positions follow.
+func (n *Node) welcomed(l *link) error {
+	w, p := &n.msg.welcome, l.peer
+	if w.Version != wire.Version {
+		return fmt.Errorf("welcome in version %d, version %d was offered: %w", w.Version, wire.Version, wire.ErrProtocol)
+	}
+	if w.Site != p.Site || w.SiteName != p.Name {
+		return fmt.Errorf("site %q (%08x) answers where site %q (%08x) was dialed, check the address: %w",
+			w.SiteName, w.Site, p.Name, p.Site, wire.ErrProtocol)
+	}
+	p.phase, p.dials, p.refused = phaseResume, 0, false
+	l.beatAt = n.now.Mono
+	p.sender.Reset()
+	p.readStamp, p.reading, p.readIdle, p.readErrs = 0, false, false, 0
+	for s := range p.logs {
+		p.logs[s].answer = wire.Position{}
+	}
+	for _, s := range p.stops {
+		p.logs[s].stop = nil
+	}
+	p.stops, p.restores = p.stops[:0], p.restores[:0]
+	n.beat(l)
+	return nil
+}
+
+// refused takes the other end's last word.
+func (n *Node) refused(l *link) error {
+	r, p := &n.msg.refusal, l.peer
+	if !l.dialed {
+		n.close(l, r.Text)
+		return nil
+	}
+	alarm := r.Code != wire.RefuseGoodbye && r.Code != wire.RefuseSuperseded && r.Code != wire.RefuseSession
+	if r.Code == wire.RefuseSession && !sessionLess(r.Term, r.Counter, p.term, p.counter) {
+		if r.Term > n.term {
+			n.event(EventSessionSurpassed, p.Site, wire.LogID{}, true, fmt.Sprintf(
+				"site %s has seen session %d/%d under our name, our journal's term is %d: "+
+					"another node with our identity, or our journal is an older copy", p.Name, r.Term, r.Counter, n.term))
+		}
+		p.term, p.counter = r.Term, r.Counter // the next session comes after it
+	}
+	n.event(EventRefused, p.Site, wire.LogID{}, alarm, fmt.Sprintf("site %s refused us: %s", p.Name, r.Text))
+	p.refused = alarm
+	n.close(l, r.Text)
+	return nil
+}
+
+// sessionLess orders sessions: term first, then counter.
+func sessionLess(t wire.Term, c uint32, u wire.Term, d uint32) bool { return t < u || t == u && c < d }
+
+// sourceDown ends the session that we dialed.
+func (n *Node) sourceDown(p *peer, reason string) {
+	if p.phase >= phaseResume {
+		n.event(EventLinkDown, p.Site, wire.LogID{}, false, fmt.Sprintf("session to site %s ended: %s", p.Name, reason))
+	}
+	p.link = nil
+	p.backlog += p.sender.Used() // to be sent again
+	for _, s := range p.restores {
+		n.restoreLost(s)
+	}
+	p.restores = p.restores[:0]
+	n.redial(p, reason)
+}
+
+// paged takes a cursor page.
+func (n *Node) paged(l *link) error {
+	p, page := l.peer, &n.msg.page
+	resume := page.Flags&wire.PageResume != 0
+	if resume != (p.phase == phaseResume) {
+		return fmt.Errorf("cursor page with flags %02x in phase %s: %w", page.Flags, p.phase, wire.ErrProtocol)
+	}
+	for i := range page.Entries {
+		row := &page.Entries[i]
+		if uint32(row.Log.Shard) >= n.c.Shards {
+			return fmt.Errorf("cursor page names shard %d of %d: %w", row.Log.Shard, n.c.Shards, wire.ErrProtocol)
+		}
+		if row.Log.Site != n.c.Site {
+			n.copyRow(p, row)
+			continue
+		}
+		if !resume {
+			if err := n.pageRow(p, row); err != nil {
+				return err
+			}
+			continue
+		}
+		pl := &p.logs[row.Log.Shard]
+		pl.answer, pl.applied = row.Durable, row.Applied
+	}
+	if page.Flags&wire.PageLast != 0 {
+		n.resume(p)
+	}
+	return nil
+}
+
+// pageRow compares a position of a live session with what we know (I4).
+func (n *Node) pageRow(p *peer, row *wire.PageEntry) error {
+	s := row.Log.Shard
+	pl, at := &p.logs[s], row.Durable
+	if pl.stop != nil || n.own[s].fetching || !p.sender.In(s) {
+		return nil
+	}
+	if at.Seq < pl.durable.Seq {
+		return fmt.Errorf("cursor page: shard %d at seq %d after seq %d was acknowledged: %w",
+			s, at.Seq, pl.durable.Seq, wire.ErrProtocol)
+	}
+	switch known := n.known(p, s, at.Seq); {
+	case at.Seq == known.Seq && at != known:
+		n.diverged(p, s, &stream.Stop{Code: wire.RefuseChain, Text: fmt.Sprintf(
+			"histories differ: seq %d has chain %s here, %s at the peer", at.Seq, known.Chain, at.Chain)})
+		return nil
+	case at.Seq > p.sender.Sent(s).Seq:
+		n.diverged(p, s, &stream.Stop{Code: wire.RefuseChain, Text: fmt.Sprintf(
+			"the peer names seq %d, chain %s, it was sent up to seq %d", at.Seq, at.Chain, p.sender.Sent(s).Seq)})
+		return nil
+	}
+	if row.Applied > pl.applied {
+		pl.applied = row.Applied
+		n.toldApplied(p, s, at)
+	}
+	return nil
+}
+
+// known returns what the peer is known to have or be sent at seq, as far as we
+// remember a chain there.
+func (n *Node) known(p *peer, s wire.Shard, seq wire.Seq) wire.Position {
+	if d := p.logs[s].durable; d.Seq == seq {
+		return d
+	}
+	return p.sender.Sent(s)
+}
+
+// toldApplied passes on how far the peer's Store is. The chain is known only
+// where it stands at the end of what is durable.
+func (n *Node) toldApplied(p *peer, s wire.Shard, durable wire.Position) {
+	at := durable
+	if applied := p.logs[s].applied; applied != at.Seq {
+		at.Seq, at.Chain = applied, wire.Chain{}
+	}
+	p.applied.Reached(s, at.Seq)
+	n.progress(p, wire.LevelApplied, s, at)
+}
+
+func (n *Node) progress(p *peer, level wire.AckLevel, s wire.Shard, at wire.Position) {
+	n.e.Progress = append(n.e.Progress, Progress{Peer: p.Site, Level: level, Log: n.logID(s), Position: at})
+}
+
+// resume has the peer's whole answer and compares every log.
+func (n *Node) resume(p *peer) {
+	p.phase, p.answered = phaseSeek, true
+	n.event(EventLinkUp, p.Site, wire.LogID{}, false,
+		fmt.Sprintf("site %s answered, session %d/%d", p.Name, p.link.term, p.link.session))
+	for i := range p.logs {
+		s := wire.Shard(i)
+		if n.own[s].tail.Seq != 0 || p.logs[s].answer.Seq != 0 || p.logs[s].durable.Seq != 0 ||
+			n.own[s].admission == AdmitWaiting {
+			n.resumeLog(p, s)
+		}
+		p.sender.Begin(s, p.logs[s].answer, n.provenAt(p, s))
+		if p.logs[s].stop != nil {
+			p.sender.Out(s)
+		}
+	}
+	n.seek(p)
+	n.fetchNext(p.link)
+}
+
+// provenAt says whether the chain at the peer's position is ours.
+func (n *Node) provenAt(p *peer, s wire.Shard) bool {
+	answer := p.logs[s].answer
+	return answer.Seq == 0 || answer == n.own[s].tail || answer == p.logs[s].durable
+}
+
+func (n *Node) resumeLog(p *peer, s wire.Shard) {
+	o, pl := &n.own[s], &p.logs[s]
+	answer := pl.answer
+	if answer.Seq < pl.durable.Seq {
+		n.event(EventPeerBehind, p.Site, n.logID(s), true, fmt.Sprintf(
+			"%s: site %s came back with seq %d, it once confirmed seq %d: an older image? sending again from there",
+			n.logName(n.logID(s)), p.Name, answer.Seq, pl.durable.Seq))
+	}
+	known := pl.durable // what it confirmed earlier, as a chain to compare with
+	if answer.Seq < known.Seq {
+		n.setCursor(p, s, answer) // the floor must not trust what the peer no longer has
+	}
+	relation := stream.Relate(o.tail, answer)
+	if relation == stream.Differ {
+		n.diverged(p, s, differ(o.tail, answer))
+		return
+	}
+	if answer.Seq != 0 && answer.Seq == known.Seq && answer != known && relation != stream.Ahead {
+		n.diverged(p, s, differ(known, answer))
+		return
+	}
+	p.durable.Set(s, o.tail.Seq, answer.Seq)
+	p.applied.Set(s, o.tail.Seq, pl.applied)
+	switch relation {
+	case stream.Ahead:
+		n.peerAhead(p, s)
+	case stream.Equal:
+		n.confirm(p, s, answer)
+		n.tailProven(s, p)
+	case stream.Behind:
+		if answer.Seq == 0 || answer == known {
+			n.confirm(p, s, answer)
+			n.peerBehind(s, p)
+		}
+	}
+}
+
+// differ words two positions of one seq that are not the same history.
+func differ(own, peer wire.Position) *stream.Stop {
+	if own.Incarnation != peer.Incarnation {
+		return &stream.Stop{Code: wire.RefuseUnknownIncarnation, Text: fmt.Sprintf(
+			"incarnation %s, seq %d here, incarnation %s, seq %d at the peer", own.Incarnation, own.Seq,
+			peer.Incarnation, peer.Seq)}
+	}
+	return &stream.Stop{Code: wire.RefuseChain, Text: fmt.Sprintf(
+		"histories differ: the batch that ends at seq %d has chain %s here, %s at the peer", own.Seq, own.Chain, peer.Chain)}
+}
+
+// confirm notes a position that the peer has durably and that is in our history.
+func (n *Node) confirm(p *peer, s wire.Shard, at wire.Position) {
+	pl := &p.logs[s]
+	if pl.durable != at {
+		n.setCursor(p, s, at)
+	}
+	p.durable.Reached(s, at.Seq)
+	if at.Seq != 0 {
+		n.progress(p, wire.LevelDurable, s, at)
+		if pl.applied != 0 {
+			n.toldApplied(p, s, at)
+		}
+	}
+}
+
+// setCursor moves a peer's cursor and has it saved with the next Persist.
+func (n *Node) setCursor(p *peer, s wire.Shard, at wire.Position) {
+	pl := &p.logs[s]
+	pl.durable = at
+	if !pl.dirty {
+		pl.dirty = true
+		p.changed = append(p.changed, s)
+	}
+	n.ownFloor(s)
+}
+
+// seek places the reader before everything that the peer lacks.
+func (n *Node) seek(p *peer) {
+	var have []stream.Cursor
+	for i := range p.logs {
+		s := wire.Shard(i)
+		at := p.logs[s].answer
+		if p.logs[s].stop != nil {
+			at = n.own[s].tail // needs nothing
+		}
+		if at.Seq != 0 {
+			have = append(have, stream.Cursor{Log: n.logID(s), Position: at})
+		}
+	}
+	n.e.Ops = append(n.e.Ops, Op{Kind: OpSeek, Link: p.link.id, Have: have})
+}
+
+// sought goes live, or takes out the logs that are no longer kept and tries again.
+func (n *Node) sought(in *Sought) {
+	l := n.links[in.Link]
+	if l == nil || l.closing || !l.dialed || l.peer.phase != phaseSeek {
+		return
+	}
+	p := l.peer
+	if in.Err != nil {
+		out := 0
+		for _, log := range in.NotRetained {
+			if n.ownLog(log) != nil && p.logs[log.Shard].stop == nil {
+				out++
+				n.takeOut(p, log.Shard, &stream.Stop{Code: wire.RefuseNotRetained, Text: fmt.Sprintf(
+					"the peer has it up to seq %d, what follows is no longer kept: bootstrap needed (%v)",
+					p.logs[log.Shard].answer.Seq, in.Err)})
+			}
+		}
+		if out == 0 {
+			n.refuse(l, wire.RefuseInternal, fmt.Sprintf("own journal of site %s cannot be read: %v", n.c.SiteName, in.Err))
+			return
+		}
+		n.seek(p)
+		return
+	}
+	p.phase = phaseLive
+	for i := range in.Tails {
+		c := &in.Tails[i]
+		if n.ownLog(c.Log) == nil {
+			continue
+		}
+		s := c.Log.Shard
+		unproven := p.sender.Unproven(s)
+		if why := p.sender.Head(s, c.Position); why != nil {
+			n.outOfSession(p, s, why)
+		} else if unproven && !p.sender.Unproven(s) {
+			n.proved(p, s)
+		}
+	}
+	n.read(p)
+}
+
+// proved: a batch of ours ends where the peer stands, with the same chain.
+func (n *Node) proved(p *peer, s wire.Shard) {
+	n.confirm(p, s, p.logs[s].answer)
+	n.peerBehind(s, p)
+}
+
+// outOfSession sorts why the sender gave a log up: histories differ, or the
+// batches are gone.
+func (n *Node) outOfSession(p *peer, s wire.Shard, why *stream.Stop) {
+	if why.Code == wire.RefuseNotRetained {
+		n.takeOut(p, s, why)
+		return
+	}
+	n.diverged(p, s, why)
+}
+
+// takeOut ends a log's part in the session; the others go on (I10).
+func (n *Node) takeOut(p *peer, s wire.Shard, why *stream.Stop) {
+	pl := &p.logs[s]
+	if pl.stop == nil {
+		p.stops = append(p.stops, s)
+	}
+	pl.stop = why
+	p.sender.Out(s)
+	n.event(EventLogStopped, p.Site, n.logID(s), true,
+		fmt.Sprintf("%s stopped towards site %s: %s", n.logName(n.logID(s)), p.Name, why.Text))
+}
+
+// diverged stops a log for good: the peer's history is not ours (I4).
+func (n *Node) diverged(p *peer, s wire.Shard, why *stream.Stop) {
+	n.takeOut(p, s, why)
+	n.stopOwn(s, why.Code, fmt.Sprintf("site %s: %s", p.Name, why.Text))
+}
+
+// beat sends a heartbeat and remembers when.
+func (n *Node) beat(l *link) {
+	l.beat++
+	l.beats[l.beat%heartbeatsKept] = n.now.Mono
+	l.beatAt = n.now.Mono + n.c.HeartbeatEvery
+	n.msg.heartbeat = wire.Heartbeat{
+		Clock: uint64(n.now.Wall.UnixMicro()), LastStamp: n.lastStamp, Number: l.beat,
+	}
+	n.send(l, &n.msg.heartbeat)
+}
+
+// echoed takes the answer to a heartbeat: it proves what we know as of when
+// that heartbeat left.
+func (n *Node) echoed(l *link) error {
+	e, p := &n.msg.echo, l.peer
+	if e.Number == 0 || e.Number > l.beat {
+		return fmt.Errorf("echo of heartbeat %d, sent up to %d: %w", e.Number, l.beat, wire.ErrProtocol)
+	}
+	if l.beat-e.Number >= heartbeatsKept {
+		return nil
+	}
+	left := l.beats[e.Number%heartbeatsKept]
+	p.rtt = max(n.now.Mono-left, time.Microsecond)
+	if p.phase >= phaseSeek {
+		p.proven, p.fresh = max(p.proven, left), true
+	}
+	return nil
+}

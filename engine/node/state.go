@@ -1,0 +1,392 @@
+package node
+
+import (
+	"cmp"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/claudefs/repl/engine/stream"
+	"github.com/claudefs/repl/wire"
+)
+
+// Bounds that are no knobs.
+const (
+	peerCountMax    = 64                    // a mirror remembers in one word whom it owes a page
+	strangerMax     = 32                    // accepted links that have not said hello
+	foreignLogMax   = 64                    // logs refused in one session that are not the peer's at all
+	readErrorMax    = 16                    // errors of a reader in a row before its link is closed
+	pageGapMin      = 50 * time.Millisecond // between pages that do not wait for PageEvery
+	persistEvery    = time.Second           // cursors of peers to the control state
+	retainEvery     = time.Second
+	heartbeatsKept  = 64 // whose sending times are remembered; older echoes prove nothing
+	frameBatchesMax = 1<<16 - 1
+)
+
+// Node is the pure heart of one storage node. It has no clock, no goroutine
+// and no randomness: the same steps give the same effects. Not for concurrent
+// use.
+type Node struct {
+	c       Config
+	term    wire.Term
+	rng     *rand.Rand
+	started bool
+	startAt time.Duration
+	now     Now
+	e       *Effects
+
+	own       []ownLog // by shard
+	admitted  [AdmitStandby + 1]int
+	waited    bool // VerifyWait has passed
+	stopped   []StoppedLog
+	lastStamp wire.Stamp
+	ownErr    error // the own journal stopped
+	mirrorErr error
+
+	peers     []*peer   // sorted by site
+	mirrors   []*mirror // sorted by site
+	unclean   int       // mirrored logs whose Store is behind their durable tail
+	links     map[LinkID]*link
+	order     []*link // in the order they came up
+	strangers int
+
+	ticket    uint64     // of stages, over both journals
+	restoring []restored // own batches staged, oldest first
+	repairing []repaired // repairs whose last piece is staged, oldest first
+	fetchID   uint64
+	repairs   []repair // waiting for a link to their site
+
+	persisting    *Persist // under way, or nil
+	persistTicket uint64
+	persistAt     time.Duration // next time cursors may be saved
+	rose          [Mirror + 1]bool
+	retainAt      time.Duration
+
+	msg messages
+}
+
+// messages are decoded into and encoded from, so that frames allocate nothing.
+type messages struct {
+	hello        wire.Hello
+	welcome      wire.Welcome
+	refusal      wire.Refusal
+	ack          wire.Ack
+	batchRefusal wire.BatchRefusal
+	page         wire.CursorPage
+	heartbeat    wire.Heartbeat
+	echo         wire.HeartbeatEcho
+	fetch        wire.Fetch
+	fetchEnd     wire.FetchEnd
+}
+
+// ownLog is a log that this site writes.
+type ownLog struct {
+	tail      wire.Position // durable
+	stamp     wire.Stamp
+	index     uint64
+	restored  wire.Position // end of what is staged to restore it; zero = nothing
+	goal      wire.Position // what giver had when it was asked to give it back
+	giver     *peer
+	store     wire.Position // durable in the Store
+	applied   wire.Seq
+	floor     wire.Seq // last Floor
+	admission Admission
+	err       error
+	// restoredStamp is the stamp at restored.
+	restoredStamp wire.Stamp
+	suspect       bool
+	lost          bool // a peer or the Store has more than the journal
+	fetching      bool // a restore is queued or under way
+	stopped       bool // for good, until an operator decides
+}
+
+// peerLog is an own log at a peer.
+type peerLog struct {
+	durable wire.Position // confirmed
+	saved   wire.Position // in the control state
+	answer  wire.Position // told by the resume pages of this session
+	applied wire.Seq
+	dirty   bool // durable differs from saved and the log is listed
+	stop    *stream.Stop
+}
+
+// peer is another site: the source's side of the session that we dial, and the
+// receiver's side of the one that it dials.
+type peer struct {
+	Peer
+	bit        uint64 // in mirrorLog.owed
+	configured bool
+	registered bool
+	logs       []peerLog // by shard
+
+	// Source. nil and zero for a peer that is not configured.
+	sender    *stream.Sender
+	durable   *stream.Meter
+	applied   *stream.Meter
+	phase     phase
+	link      *link // dialed, from LinkUp on
+	dialAt    time.Duration
+	dials     int // in a row without a session
+	term      wire.Term
+	counter   uint32
+	reason    string
+	refused   bool
+	answered  bool // told its positions at least once since open
+	readIdle  bool // the reader stands at the end
+	reading   bool
+	readErrs  int
+	readStamp wire.Stamp // last stamp that the reader passed in this session
+	backlog   int64
+	proven    time.Duration // when the newest answered heartbeat left, if answered
+	fresh     bool          // proven is set
+	copies    []*copied
+	rtt       time.Duration
+	heard     time.Time
+	restores  []wire.Shard // to be fetched back
+	changed   []wire.Shard // with dirty cursors
+	stops     []wire.Shard // logs with a stop
+	frames    uint64
+	bytes     int64
+	entries   int64 // in those bytes
+
+	// Receiver.
+	mirror   *mirror
+	receiver stream.Receiver
+	in       *link // current session
+	next     *link // its hello was good; it waits until the former's batches are flushed
+	seenTerm wire.Term
+	seen     uint32
+	refusals []wire.Shard  // logs refused in this session
+	failed   []wire.Shard  // logs whose staged batches were lost
+	foreign  []wire.LogID  // refused logs that are not the peer's
+	owed     []wire.LogID  // mirrored logs that changed since the last page
+	paged    time.Duration // last page
+}
+
+// mirror is the logs of another site.
+type mirror struct {
+	site wire.SiteID
+	peer *peer // nil if the site is not a peer
+	logs []mirrorLog
+}
+
+type mirrorLog struct {
+	tail    stream.Tail   // staged
+	durable wire.Position // flushed
+	stamp   wire.Stamp    // of durable's last entry
+	store   wire.Position // durable in the Store
+	applied wire.Seq
+	floor   wire.Seq
+	owed    uint64 // peers that have not been told its change
+	end     uint64 // see stream.Flight.Add
+	refused *stream.Stop
+	suspect bool
+	err     error // its applier stopped
+}
+
+// copied is where the mirrors of a third site's logs end at a peer.
+type copied struct {
+	site wire.SiteID
+	ends []wire.Position // by shard
+}
+
+type phase uint8
+
+const (
+	phaseDown phase = iota
+	phaseDialing
+	phaseHello  // link up, hello sent
+	phaseResume // welcomed, pages are coming
+	phaseSeek   // all pages are in, the reader is being placed
+	phaseLive
+)
+
+// link is one link as long as the shell knows it.
+type link struct {
+	id      LinkID
+	peer    *peer // nil until the hello of an accepted link
+	dialed  bool
+	closing bool
+	open    bool // accepted: welcomed
+	session uint32
+	term    wire.Term
+	heard   time.Duration
+	beatAt  time.Duration // next heartbeat
+	beat    uint64
+	beats   [heartbeatsKept]time.Duration
+	fetch   *fetch // what we asked for on it
+	rules   stream.Rules
+}
+
+// New returns the heart of a node that has just opened its journals. Its first
+// Tick dials the peers. b is copied.
+func New(c Config, b Boot) *Node {
+	c.setDefaults()
+	n := &Node{
+		c: c, term: b.Term, links: make(map[LinkID]*link),
+		rng: rand.New(rand.NewPCG(c.Seed, uint64(c.Site))),
+		own: make([]ownLog, c.Shards),
+	}
+	n.admitted[AdmitWaiting] = int(c.Shards)
+	for _, p := range b.Peers {
+		n.addPeer(p.Peer).registered = true
+	}
+	for _, p := range c.Peers {
+		q := n.addPeer(p)
+		q.configured, q.Name = true, p.Name
+		q.sender = stream.NewSender(c.Shards, c.WindowBytesMin, c.WindowBytesMax)
+		q.durable, q.applied = stream.NewMeter(c.Shards), stream.NewMeter(c.Shards)
+		q.term = b.Term
+		q.mirror = n.addMirror(p.Site)
+		q.mirror.peer = q
+	}
+	for i, p := range n.peers {
+		p.bit = 1 << i
+	}
+	n.bootLogs(&b)
+	for _, p := range n.peers {
+		n.bootMeters(p)
+	}
+	return n
+}
+
+func (c *Config) setDefaults() {
+	c.WindowBytesMax = cmp.Or(c.WindowBytesMax, 64<<20)
+	c.WindowBytesMin = min(cmp.Or(c.WindowBytesMin, 1<<20), c.WindowBytesMax)
+	c.FrameBytesMax = min(cmp.Or(c.FrameBytesMax, 1<<20+wire.BatchBytesMax), wire.FrameBytesMax-wire.EnvelopeBytes)
+	c.HeartbeatEvery = cmp.Or(c.HeartbeatEvery, 250*time.Millisecond)
+	c.HeartbeatTimeout = cmp.Or(c.HeartbeatTimeout, 3*time.Second)
+	c.PageEvery = cmp.Or(c.PageEvery, time.Second)
+	c.VerifyWait = cmp.Or(c.VerifyWait, 3*time.Second)
+	c.RedialMin = cmp.Or(c.RedialMin, 50*time.Millisecond)
+	c.RedialMax = max(cmp.Or(c.RedialMax, 2*time.Second), c.RedialMin)
+}
+
+func (n *Node) addPeer(p Peer) *peer {
+	i, found := slices.BinarySearchFunc(n.peers, p.Site,
+		func(q *peer, s wire.SiteID) int { return cmp.Compare(q.Site, s) })
+	if !found {
+		if len(n.peers) == peerCountMax {
+			panic("node: more than 64 peers")
+		}
+		n.peers = slices.Insert(n.peers, i, &peer{Peer: p, logs: make([]peerLog, n.c.Shards)})
+	}
+	return n.peers[i]
+}
+
+func (n *Node) peer(site wire.SiteID) *peer {
+	for _, p := range n.peers {
+		if p.Site == site {
+			return p
+		}
+	}
+	return nil
+}
+
+func (n *Node) addMirror(site wire.SiteID) *mirror {
+	i, found := slices.BinarySearchFunc(n.mirrors, site,
+		func(m *mirror, s wire.SiteID) int { return cmp.Compare(m.site, s) })
+	if !found {
+		n.mirrors = slices.Insert(n.mirrors, i, &mirror{site: site, logs: make([]mirrorLog, n.c.Shards)})
+	}
+	return n.mirrors[i]
+}
+
+// mirrorLog returns a mirrored log, or nil if log is not one.
+func (n *Node) mirrorLog(log wire.LogID) *mirrorLog {
+	for _, m := range n.mirrors {
+		if m.site == log.Site && uint32(log.Shard) < n.c.Shards {
+			return &m.logs[log.Shard]
+		}
+	}
+	return nil
+}
+
+// ownLog returns an own log, or nil if log is not one.
+func (n *Node) ownLog(log wire.LogID) *ownLog {
+	if log.Site == n.c.Site && uint32(log.Shard) < n.c.Shards {
+		return &n.own[log.Shard]
+	}
+	return nil
+}
+
+func (n *Node) logID(s wire.Shard) wire.LogID { return wire.LogID{Site: n.c.Site, Shard: s} }
+
+// siteName is how people call a site.
+func (n *Node) siteName(site wire.SiteID) string {
+	if site == n.c.Site {
+		return n.c.SiteName
+	}
+	if p := n.peer(site); p != nil {
+		return p.Name
+	}
+	return hexSite(site)
+}
+
+// bootLogs takes over what the journals and the Store hold.
+func (n *Node) bootLogs(b *Boot) {
+	for _, l := range b.Own {
+		if o := n.ownLog(l.ID); o != nil {
+			o.tail, o.stamp, o.index = l.Tail, l.LastStamp, l.LastIndex
+			n.lastStamp = max(n.lastStamp, l.LastStamp)
+		}
+	}
+	for _, l := range b.Mirror {
+		if uint32(l.ID.Shard) >= n.c.Shards {
+			continue
+		}
+		m := &n.addMirror(l.ID.Site).logs[l.ID.Shard]
+		m.tail = stream.Tail{Position: l.Tail, Stamp: l.LastStamp}
+		m.durable, m.stamp = l.Tail, l.LastStamp
+	}
+	for _, c := range b.Applied {
+		if o := n.ownLog(c.Log); o != nil {
+			o.store, o.applied = c.Position, c.Position.Seq
+		} else if m := n.mirrorLog(c.Log); m != nil {
+			m.store, m.applied = c.Position, min(c.Position.Seq, m.durable.Seq)
+		}
+	}
+	for _, id := range b.OwnSuspect {
+		if o := n.ownLog(id); o != nil {
+			o.suspect = true
+		}
+	}
+	for _, id := range b.MirrorSuspect {
+		if m := n.mirrorLog(id); m != nil {
+			m.suspect = true
+			n.repairs = append(n.repairs, repair{log: id, from: m.durable, to: m.durable.Seq + 1, proof: true})
+		}
+	}
+	for _, m := range n.mirrors {
+		for i := range m.logs {
+			n.unclean += behind(&m.logs[i])
+		}
+	}
+	for _, r := range b.Peers {
+		p := n.peer(r.Site)
+		for _, c := range r.Cursors {
+			if c.Log.Site == n.c.Site && uint32(c.Log.Shard) < n.c.Shards {
+				l := &p.logs[c.Log.Shard]
+				l.durable, l.saved = c.Position, c.Position
+			}
+		}
+	}
+}
+
+func (n *Node) bootMeters(p *peer) {
+	for s := range p.logs {
+		if p.configured {
+			tail := n.own[s].tail.Seq
+			p.durable.Set(wire.Shard(s), tail, p.logs[s].durable.Seq)
+			p.applied.Set(wire.Shard(s), tail, 0)
+		}
+	}
+}
+
+// behind is 1 if the Store has not applied all of a mirrored log.
+func behind(l *mirrorLog) int {
+	if l.applied < l.durable.Seq {
+		return 1
+	}
+	return 0
+}

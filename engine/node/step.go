@@ -1,0 +1,221 @@
+package node
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/claudefs/repl/wire"
+)
+
+func hexSite(s wire.SiteID) string { return fmt.Sprintf("%08x", uint32(s)) }
+
+// Step takes one input and appends what is to be done to e.
+func (n *Node) Step(now Now, in Input, e *Effects) {
+	n.now, n.e = now, e
+	if !n.started {
+		n.start()
+	}
+	switch in := in.(type) {
+	case *Tick:
+		n.tick()
+	case *LinkUp:
+		n.linkUp(in)
+	case *LinkDown:
+		n.linkDown(in)
+	case *FrameIn:
+		n.frameIn(in)
+	case *Sought:
+		n.sought(in)
+	case *ReadDone:
+		n.readDone(in)
+	case *OwnDurable:
+		n.ownDurable(in.Headers)
+	case *Durable:
+		n.durable(in)
+	case *StageFailed:
+		n.stageFailed(in)
+	case *Persisted:
+		n.persisted(in)
+	case *Applied:
+		n.applied(in)
+	case *StoreDurable:
+		n.storeDurable(in)
+	case *JournalDown:
+		n.journalDown(in)
+	case *ApplyStopped:
+		n.applyStopped(in)
+	case *MirrorDamaged:
+		n.mirrorDamaged(in)
+	}
+	e.Wake = n.wake()
+	n.e = nil
+}
+
+// start is the first step, whatever its input.
+func (n *Node) start() {
+	n.started, n.startAt = true, n.now.Mono
+	n.retainAt = n.now.Mono + retainEvery
+	n.startAdmission()
+	n.persistNext()
+}
+
+func (n *Node) tick() {
+	mono := n.now.Mono
+	if !n.waited && mono >= n.startAt+n.c.VerifyWait {
+		n.verifyWaitOver()
+	}
+	if mono >= n.persistAt {
+		n.persistNext()
+	}
+	for _, p := range n.peers {
+		if n.mayDial(p) && mono >= p.dialAt {
+			p.phase = phaseDialing
+			n.e.Ops = append(n.e.Ops, Op{Kind: OpDial, Peer: p.Site})
+		}
+		if p.in != nil && p.in.open && n.pageDue(p) <= mono {
+			n.sendPages(p)
+		}
+	}
+	for _, l := range n.order {
+		if l.closing {
+			continue
+		}
+		if mono >= l.heard+n.c.HeartbeatTimeout {
+			n.close(l, fmt.Sprintf("silent for %s", n.c.HeartbeatTimeout))
+			continue
+		}
+		if l.dialed && l.peer.phase >= phaseResume && mono >= l.beatAt {
+			n.beat(l)
+		}
+	}
+	if mono >= n.retainAt && (n.rose[Own] || n.rose[Mirror]) {
+		n.retain()
+	}
+}
+
+// wake is when the next timer is due.
+func (n *Node) wake() time.Duration {
+	next := time.Duration(1<<63 - 1)
+	due := func(at time.Duration) { next = min(next, at) }
+	if !n.waited {
+		due(n.startAt + n.c.VerifyWait)
+	}
+	if n.persistDue() {
+		due(n.persistAt)
+	}
+	for _, p := range n.peers {
+		if n.mayDial(p) {
+			due(p.dialAt)
+		}
+		if p.in != nil && p.in.open {
+			due(n.pageDue(p))
+		}
+	}
+	for _, l := range n.order {
+		if l.closing {
+			continue
+		}
+		due(l.heard + n.c.HeartbeatTimeout)
+		if l.dialed && l.peer.phase >= phaseResume {
+			due(l.beatAt)
+		}
+	}
+	if n.rose[Own] || n.rose[Mirror] {
+		due(n.retainAt)
+	}
+	if next == 1<<63-1 {
+		return 0
+	}
+	return max(next, 1)
+}
+
+// ownDurable takes what the own journal flushed, restored batches included.
+func (n *Node) ownDurable(headers []wire.BatchHeader) {
+	for i := range headers {
+		h := &headers[i]
+		o := n.ownLog(h.Log())
+		if o == nil || h.LastSeq() <= o.tail.Seq {
+			continue
+		}
+		n.grow(o, h.Shard, h.FirstSeq, h.End(), h.FirstStamp, h.LastStamp, h.LastIndex)
+		for _, p := range n.peers {
+			p.backlog += int64(h.Bytes())
+		}
+	}
+	for _, p := range n.peers {
+		n.readOn(p)
+	}
+}
+
+// grow moves the durable tail of an own log.
+func (n *Node) grow(o *ownLog, s wire.Shard, first wire.Seq, end wire.Position, stamp, last wire.Stamp, index uint64) {
+	o.tail, o.stamp = end, last
+	if index != 0 {
+		o.index = index
+	}
+	n.lastStamp = max(n.lastStamp, last)
+	for _, p := range n.peers {
+		if p.configured {
+			p.durable.Grew(s, first, end.Seq, stamp)
+			p.applied.Grew(s, first, end.Seq, stamp)
+		}
+	}
+}
+
+func (n *Node) journalDown(in *JournalDown) {
+	if in.Journal == Own {
+		if n.ownErr == nil {
+			n.ownErr = in.Err
+			n.event(EventJournalDown, 0, wire.LogID{}, true, fmt.Sprintf("own journal stopped: %v", in.Err))
+			n.refuseAll(fmt.Errorf("own journal of site %s stopped: %w", n.c.SiteName, in.Err))
+		}
+		return
+	}
+	if n.mirrorErr != nil {
+		return
+	}
+	n.mirrorErr = in.Err
+	n.event(EventJournalDown, 0, wire.LogID{}, true, fmt.Sprintf("mirror journal stopped: %v", in.Err))
+	for _, l := range n.order {
+		if !l.dialed && !l.closing {
+			n.refuse(l, wire.RefuseInternal, n.mirrorDownText())
+		}
+	}
+}
+
+func (n *Node) applyStopped(in *ApplyStopped) {
+	if o := n.ownLog(in.Log); o == nil {
+		m := n.mirrorLog(in.Log)
+		if m == nil {
+			return
+		}
+		m.err = in.Err
+	}
+	n.event(EventApplyStopped, 0, in.Log, true, fmt.Sprintf("%s: applier stopped: %v", n.logName(in.Log), in.Err))
+	n.noteStopped(in.Log, wire.RefuseInternal, fmt.Sprintf("applier stopped: %v", in.Err))
+}
+
+// logName names a log for people.
+func (n *Node) logName(log wire.LogID) string {
+	return fmt.Sprintf("site %s shard %d", n.siteName(log.Site), log.Shard)
+}
+
+// noteStopped lists a log as stopped here; a later reason replaces an earlier one.
+func (n *Node) noteStopped(log wire.LogID, code wire.RefusalCode, reason string) {
+	s := StoppedLog{Log: log, Code: code, Reason: reason}
+	i, found := slices.BinarySearchFunc(n.stopped, log, func(s StoppedLog, l wire.LogID) int { return s.Log.Compare(l) })
+	if found {
+		n.stopped[i] = s
+		return
+	}
+	n.stopped = slices.Insert(n.stopped, i, s)
+}
+
+// unnoteStopped takes a log off the list.
+func (n *Node) unnoteStopped(log wire.LogID) {
+	i, found := slices.BinarySearchFunc(n.stopped, log, func(s StoppedLog, l wire.LogID) int { return s.Log.Compare(l) })
+	if found {
+		n.stopped = slices.Delete(n.stopped, i, i+1)
+	}
+}

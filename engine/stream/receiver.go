@@ -1,0 +1,152 @@
+package stream
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/claudefs/repl/wire"
+)
+
+// Tail is where a mirrored log ends, what is staged and not yet flushed
+// included.
+type Tail struct {
+	wire.Position
+	Stamp wire.Stamp
+	Epoch wire.Epoch // highest of this run; 0 = none seen yet
+}
+
+// Rules is what a batch of a session must fit.
+type Rules struct {
+	Cluster wire.ClusterID
+	Site    wire.SiteID // the session's peer
+	Shards  uint32
+	Primary wire.SiteID
+}
+
+// Judge decides on a batch by its header alone. The order is identity, shard,
+// writer, incarnation, order, chain (I11). take: it continues the log; neither
+// take nor why: we have it already.
+func (r *Rules) Judge(tail *Tail, h *wire.BatchHeader) (take bool, why *Stop) {
+	if why := r.identity(tail, h); why != nil {
+		return false, why
+	}
+	first, last := h.FirstSeq, h.LastSeq()
+	switch {
+	case tail.Seq != 0 && h.Incarnation != tail.Incarnation:
+		return false, stop(wire.RefuseUnknownIncarnation,
+			"seq %d: incarnation %s is offered, %s is held here up to seq %d: only bootstrap changes it",
+			first, h.Incarnation, tail.Incarnation, tail.Seq)
+	case last < tail.Seq:
+		return false, nil
+	case last == tail.Seq && h.Chain == tail.Chain:
+		return false, nil
+	case last == tail.Seq:
+		return false, stop(wire.RefuseChain,
+			"histories differ: the batch that ends at seq %d has chain %s at the source, %s here", last, h.Chain, tail.Chain)
+	case first <= tail.Seq:
+		return false, stop(wire.RefuseChain,
+			"histories differ: the batch of seqs %d to %d, chain %s at the source, straddles seq %d, chain %s, here",
+			first, last, h.Chain, tail.Seq, tail.Chain)
+	case first > tail.Seq+1:
+		return false, stop(wire.RefuseGap, "the batch begins at seq %d, the log ends at seq %d here", first, tail.Seq)
+	case h.Prev != tail.Chain:
+		return false, stop(wire.RefuseChain,
+			"histories differ: the batch of seq %d follows chain %s at the source, seq %d has chain %s here",
+			first, h.Prev, tail.Seq, tail.Chain)
+	case h.FirstStamp <= tail.Stamp:
+		return false, stop(wire.RefuseOrder, "seq %d is stamped %d, seq %d before it %d",
+			first, h.FirstStamp, tail.Seq, tail.Stamp)
+	}
+	return true, nil
+}
+
+func (r *Rules) identity(tail *Tail, h *wire.BatchHeader) *Stop {
+	switch {
+	case h.Cluster != r.Cluster:
+		return stop(wire.RefuseCluster, "seq %d is of cluster %016x, this is %016x", h.FirstSeq, h.Cluster, r.Cluster)
+	case h.Site != r.Site:
+		return stop(wire.RefuseSite, "seq %d is of site %08x, the session is that of site %08x", h.FirstSeq, h.Site, r.Site)
+	case uint32(h.Shard) >= r.Shards:
+		return stop(wire.RefuseShardRange, "shard %d, the cluster has %d", h.Shard, r.Shards)
+	case h.Kind == wire.BatchControl:
+		return stop(wire.RefuseMalformed, "seq %d is a control batch: those are never shipped", h.FirstSeq)
+	case h.Domain != 0:
+		return stop(wire.RefuseNotWriter, "seq %d is of domain %08x, the cluster has one writer", h.FirstSeq, h.Domain)
+	case h.Site != r.Primary:
+		return stop(wire.RefuseNotWriter, "seq %d is of site %08x, the primary is site %08x", h.FirstSeq, h.Site, r.Primary)
+	case h.Epoch < tail.Epoch:
+		return stop(wire.RefuseEpoch, "seq %d is of epoch %d, the log has reached epoch %d", h.FirstSeq, h.Epoch, tail.Epoch)
+	}
+	return nil
+}
+
+// Follow moves the tail behind a batch that Judge took.
+func (t *Tail) Follow(h *wire.BatchHeader) {
+	t.Position, t.Stamp, t.Epoch = h.End(), h.LastStamp, h.Epoch
+}
+
+// Receiver numbers the frames of one session and knows which of them wait for
+// a flush. It outlives the session's link: a newer session begins when nothing
+// is under way any more.
+type Receiver struct {
+	flight Flight
+	number uint64 // of the newest frame
+}
+
+// Begin starts the numbers of a new session; nothing may be under way.
+func (r *Receiver) Begin() {
+	r.flight.Reset()
+	r.number = 0
+}
+
+// Busy says that frames wait for a flush.
+func (r *Receiver) Busy() bool { return r.flight.Len() > 0 }
+
+// Used is how many bytes wait for a flush.
+func (r *Receiver) Used() int64 { return r.flight.Bytes() }
+
+// Open begins the frame of that number, which must be the next.
+func (r *Receiver) Open(number uint64) error {
+	if number != r.number+1 {
+		return fmt.Errorf("frame %d after frame %d: %w", number, r.number, wire.ErrProtocol)
+	}
+	r.number = number
+	r.flight.Open()
+	return nil
+}
+
+// Add notes the end of a batch that the frame brought; see Flight.Add.
+func (r *Receiver) Add(h *wire.BatchHeader, at uint64) uint64 {
+	return r.flight.Add(End{h.Shard, h.End(), h.LastStamp}, at)
+}
+
+// Close puts the frame under way until ticket is flushed. A frame that brought
+// nothing new waits with those before it: it takes the ticket of the newest.
+// waits is false if nothing is under way: such a frame is durable at once.
+func (r *Receiver) Close(now time.Duration, ticket uint64, size int64) (waits bool) {
+	if ticket == 0 && r.flight.Len() == 0 {
+		return false
+	}
+	if ticket == 0 {
+		ticket = r.flight.Newest().Ticket
+	}
+	r.flight.Close(Frame{Number: r.number, Ticket: ticket, Bytes: size, At: now})
+	return true
+}
+
+// Fail says that this ticket's batches were not staged or not flushed.
+// It says whether any frame of this receiver waits for it.
+func (r *Receiver) Fail(ticket uint64) bool { return r.flight.Fail(ticket) }
+
+// Next takes the oldest frame if ticket covers it or it failed, with the ends
+// that it brought, borrowed until Open.
+func (r *Receiver) Next(ticket uint64) (f Frame, ends []End, ok bool) {
+	if r.flight.Len() == 0 {
+		return f, nil, false
+	}
+	if oldest := r.flight.Oldest(); oldest.Ticket > ticket && !oldest.Failed {
+		return f, nil, false
+	}
+	f, ends = r.flight.Take()
+	return f, ends, true
+}

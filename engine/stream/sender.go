@@ -1,0 +1,206 @@
+package stream
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/claudefs/repl/wire"
+)
+
+// Stop is why a log leaves a session. Text names seqs and both values; it does
+// not name the log.
+type Stop struct {
+	Code wire.RefusalCode
+	Text string
+}
+
+func (s *Stop) Error() string { return s.Text }
+
+func stop(code wire.RefusalCode, format string, args ...any) *Stop {
+	return &Stop{code, fmt.Sprintf(format, args...)}
+}
+
+type senderLog struct {
+	sent     wire.Position // the peer has it, or will once what is under way arrives
+	in       bool
+	unproven bool   // sent's chain has not been compared with our own batches yet
+	end      uint64 // see Flight.Add
+}
+
+// Sender is the source's side of one session: what the peer has, what is under
+// way to it, and which logs are out. Begin every log, then Pass every batch
+// that the reader meets and ship those that it says to.
+type Sender struct {
+	Window Window
+
+	logs     []senderLog
+	flight   Flight
+	number   uint64 // of the newest frame
+	received uint64
+	durable  uint64
+	building Frame
+}
+
+// NewSender returns a sender for logs of shards [0, count).
+func NewSender(count uint32, windowMin, windowMax int64) *Sender {
+	return &Sender{Window: Window{Min: windowMin, Max: windowMax}, logs: make([]senderLog, count)}
+}
+
+// Reset begins a new session: nothing is under way, every log is out.
+func (s *Sender) Reset() {
+	s.Window.Reset()
+	s.flight.Reset()
+	clear(s.logs)
+	s.number, s.received, s.durable, s.building = 0, 0, 0, Frame{}
+}
+
+// Begin takes a log into the session. The peer has it up to peer. proven says
+// that the chain there equals ours.
+func (s *Sender) Begin(shard wire.Shard, peer wire.Position, proven bool) {
+	s.logs[shard] = senderLog{sent: peer, in: true, unproven: !proven}
+}
+
+// Out takes a log out of the session.
+func (s *Sender) Out(shard wire.Shard) { s.logs[shard].in = false }
+
+// In says whether a log is in the session.
+func (s *Sender) In(shard wire.Shard) bool { return s.logs[shard].in }
+
+// Sent is what the peer has of a log or will have from this session.
+func (s *Sender) Sent(shard wire.Shard) wire.Position { return s.logs[shard].sent }
+
+// Unproven says that the chain at the peer's position is still to be compared.
+func (s *Sender) Unproven(shard wire.Shard) bool {
+	return s.logs[shard].in && s.logs[shard].unproven
+}
+
+// Head compares with the tail that a log has where the reader stands. The log
+// is out if the batches that the peer needs lie before the reader, or the
+// chains differ at its position (I4).
+func (s *Sender) Head(shard wire.Shard, tail wire.Position) *Stop {
+	l := &s.logs[shard]
+	if !l.in || tail.Seq < l.sent.Seq {
+		return nil
+	}
+	if tail.Seq > l.sent.Seq {
+		l.in = false
+		return notRetained(l.sent.Seq, tail.Seq+1)
+	}
+	return l.prove(tail, "that ends")
+}
+
+func notRetained(peer, first wire.Seq) *Stop {
+	return stop(wire.RefuseNotRetained,
+		"the peer has it up to seq %d, the oldest kept batch begins at seq %d: bootstrap needed", peer, first)
+}
+
+// prove compares the chain of our own batch boundary at the peer's seq.
+func (l *senderLog) prove(own wire.Position, which string) *Stop {
+	if own.Incarnation != l.sent.Incarnation && l.sent.Seq != 0 {
+		l.in = false
+		return stop(wire.RefuseUnknownIncarnation, "seq %d: incarnation %s here, %s at the peer",
+			own.Seq, own.Incarnation, l.sent.Incarnation)
+	}
+	if own.Chain != l.sent.Chain {
+		l.in = false
+		return stop(wire.RefuseChain, "histories differ: the batch %s at seq %d has chain %s here, %s at the peer",
+			which, own.Seq, own.Chain, l.sent.Chain)
+	}
+	l.unproven = false
+	return nil
+}
+
+// Pass looks at the next batch of the reader and says whether it is to be
+// shipped. A log whose history differs from the peer's leaves the session.
+func (s *Sender) Pass(h *wire.BatchHeader) (ship bool, why *Stop) {
+	l := &s.logs[h.Shard]
+	last := h.LastSeq()
+	switch {
+	case !l.in || last < l.sent.Seq:
+		return false, nil
+	case last == l.sent.Seq:
+		if l.unproven {
+			return false, l.prove(h.End(), "that ends")
+		}
+		return false, nil
+	case h.FirstSeq <= l.sent.Seq:
+		l.in = false
+		return false, stop(wire.RefuseChain,
+			"histories differ: the batch of seqs %d to %d, chain %s here, straddles seq %d, chain %s, at the peer",
+			h.FirstSeq, last, h.Chain, l.sent.Seq, l.sent.Chain)
+	case h.FirstSeq > l.sent.Seq+1:
+		l.in = false
+		return false, notRetained(l.sent.Seq, h.FirstSeq)
+	}
+	if l.unproven || l.sent.Seq != 0 {
+		before := wire.Position{Incarnation: h.Incarnation, Seq: l.sent.Seq, Chain: h.Prev}
+		if why := l.prove(before, "that ends"); why != nil {
+			return false, why
+		}
+	}
+	return true, nil
+}
+
+// Free is how many bytes the window still takes.
+func (s *Sender) Free() int64 { return s.Window.Bytes() - s.flight.Bytes() }
+
+// Used is how many bytes are under way.
+func (s *Sender) Used() int64 { return s.flight.Bytes() }
+
+// Frames is how many frames are under way.
+func (s *Sender) Frames() int { return s.flight.Len() }
+
+// Open begins the next frame.
+func (s *Sender) Open() {
+	s.flight.Open()
+	s.building = Frame{Number: s.number + 1}
+}
+
+// Add puts a batch that Pass said to ship into the frame.
+func (s *Sender) Add(h *wire.BatchHeader) {
+	l := &s.logs[h.Shard]
+	l.sent = h.End()
+	l.end = s.flight.Add(End{h.Shard, l.sent, h.LastStamp}, l.end)
+	s.building.Bytes += int64(h.Bytes())
+}
+
+// Close puts the frame under way and returns its number and size.
+func (s *Sender) Close(now time.Duration) (number uint64, size int64) {
+	s.Window.Sent(now, &s.building, s.flight.Len() == 0)
+	s.flight.Close(s.building)
+	s.number++
+	return s.number, s.building.Bytes
+}
+
+// Received takes an ack that frames up to number are in the peer's memory. It
+// returns the ends that are new, borrowed until Open.
+func (s *Sender) Received(number uint64) ([]End, error) {
+	if number > s.number || number < s.received {
+		return nil, fmt.Errorf("ack of frame %d as received: sent up to %d, received up to %d: %w",
+			number, s.number, s.received, wire.ErrProtocol)
+	}
+	s.received = number
+	return s.flight.Receive(number), nil
+}
+
+// Durable takes an ack that frames up to number are flushed at the peer; Next
+// then gives them one by one.
+func (s *Sender) Durable(number uint64) error {
+	if number > s.received || number < s.durable {
+		return fmt.Errorf("ack of frame %d as durable: received up to %d, durable up to %d: %w",
+			number, s.received, s.durable, wire.ErrProtocol)
+	}
+	s.durable = number
+	return nil
+}
+
+// Next takes the next frame that became durable and returns its ends, borrowed
+// until Open. Ends of logs that are out say nothing.
+func (s *Sender) Next(now time.Duration) ([]End, bool) {
+	if s.flight.Len() == 0 || s.flight.Oldest().Number > s.durable {
+		return nil, false
+	}
+	f, ends := s.flight.Take()
+	s.Window.Acked(now, &f)
+	return ends, true
+}
