@@ -116,6 +116,43 @@ func TestEveryFlippedBitOfABatchIsDetected(t *testing.T) {
 	}
 }
 
+// I4, I9: a reader that holds a log's tail tells a spliced batch by the chain.
+func TestASpliceOfTwoBatchesIsDetected(t *testing.T) {
+	log := make([][]byte, 3)
+	headers := make([]BatchHeader, len(log))
+	h := sampleHeader()
+	for i := range log {
+		log[i] = dataBatch(&h, sampleEntries(4))
+		headers[i] = h
+		h.Prev, h.FirstSeq, h.FirstStamp = h.Chain, h.LastSeq()+1, h.LastStamp+1
+	}
+	for cut := 1; cut < len(log[0]); cut++ {
+		for _, other := range [][]byte{log[1], log[2]} {
+			spliced := append(bytes.Clone(log[0][:cut]), other[cut:]...)
+			if bytes.Equal(spliced, log[0]) || bytes.Equal(spliced, other) {
+				continue
+			}
+			if _, err := SplitBatches(spliced, 1, nil); !errors.Is(err, ErrCorrupt) {
+				t.Fatalf("two batches spliced at byte %d: %v", cut, err)
+			}
+		}
+	}
+	// The third batch in the second one's place: same log, same sizes, every
+	// checksum of its own holds, only the chain before it tells.
+	forged := headers[2]
+	forged.FirstSeq = headers[1].FirstSeq
+	b := bytes.Clone(log[2])
+	CloseBatch(b, &forged)
+	refs, err := SplitBatches(b, 1, nil)
+	fail(t, err)
+	if got := refs[0].Header; got.Prev == headers[0].Chain || got.Chain == headers[1].Chain {
+		t.Fatal("a batch of another place continues the chain")
+	}
+	if headers[1].Prev != headers[0].Chain || headers[2].Prev != headers[1].Chain {
+		t.Fatal("a batch in its own place does not continue the chain")
+	}
+}
+
 func TestBatchesAreWrittenAndReadWithoutAllocating(t *testing.T) {
 	h := sampleHeader()
 	entries := sampleEntries(5)

@@ -124,7 +124,8 @@ func batchVectors(cases []batchCase) (vectors []*vector) {
 			body = smallEntry().put(nil)
 		}
 		vectors = append(vectors, &vector{
-			name: c.name, decode: "batch", like: plainBatch, bytes: forge(body, c.change, c.poke), want: c.want, reason: c.reason,
+			name: c.name, decode: "batch", like: plainBatch, bytes: forge(body, c.change, c.poke), want: c.want,
+			reason: c.reason,
 		})
 	}
 	return vectors
@@ -148,10 +149,12 @@ func batchHeaderVectors() []*vector {
 		{name: "base vector in domain 0", want: ErrProtocol, reason: "base vector", poke: pokeAt(7, 1)},
 		{name: "incarnation zero", want: ErrProtocol, reason: "incarnation is zero",
 			change: func(h *BatchHeader) { h.Incarnation = Incarnation{} }},
-		{name: "cluster zero", want: ErrProtocol, reason: "cluster is zero", change: func(h *BatchHeader) { h.Cluster = 0 }},
+		{name: "cluster zero", want: ErrProtocol, reason: "cluster is zero",
+			change: func(h *BatchHeader) { h.Cluster = 0 }},
 		{name: "site zero", want: ErrProtocol, reason: "site is zero", change: func(h *BatchHeader) { h.Site = 0 }},
 		{name: "epoch zero", want: ErrProtocol, reason: "epoch is zero", change: func(h *BatchHeader) { h.Epoch = 0 }},
-		{name: "shard 65536", want: ErrProtocol, reason: "shard 65536", change: func(h *BatchHeader) { h.Shard = 65536 }},
+		{name: "shard 65536", want: ErrProtocol, reason: "shard 65536",
+			change: func(h *BatchHeader) { h.Shard = 65536 }},
 		{name: "control shard in a data batch", want: ErrProtocol, reason: "shard 4294967295 in a data batch",
 			change: func(h *BatchHeader) { h.Shard = ShardControl }},
 		{name: "ordinary shard in a control batch", want: ErrProtocol, reason: "shard 17 in a control batch",
@@ -182,7 +185,8 @@ func batchHeaderVectors() []*vector {
 	}
 	for bit := 1; bit < 8; bit++ {
 		cases = append(cases, batchCase{
-			name: fmt.Sprintf("reserved flag bit %d", bit), want: ErrProtocol, reason: "reserved flags", poke: pokeAt(7, 1<<bit),
+			name: fmt.Sprintf("reserved flag bit %d", bit), want: ErrProtocol, reason: "reserved flags",
+			poke: pokeAt(7, 1<<bit),
 		})
 	}
 	for bit := range 14 * 8 {
@@ -201,8 +205,10 @@ func batchHeaderVectors() []*vector {
 	plain := vectors[0].bytes
 	return append(vectors,
 		&vector{name: "nothing", decode: "batch", want: ErrCorrupt, reason: "0 bytes"},
-		&vector{name: "header of 159 bytes", decode: "batch", bytes: plain[:159], want: ErrCorrupt, reason: "159 bytes"},
-		&vector{name: "body cut by a byte", decode: "batch", bytes: plain[:len(plain)-1], want: ErrCorrupt, reason: "are left"},
+		&vector{name: "header of 159 bytes", decode: "batch", bytes: plain[:159], want: ErrCorrupt,
+			reason: "159 bytes"},
+		&vector{name: "body cut by a byte", decode: "batch", bytes: plain[:len(plain)-1], want: ErrCorrupt,
+			reason: "are left"},
 		&vector{
 			name: "a byte behind the batch", decode: "batch", bytes: append(bytes.Clone(plain), 0),
 			want: ErrProtocol, reason: "1 bytes behind",

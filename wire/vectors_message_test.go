@@ -33,13 +33,15 @@ func messageCases() []messageCase {
 	)
 	for bit := range 8 {
 		mask := byte(1) << bit
-		cases = append(cases, poked(FrameHello, fmt.Sprintf("hello, reserved bit %d of byte 3", bit), "reserved byte", 3, mask))
+		cases = append(cases, poked(FrameHello, fmt.Sprintf("hello, reserved bit %d of byte 3", bit),
+			"reserved byte", 3, mask))
 		for offset := 1; offset <= 3; offset++ {
 			name := fmt.Sprintf("welcome, reserved bit %d of byte %d", bit, offset)
 			cases = append(cases, poked(FrameWelcome, name, "reserved byte", offset, mask))
 		}
 		if bit >= 2 {
-			cases = append(cases, poked(FrameCursorPage, fmt.Sprintf("cursor page, reserved flag bit %d", bit), "reserved flags", 0, mask))
+			cases = append(cases, poked(FrameCursorPage, fmt.Sprintf("cursor page, reserved flag bit %d", bit),
+				"reserved flags", 0, mask))
 		}
 	}
 	return cases
@@ -49,15 +51,19 @@ func helloCases() []messageCase {
 	name := strings.Repeat("n", 255)
 	return []messageCase{
 		allowed(FrameHello, "hello of a newer release", func(m *Hello) { m.VersionMin, m.VersionMax = 2, 255 }),
-		allowed(FrameHello, "hello with an unknown digest kind and feature", func(m *Hello) { m.DigestKind, m.Features = 9, 1<<63 }),
+		allowed(FrameHello, "hello with an unknown digest kind and feature",
+			func(m *Hello) { m.DigestKind, m.Features = 9, 1<<63 }),
 		allowed(FrameHello, "hello that knows no writer", func(m *Hello) { m.Primary, m.Epoch = 0, 0 }),
-		allowed(FrameHello, "hello without names", func(m *Hello) { m.ClusterName, m.SiteName, m.PeerName = "", "", "" }),
-		allowed(FrameHello, "hello with the longest names", func(m *Hello) { m.ClusterName, m.SiteName, m.PeerName = name, name, name }),
+		allowed(FrameHello, "hello without names",
+			func(m *Hello) { m.ClusterName, m.SiteName, m.PeerName = "", "", "" }),
+		allowed(FrameHello, "hello with the longest names",
+			func(m *Hello) { m.ClusterName, m.SiteName, m.PeerName = name, name, name }),
 		allowed(FrameHello, "hello of 65536 shards", func(m *Hello) { m.Shards = 65536 }),
 		refused(FrameHello, "hello of 65537 shards", "65537 shards", func(m *Hello) { m.Shards = 65537 }),
 		refused(FrameHello, "hello of 0 shards", "0 shards", func(m *Hello) { m.Shards = 0 }),
 		refused(FrameHello, "hello of version 0", "versions 0", func(m *Hello) { m.VersionMin = 0 }),
-		refused(FrameHello, "hello whose versions fall", "versions 3 to 2", func(m *Hello) { m.VersionMin, m.VersionMax = 3, 2 }),
+		refused(FrameHello, "hello whose versions fall", "versions 3 to 2",
+			func(m *Hello) { m.VersionMin, m.VersionMax = 3, 2 }),
 		refused(FrameHello, "hello of digest kind 0", "digest kind", func(m *Hello) { m.DigestKind = 0 }),
 		refused(FrameHello, "hello of site 0", "site 00000000", func(m *Hello) { m.Site = 0 }),
 		refused(FrameHello, "hello to peer 0", "peer 00000000", func(m *Hello) { m.Peer = 0 }),
@@ -83,19 +89,23 @@ func refusalCases() []messageCase {
 		allowed(FrameRefusal, "refusal of a later code", func(m *Refusal) { m.Code = 999 }),
 		allowed(FrameRefusal, "refusal that names no session", func(m *Refusal) { m.Term, m.Counter = 0, 0 }),
 		allowed(FrameRefusal, "refusal with the longest text", func(m *Refusal) { m.Text = text }),
-		{kind: FrameRefusal, name: "refusal with a text of 1025 bytes", reason: "text of 1025 bytes", poke: tooLong(10)},
+		{kind: FrameRefusal, name: "refusal with a text of 1025 bytes", reason: "text of 1025 bytes",
+			poke: tooLong(10)},
 		refused(FrameRefusal, "refusal of code 0", "code is zero", func(m *Refusal) { m.Code = 0 }),
 		refused(FrameRefusal, "refusal of a term without counter", "one is zero", func(m *Refusal) { m.Counter = 0 }),
 		refused(FrameRefusal, "refusal of a counter without term", "one is zero", func(m *Refusal) { m.Term = 0 }),
 		poked(FrameRefusal, "refusal with a text that is not UTF-8", "not valid UTF-8", 12, 0xff),
 
 		allowed(FrameBatchRefusal, "batch refusal of a later code", func(m *BatchRefusal) { m.Code = 999 }),
-		allowed(FrameBatchRefusal, "batch refusal of an unknown log", func(m *BatchRefusal) { m.Position = Position{} }),
+		allowed(FrameBatchRefusal, "batch refusal of an unknown log",
+			func(m *BatchRefusal) { m.Position = Position{} }),
 		allowed(FrameBatchRefusal, "batch refusal with the longest text", func(m *BatchRefusal) { m.Text = text }),
-		{kind: FrameBatchRefusal, name: "batch refusal with a text of 1025 bytes", reason: "text of 1025 bytes", poke: tooLong(50)},
+		{kind: FrameBatchRefusal, name: "batch refusal with a text of 1025 bytes",
+			reason: "text of 1025 bytes", poke: tooLong(50)},
 		refused(FrameBatchRefusal, "batch refusal of code 0", "code is zero", func(m *BatchRefusal) { m.Code = 0 }),
 		refused(FrameBatchRefusal, "batch refusal of site 0", "log 00000000", func(m *BatchRefusal) { m.Log.Site = 0 }),
-		refused(FrameBatchRefusal, "batch refusal of shard 65536", "/65536", func(m *BatchRefusal) { m.Log.Shard = 65536 }),
+		refused(FrameBatchRefusal, "batch refusal of shard 65536", "/65536",
+			func(m *BatchRefusal) { m.Log.Shard = 65536 }),
 		refused(FrameBatchRefusal, "batch refusal at a seq without incarnation", "seq without incarnation",
 			func(m *BatchRefusal) { m.Position.Incarnation = Incarnation{} }),
 		refused(FrameBatchRefusal, "batch refusal at a seq without chain", "zero chain",
@@ -127,8 +137,10 @@ func pageCases() []messageCase {
 			func(m *CursorPage) { m.Entries[0].Log.Shard = 19 }),
 		refused(FrameCursorPage, "cursor page whose rows repeat", "does not rise",
 			func(m *CursorPage) { m.Entries[0].Log.Shard = 18 }),
-		refused(FrameCursorPage, "cursor page of site 0", "log 00000000", func(m *CursorPage) { m.Entries[0].Log.Site = 0 }),
-		refused(FrameCursorPage, "cursor page of shard 65536", "/65536", func(m *CursorPage) { m.Entries[2].Log.Shard = 65536 }),
+		refused(FrameCursorPage, "cursor page of site 0", "log 00000000",
+			func(m *CursorPage) { m.Entries[0].Log.Site = 0 }),
+		refused(FrameCursorPage, "cursor page of shard 65536", "/65536",
+			func(m *CursorPage) { m.Entries[2].Log.Shard = 65536 }),
 		refused(FrameCursorPage, "cursor page applied beyond durable", "applied seq 10",
 			func(m *CursorPage) { m.Entries[0].Applied = 10 }),
 		refused(FrameCursorPage, "cursor page with a seq without incarnation", "seq without incarnation",
@@ -144,8 +156,10 @@ func fetchCases() []messageCase {
 		allowed(FrameFetch, "fetch of all there is", func(m *Fetch) { m.To = 0 }),
 		allowed(FrameFetch, "fetch from the beginning", func(m *Fetch) { m.From = Position{} }),
 		allowed(FrameFetch, "fetch of one seq", func(m *Fetch) { m.To = m.From.Seq + 1 }),
-		refused(FrameFetch, "fetch of nothing", "nothing lies behind seq 9 up to 9", func(m *Fetch) { m.To = m.From.Seq }),
-		refused(FrameFetch, "fetch backwards", "nothing lies behind seq 9 up to 8", func(m *Fetch) { m.To = m.From.Seq - 1 }),
+		refused(FrameFetch, "fetch of nothing", "nothing lies behind seq 9 up to 9",
+			func(m *Fetch) { m.To = m.From.Seq }),
+		refused(FrameFetch, "fetch backwards", "nothing lies behind seq 9 up to 8",
+			func(m *Fetch) { m.To = m.From.Seq - 1 }),
 		refused(FrameFetch, "fetch of id 0", "number 0", func(m *Fetch) { m.ID = 0 }),
 		poked(FrameFetch, "fetch whose id is not its number", "not the id in its body", 0, 6),
 		refused(FrameFetch, "fetch of site 0", "log 00000000", func(m *Fetch) { m.Log.Site = 0 }),

@@ -29,7 +29,8 @@ import (
 	"testing"
 )
 
-var rewrite = flag.Bool("rewrite", false, "write the vectors of testdata/wire anew; commit only a diff you understand")
+var rewrite = flag.Bool("rewrite", false,
+	"write the vectors of testdata/wire anew; commit only a diff you understand")
 
 const vectorFolder = "../testdata/wire"
 
@@ -131,7 +132,8 @@ func holdsOfHeader(h *BatchHeader) string {
 
 func holdsOfEntry(e *Entry) string {
 	keys := fmt.Sprintf("%q", e.Keys)
-	return fmt.Sprintf("entry seq %d stamp %d op %d uid %d gid %d keys %s payload %d bytes request %x extensions %d bytes must %x",
+	return fmt.Sprintf("entry seq %d stamp %d op %d uid %d gid %d keys %s "+
+		"payload %d bytes request %x extensions %d bytes must %x",
 		e.Seq, e.Stamp, e.Op, e.UID, e.GID, keys[:min(len(keys), 100)], len(e.Payload), e.Request, len(e.Extensions),
 		e.MustUnderstand)
 }
@@ -268,7 +270,8 @@ var (
 	headerLabels = strings.Fields("magic version kind digest-kind flags chain prev body-digest incarnation cluster " +
 		"site node shard domain epoch count body-bytes first-seq first-stamp last-stamp last-index schema reserved")
 	envelopeCuts   = []int{1, 2, 4, 5, 6, 8, 12, 16, 20, 28, 32}
-	envelopeLabels = strings.Fields("kind version flags codec ext-bytes batch-count wire-bytes plain-bytes session number crc")
+	envelopeLabels = strings.Fields("kind version flags codec ext-bytes batch-count " +
+		"wire-bytes plain-bytes session number crc")
 )
 
 func renderHex(v *vector) string {
