@@ -169,10 +169,10 @@ func (r *Reader) readUnits(end int64, bytesMax int) error {
 			return err
 		}
 	}
-	for len(b) >= BlockBytes {
+	for first := true; len(b) >= BlockBytes; first = false {
 		r.u.unit.decode(b)
-		if took := len(r.refs) > 0 || r.u.unit.bytes == 0; took && int(r.u.unit.bytes) > len(b) {
-			return nil // the next call reads it whole
+		if !first && int(r.u.unit.bytes) > len(b) {
+			return nil // the next round reads it whole
 		}
 		if err := r.v.unit(b, r.off, r.place(), &r.u); err != nil {
 			return fmt.Errorf("%s: offset %d: %w", r.j.o.path(r.seg.name), r.off, err)
