@@ -40,13 +40,14 @@ type disk struct {
 	noSpace  int
 	slow     int
 	tear     bool // the next write stops half way
+	stubbed  bool // Sync does nothing, see PlantAckBeforeFlush
 	flipped  bool // bits of the mirror were flipped since the last recovery
 }
 
 // fileState is what is known of one file.
 type fileState struct {
 	pending []extent // written, not synced
-	crashed []extent // survived a crash; durable once recovery counts them
+	crashed []extent // survived a crash or a torn write; durable once recovery counts them
 	liar    bool     // a Sync failed: what was dirty is gone, later Syncs do nothing
 }
 
@@ -80,6 +81,18 @@ func (d *disk) flushTime() time.Duration {
 		t *= 30
 	}
 	return t
+}
+
+// lied says whether a Sync failed since the last crash. The system's cache then
+// holds bytes that the medium may lack and that no later Sync will write; a node
+// that comes back must read the medium, so the cache goes with the process.
+func (d *disk) lied() bool {
+	for _, f := range d.files {
+		if f.liar {
+			return true
+		}
+	}
+	return false
 }
 
 // processKilled is the end of a process: its handles and locks are gone, what it
@@ -302,14 +315,19 @@ func (f *diskFile) WriteAt(parts [][]byte, off int64) error {
 	if err := f.File.WriteAt(parts, off); err != nil {
 		return err
 	}
-	f.readAlong(parts, off)
+	state := d.file(f.name)
+	state.pending = append(state.pending, f.readAlong(parts, off)...)
 	return nil
 }
 
 func (f *diskFile) writeHalf(parts [][]byte, off int64) {
 	all := bytes.Join(parts, nil)
-	// An error here is the same to the caller as the one it gets anyway.
-	_ = f.File.WriteAt([][]byte{all[:f.d.draw.IntN(len(all)+1)]}, off)
+	half := [][]byte{all[:f.d.draw.IntN(len(all)+1)]}
+	if f.File.WriteAt(half, off) != nil {
+		return // the same to the caller as the error it gets anyway
+	}
+	state := f.d.file(f.name)
+	state.crashed = append(state.crashed, f.readAlong(half, off)...)
 }
 
 func (f *diskFile) Sync() error {
@@ -323,7 +341,7 @@ func (f *diskFile) Sync() error {
 		d.w.fault(failSync)
 		state.liar = true
 		return syscall.EIO
-	case d.w.o.Plant == PlantLyingFlush:
+	case d.stubbed || d.w.o.Plant == PlantLyingFlush:
 		return nil
 	}
 	if err := f.File.Sync(); err != nil {
@@ -344,10 +362,9 @@ var magic = binary.LittleEndian.AppendUint32(nil, wire.BatchMagic)
 
 // readAlong finds the batches in what was written: where the magic is and the
 // header's own chain holds.
-func (f *diskFile) readAlong(parts [][]byte, off int64) {
+func (f *diskFile) readAlong(parts [][]byte, off int64) (found []extent) {
 	at := off
-	var pending []extent
-	for i, part := range parts {
+	for _, part := range parts {
 		for lo := 0; lo < len(part); {
 			n := bytes.Index(part[lo:], magic)
 			if n < 0 {
@@ -359,15 +376,12 @@ func (f *diskFile) readAlong(parts [][]byte, off int64) {
 				lo++
 				continue
 			}
-			if h.Shard != wire.ShardControl {
-				pending = append(pending, extent{f.name, at + int64(lo), h})
+			if h.Shard != wire.ShardControl && lo+h.Bytes() <= len(part) {
+				found = append(found, extent{f.name, at + int64(lo), h})
 			}
 			lo += h.Bytes()
 		}
-		at += int64(len(parts[i]))
+		at += int64(len(part))
 	}
-	if len(pending) > 0 {
-		state := f.d.file(f.name)
-		state.pending = append(state.pending, pending...)
-	}
+	return found
 }

@@ -43,7 +43,7 @@ func (f *feed) reopen() {
 }
 
 func (f *feed) open() bool {
-	unit, err := f.j.SegmentStart(f.cursor, func(wire.LogID, journal.Tail) {})
+	unit, err := f.j.SegmentStart(f.cursor, nil)
 	if err != nil {
 		f.p.site.w.fail("I3", "%s: what the Store lacks is not in the journal any more: %v",
 			siteNames[f.p.site.index], err)
@@ -68,6 +68,7 @@ func (f *feed) turn() {
 	switch {
 	case errors.Is(err, journal.ErrCorrupt):
 		f.p.site.w.mark("feed met damage")
+		f.p.site.w.note(f.p.site.index, err.Error())
 		f.damaged = true
 		f.kick()
 		return

@@ -1,10 +1,15 @@
 package sim
 
 import (
+	"time"
+
 	"github.com/claudefs/repl/engine/node"
 	"github.com/claudefs/repl/engine/store/journal"
 	"github.com/claudefs/repl/wire"
 )
+
+// idleAfter is how long after a flush an idle journal gets its empty unit.
+const idleAfter = 700 * time.Millisecond
 
 // flusher carries one journal's units to the medium: one flush at a time, its
 // steps apart in time, so that a crash may come between any two.
@@ -16,6 +21,7 @@ type flusher struct {
 	tickets []ticket
 	asked   bool // a flush is asked for
 	busy    bool // a flush is under way
+	idle    bool // the idle unit is planned
 }
 
 // ticket ties what the heart asked for to the unit that it lies in.
@@ -75,7 +81,8 @@ func (f *flusher) begin() {
 func (f *flusher) sync(flush *journal.Flush) error {
 	switch f.p.site.w.o.Plant {
 	case PlantAckBeforeFlush:
-		return nil
+		f.p.site.disk.stubbed = true
+		defer func() { f.p.site.disk.stubbed = false }()
 	case PlantFlushRetried:
 		if flush.Sync() == nil {
 			return nil
@@ -121,6 +128,21 @@ func (f *flusher) told(headers []wire.BatchHeader, unit journal.UnitNumber) {
 		f.p.step(&node.Durable{Journal: f.which, Ticket: last}, "durable", uint64(f.which), last)
 	}
 	f.p.feeds[f.which-node.Own].kick()
+	f.idleLater()
+}
+
+// idleLater stages the empty unit that an idle journal owes its last batches.
+func (f *flusher) idleLater() {
+	if f.idle {
+		return
+	}
+	f.idle = true
+	f.p.later(phaseAny, idleAfter, func() {
+		f.idle = false
+		if f.j.StageIdle() {
+			f.kick()
+		}
+	})
 }
 
 // failed: the journal is poisoned. The heart hears it; then the node goes down,

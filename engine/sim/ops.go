@@ -48,7 +48,7 @@ func (p *process) operate() {
 		case node.OpShip:
 			p.ship(e, o)
 		case node.OpAnswer:
-			p.answer(e, o.Envelope.Session, o.Fetch)
+			p.answer(e, e.session, o.Fetch)
 		}
 	}
 }
@@ -78,11 +78,38 @@ func (p *process) seek(o *node.Op) {
 			in.Tails = append(in.Tails, simstream.Cursor{Log: log, Position: t.Position})
 		})
 	if err != nil {
-		in.Err = err
+		in.Err, in.NotRetained = err, p.notRetained(have)
 	} else {
 		s.r = p.own.j.NewReader(unit)
 	}
 	p.later(phaseAny, cpuTime, func() { p.step(in, "sought", uint64(in.Link), uint64(unit)) })
+}
+
+// notRetained finds the own logs of which a peer with these positions needs
+// batches that are gone.
+func (p *process) notRetained(have map[wire.LogID]wire.Position) (logs []wire.LogID) {
+	tails := tailsOf(p.own.j)
+	for _, log := range p.own.j.Logs() {
+		_, err := p.own.j.SegmentStart(func(other wire.LogID) wire.Position {
+			if other == log {
+				return have[log]
+			}
+			return tails[other]
+		}, nil)
+		if errors.Is(err, journal.ErrNotRetained) {
+			logs = append(logs, log)
+		}
+	}
+	return logs
+}
+
+func tailsOf(j *journal.Journal) map[wire.LogID]wire.Position {
+	tails := map[wire.LogID]wire.Position{}
+	for _, log := range j.Logs() {
+		t, _ := j.Tail(log)
+		tails[log] = t.Position
+	}
+	return tails
 }
 
 func (p *process) read(o *node.Op) {
@@ -135,13 +162,9 @@ func (p *process) answer(e *end, session uint32, f wire.Fetch) {
 		j = p.own.j
 	}
 	end := wire.FetchEnd{ID: f.ID}
-	unit, err := j.SegmentStart(func(log wire.LogID) wire.Position {
-		if log == f.Log {
-			return f.From
-		}
-		t, _ := j.Tail(log)
-		return t.Position
-	}, func(wire.LogID, journal.Tail) {})
+	have := tailsOf(j)
+	have[f.Log] = f.From
+	unit, err := j.SegmentStart(func(log wire.LogID) wire.Position { return have[log] }, nil)
 	if err == nil {
 		err = p.sendLog(e, session, j, unit, f)
 	}

@@ -30,6 +30,7 @@ func (p *process) step(in node.Input, what string, a, b uint64) {
 	if !idle || len(e.Ops)+len(e.Stages)+len(e.Persists)+len(e.Progress)+len(e.Admits)+len(e.Retain)+len(e.Events) > 0 {
 		w.step(p.site.index, what, a, b)
 	}
+	p.clear()
 	p.stage()
 	p.operate()
 	for i := range e.Persists {
@@ -76,8 +77,12 @@ func (p *process) wakeAt(mono time.Duration) {
 }
 
 func (p *process) linkUp(e *end, to wire.SiteID) {
-	if e.open {
+	switch {
+	case e.open:
+		e.told = true
 		p.step(&node.LinkUp{Link: e.id, Peer: to}, "link up", uint64(e.id), 0)
+	case to != 0:
+		p.dialFailed(to, errReset) // gone before anybody saw it
 	}
 }
 
@@ -91,6 +96,9 @@ func (p *process) linkDown(e *end, err error) {
 		delete(p.readers, e.id)
 	}
 	delete(p.links, e.id)
+	if !e.told {
+		return
+	}
 	p.step(&node.LinkDown{Link: e.id, Err: err}, "link down", uint64(e.id), 0)
 }
 
@@ -123,6 +131,7 @@ func (p *process) receive(e *end, bytes []byte) {
 // frame hands a whole frame to the heart: control frames by their body, batches
 // by their headers.
 func (p *process) frame(e *end, envelope wire.Envelope, frame []byte) {
+	e.session = envelope.Session
 	in := &node.FrameIn{Link: e.id, Envelope: envelope}
 	body := wire.Body(&envelope, frame)
 	p.refs, p.headers = p.refs[:0], p.headers[:0]
@@ -163,6 +172,18 @@ func (p *process) split(body []byte, count int) ([]wire.BatchRef, error) {
 	return refs, nil
 }
 
+// clear takes logs off the journals' lists of suspects.
+func (p *process) clear() {
+	for _, c := range p.effects.Clears {
+		p.site.w.mark("suspect log cleared")
+		if c.Journal == node.Own {
+			p.own.j.Clear(c.Log)
+		} else {
+			p.mirror.j.Clear(c.Log)
+		}
+	}
+}
+
 // stage puts batches of the frame at hand into the journals.
 func (p *process) stage() {
 	for i := range p.effects.Stages {
@@ -184,17 +205,35 @@ func (p *process) stage() {
 			p.site.w.mark("own batches fetched back")
 			p.own.stage(refs, s.Ticket)
 		case node.StageRepair:
-			p.repair(refs, s.Ticket)
+			p.repair(s, refs)
 		}
 	}
 }
 
-// repair puts fetched batches in the place of damaged ones.
-func (p *process) repair(refs []wire.BatchRef, ticket uint64) {
+// repair gathers fetched batches until they cover the damage, and puts them in
+// its place. Each piece's bytes live as long as the frame that brought them.
+func (p *process) repair(s *node.Stage, refs []wire.BatchRef) {
+	if s.From != (wire.Position{}) && len(p.pieces) > 0 && p.pieces[len(p.pieces)-1].Header.End() != s.From {
+		p.pieces = p.pieces[:0] // a new answer begins
+	}
+	p.pieces = append(p.pieces, refs...)
+	if !s.Last {
+		p.repaired(s.Ticket, nil)
+		return
+	}
 	p.site.w.mark("mirror repaired")
-	err := p.mirror.j.Repair(refs[0].Header.Log(), refs)
+	pieces := p.pieces
+	p.pieces = nil
+	p.repaired(s.Ticket, p.mirror.j.Repair(s.Log, pieces))
+}
+
+func (p *process) repaired(ticket uint64, err error) {
 	p.later(phaseAny, p.site.disk.flushTime(), func() {
 		if err != nil {
+			if p.mirror.j.Err() != nil {
+				p.mirror.failed(err)
+				return
+			}
 			p.step(&node.StageFailed{Ticket: ticket, Err: err}, "repair failed", ticket, 0)
 			return
 		}

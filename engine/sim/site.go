@@ -3,6 +3,7 @@ package sim
 import (
 	"context"
 	"encoding/binary"
+	"fmt"
 	"slices"
 	"time"
 
@@ -40,7 +41,6 @@ type site struct {
 	armed    *fault // a kill or power cut that waits for its phase
 	pausedTo time.Duration
 	image    *image // an old copy, taken before a restore
-	restored bool
 }
 
 // image is a copy of a site as a backup has it.
@@ -81,6 +81,7 @@ type process struct {
 	wake     time.Duration // world time of the tick that is asked for; 0 = none
 	refs     []wire.BatchRef
 	headers  []wire.BatchHeader
+	pieces   []wire.BatchRef // of the repair that is being fetched
 }
 
 // start opens the journals and brings a process up; a disk that refuses is
@@ -100,7 +101,7 @@ func (s *site) start() {
 	}
 	if err != nil {
 		s.w.step(s.index, "open failed", 0, 0)
-		s.disk.processKilled()
+		s.disk.crash() // what failed may not be believed from a cache
 		if s.w.healed {
 			s.w.fail("I14", "%s does not open on a healed disk: %v", siteNames[s.index], err)
 		}
@@ -151,8 +152,9 @@ func (p *process) openJournal(which node.Journal, dir string) (*flusher, error) 
 	if r.TornBytes > 0 {
 		p.site.w.mark("torn tail cut")
 	}
-	if len(r.Damage) > 0 {
+	for _, d := range r.Damage {
 		p.site.w.mark("damage found at open")
+		p.site.w.note(p.site.index, fmt.Sprintf("damage: %s offset %d unit %d: %s", d.File, d.Offset, d.Unit, d.Reason))
 	}
 	if len(r.Suspect) > 0 {
 		p.site.w.mark("suspect log")
@@ -250,7 +252,8 @@ func (s *site) die(powerCut bool, span time.Duration) {
 		return
 	}
 	p.dead, s.p = true, nil
-	s.armed = nil
+	powerCut = powerCut || s.disk.lied()
+	s.armed, s.pausedTo = nil, 0
 	s.w.step(s.index, "die", boolBit(powerCut), 0)
 	s.w.net.processGone(p, powerCut)
 	if s.index == 0 {
@@ -299,7 +302,6 @@ func (s *site) restore(f fault) {
 	s.disk.files = map[string]*fileState{}
 	s.disk.extents = nil
 	s.store.mem = s.image.store
-	s.restored = true
 	s.w.check.restored(s.index, s.image.tails)
 	s.w.check.storeCrashed(s.index, s.store.mem, true)
 	s.image = nil

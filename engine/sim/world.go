@@ -203,6 +203,11 @@ func (w *world) step(site int, what string, a, b uint64) {
 	w.trace.add(line{w.now, w.steps, int8(site), what, a, b})
 }
 
+// note traces what is no step.
+func (w *world) note(site int, what string) {
+	w.trace.add(line{w.now, w.steps, int8(site), what, 0, 0})
+}
+
 // fault counts a fault that changed an outcome.
 func (w *world) fault(kind faultKind) {
 	w.faults++
