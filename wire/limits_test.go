@@ -115,6 +115,33 @@ func TestSizesAreCheckedBeforeMemoryIsTaken(t *testing.T) {
 	}
 }
 
+func TestABodyOfAnotherLengthIsCorrupt(t *testing.T) {
+	h := sampleHeader()
+	b := dataBatch(&h, sampleEntries(2))
+	if err := VerifyBody(&h, b[BatchHeaderBytes:len(b)-1]); !errors.Is(err, ErrCorrupt) {
+		t.Error(err)
+	}
+	if h.End() != (Position{h.Incarnation, h.FirstSeq + 1, h.Chain}) {
+		t.Errorf("the batch ends at %s", h.End())
+	}
+}
+
+func TestEntriesAreReadFromDataBatchesOnly(t *testing.T) {
+	h := sampleHeader()
+	h.Kind = BatchStart
+	var r EntryReader
+	if r.Reset(&h, []byte{0, 0}); r.Next(new(Entry)) || !errors.Is(r.Err(), ErrProtocol) {
+		t.Error(r.Err())
+	}
+	h.Kind = 99
+	if err := CheckBody(&h, nil); !errors.Is(err, ErrProtocol) {
+		t.Error(err)
+	}
+	if _, err := DecodeStart([]byte{0}, nil); !errors.Is(err, ErrProtocol) {
+		t.Error(err)
+	}
+}
+
 func TestEveryNumberHasAName(t *testing.T) {
 	unnamed := func(name string) bool { return strings.ContainsAny(name, "0123456789") }
 	for k := FrameHello; k <= FrameFetchEnd; k++ {

@@ -131,8 +131,9 @@ func batchVectors(cases []batchCase) (vectors []*vector) {
 	return vectors
 }
 
-func batchHeaderVectors() []*vector {
-	cases := []batchCase{
+// batchFieldCases are headers with one field changed.
+func batchFieldCases() []batchCase {
+	return []batchCase{
 		{name: plainBatch},
 		{name: "first batch of an incarnation", change: func(h *BatchHeader) { h.FirstSeq, h.Prev = 1, Chain{} }},
 		{name: "domain of the own site", change: func(h *BatchHeader) { h.Domain = Domain(h.Site) }},
@@ -183,6 +184,10 @@ func batchHeaderVectors() []*vector {
 			change: func(h *BatchHeader) { h.BodyDigest[15] ^= 1 }},
 		{name: "body that is not the one digested", want: ErrCorrupt, reason: "digest", poke: pokeAt(190, 'x')},
 	}
+}
+
+func batchHeaderVectors() []*vector {
+	cases := batchFieldCases()
 	for bit := 1; bit < 8; bit++ {
 		cases = append(cases, batchCase{
 			name: fmt.Sprintf("reserved flag bit %d", bit), want: ErrProtocol, reason: "reserved flags",
