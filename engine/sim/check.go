@@ -4,12 +4,17 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/claudefs/repl/engine/node"
 	"github.com/claudefs/repl/engine/store"
 	"github.com/claudefs/repl/wire"
 	"github.com/zeebo/xxh3"
 )
+
+// restoreGrace is how long acknowledgements may still arrive that a site gave
+// before an old image of it was restored.
+const restoreGrace = 10 * time.Second
 
 // checker is the reference model of both sites, fed by the disk (what is
 // durable), the Store (what is applied) and the load (what is acknowledged). It
@@ -291,6 +296,9 @@ func (c *checker) ackedLocal(o *op) {
 // ackedDurable checks the promise of level durable at one peer (I1).
 func (c *checker) ackedDurable(o *op) {
 	c.ackedLocal(o)
+	if at := c.w.sites[1].restoredAt; at != 0 && c.w.now < at+restoreGrace {
+		return // the word may be older than the image that took its ground away
+	}
 	if !c.has(1, node.Mirror, o.ref.Log, o.ref.Incarnation, o.ref.Seq) {
 		c.w.fail("I1", "log %s seq %d acknowledged as durable at %s, its medium ends at seq %d",
 			o.ref.Log, o.ref.Seq, siteNames[1], c.ledgers[1][node.Mirror][o.ref.Log].tail().seq)

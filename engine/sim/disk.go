@@ -116,17 +116,24 @@ func (d *disk) crash() int {
 	})
 	for name, f := range d.files {
 		f.liar = false
-		f.crashed = append(f.crashed, f.pending...)
+		f.crashed = d.stillThere(name, append(f.crashed, f.pending...))
 		f.pending = nil
-		kept := f.crashed[:0]
-		for _, x := range f.crashed {
-			if d.intact(name, x) {
-				kept = append(kept, x)
-			}
-		}
-		f.crashed = kept
 	}
 	return decided
+}
+
+// replace puts another medium in place, of which the batches in crashed are not
+// in the ledger yet.
+func (d *disk) replace(mem *vfs.Mem, crashed map[string][]extent) {
+	d.mem, d.files, d.extents = mem, map[string]*fileState{}, nil
+	for name, extents := range crashed {
+		d.file(name).crashed = d.stillThere(name, extents)
+	}
+}
+
+// stillThere keeps those batches that the medium holds.
+func (d *disk) stillThere(name string, extents []extent) []extent {
+	return slices.DeleteFunc(extents, func(x extent) bool { return !d.intact(name, x) })
 }
 
 // intact says whether the medium holds a batch.

@@ -184,8 +184,13 @@ func (p *process) sendLog(e *end, session uint32, j *journal.Journal, unit journ
 	r := j.NewReader(unit)
 	defer r.Close()
 	at := f.From.Seq
+	var damage error
 	for {
 		refs, err := r.Next(feedBytes)
+		if errors.Is(err, journal.ErrCorrupt) {
+			damage = err // of some log: ours is complete if its next batch continues
+			continue
+		}
 		if err != nil || len(refs) == 0 {
 			return err
 		}
@@ -194,6 +199,9 @@ func (p *process) sendLog(e *end, session uint32, j *journal.Journal, unit journ
 			h := &refs[i].Header
 			if h.Log() != f.Log || h.LastSeq() <= at || f.To != 0 && h.FirstSeq > f.To {
 				continue
+			}
+			if h.FirstSeq != at+1 {
+				return damage
 			}
 			if at == f.From.Seq && at != 0 && h.Prev != f.From.Chain {
 				return errForked

@@ -178,8 +178,9 @@ func (p *plan) drawFault(k faultKind, s stream) fault {
 	return f
 }
 
-// drawRestore allows at most one return of an old image per world: two could
-// take the last copy of an entry, which no system can give back. A world with
+// drawRestore allows at most one return of an old image per world, and none of
+// the primary's where the mirror is being damaged: two could take the last copy
+// of an entry, which no system can give back. A world with
 // an image restored, or with damage, keeps every segment, because what a
 // bootstrap would bring is out of this release's scope; and its primary waits
 // for the standby's word as long as it takes, because appends that were
@@ -190,6 +191,7 @@ func (p *plan) drawRestore(s stream) {
 		primary = s.oneIn(2)
 		standby = !primary
 	}
+	primary = primary && !slices.Contains(p.enabled, latentFlip)
 	if primary {
 		p.faults = append(p.faults, p.drawFault(restorePrimary, s))
 		p.verifyWait = time.Hour

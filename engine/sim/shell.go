@@ -49,7 +49,7 @@ func (p *process) step(in node.Input, what string, a, b uint64) {
 		p.retain(which)
 	}
 	for i := range e.Events {
-		w.trace.add(line{w.now, w.steps, int8(p.site.index), "event " + e.Events[i].Kind, 0, 0})
+		w.note(p.site.index, "event "+e.Events[i].Kind+": "+e.Events[i].Text)
 	}
 	p.wakeAt(e.Wake)
 }

@@ -28,26 +28,28 @@ var background = context.Background()
 
 // site is one place: what outlives its processes.
 type site struct {
-	w        *world
-	index    int
-	id       wire.SiteID
-	clock    clock
-	disk     *disk
-	store    *siteStore
-	draw     stream
-	p        *process // the running one, or nil
-	linkID   node.LinkID
-	starts   int
-	armed    *fault // a kill or power cut that waits for its phase
-	pausedTo time.Duration
-	image    *image // an old copy, taken before a restore
+	w          *world
+	index      int
+	id         wire.SiteID
+	clock      clock
+	disk       *disk
+	store      *siteStore
+	draw       stream
+	p          *process // the running one, or nil
+	linkID     node.LinkID
+	starts     int
+	armed      *fault // a kill or power cut that waits for its phase
+	pausedTo   time.Duration
+	image      *image        // an old copy, taken before a restore
+	restoredAt time.Duration // 0 = never
 }
 
 // image is a copy of a site as a backup has it.
 type image struct {
-	mem   *vfs.Mem
-	store *store.Mem
-	tails [3]map[wire.LogID]wire.Seq
+	mem     *vfs.Mem
+	crashed map[string][]extent
+	store   *store.Mem
+	tails   [3]map[wire.LogID]wire.Seq
 }
 
 func newSite(w *world, index int) *site {
@@ -280,8 +282,12 @@ func boolBit(b bool) uint64 {
 // takeImage copies the site as a backup would: what is durable, at one moment.
 func (s *site) takeImage() {
 	i := &image{
-		mem:   s.disk.mem.Crash(func(vfs.Unsynced) vfs.Fate { return vfs.Drop }),
-		store: s.store.mem.Crash(nil),
+		mem:     s.disk.mem.Crash(func(vfs.Unsynced) vfs.Fate { return vfs.Drop }),
+		crashed: map[string][]extent{},
+		store:   s.store.mem.Crash(nil),
+	}
+	for name, f := range s.disk.files {
+		i.crashed[name] = slices.Clone(f.crashed)
 	}
 	for journal, book := range s.w.check.ledgers[s.index] {
 		i.tails[journal] = map[wire.LogID]wire.Seq{}
@@ -298,10 +304,9 @@ func (s *site) restore(f fault) {
 		return
 	}
 	s.die(true, f.span)
-	s.disk.mem = s.image.mem
-	s.disk.files = map[string]*fileState{}
-	s.disk.extents = nil
+	s.disk.replace(s.image.mem, s.image.crashed)
 	s.store.mem = s.image.store
+	s.restoredAt = s.w.now
 	s.w.check.restored(s.index, s.image.tails)
 	s.w.check.storeCrashed(s.index, s.store.mem, true)
 	s.image = nil
