@@ -1,6 +1,7 @@
 package namespace
 
 import (
+	"errors"
 	"io/fs"
 	"math"
 	"syscall"
@@ -15,8 +16,9 @@ type Flags uint16
 const (
 	// FlagDir: Unlink removes an empty directory (rmdir) instead of a file.
 	FlagDir Flags = 1 << iota
-	// FlagOverwrite: Create on an existing file empties it and gives it the new
-	// owner and mode, where EEXIST would be the answer.
+	// FlagOverwrite replaces EEXIST: Create on a file empties it and gives it the
+	// new owner and mode; MkDir on a directory, Symlink on a symlink with the same
+	// text and Link on a link to the same file have nothing to do.
 	FlagOverwrite
 	// FlagMode … FlagMtime: what SetAttr sets; Create and Write take Mtime (and
 	// Create Atime) from the operation when the flag is set, else it is now.
@@ -59,6 +61,9 @@ func OpName(op wire.Op) string {
 	return "unknown operation"
 }
 
+// errSame: nothing is to be done, rightly.
+var errSame = errors.New("already so")
+
 // validator turns operations into entries, against the overlay. It answers
 // syscall.Errno for what POSIX refuses and other errors for what broke.
 type validator struct {
@@ -99,7 +104,7 @@ func (v *validator) entry(op *Operation, e *wire.Entry) (same bool, err error) {
 	case engine.OpUnlink:
 		keys, err = v.remove(op, at, keys)
 	case engine.OpRename:
-		keys, same, err = v.move(op, at, keys)
+		keys, err = v.move(op, at, keys)
 	case engine.OpWrite, engine.OpTruncate:
 		keys, err = v.change(op, at, keys)
 	case engine.OpSetAttr, engine.OpSetXattr, engine.OpRemoveXattr:
@@ -107,8 +112,11 @@ func (v *validator) entry(op *Operation, e *wire.Entry) (same bool, err error) {
 	default:
 		err = syscall.ENOSYS
 	}
-	if err != nil || same {
-		return same, err
+	if err == errSame {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
 	}
 	v.payload = v.p.encode(v.payload[:0])
 	*e = wire.Entry{Op: v.p.op, UID: op.UID, GID: op.GID, Keys: keys, Payload: v.payload, Request: op.Request}
@@ -177,7 +185,21 @@ func (v *validator) make(op *Operation, at place, keys [][]byte) ([][]byte, erro
 
 // remake answers Create, MkDir and Symlink on a name that is taken.
 func (v *validator) remake(op *Operation, at place, keys [][]byte) ([][]byte, error) {
-	if op.Op != engine.OpCreate || op.Flags&FlagOverwrite == 0 {
+	if op.Flags&FlagOverwrite == 0 {
+		return nil, syscall.EEXIST
+	}
+	switch op.Op {
+	case engine.OpMkDir:
+		if at.entry.kind == TypeDir {
+			return nil, errSame
+		}
+		return nil, syscall.EEXIST
+	case engine.OpSymlink:
+		if a, err := v.mustInode(at.entry.inode); err != nil {
+			return nil, err
+		} else if a.Type == TypeSymlink && a.Target == op.Target {
+			return nil, errSame
+		}
 		return nil, syscall.EEXIST
 	}
 	if err := mustBeFile(at.entry.kind); err != nil {
@@ -223,7 +245,10 @@ func (v *validator) hardLink(op *Operation, at place, keys [][]byte) ([][]byte, 
 	if err != nil {
 		return nil, err
 	}
-	if to.found {
+	switch {
+	case to.found && op.Flags&FlagOverwrite != 0 && to.entry.inode == at.entry.inode:
+		return nil, errSame
+	case to.found:
 		return nil, syscall.EEXIST
 	}
 	a, err := v.mustInode(at.entry.inode)
@@ -267,33 +292,33 @@ func (v *validator) mustBeEmpty(n Inode) error {
 	return err
 }
 
-func (v *validator) move(op *Operation, at place, keys [][]byte) (_ [][]byte, same bool, err error) {
+func (v *validator) move(op *Operation, at place, keys [][]byte) ([][]byte, error) {
 	switch {
 	case at.root:
-		return nil, false, syscall.EBUSY
+		return nil, syscall.EBUSY
 	case !at.found:
-		return nil, false, syscall.ENOENT
+		return nil, syscall.ENOENT
 	}
 	to, err := v.second(op)
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	from := at.entry
 	switch {
 	case to.root:
-		return nil, false, syscall.EBUSY
+		return nil, syscall.EBUSY
 	case within(to.path, at.path):
-		return nil, false, syscall.EINVAL
+		return nil, syscall.EINVAL
 	case to.found && to.entry.inode == from.inode:
-		return nil, true, nil
+		return nil, errSame
 	case to.found && from.kind == TypeDir && to.entry.kind != TypeDir:
-		return nil, false, syscall.ENOTDIR
+		return nil, syscall.ENOTDIR
 	case to.found && from.kind != TypeDir && to.entry.kind == TypeDir:
-		return nil, false, syscall.EISDIR
+		return nil, syscall.EISDIR
 	}
 	if to.found && to.entry.kind == TypeDir {
 		if err := v.mustBeEmpty(to.entry.inode); err != nil {
-			return nil, false, err
+			return nil, err
 		}
 	}
 	if from.kind == TypeDir {
@@ -306,7 +331,7 @@ func (v *validator) move(op *Operation, at place, keys [][]byte) (_ [][]byte, sa
 	if to.found {
 		keys = v.numberKey(keys, to.entry.inode)
 	}
-	return keys, false, nil
+	return keys, nil
 }
 
 // change validates Write and Truncate.

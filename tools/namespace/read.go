@@ -215,15 +215,16 @@ type Decided struct {
 	Request wire.RequestID
 }
 
-// Decided visits the audit rows in the order of their commits. rows − distinct
+// Decided visits the audit rows behind row after, in the order of their commits. rows − distinct
 // (incarnation, shard, seq) is what was done twice.
-func (s *Store) Decided(ctx context.Context, visit func(Decided) error) error {
+func (s *Store) Decided(ctx context.Context, after uint64, visit func(Decided) error) error {
 	leave, err := s.enter()
 	if err != nil {
 		return err
 	}
 	defer leave()
-	return scan(ctx, s.db, []byte{tableDecided}, []byte{tableDecided + 1}, func(key, value []byte) error {
+	from := decidedKey(nil, after+1)
+	return scan(ctx, s.db, from, []byte{tableDecided + 1}, func(key, value []byte) error {
 		if len(key) != 1+8 || len(value) != refBytes+len(wire.RequestID{}) {
 			return ErrDamaged
 		}

@@ -1,0 +1,148 @@
+package fsnode
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/claudefs/repl/engine"
+	"github.com/claudefs/repl/engine/store/vfs"
+	"github.com/claudefs/repl/tools/namespace"
+	"github.com/claudefs/repl/wire"
+	"github.com/claudefs/repl/wire/link"
+)
+
+// ErrInUse: another process has the data directory open.
+var ErrInUse = errors.New("data directory in use")
+
+// Options of a Node. Cluster, Site and DataDir are required; what is not said
+// here is as in engine.Options.
+type Options struct {
+	Cluster string
+	Site    string
+	DataDir string // created if absent; one Node at a time
+
+	Shards   int // default 256; fixed when DataDir is created
+	Listen   string
+	Insecure bool
+	Peers    []engine.Peer
+	Primary  string
+
+	SegmentBytes     int64
+	WindowBytesMax   int64
+	VerifyWait       time.Duration
+	HeartbeatTimeout time.Duration
+	Logger           *slog.Logger // nil = silent
+	Events           func(engine.Event)
+	Transport        link.Transport
+	FS               vfs.FS // of the journals; nil = the operating system's
+
+	CacheBytes int64            // of the namespace; default as there
+	Now        func() time.Time // of the namespace; nil = time.Now
+}
+
+const shardsDefault = 256
+
+// Node is an open storage node. Its methods may be called by any goroutine.
+type Node struct {
+	engine  *engine.Engine
+	store   *namespace.Store
+	lock    *os.File
+	streams chan struct{} // tokens of streams of operations
+	reads   chan struct{} // tokens of other requests
+}
+
+// Open opens the data directory and the engine.
+func Open(ctx context.Context, o Options) (_ *Node, err error) {
+	if o.DataDir == "" {
+		return nil, fmt.Errorf("no data directory: %w", engine.ErrOptions)
+	}
+	if o.Shards == 0 {
+		o.Shards = shardsDefault
+	}
+	if o.Shards < 0 || o.Shards > wire.ShardCountMax {
+		return nil, fmt.Errorf("%d shards, allowed 1 to %d: %w", o.Shards, wire.ShardCountMax, engine.ErrOptions)
+	}
+	n := &Node{streams: make(chan struct{}, streamCountMax), reads: make(chan struct{}, readCountMax)}
+	if n.lock, err = lockDir(o.DataDir); err != nil {
+		return nil, err
+	}
+	n.store, err = namespace.Open(namespace.Options{
+		Dir: filepath.Join(o.DataDir, "store"), Shards: o.Shards, CacheBytes: o.CacheBytes,
+		Logger: o.Logger, Now: o.Now,
+	})
+	if err != nil {
+		return nil, errors.Join(err, n.lock.Close())
+	}
+	n.engine, err = engine.Open(ctx, engine.Options{
+		Cluster: o.Cluster, Site: o.Site, Dir: filepath.Join(o.DataDir, "repl"), Store: n.store, Shards: o.Shards,
+		Listen: o.Listen, Insecure: o.Insecure, Peers: o.Peers, Primary: o.Primary,
+		SegmentBytes: o.SegmentBytes, WindowBytesMax: o.WindowBytesMax, VerifyWait: o.VerifyWait,
+		HeartbeatTimeout: o.HeartbeatTimeout, Logger: o.Logger, Events: o.Events, Transport: o.Transport, FS: o.FS,
+	})
+	if err != nil {
+		return nil, errors.Join(err, n.store.Close(), n.lock.Close())
+	}
+	return n, nil
+}
+
+// lockDir makes dir and holds DIR/lock, which tells who has it.
+func lockDir(dir string) (*os.File, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("data directory: %w", err)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("data directory: %w", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		holder, _ := io.ReadAll(io.LimitReader(f, 64)) // for the text only
+		f.Close()
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil, fmt.Errorf("%s is open in another process (%s); stop it first, or use another directory: %w",
+				dir, strings.TrimSpace(string(holder)), ErrInUse)
+		}
+		return nil, fmt.Errorf("lock of %s: %w", dir, err)
+	}
+	text := fmt.Appendf(nil, "pid %d\n", os.Getpid())
+	if err := errors.Join(f.Truncate(0), writeAt(f, text)); err != nil {
+		return nil, errors.Join(fmt.Errorf("lock of %s: %w", dir, err), f.Close())
+	}
+	return f, nil
+}
+
+func writeAt(f *os.File, b []byte) error {
+	_, err := f.WriteAt(b, 0)
+	return err
+}
+
+// Engine is the node's engine, for status; it closes with the node.
+func (n *Node) Engine() *engine.Engine { return n.engine }
+
+// Store is the node's namespace; it closes with the node.
+func (n *Node) Store() *namespace.Store { return n.store }
+
+// Close stops the engine, which flushes what was appended, then the namespace,
+// and frees the directory. The listener that has the Handler should be shut
+// first: requests still under way fail.
+func (n *Node) Close(ctx context.Context) error {
+	return errors.Join(n.engine.Close(ctx), n.store.Close(), n.lock.Close())
+}
+
+// engineLog is the engine as the namespace's Log.
+type engineLog struct{ e *engine.Engine }
+
+func (l engineLog) Append(ctx context.Context, shard wire.Shard, e *wire.Entry) (wire.Ref, error) {
+	return l.e.Append(ctx, shard, e, engine.Async)
+}
+
+func (l engineLog) Wait(ctx context.Context, ref wire.Ref) error {
+	return l.e.Wait(ctx, ref, engine.AppliedHere)
+}
