@@ -3,11 +3,16 @@ package engine
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/claudefs/repl/engine/store"
+	"github.com/claudefs/repl/engine/store/journal"
 	"github.com/claudefs/repl/engine/store/vfs"
+	"github.com/claudefs/repl/engine/store/writer"
 	"github.com/claudefs/repl/wire"
 	"github.com/claudefs/repl/wire/link"
 )
@@ -22,7 +27,7 @@ type (
 )
 
 // The operations of a ClaudeFS storage node. A host may define more from
-// OpHost on.
+// OpHost on. Part of the format, never reuse.
 const (
 	OpCreate      Op = 1
 	OpUnlink      Op = 2
@@ -97,73 +102,196 @@ type Event struct {
 
 // Level is what an append, or Wait, waits for.
 type Level struct {
-	kind  uint8
+	kind  levelKind
 	sites int
 }
+
+type levelKind uint8
+
+const (
+	levelAsync levelKind = iota
+	levelLocal
+	levelDurable
+	levelAppliedHere
+	levelApplied
+	levelAdmission // of a shard: what an append waits for before it has its place
+)
 
 var (
 	// Async returns as soon as the entry has its place in the log: the outcome is
 	// unknown until Wait says more.
-	Async = Level{0, 0}
+	Async = Level{levelAsync, 0}
 	// Local: this site's journal is flushed.
-	Local = Level{1, 0}
+	Local = Level{levelLocal, 0}
 	// AppliedHere: this site's Store shows the effect.
-	AppliedHere = Level{3, 0}
+	AppliedHere = Level{levelAppliedHere, 0}
 )
 
 // Durable waits until the journals of this site and k others are flushed.
-func Durable(k int) Level { return Level{2, k} }
+func Durable(k int) Level { return Level{levelDurable, k} }
 
 // Applied waits until the Stores of k other sites show the effect; includes
 // Durable(k).
-func Applied(k int) Level { return Level{4, k} }
+func Applied(k int) Level { return Level{levelApplied, k} }
 
 // Engine is an open replication engine. Its methods may be called by any
 // goroutine. It never logs by itself, catches signals, or exits.
-type Engine struct{ unwritten int }
+type Engine struct {
+	o         Options // with defaults
+	id        identity
+	primary   wire.SiteID
+	opened    time.Time           // monotonic; the heart's clock counts from here
+	recovered [2]journal.Recovery // own, mirror
 
-// Open validates o, opens the journals, redoes what the Store lacks, starts
-// replication, and returns when appends may begin or are being verified.
-func Open(ctx context.Context, o Options) (*Engine, error) { panic("unwritten") }
+	lock   io.Closer
+	own    *flusher
+	mirror *flusher
+	writer *writer.Writer
+	bound  atomic.Uint64 // wire.Stamp: durable or staged bound of stamps given out
 
-// Validate reports all faults of o at once.
-func (o *Options) Validate() error { panic("unwritten") }
+	heart  heart
+	shards []shardState
+	peers  []peerInfo // sorted by site
+	room   roomWaiters
 
-// Append puts e into this site's log of shard and waits for level. e's slices
-// are the caller's again when it returns. An error, or a crash before it
-// returns, leaves the outcome unknown, except ErrStandby, ErrOptions, ErrBusy,
-// ErrUnavailable and wire.ErrLimit, which mean that nothing was done.
-func (e *Engine) Append(ctx context.Context, shard Shard, entry *Entry, level Level) (Ref, error) {
-	panic("unwritten")
+	links     links
+	listener  link.Listener
+	appliers  *appliers
+	events    events
+	housework housework
+	clock     clock
+
+	entries atomic.Uint64 // appended since open
+	bytes   atomic.Uint64
+
+	// life ends when Close begins to take things down; it is the engine's own
+	// context, for dials and the Store, and no caller's.
+	life    context.Context
+	endLife context.CancelFunc
+	closing atomic.Bool
+	once    sync.Once
+	done    chan struct{} // closed when the engine stopped, by itself or by Close
+	stop    sync.Once     // closes done
+	ended   chan struct{} // closed when Close has finished
+	workers sync.WaitGroup
+
+	errMu    sync.Mutex
+	err      error // why the engine stopped by itself
+	storeErr error
+	closeErr error
 }
 
-// AppendAt is Append for a host with its own log (Raft): index is the host's
-// index of the entry and rises. An index at or below LastIndex is not appended
-// again: held is true.
-func (e *Engine) AppendAt(ctx context.Context, shard Shard, index uint64, entry *Entry, level Level) (ref Ref, held bool, err error) {
-	panic("unwritten")
+// peerInfo is a configured peer.
+type peerInfo struct {
+	site  wire.SiteID
+	name  string
+	addrs []string
 }
 
-// LastIndex is the last durable host index of the shard; the host keeps its own
-// log from there on.
-func (e *Engine) LastIndex(shard Shard) uint64 { panic("unwritten") }
+// journals are the two journals of a node, in the order of Status.
+func (e *Engine) journals() []*flusher { return []*flusher{e.own, e.mirror} }
 
-// Wait waits until ref is at level.
-func (e *Engine) Wait(ctx context.Context, ref Ref, level Level) error { panic("unwritten") }
-
-// Status is one snapshot: command line, HTTP API, metrics and health print it.
-func (e *Engine) Status() Status { panic("unwritten") }
+// openJournal opens one of the two journals below the engine's directory.
+func (e *Engine) openJournal(kind journal.Kind, name string) (*journal.Journal, *journal.Recovery, error) {
+	return journal.Open(journal.Options{
+		FS: e.o.FS, Dir: e.o.Dir + "/" + name, Kind: kind, Cluster: e.id.cluster, Site: e.id.site,
+		SegmentBytes: e.o.SegmentBytes,
+	})
+}
 
 // Addr is the address that peers reach this engine at; "" without Listen.
-func (e *Engine) Addr() string { panic("unwritten") }
+func (e *Engine) Addr() string {
+	if e.listener == nil {
+		return ""
+	}
+	return e.listener.Addr()
+}
 
 // Done is closed when the engine has stopped, by Close or by itself.
-func (e *Engine) Done() <-chan struct{} { panic("unwritten") }
+func (e *Engine) Done() <-chan struct{} { return e.done }
 
 // Err says why the engine stopped by itself; nil while it runs and after Close.
-func (e *Engine) Err() error { panic("unwritten") }
+func (e *Engine) Err() error {
+	e.errMu.Lock()
+	defer e.errMu.Unlock()
+	return e.err
+}
+
+// fail ends the engine by itself: no append can be acknowledged any more. What
+// is safe goes on until Close: serving peers, mirroring, status.
+func (e *Engine) fail(err error) {
+	e.errMu.Lock()
+	if e.err == nil {
+		e.err = err
+	}
+	e.errMu.Unlock()
+	e.stop.Do(func() { close(e.done) })
+}
+
+// storeFailed notes the first error of the host's Store that is not one log's.
+func (e *Engine) storeFailed(err error) {
+	e.errMu.Lock()
+	first := e.storeErr == nil
+	if first {
+		e.storeErr = err
+	}
+	e.errMu.Unlock()
+	if first {
+		e.events.tell(Event{Kind: eventStoreFailed, Shard: -1, Alarm: true, Text: err.Error()})
+	}
+}
 
 // Close stops taking appends, flushes what was appended, ends the sessions and
-// closes the journals. Any number of calls; all wait. The Store stays the
-// host's.
-func (e *Engine) Close(ctx context.Context) error { panic("unwritten") }
+// closes the journals. Any number of calls; all wait. When ctx ends first, the
+// closing goes on, and Close says so. The Store stays the host's.
+func (e *Engine) Close(ctx context.Context) error {
+	e.once.Do(func() {
+		e.closing.Store(true)
+		go e.shutdown() // Ends when everything else has.
+	})
+	select {
+	case <-e.ended:
+		e.errMu.Lock()
+		defer e.errMu.Unlock()
+		return e.closeErr
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// shutdown takes everything down in the reverse order of use: what makes work
+// first, the journals that take it last.
+func (e *Engine) shutdown() {
+	e.own.drain() // What was appended becomes durable, if it still can.
+	e.stop.Do(func() { close(e.done) })
+	e.endLife()
+	if e.listener != nil {
+		e.listener.Close()
+	}
+	e.links.closeAll()
+	e.clock.end()
+	e.workers.Wait()
+	e.appliers.end()
+	e.own.end()
+	e.mirror.end()
+	e.events.end()
+	err := e.closeFiles()
+	e.errMu.Lock()
+	e.closeErr = err
+	e.errMu.Unlock()
+	close(e.ended)
+}
+
+// closeFiles closes the journals and gives the directory back.
+func (e *Engine) closeFiles() error {
+	var faults []error
+	for _, f := range e.journals() {
+		if f != nil && f.j.Err() == nil {
+			faults = append(faults, f.j.Close())
+		} else if f != nil {
+			f.j.Close() // Its own failure has been told; the files are given back.
+		}
+	}
+	faults = append(faults, e.lock.Close())
+	return errors.Join(faults...)
+}

@@ -1,0 +1,404 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/claudefs/repl/engine/apply"
+	"github.com/claudefs/repl/engine/node"
+	"github.com/claudefs/repl/engine/store"
+	"github.com/claudefs/repl/engine/store/journal"
+	"github.com/claudefs/repl/engine/stream"
+	"github.com/claudefs/repl/wire"
+)
+
+const (
+	// applyWorkers serve the shards, each those with its number modulo this. A
+	// Store may wait for a disk, so there are a few more than cores need.
+	applyWorkers = 4
+	// roundBytesMax is how much one round of a reader hands to the workers.
+	roundBytesMax = 1 << 20
+)
+
+// appliers turn durable batches into effects: a reader per journal, a fixed set
+// of workers, one apply.Applier per shard. Nothing is applied before its unit is
+// flushed, because readers meet only what is.
+//
+//	own journal ───▶ reader ─┐          ┌─▶ worker 0: shards 0, 4, 8 …
+//	                         ├─ rounds ─┼─▶ …
+//	mirror journal ▶ reader ─┘          └─▶ worker 3: shards 3, 7, 11 …
+type appliers struct {
+	e       *Engine
+	shards  []*apply.Applier // each used by its worker only
+	queues  [applyWorkers]chan *round
+	readers []*applyReader
+	workers sync.WaitGroup
+	applied atomic.Uint64 // entries since open
+	stopped atomic.Int32  // logs whose applier stopped
+
+	dirtyMu sync.Mutex
+	dirty   map[wire.Shard]bool     // applied to since the last Store.Sync
+	at      map[wire.LogID]wire.Seq // applied, for status
+}
+
+// round is what one read brought. A worker writes the results of its shards.
+type round struct {
+	refs    []wire.BatchRef
+	results []result
+	group   sync.WaitGroup
+}
+
+type result struct {
+	skip bool // the reader's: this batch is not to be applied
+	done bool
+	err  error
+}
+
+// newAppliers takes the Store's cursors for all shards.
+func newAppliers(e *Engine) (*appliers, error) {
+	a := &appliers{e: e, dirty: make(map[wire.Shard]bool), at: make(map[wire.LogID]wire.Seq)}
+	for shard := range e.o.Shards {
+		applier, err := apply.New(wire.Shard(shard), e.o.Store)
+		if err != nil {
+			return nil, fmt.Errorf("store of site %s: %w", e.id.siteName, err)
+		}
+		a.shards = append(a.shards, applier)
+	}
+	for i := range a.queues {
+		a.queues[i] = make(chan *round, 2) // one of each reader
+	}
+	return a, nil
+}
+
+// cursors are the applied positions of all logs, sorted by log. Only before
+// start.
+func (a *appliers) cursors() []stream.Cursor {
+	var all []stream.Cursor
+	var some []store.Cursor
+	for _, applier := range a.shards {
+		some = applier.Cursors(some[:0])
+		for _, c := range some {
+			all = append(all, stream.Cursor{Log: c.Log, Position: c.Position})
+		}
+	}
+	slices.SortFunc(all, func(x, y stream.Cursor) int { return x.Log.Compare(y.Log) })
+	return all
+}
+
+// start begins to apply. A host that applies its own entries has only mirrored
+// logs applied here.
+func (a *appliers) start(cursors []stream.Cursor) {
+	if !a.e.o.AppendAt {
+		a.add(a.e.own, cursors)
+	}
+	a.add(a.e.mirror, cursors)
+	for i := range a.queues {
+		a.workers.Add(1)
+		go a.work(i) // Ends when its queue is closed, after the readers have ended.
+	}
+	for _, r := range a.readers {
+		a.e.workers.Add(1)
+		go r.run() // Ends with the engine's life, or when its journal cannot be read.
+	}
+}
+
+func (a *appliers) add(f *flusher, cursors []stream.Cursor) {
+	r := &applyReader{a: a, f: f, ends: make(map[wire.LogID]wire.Position), kick: make(chan struct{}, 1)}
+	for _, c := range cursors {
+		if (c.Log.Site == a.e.id.site) == (f.kind == node.Own) {
+			r.ends[c.Log] = c.Position
+			a.at[c.Log] = c.Position.Seq
+		}
+	}
+	f.durableRose = r.wakeUp
+	a.readers = append(a.readers, r)
+}
+
+// work applies the batches of one worker's shards, in the order of the rounds.
+func (a *appliers) work(worker int) {
+	defer a.workers.Done()
+	for r := range a.queues[worker] {
+		for i := range r.refs {
+			b, result := &r.refs[i], &r.results[i]
+			if int(b.Header.Shard)%applyWorkers == worker && !result.skip {
+				result.done, result.err = a.shards[b.Header.Shard].Apply(a.e.life, b)
+			}
+		}
+		r.group.Done()
+	}
+}
+
+// end ends the workers; the readers have ended.
+func (a *appliers) end() {
+	for _, queue := range a.queues {
+		close(queue)
+	}
+	a.workers.Wait()
+}
+
+// applyReader walks one journal behind its flushes.
+type applyReader struct {
+	a      *appliers
+	f      *flusher
+	kick   chan struct{} // capacity 1
+	again  atomic.Bool   // a repair is in place: read from the cursors on
+	reader *journal.Reader
+	round  round
+	input  node.Applied
+
+	// Of the goroutine. ends is where the batches handed out so far end.
+	ends    map[wire.LogID]wire.Position
+	stopped map[wire.LogID]bool
+	damaged bool                // the reader has met damage since it began
+	waiting map[wire.LogID]bool // logs that wait for a repair
+}
+
+func (r *applyReader) wakeUp() {
+	select {
+	case r.kick <- struct{}{}:
+	default:
+	}
+}
+
+// run applies until the engine's life ends.
+func (r *applyReader) run() {
+	defer r.a.e.workers.Done()
+	r.stopped, r.waiting = make(map[wire.LogID]bool), make(map[wire.LogID]bool)
+	if !r.seek() {
+		return
+	}
+	defer func() { r.reader.Close() }()
+	for {
+		if r.again.Swap(false) {
+			r.reader.Close()
+			r.damaged = false
+			clear(r.waiting)
+			if !r.seek() {
+				return
+			}
+		}
+		more := r.turn()
+		if more {
+			select {
+			case <-r.a.e.life.Done():
+				return
+			default:
+			}
+			continue
+		}
+		select {
+		case <-r.kick:
+		case <-r.a.e.life.Done():
+			return
+		}
+	}
+}
+
+// seek places the reader so that it meets everything that the Store lacks. A
+// log whose next batch is gone stops, by name; the others go on.
+func (r *applyReader) seek() bool {
+	have := func(log wire.LogID) wire.Position { return r.ends[log] }
+	unit, err := r.f.j.SegmentStart(have, nil)
+	if errors.Is(err, journal.ErrNotRetained) {
+		for _, log := range notRetained(r.f.j, have) {
+			r.stop(log, fmt.Errorf("the Store is at seq %d, and the journal has given back what follows: "+
+				"restore a newer copy of the Store: %w", r.ends[log].Seq, journal.ErrNotRetained))
+			r.ends[log] = tailsOf(r.f.j)[log]
+		}
+		unit, err = r.f.j.SegmentStart(have, nil)
+	}
+	if err != nil {
+		r.reader = r.f.j.NewReader(r.f.j.Durable() + 1)
+		r.a.e.storeFailed(fmt.Errorf("applying from the %s journal: %w", r.f.name, err))
+		r.reader.Close()
+		return false
+	}
+	r.reader = r.f.j.NewReader(unit)
+	return true
+}
+
+// turn reads and applies once; false when the reader stands at the end.
+func (r *applyReader) turn() bool {
+	refs, err := r.reader.Next(roundBytesMax)
+	switch {
+	case errors.Is(err, journal.ErrCorrupt):
+		r.damaged = true
+		r.a.e.events.tell(Event{Kind: node.EventCorruption, Shard: -1, Alarm: true,
+			Text: fmt.Sprintf("%s journal: %v", r.f.name, err)})
+		return true
+	case err != nil:
+		if r.f.err() == nil && !r.a.e.closing.Load() {
+			r.a.e.storeFailed(fmt.Errorf("applying from the %s journal: %w", r.f.name, err))
+		}
+		return false
+	case len(refs) == 0:
+		if r.damaged {
+			r.reportTails()
+		}
+		return false
+	}
+	r.apply(refs)
+	return true
+}
+
+// apply hands a round to the workers, waits for it, because the batches are
+// borrowed until the next read, and tells what moved.
+func (r *applyReader) apply(refs []wire.BatchRef) {
+	round := &r.round
+	round.refs = refs
+	round.results = slices.Grow(round.results[:0], len(refs))[:len(refs)]
+	for i := range refs {
+		round.results[i] = result{skip: !r.follows(&refs[i].Header)}
+	}
+	round.group.Add(applyWorkers)
+	for _, queue := range r.a.queues {
+		queue <- round
+	}
+	round.group.Wait()
+	r.report(refs)
+}
+
+// follows says whether a batch goes to its applier: not if its log stopped, waits
+// for a repair, or is now found to need one. Then a gap behind damage is what is
+// to be fetched; a gap without damage is the applier's to refuse (I3).
+func (r *applyReader) follows(h *wire.BatchHeader) bool {
+	log := h.Log()
+	if r.stopped[log] || r.waiting[log] || int64(h.Shard) >= int64(len(r.a.shards)) {
+		return false
+	}
+	end := r.ends[log]
+	same := end.Incarnation == h.Incarnation || end == wire.Position{}
+	if r.damaged && r.f.kind == node.Mirror && same && h.FirstSeq > end.Seq+1 {
+		r.lacks(log, end, h.FirstSeq-1)
+		return false
+	}
+	if !same || h.LastSeq() > end.Seq {
+		r.ends[log] = h.End()
+	}
+	return true
+}
+
+// lacks asks for a piece of the mirror that damage took.
+func (r *applyReader) lacks(log wire.LogID, from wire.Position, to wire.Seq) {
+	r.waiting[log] = true
+	r.a.e.step(&node.MirrorDamaged{Log: log, From: from, To: to})
+}
+
+// reportTails asks for the ends of logs that damage took: nothing behind them
+// shows the gap.
+func (r *applyReader) reportTails() {
+	if r.f.kind != node.Mirror {
+		return
+	}
+	tails := tailsOf(r.f.j)
+	for _, log := range r.f.j.Logs() {
+		end, tail := r.ends[log], tails[log]
+		if end.Seq < tail.Seq && !r.waiting[log] && !r.stopped[log] {
+			r.lacks(log, end, tail.Seq)
+		}
+	}
+}
+
+// report tells the heart and the waiters what a round moved, and what it stopped.
+func (r *applyReader) report(refs []wire.BatchRef) {
+	e := r.a.e
+	r.input.Cursors = r.input.Cursors[:0]
+	for i := range refs {
+		h, result := &refs[i].Header, &r.round.results[i]
+		switch {
+		case result.err != nil:
+			r.stop(h.Log(), result.err)
+		case result.done:
+			r.a.applied.Add(uint64(h.Count))
+			r.input.Cursors = append(r.input.Cursors, stream.Cursor{Log: h.Log(), Position: h.End()})
+			if r.f.kind == node.Own {
+				e.ownApplied(h.Log(), h.End())
+			}
+		}
+	}
+	if len(r.input.Cursors) == 0 {
+		return
+	}
+	r.input.Cursors = lastOfEach(r.input.Cursors)
+	r.a.dirtyMu.Lock()
+	for _, c := range r.input.Cursors {
+		r.a.dirty[c.Log.Shard] = true
+		r.a.at[c.Log] = c.Position.Seq
+	}
+	r.a.dirtyMu.Unlock()
+	e.clock.applied()
+	e.step(&r.input)
+}
+
+// lastOfEach keeps the last cursor of each log, sorted by log.
+func lastOfEach(cursors []stream.Cursor) []stream.Cursor {
+	slices.SortStableFunc(cursors, func(x, y stream.Cursor) int { return x.Log.Compare(y.Log) })
+	kept := 0
+	for i := range cursors {
+		if i+1 == len(cursors) || cursors[i+1].Log != cursors[i].Log {
+			cursors[kept] = cursors[i]
+			kept++
+		}
+	}
+	return cursors[:kept]
+}
+
+// stop takes a log out for good: once it is told, nobody waits for it.
+func (r *applyReader) stop(log wire.LogID, err error) {
+	if r.stopped[log] || r.a.e.life.Err() != nil {
+		return
+	}
+	r.stopped[log] = true
+	r.a.stopped.Add(1)
+	if r.f.kind == node.Own {
+		r.a.e.ownStopped(log, err)
+	}
+	r.a.e.step(&node.ApplyStopped{Log: log, Err: err})
+}
+
+// takeDirty returns the shards applied to since the last call, sorted.
+func (a *appliers) takeDirty() []wire.Shard {
+	a.dirtyMu.Lock()
+	defer a.dirtyMu.Unlock()
+	var shards []wire.Shard
+	for shard := range a.dirty {
+		shards = append(shards, shard)
+	}
+	clear(a.dirty)
+	slices.Sort(shards)
+	return shards
+}
+
+// appliedSeq is how far the Store shows a log.
+func (a *appliers) appliedSeq(log wire.LogID) wire.Seq {
+	a.dirtyMu.Lock()
+	defer a.dirtyMu.Unlock()
+	return a.at[log]
+}
+
+// backlog is how many durable entries the Store has yet to show.
+func (a *appliers) backlog() int64 {
+	entries := int64(0)
+	for _, r := range a.readers {
+		tails := tailsOf(r.f.j)
+		a.dirtyMu.Lock()
+		for log, tail := range tails {
+			entries += max(0, int64(tail.Seq)-int64(a.at[log]))
+		}
+		a.dirtyMu.Unlock()
+	}
+	return entries
+}
+
+// repaired has the mirror's reader begin again at the cursors.
+func (a *appliers) repaired() {
+	for _, r := range a.readers {
+		if r.f.kind == node.Mirror {
+			r.again.Store(true)
+			r.wakeUp()
+		}
+	}
+}

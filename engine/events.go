@@ -1,0 +1,143 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/claudefs/repl/engine/node"
+	"github.com/claudefs/repl/wire"
+)
+
+// Kinds of events that the shell adds to those of package node.
+const (
+	eventStoreFailed   = "store-failed"   // the host's Store returned an error that is not one log's
+	eventAcceptFailed  = "accept-failed"  // a link could not be accepted
+	eventRetainFailed  = "retain-failed"  // segments could not be given back
+	eventPrepareFailed = "prepare-failed" // a segment could not be prepared
+	eventsDropped      = "events-dropped" // the hook was too slow
+)
+
+// eventsMax is how many events may wait for the hook. More are counted and
+// dropped: a slow hook costs nobody else anything (I10).
+const eventsMax = 1024
+
+// events hands what is worth telling to the host's hook and logger, by a
+// goroutine of its own.
+type events struct {
+	hook   func(Event)
+	logger *slog.Logger
+	kick   chan struct{} // capacity 1
+	quit   chan struct{}
+	over   chan struct{}
+
+	mu      sync.Mutex
+	queue   []Event
+	dropped int
+}
+
+// open starts the goroutine if anybody listens.
+func (v *events) open(o *Options) {
+	v.hook, v.logger = o.Events, o.Logger
+	v.kick, v.quit, v.over = make(chan struct{}, 1), make(chan struct{}), make(chan struct{})
+	if v.hook == nil && v.logger == nil {
+		close(v.over)
+		return
+	}
+	go v.run() // Ends at end, when everything has been told.
+}
+
+// tell queues an event; it never blocks.
+func (v *events) tell(event Event) {
+	if v.hook == nil && v.logger == nil {
+		return
+	}
+	if event.At.IsZero() {
+		event.At = time.Now()
+	}
+	v.mu.Lock()
+	if len(v.queue) < eventsMax {
+		v.queue = append(v.queue, event)
+	} else {
+		v.dropped++
+	}
+	v.mu.Unlock()
+	select {
+	case v.kick <- struct{}{}:
+	default:
+	}
+}
+
+func (v *events) run() {
+	defer close(v.over)
+	for {
+		select {
+		case <-v.kick:
+			v.drain()
+		case <-v.quit:
+			v.drain()
+			return
+		}
+	}
+}
+
+func (v *events) drain() {
+	v.mu.Lock()
+	queue, dropped := v.queue, v.dropped
+	v.queue, v.dropped = nil, 0
+	v.mu.Unlock()
+	if dropped > 0 {
+		queue = append(queue, Event{At: time.Now(), Kind: eventsDropped, Shard: -1, Alarm: true,
+			Text: fmt.Sprintf("%d events were dropped: the hook is too slow", dropped)})
+	}
+	for _, event := range queue {
+		if v.logger != nil {
+			v.log(event)
+		}
+		if v.hook != nil {
+			v.hook(event)
+		}
+	}
+}
+
+func (v *events) log(event Event) {
+	level := slog.LevelInfo
+	if event.Alarm {
+		level = slog.LevelWarn
+	}
+	v.logger.LogAttrs(context.Background(), level, event.Text,
+		slog.String("kind", event.Kind), slog.String("peer", event.Peer), slog.Int("shard", event.Shard))
+}
+
+// end tells what is left and waits for the goroutine.
+func (v *events) end() {
+	close(v.quit)
+	<-v.over
+}
+
+// nodeEvent puts a heart's event into names.
+func (e *Engine) nodeEvent(n *node.Event) {
+	shard := -1
+	if n.Log != (wire.LogID{}) {
+		shard = int(n.Log.Shard)
+	}
+	e.events.tell(Event{Kind: n.Kind, Peer: e.siteName(n.Peer), Shard: shard, Text: n.Text, Alarm: n.Alarm})
+}
+
+// siteName is how people call a site; "" for none.
+func (e *Engine) siteName(site wire.SiteID) string {
+	if site == 0 {
+		return ""
+	}
+	if site == e.id.site {
+		return e.id.siteName
+	}
+	for i := range e.peers {
+		if e.peers[i].site == site {
+			return e.peers[i].name
+		}
+	}
+	return fmt.Sprintf("%08x", uint32(site))
+}

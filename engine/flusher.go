@@ -1,0 +1,314 @@
+package engine
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/claudefs/repl/engine/node"
+	"github.com/claudefs/repl/engine/store/journal"
+	"github.com/claudefs/repl/wire"
+)
+
+const (
+	// stagedBytesMax is how much received and not yet flushed a journal holds
+	// before links stop reading: two units, one on its way and one behind it.
+	stagedBytesMax = 4 << 20
+	// idleAfter is how long a journal rests before its closing unit is written;
+	// the format promises 1 s.
+	idleAfter = 500 * time.Millisecond
+	// boundAhead is how far the durable clock bound lies ahead of the stamps. After
+	// a crash stamps go on behind the bound, so it is also how far a restart may
+	// run ahead of the clock.
+	boundAhead = time.Second
+	// prepareBytes is how much is written between two looks for a spare segment.
+	prepareBytes = 1 << 20
+)
+
+// flusher is one journal with the goroutine that flushes it. While a unit is on
+// its way, the next one gathers: group commit without a timer.
+type flusher struct {
+	e           *Engine
+	kind        node.Journal
+	name        string
+	j           *journal.Journal
+	kick        chan struct{} // capacity 1
+	quit        chan struct{}
+	over        chan struct{} // closed when the goroutine has ended
+	durableRose func()        // wakes the journal's apply reader
+
+	mu       sync.Mutex
+	changed  *sync.Cond // a flush ended, or the engine ends
+	tickets  []ticket   // in rising order of number
+	persists []ticket
+	ending   bool
+	draining bool // Close waits for what was appended
+	failed   error
+
+	staging []wire.BatchRef // the heart's, under its mutex
+	flushed time.Duration   // Mono of the last flush, under mu; 0 = at rest
+	written int64           // the goroutine's: bytes since segments were last looked after
+
+	// The inputs of the goroutine, kept so that a flush allocates nothing.
+	ownDurable node.OwnDurable
+	durable    node.Durable
+}
+
+func newFlusher(e *Engine, kind node.Journal, name string, j *journal.Journal) *flusher {
+	f := &flusher{
+		e: e, kind: kind, name: name, j: j,
+		kick: make(chan struct{}, 1), quit: make(chan struct{}), over: make(chan struct{}),
+		durableRose: func() {},
+	}
+	f.changed = sync.NewCond(&f.mu)
+	return f
+}
+
+// wakeUp has the goroutine look for work. It never blocks: a token that is there
+// already stands for this one too.
+func (f *flusher) wakeUp() {
+	select {
+	case f.kick <- struct{}{}:
+	default:
+	}
+}
+
+// await answers a ticket when its unit is durable.
+func (f *flusher) await(t ticket) {
+	f.mu.Lock()
+	f.tickets = append(f.tickets, t)
+	f.mu.Unlock()
+	f.wakeUp()
+}
+
+func (f *flusher) awaitPersist(t ticket) {
+	f.mu.Lock()
+	f.persists = append(f.persists, t)
+	f.mu.Unlock()
+	f.wakeUp()
+}
+
+// run flushes until end.
+func (f *flusher) run() {
+	defer close(f.over)
+	for {
+		select {
+		case <-f.kick:
+		case <-f.quit:
+			for f.flush() {
+			}
+			return
+		}
+		for f.flush() {
+		}
+	}
+}
+
+// flush writes one unit; false when nothing waits.
+func (f *flusher) flush() bool {
+	if f.kind == node.Own {
+		f.fill()
+	}
+	unit := f.j.BeginFlush()
+	if unit == nil {
+		f.answer()
+		f.settle()
+		return false
+	}
+	err := unit.Write()
+	if err == nil {
+		err = unit.Sync()
+	}
+	done, err := f.j.EndFlush(unit, err)
+	f.e.room.flushed()
+	if err != nil {
+		f.fail(err)
+		return false
+	}
+	f.active(done.Bytes)
+	if f.kind == node.Own && len(done.Headers) > 0 {
+		f.e.ownDurable(done.Headers)
+		f.ownDurable.Headers = done.Headers
+		f.e.step(&f.ownDurable)
+		if f.e.o.AppendAt {
+			f.e.hostApplied(done.Headers)
+		}
+	}
+	f.answer()
+	f.durableRose()
+	return true
+}
+
+// active notes a flush. The clock and the zeroing of segments are not woken by
+// every one.
+func (f *flusher) active(bytes int64) {
+	f.mu.Lock()
+	rested := f.flushed == 0
+	f.flushed = f.e.now().Mono
+	f.mu.Unlock()
+	if rested {
+		f.e.clock.wakeUp()
+	}
+	if f.written += bytes; rested || f.written > prepareBytes {
+		f.written = 0
+		f.e.housework.prepare()
+	}
+}
+
+// fill closes the open batches into the unit, with a clock bound above their
+// stamps.
+func (f *flusher) fill() {
+	e, wall := f.e, time.Now()
+	reach := max(e.writer.StampMax(), wire.StampOf(wall)) + stampsOf(boundAhead)/2
+	if e.writer.PendingBytes() > 0 && reach > wire.Stamp(e.bound.Load()) {
+		bound := reach + stampsOf(boundAhead)/2
+		if _, err := f.j.StageControl([]journal.ControlRecord{{ClockBound: bound}}, wire.StampOf(wall)); err != nil {
+			f.fail(err)
+			return
+		}
+		e.bound.Store(uint64(bound))
+	}
+	if _, err := e.writer.Flush(f.j, wall); err != nil {
+		f.fail(err)
+	}
+}
+
+// stampsOf is how many stamps a duration has.
+func stampsOf(d time.Duration) wire.Stamp { return wire.Stamp(d.Microseconds()) << 12 }
+
+// answer tells the heart which tickets are durable, in their order.
+func (f *flusher) answer() {
+	unit := f.j.Durable()
+	f.mu.Lock()
+	number, failed := uint64(0), []ticket(nil)
+	kept := 0
+	for kept < len(f.tickets) {
+		t := &f.tickets[kept]
+		if t.unit > unit || t.repair != nil && !t.repair.done {
+			break
+		}
+		if t.repair != nil && t.repair.failed != nil {
+			failed = append(failed, *t)
+		} else {
+			number = t.number
+		}
+		kept++
+	}
+	f.tickets = append(f.tickets[:0], f.tickets[kept:]...)
+	var persisted []ticket
+	for len(f.persists) > 0 && f.persists[0].unit <= unit {
+		persisted = append(persisted, f.persists[0])
+		f.persists = append(f.persists[:0], f.persists[1:]...)
+	}
+	f.mu.Unlock()
+	for _, t := range failed { // Before a higher ticket speaks for them.
+		f.e.step(&node.StageFailed{Ticket: t.number, Err: t.repair.failed})
+	}
+	if number != 0 {
+		f.durable = node.Durable{Journal: f.kind, Ticket: number}
+		f.e.step(&f.durable)
+	}
+	for _, t := range persisted {
+		f.e.step(&node.Persisted{Ticket: t.number})
+	}
+	f.changed.Broadcast()
+}
+
+// settle lets Close go on when everything appended is durable.
+func (f *flusher) settle() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.draining && f.e.writer.PendingBytes() == 0 {
+		f.draining = false
+		f.changed.Broadcast()
+	}
+}
+
+// fail stops everything that this journal acknowledges; the first error counts.
+func (f *flusher) fail(err error) {
+	f.mu.Lock()
+	if f.failed != nil {
+		f.mu.Unlock()
+		return
+	}
+	f.failed = err
+	tickets, persists := f.tickets, f.persists
+	f.tickets, f.persists, f.draining = nil, nil, false
+	f.mu.Unlock()
+	f.changed.Broadcast()
+	err = fmt.Errorf("%s journal of site %s: %w: %w", f.name, f.e.id.siteName, ErrDurability, err)
+	f.e.step(&node.JournalDown{Journal: f.kind, Err: err})
+	for _, t := range tickets {
+		f.e.step(&node.StageFailed{Ticket: t.number, Err: err})
+	}
+	for _, t := range persists {
+		f.e.step(&node.Persisted{Ticket: t.number, Err: err})
+	}
+	if f.kind == node.Own {
+		f.e.fail(err)
+	}
+	f.e.room.flushed()
+}
+
+// waitRoom blocks while more than stagedBytesMax waits to be flushed; false when
+// the engine ends.
+func (f *flusher) waitRoom() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for !f.ending && f.failed == nil && f.j.StagedBytes() > stagedBytesMax {
+		f.changed.Wait()
+	}
+	return !f.ending
+}
+
+// unblock frees who waits for room: the engine ends.
+func (f *flusher) unblock() {
+	f.mu.Lock()
+	f.ending = true
+	f.mu.Unlock()
+	f.changed.Broadcast()
+}
+
+// drain returns when what was appended is durable, or cannot become it.
+func (f *flusher) drain() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.draining = f.failed == nil
+	for f.draining {
+		f.wakeUp()
+		f.changed.Wait()
+	}
+}
+
+// end flushes what is left and waits for the goroutine.
+func (f *flusher) end() {
+	close(f.quit)
+	<-f.over
+}
+
+// restDue is when the closing unit is due; 0 = not.
+func (f *flusher) restDue() time.Duration {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.flushed == 0 {
+		return 0
+	}
+	return f.flushed + idleAfter
+}
+
+// atRest writes the closing unit of a journal that has nothing to do.
+func (f *flusher) atRest() {
+	f.mu.Lock()
+	f.flushed = 0
+	f.mu.Unlock()
+	if f.j.StageIdle() {
+		f.wakeUp()
+	}
+}
+
+// err is why the journal stopped; nil while it runs.
+func (f *flusher) err() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.failed
+}

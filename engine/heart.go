@@ -1,0 +1,222 @@
+package engine
+
+import (
+	"sync"
+	"time"
+
+	"github.com/claudefs/repl/engine/node"
+	"github.com/claudefs/repl/engine/store/journal"
+	"github.com/claudefs/repl/engine/stream"
+	"github.com/claudefs/repl/wire"
+	"github.com/claudefs/repl/wire/link"
+)
+
+// heart is the node under its mutex. Effects are handed on under the same mutex,
+// in the order of the steps that asked for them: into the journals' open units,
+// the links' queues and the waiters' watermarks. None of that blocks; what does,
+// is done by the goroutine that owns it.
+type heart struct {
+	mu      sync.Mutex
+	node    *node.Node
+	effects node.Effects
+	next    []node.Input // answers that came up while effects were handed on
+	wake    time.Duration
+}
+
+// brought is what the input of a step came with: the batches of a frame, whose
+// memory a journal may borrow.
+type brought struct {
+	refs  []wire.BatchRef
+	frame *link.Frame
+}
+
+// now is the heart's time.
+func (e *Engine) now() node.Now {
+	wall := time.Now()
+	return node.Now{Mono: wall.Sub(e.opened), Wall: wall}
+}
+
+// step tells the heart what happened.
+func (e *Engine) step(in node.Input) { e.stepWith(in, brought{}) }
+
+// stepWith is step for an input that batches came with.
+func (e *Engine) stepWith(in node.Input, b brought) {
+	h := &e.heart
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.effects.Reset()
+	h.node.Step(e.now(), in, &h.effects)
+	e.carryOut(&h.effects, b)
+	for len(h.next) > 0 {
+		in := h.next[0]
+		h.next = append(h.next[:0], h.next[1:]...)
+		h.effects.Reset()
+		h.node.Step(e.now(), in, &h.effects)
+		e.carryOut(&h.effects, brought{})
+	}
+	if earlier := h.effects.Wake != 0 && (h.wake == 0 || h.effects.Wake < h.wake); earlier {
+		e.clock.wakeUp()
+	}
+	h.wake = h.effects.Wake
+}
+
+// carryOut hands on what a step asked for. The order of kinds matters where one
+// kind prepares another: tails are cleared before batches are staged behind
+// them, and a shard is admitted only when its waiters may see its tail.
+func (e *Engine) carryOut(effects *node.Effects, b brought) {
+	for _, c := range effects.Clears {
+		e.flusherOf(c.Journal).j.Clear(c.Log)
+	}
+	for i := range effects.Stages {
+		e.stage(&effects.Stages[i], b)
+	}
+	for i := range effects.Persists {
+		e.persist(&effects.Persists[i])
+	}
+	for i := range effects.Ops {
+		e.operate(&effects.Ops[i])
+	}
+	for i := range effects.Progress {
+		e.progress(&effects.Progress[i])
+	}
+	for i := range effects.Admits {
+		e.admission(&effects.Admits[i])
+	}
+	for _, j := range effects.Retain {
+		e.housework.retain(j)
+	}
+	for i := range effects.Events {
+		e.nodeEvent(&effects.Events[i])
+	}
+}
+
+func (e *Engine) flusherOf(j node.Journal) *flusher {
+	if j == node.Own {
+		return e.own
+	}
+	return e.mirror
+}
+
+// stage puts batches of the frame at hand into a journal; the frame's memory is
+// lent to it until the flush.
+func (e *Engine) stage(s *node.Stage, b brought) {
+	f := e.mirror
+	switch s.Kind {
+	case node.StageRepair:
+		e.gather(s, b)
+		return
+	case node.StageRestore:
+		f = e.own
+	}
+	f.staging = f.staging[:0]
+	for _, i := range s.Batches {
+		f.staging = append(f.staging, b.refs[i])
+	}
+	b.frame.Retain()
+	unit, err := f.j.Stage(f.staging, b.frame)
+	if err != nil {
+		e.heart.next = append(e.heart.next, &node.StageFailed{Ticket: s.Ticket, Err: err})
+		return
+	}
+	f.await(ticket{number: s.Ticket, unit: unit})
+}
+
+// persist puts control records into the own journal.
+func (e *Engine) persist(p *node.Persist) {
+	records := make([]journal.ControlRecord, 0, len(p.Peers))
+	for i := range p.Peers {
+		records = append(records, journal.ControlRecord{Peer: registered(&p.Peers[i])})
+	}
+	unit, err := e.own.j.StageControl(records, wire.StampOf(time.Now()))
+	if err != nil {
+		e.heart.next = append(e.heart.next, &node.Persisted{Ticket: p.Ticket, Err: err})
+		return
+	}
+	e.own.awaitPersist(ticket{number: p.Ticket, unit: unit})
+}
+
+// registered is a peer in the journal's words.
+func registered(p *node.RegisteredPeer) *journal.RegisteredPeer {
+	r := &journal.RegisteredPeer{Site: p.Site, Name: p.Name}
+	for _, c := range p.Cursors {
+		r.Cursors = append(r.Cursors, journal.PeerCursor{Log: c.Log, Position: c.Position})
+	}
+	return r
+}
+
+// peerOf is the same in the node's words.
+func peerOf(p *journal.RegisteredPeer) node.RegisteredPeer {
+	r := node.RegisteredPeer{Peer: node.Peer{Site: p.Site, Name: p.Name}}
+	for _, c := range p.Cursors {
+		r.Cursors = append(r.Cursors, stream.Cursor{Log: c.Log, Position: c.Position})
+	}
+	return r
+}
+
+// admission lets a shard's log take appends, or not. The writer learns the tail
+// the first time, and again when a peer gave entries back.
+func (e *Engine) admission(a *node.Admit) {
+	s := &e.shards[a.Shard]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	tail := a.Tail
+	if !s.tailed || tail.Tail.Seq > s.appended || tail.Tail.Incarnation != s.incarnation && s.appended == s.local {
+		e.writer.SetTail(a.Shard, journal.Tail{Position: tail.Tail, LastStamp: tail.LastStamp, LastIndex: tail.LastIndex})
+		s.tailed = true
+		s.incarnation = tail.Tail.Incarnation
+		s.appended, s.local = tail.Tail.Seq, tail.Tail.Seq
+		s.index = max(s.index, tail.LastIndex)
+	}
+	s.admission, s.refusal = a.Admission, a.Err
+	s.wake()
+}
+
+// operate puts an operation into its link's queue.
+func (e *Engine) operate(op *node.Op) {
+	if op.Kind == node.OpDial {
+		e.dialPeer(op.Peer)
+		return
+	}
+	if l := e.links.get(op.Link); l != nil {
+		l.push(op)
+	}
+}
+
+// ticket is something that is answered when its unit is durable, in order.
+type ticket struct {
+	number uint64
+	unit   journal.UnitNumber
+	repair *repair // answered when this is done instead
+}
+
+// repair is the pieces of one damaged part of the mirror, until all are there.
+type repair struct {
+	log    wire.LogID
+	next   wire.Position // the next piece continues it
+	refs   []wire.BatchRef
+	done   bool
+	failed error
+}
+
+// gather keeps a copy of a repair's piece; the last one has it written, by the
+// house-keeping goroutine, because that waits for the disk. Pieces before the
+// last are answered at once: nothing is acknowledged by them.
+func (e *Engine) gather(s *node.Stage, b brought) {
+	r := e.housework.gathering[s.Log]
+	if r == nil || r.next != s.From {
+		r = &repair{log: s.Log}
+		e.housework.gathering[s.Log] = r
+	}
+	for _, i := range s.Batches {
+		ref := wire.BatchRef{Header: b.refs[i].Header, Bytes: append([]byte(nil), b.refs[i].Bytes...)}
+		r.refs = append(r.refs, ref)
+		r.next = ref.Header.End()
+	}
+	t := ticket{number: s.Ticket}
+	if s.Last {
+		t.repair = r
+		delete(e.housework.gathering, s.Log)
+		e.housework.repair(r)
+	}
+	e.mirror.await(t)
+}

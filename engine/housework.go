@@ -1,0 +1,166 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/claudefs/repl/engine/node"
+	"github.com/claudefs/repl/engine/store/journal"
+	"github.com/claudefs/repl/engine/stream"
+	"github.com/claudefs/repl/wire"
+)
+
+// syncEvery is how often the Store is made durable while it is applied to: it
+// bounds what a crash has to redo and what the journals must keep for it.
+const syncEvery = time.Second
+
+// housework is what waits for disks and hurries nobody: making the Store
+// durable, giving segments back, zeroing new ones, repairing the mirror. One
+// goroutine does it all, one thing after another.
+type housework struct {
+	kick chan struct{} // capacity 1
+
+	mu      sync.Mutex
+	sync    bool
+	retains [node.Mirror + 1]bool
+	zeroing bool
+	repairs []*repair
+
+	gathering map[wire.LogID]*repair // the heart's, under its mutex
+}
+
+func (w *housework) open() {
+	w.kick = make(chan struct{}, 1)
+	w.gathering = make(map[wire.LogID]*repair)
+}
+
+// ask notes what is to be done and wakes the goroutine.
+func (w *housework) ask(note func()) {
+	w.mu.Lock()
+	note()
+	w.mu.Unlock()
+	select {
+	case w.kick <- struct{}{}:
+	default:
+	}
+}
+
+func (w *housework) syncStore()            { w.ask(func() { w.sync = true }) }
+func (w *housework) retain(j node.Journal) { w.ask(func() { w.retains[j] = true }) }
+func (w *housework) prepare()              { w.ask(func() { w.zeroing = true }) }
+func (w *housework) repair(r *repair)      { w.ask(func() { w.repairs = append(w.repairs, r) }) }
+
+// run does what is asked for until the engine's life ends.
+func (e *Engine) keepHouse() {
+	defer e.workers.Done()
+	w := &e.housework
+	for {
+		select {
+		case <-w.kick:
+		case <-e.life.Done():
+			return
+		}
+		w.mu.Lock()
+		sync, retains, zeroing, repairs := w.sync, w.retains, w.zeroing, w.repairs
+		w.sync, w.retains, w.zeroing, w.repairs = false, [node.Mirror + 1]bool{}, false, nil
+		w.mu.Unlock()
+		for _, r := range repairs {
+			e.repair(r)
+		}
+		if sync {
+			e.syncStore()
+		}
+		for j, due := range retains {
+			if due {
+				e.retain(node.Journal(j))
+			}
+		}
+		if zeroing && e.prepareSegments() {
+			w.prepare()
+		}
+	}
+}
+
+// repair writes a fetched piece of the mirror; then the applier goes on with it.
+func (e *Engine) repair(r *repair) {
+	err := e.mirror.j.Repair(r.log, r.refs)
+	e.mirror.mu.Lock()
+	r.done, r.failed = true, err
+	r.refs = nil
+	e.mirror.mu.Unlock()
+	e.mirror.wakeUp()
+	if err == nil {
+		e.appliers.repaired()
+	}
+}
+
+// syncStore makes the Store durable and tells the heart what may be forgotten.
+func (e *Engine) syncStore() {
+	shards := e.appliers.takeDirty()
+	if err := e.o.Store.Sync(e.life); err != nil {
+		if e.life.Err() == nil {
+			e.storeFailed(fmt.Errorf("store of site %s: sync: %w", e.id.siteName, err))
+		}
+		return
+	}
+	var in node.StoreDurable
+	for _, shard := range shards {
+		cursors, err := e.o.Store.Durable(shard)
+		if err != nil {
+			e.storeFailed(fmt.Errorf("store of site %s: durable cursors of shard %d: %w", e.id.siteName, shard, err))
+			return
+		}
+		for _, c := range cursors {
+			in.Cursors = append(in.Cursors, stream.Cursor{Log: c.Log, Position: c.Position})
+		}
+	}
+	in.Cursors = lastOfEach(in.Cursors)
+	e.step(&in)
+}
+
+// hostApplied stands in for the Store where the host applies its own entries
+// from its own log: the journal keeps nothing for it.
+func (e *Engine) hostApplied(headers []wire.BatchHeader) {
+	var cursors []stream.Cursor
+	for i := range headers {
+		cursors = append(cursors, stream.Cursor{Log: headers[i].Log(), Position: headers[i].End()})
+	}
+	cursors = lastOfEach(cursors)
+	e.step(&node.Applied{Cursors: cursors})
+	e.step(&node.StoreDurable{Cursors: cursors})
+}
+
+// retain gives segments back that nobody needs. The floors are taken before,
+// because the heart's mutex comes before the journal's.
+func (e *Engine) retain(kind node.Journal) {
+	f := e.flusherOf(kind)
+	floors := make(map[wire.LogID]wire.Position)
+	logs := f.j.Logs()
+	e.heart.mu.Lock()
+	for _, log := range logs {
+		floors[log] = e.heart.node.Floor(kind, log)
+	}
+	e.heart.mu.Unlock()
+	if _, err := f.j.Retain(find(floors)); err != nil && !errors.Is(err, journal.ErrClosed) {
+		e.events.tell(Event{Kind: eventRetainFailed, Shard: -1, Alarm: true,
+			Text: fmt.Sprintf("%s journal: giving segments back: %v", f.name, err)})
+	}
+}
+
+// prepareSegments does one step of zeroing for each journal that wants it, and
+// says whether there is more.
+func (e *Engine) prepareSegments() bool {
+	more := false
+	for _, f := range e.journals() {
+		again, err := f.j.Prepare()
+		if err != nil {
+			// It costs the flushes some time, and they will tell if the disk is full.
+			e.events.tell(Event{Kind: eventPrepareFailed, Shard: -1,
+				Text: fmt.Sprintf("%s journal: preparing a segment: %v", f.name, err)})
+		}
+		more = more || again
+	}
+	return more
+}

@@ -1,0 +1,373 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/claudefs/repl/engine/node"
+	"github.com/claudefs/repl/engine/store/journal"
+	"github.com/claudefs/repl/engine/stream"
+	"github.com/claudefs/repl/wire"
+	"github.com/claudefs/repl/wire/link"
+)
+
+const (
+	// queueBytesMax bounds the control frames that wait for one link. The heart
+	// sends few: a link that lets more than the pages of 65,536 logs gather is
+	// stalled, and closed.
+	queueBytesMax = 16 << 20
+	queueOpsMax   = 1 << 16
+	// closeGrace is how long a closing link may take to send what is queued.
+	closeGrace = time.Second
+	// acceptPause is the wait after an accept that found no descriptors left.
+	acceptPause = 100 * time.Millisecond
+)
+
+// links are the open links by their id.
+type links struct {
+	mu     sync.Mutex
+	open   map[node.LinkID]*peerLink
+	last   node.LinkID
+	closed bool
+	group  sync.WaitGroup // of links and dials
+}
+
+// get returns an open link, or nil.
+func (ls *links) get(id node.LinkID) *peerLink {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	return ls.open[id]
+}
+
+// enter counts one more goroutine, unless everything is being closed.
+func (ls *links) enter() bool {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	if ls.closed {
+		return false
+	}
+	ls.group.Add(1)
+	return true
+}
+
+// add names a new link and counts its two goroutines; nil while everything is
+// being closed.
+func (ls *links) add(e *Engine, conn link.Conn, peer wire.SiteID) *peerLink {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	if ls.closed {
+		return nil
+	}
+	if ls.open == nil {
+		ls.open = make(map[node.LinkID]*peerLink)
+	}
+	ls.last++
+	l := &peerLink{
+		e: e, id: ls.last, peer: peer, conn: conn,
+		ready: make(chan struct{}, 1), gone: make(chan struct{}), over: make(chan struct{}),
+	}
+	ls.open[l.id] = l
+	ls.group.Add(2)
+	return l
+}
+
+func (ls *links) remove(id node.LinkID) {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	delete(ls.open, id)
+}
+
+// closeAll ends every link and waits until their goroutines have ended.
+func (ls *links) closeAll() {
+	ls.mu.Lock()
+	ls.closed = true
+	open := make([]*peerLink, 0, len(ls.open))
+	for _, l := range ls.open {
+		open = append(open, l)
+	}
+	ls.mu.Unlock()
+	for _, l := range open {
+		l.e.mirror.unblock()
+		l.conn.Close()
+	}
+	ls.group.Wait()
+}
+
+// peerLink is one link with its two goroutines. One receives and tells the
+// heart; the other works through the queue of operations, so that a slow peer
+// or disk holds up nobody else (I10).
+type peerLink struct {
+	e    *Engine
+	id   node.LinkID
+	peer wire.SiteID // 0 = accepted
+	conn link.Conn
+
+	mu     sync.Mutex
+	queue  opQueue
+	why    error // why it ends, if this end knows
+	grace  *time.Timer
+	ready  chan struct{} // capacity 1
+	gone   chan struct{} // closed when receiving has ended
+	over   chan struct{} // closed when the sender has ended
+	spares opQueue       // the sender's
+
+	source   source
+	arriving arriving
+}
+
+// opQueue holds operations with all that they refer to, so that the heart's
+// memory is its own again after the step.
+type opQueue struct {
+	ops     []queuedOp
+	bytes   []byte
+	indexes []int
+	cursors []stream.Cursor
+}
+
+// queuedOp is an Op whose slices are ranges of its queue, because those move as
+// they grow.
+type queuedOp struct {
+	op                   node.Op
+	frameLo, frameHi     int
+	batchesLo, batchesHi int
+	haveLo, haveHi       int
+}
+
+func (q *opQueue) push(op *node.Op) {
+	o := queuedOp{op: *op, frameLo: len(q.bytes), batchesLo: len(q.indexes), haveLo: len(q.cursors)}
+	q.bytes = append(q.bytes, op.Frame...)
+	q.indexes = append(q.indexes, op.Batches...)
+	q.cursors = append(q.cursors, op.Have...)
+	o.frameHi, o.batchesHi, o.haveHi = len(q.bytes), len(q.indexes), len(q.cursors)
+	o.op.Frame, o.op.Batches, o.op.Have = nil, nil, nil
+	q.ops = append(q.ops, o)
+}
+
+// at returns the i-th operation whole.
+func (q *opQueue) at(i int) node.Op {
+	o := &q.ops[i]
+	op := o.op
+	op.Frame = q.bytes[o.frameLo:o.frameHi]
+	op.Batches = q.indexes[o.batchesLo:o.batchesHi]
+	op.Have = q.cursors[o.haveLo:o.haveHi]
+	return op
+}
+
+func (q *opQueue) empty() {
+	*q = opQueue{ops: q.ops[:0], bytes: q.bytes[:0], indexes: q.indexes[:0], cursors: q.cursors[:0]}
+}
+
+// push queues an operation for the sender. It never blocks.
+func (l *peerLink) push(op *node.Op) {
+	l.mu.Lock()
+	l.queue.push(op)
+	full := len(l.queue.bytes) > queueBytesMax || len(l.queue.ops) > queueOpsMax
+	if op.Kind == node.OpClose && l.grace == nil {
+		l.setWhy(errors.New(op.Reason))
+		l.grace = time.AfterFunc(closeGrace, func() { l.conn.Close() }) // Ends at once; stopped when the link is gone.
+	}
+	l.mu.Unlock()
+	if full {
+		l.fail(fmt.Errorf("%d bytes of control frames wait: the link is stalled", queueBytesMax))
+	}
+	select {
+	case l.ready <- struct{}{}:
+	default:
+	}
+}
+
+// setWhy keeps the first reason. l.mu is held.
+func (l *peerLink) setWhy(err error) {
+	if l.why == nil {
+		l.why = err
+	}
+}
+
+// fail ends the link for a reason of this end.
+func (l *peerLink) fail(err error) {
+	l.mu.Lock()
+	l.setWhy(err)
+	l.mu.Unlock()
+	l.conn.Close()
+}
+
+// start tells the heart of the link and starts its goroutines.
+func (l *peerLink) start() {
+	go l.send()    // Ends when receiving has ended.
+	go l.receive() // Ends when the link does.
+}
+
+// send works through the queue until the link is gone.
+func (l *peerLink) send() {
+	defer l.e.links.group.Done()
+	defer close(l.over)
+	defer l.source.close()
+	for {
+		select {
+		case <-l.ready:
+		case <-l.gone:
+			return
+		}
+		l.mu.Lock()
+		l.queue, l.spares = l.spares, l.queue
+		l.mu.Unlock()
+		for i := range l.spares.ops {
+			op := l.spares.at(i)
+			if err := l.do(&op); err != nil {
+				l.fail(err)
+				<-l.gone
+				return
+			}
+		}
+		l.spares.empty()
+	}
+}
+
+// do carries out one operation.
+func (l *peerLink) do(op *node.Op) error {
+	switch op.Kind {
+	case node.OpSend:
+		l.source.parts = append(l.source.parts[:0], op.Frame)
+		return l.conn.Send(l.source.parts)
+	case node.OpSeek:
+		l.seek(op.Have)
+		return nil
+	case node.OpRead:
+		l.read(op.Bytes)
+		return nil
+	case node.OpShip:
+		return l.ship(op)
+	case node.OpAnswer:
+		return l.answer(op)
+	}
+	return fmt.Errorf("closed: %s", op.Reason) // OpClose: everything before it was sent.
+}
+
+// arriving is the receiving side's memory, kept from frame to frame.
+type arriving struct {
+	in      node.FrameIn
+	refs    []wire.BatchRef
+	headers []wire.BatchHeader
+}
+
+// receive tells the heart of frames until the link ends.
+func (l *peerLink) receive() {
+	defer l.e.links.group.Done()
+	l.e.step(&node.LinkUp{Link: l.id, Peer: l.peer})
+	var err error
+	for err == nil {
+		var frame *link.Frame
+		if frame, err = l.conn.Recv(); err == nil {
+			l.frameIn(frame)
+			frame.Release()
+		}
+	}
+	l.conn.Close()
+	close(l.gone)
+	<-l.over
+	l.mu.Lock()
+	l.setWhy(err)
+	err = l.why
+	if l.grace != nil {
+		l.grace.Stop()
+	}
+	l.mu.Unlock()
+	l.e.links.remove(l.id)
+	l.e.step(&node.LinkDown{Link: l.id, Peer: l.peer, Err: err})
+}
+
+// frameIn verifies a frame's batches and tells the heart. While a journal has
+// too much to flush, the link is not read: the peer feels it by its window.
+func (l *peerLink) frameIn(frame *link.Frame) {
+	a := &l.arriving
+	a.in = node.FrameIn{Link: l.id, Envelope: frame.Envelope}
+	a.refs, a.headers = a.refs[:0], a.headers[:0]
+	switch frame.Envelope.Kind {
+	case wire.FrameBatches, wire.FrameFetched:
+		if !l.e.mirror.waitRoom() {
+			return
+		}
+		a.refs, a.in.BatchErr = wire.SplitBatches(frame.Body(), int(frame.Envelope.BatchCount), a.refs)
+		for i := range a.refs {
+			a.headers = append(a.headers, a.refs[i].Header)
+		}
+		a.in.Headers = a.headers
+	default:
+		a.in.Body = frame.Body()
+	}
+	l.e.stepWith(&a.in, brought{a.refs, frame})
+}
+
+// accept takes links until the listener closes.
+func (e *Engine) accept() {
+	defer e.workers.Done()
+	for {
+		conn, err := e.listener.Accept()
+		switch {
+		case err == nil:
+			if l := e.links.add(e, conn, 0); l != nil {
+				l.start()
+			} else {
+				conn.Close()
+			}
+		case errors.Is(err, link.ErrClosed):
+			return
+		default: // No descriptors left, say: later there may be.
+			e.events.tell(Event{Kind: eventAcceptFailed, Shard: -1, Alarm: true, Text: err.Error()})
+			select {
+			case <-time.After(acceptPause):
+			case <-e.life.Done():
+				return
+			}
+		}
+	}
+}
+
+// dialPeer connects to a peer, in a goroutine of its own: the heart asks for
+// one dial per peer at a time.
+func (e *Engine) dialPeer(site wire.SiteID) {
+	if !e.links.enter() {
+		return
+	}
+	go func() { // Ends when the peer answers, or all its addresses have been tried.
+		defer e.links.group.Done()
+		conn, err := e.dial(site)
+		if err == nil {
+			if l := e.links.add(e, conn, site); l != nil {
+				l.start()
+				return
+			}
+			conn.Close()
+			err = ErrClosed
+		}
+		e.step(&node.LinkDown{Peer: site, Err: err})
+	}()
+}
+
+// dial tries a peer's addresses in turn.
+func (e *Engine) dial(site wire.SiteID) (link.Conn, error) {
+	var faults []error
+	for _, p := range e.peers {
+		if p.site != site {
+			continue
+		}
+		for _, addr := range p.addrs {
+			ctx, cancel := context.WithTimeout(e.life, e.o.HeartbeatTimeout)
+			conn, err := e.o.Transport.Dial(ctx, addr)
+			cancel()
+			if err == nil {
+				return conn, nil
+			}
+			faults = append(faults, fmt.Errorf("%s: %w", addr, err))
+		}
+	}
+	if len(faults) == 0 {
+		return nil, fmt.Errorf("site %08x has no address: %w", uint32(site), link.ErrUnreachable)
+	}
+	return nil, errors.Join(faults...)
+}
+
+var _ journal.Releaser = (*link.Frame)(nil)

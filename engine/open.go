@@ -1,0 +1,264 @@
+package engine
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/claudefs/repl/engine/node"
+	"github.com/claudefs/repl/engine/store/journal"
+	"github.com/claudefs/repl/engine/store/vfs"
+	"github.com/claudefs/repl/engine/store/writer"
+	"github.com/claudefs/repl/engine/stream"
+	"github.com/claudefs/repl/wire"
+)
+
+// epochFirst is the epoch of the cluster's writer until there is failover.
+const epochFirst wire.Epoch = 1
+
+// Open validates o, opens the journals, redoes what the Store lacks, starts
+// replication, and returns when appends may begin or are being verified. The
+// redoing goes on behind it: wait for AppliedHere to see its end.
+func Open(ctx context.Context, o Options) (*Engine, error) {
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	o, err := o.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	e := &Engine{
+		o: o, id: identityOf(&o), opened: time.Now().Add(-time.Second), // the heart's clock never shows zero
+		primary: wire.SiteIDOf(o.Cluster, o.Primary),
+		shards:  make([]shardState, o.Shards), done: make(chan struct{}), ended: make(chan struct{}),
+	}
+	for _, p := range o.Peers {
+		e.peers = append(e.peers, peerInfo{wire.SiteIDOf(o.Cluster, p.Site), p.Site, slices.Clone(p.Addrs)})
+	}
+	slices.SortFunc(e.peers, func(a, b peerInfo) int { return cmp.Compare(a.site, b.site) })
+	e.life, e.endLife = context.WithCancel(context.Background())
+	if err := e.open(ctx); err != nil {
+		e.endLife()
+		return nil, err
+	}
+	return e, nil
+}
+
+// open takes the directory, then everything in it; what it took it gives back
+// when a later step fails.
+func (e *Engine) open(ctx context.Context) (err error) {
+	if err := e.takeDir(); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, e.closeFiles())
+		}
+	}()
+	if err := e.openJournals(ctx); err != nil {
+		return err
+	}
+	control, err := e.bootControl()
+	if err != nil {
+		return err
+	}
+	if e.appliers, err = newAppliers(e); err != nil {
+		return err
+	}
+	cursors := e.appliers.cursors()
+	boot := e.boot(&control, cursors)
+	e.bootShards(&boot)
+	e.heart.node = node.New(e.nodeConfig(randomSeed()), boot)
+	e.writer = writer.New(writer.Options{
+		Cluster: e.id.cluster, Site: e.id.site, Shards: e.o.Shards, Epoch: epochFirst,
+		BytesMax: e.o.PendingBytesMax, ClockFloor: control.ClockBound, Incarnation: newIncarnation,
+	})
+	if e.o.Listen != "" {
+		if e.listener, err = e.o.Transport.Listen(e.o.Listen); err != nil {
+			return fmt.Errorf("site %s: listening at %s: %w", e.id.siteName, e.o.Listen, err)
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		if e.listener != nil {
+			e.listener.Close()
+		}
+		return err
+	}
+	e.start(cursors)
+	return nil
+}
+
+// takeDir creates and locks the directory, and checks that it is this site's.
+func (e *Engine) takeDir() error {
+	o := &e.o
+	if err := o.FS.MkdirAll(o.Dir); err != nil {
+		return fmt.Errorf("directory of site %s: %w: make it a writable directory", o.Site, err)
+	}
+	lock, err := o.FS.Lock(o.Dir + "/" + lockName)
+	if errors.Is(err, vfs.ErrLocked) {
+		return fmt.Errorf("directory %s is in use by another engine: stop that one, or give this one a directory of its own: %w",
+			o.Dir, err)
+	}
+	if err != nil {
+		return fmt.Errorf("directory of site %s: %w: make it a writable directory", o.Site, err)
+	}
+	e.lock = lock
+	if err := bindDir(o.FS, o.Dir, &e.id); err != nil {
+		return errors.Join(err, lock.Close())
+	}
+	return nil
+}
+
+func (e *Engine) openJournals(ctx context.Context) error {
+	for i, kind := range []journal.Kind{journal.Own, journal.Mirror} {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		name := []string{ownName, mirrorName}[i]
+		j, recovery, err := e.openJournal(kind, name)
+		if err != nil {
+			return fmt.Errorf("%s journal of site %s: %w", name, e.id.siteName, err)
+		}
+		e.recovered[i] = *recovery
+		if kind == journal.Own {
+			e.own = newFlusher(e, node.Own, name, j)
+		} else {
+			e.mirror = newFlusher(e, node.Mirror, name, j)
+		}
+	}
+	return nil
+}
+
+// bootControl reads the node's small durable state; a new node writes down the
+// epoch that it begins in.
+func (e *Engine) bootControl() (journal.Control, error) {
+	control := e.own.j.Control()
+	e.bound.Store(uint64(control.ClockBound))
+	if len(control.Epochs) > 0 {
+		return control, nil
+	}
+	first := journal.DomainEpoch{Epoch: epochFirst, Writer: e.primary}
+	_, err := e.own.j.StageControl([]journal.ControlRecord{{Epoch: &first}}, wire.StampOf(time.Now()))
+	if err != nil {
+		return control, fmt.Errorf("own journal of site %s: %w", e.id.siteName, err)
+	}
+	return control, nil // The first flush takes it along; nothing of the epoch is acknowledged before.
+}
+
+// boot is what the heart finds when it starts.
+func (e *Engine) boot(control *journal.Control, cursors []stream.Cursor) node.Boot {
+	b := node.Boot{
+		Term: e.own.j.Term(), Own: logsOf(e.own.j), Mirror: logsOf(e.mirror.j),
+		OwnSuspect: e.recovered[0].Suspect, MirrorSuspect: e.recovered[1].Suspect, Applied: cursors,
+	}
+	for i := range control.Peers {
+		b.Peers = append(b.Peers, peerOf(&control.Peers[i]))
+	}
+	return b
+}
+
+func logsOf(j *journal.Journal) []node.Log {
+	var logs []node.Log
+	for _, log := range j.Logs() {
+		t, _ := j.Tail(log)
+		logs = append(logs, node.Log{ID: log, Tail: t.Position, LastStamp: t.LastStamp, LastIndex: t.LastIndex})
+	}
+	return logs
+}
+
+// bootShards sets the watermarks to what is known, so that Wait can answer for
+// entries of an earlier life.
+func (e *Engine) bootShards(b *node.Boot) {
+	marks := make([]peerMark, len(e.shards)*len(e.peers))
+	for i := range e.shards {
+		e.shards[i].peers = marks[i*len(e.peers) : (i+1)*len(e.peers)]
+	}
+	for _, log := range b.Own {
+		if int64(log.ID.Shard) < int64(len(e.shards)) {
+			s := &e.shards[log.ID.Shard]
+			s.incarnation, s.local, s.appended, s.index = log.Tail.Incarnation, log.Tail.Seq, log.Tail.Seq, log.LastIndex
+		}
+	}
+	for _, c := range b.Applied {
+		if c.Log.Site == e.id.site && e.shards[c.Log.Shard].incarnation == c.Position.Incarnation {
+			e.shards[c.Log.Shard].applied = c.Position.Seq
+		}
+	}
+}
+
+func (e *Engine) nodeConfig(seed uint64) node.Config {
+	c := node.Config{
+		Cluster: e.id.cluster, ClusterName: e.id.clusterName, Site: e.id.site, SiteName: e.id.siteName,
+		Shards: uint32(e.o.Shards), Primary: e.primary, WindowBytesMax: e.o.WindowBytesMax,
+		HeartbeatTimeout: e.o.HeartbeatTimeout, VerifyWait: e.o.VerifyWait, Seed: seed,
+	}
+	c.HeartbeatEvery = min(250*time.Millisecond, e.o.HeartbeatTimeout/4)
+	for _, p := range e.peers {
+		c.Peers = append(c.Peers, node.Peer{Site: p.site, Name: p.name})
+	}
+	return c
+}
+
+// start starts the goroutines, and the heart with its first tick.
+func (e *Engine) start(cursors []stream.Cursor) {
+	e.events.open(&e.o)
+	e.clock.open(e)
+	e.housework.open()
+	e.tellRecovery()
+	e.appliers.start(cursors)
+	for _, f := range e.journals() {
+		go f.run() // Ends when Close calls end, after everyone who stages.
+		f.wakeUp()
+	}
+	e.workers.Add(2)
+	go e.clock.run() // Ends when Close ends the clock.
+	go e.keepHouse() // Ends with the engine's life.
+	e.step(&node.Tick{})
+	e.reportHoles()
+	if e.listener != nil {
+		e.workers.Add(1)
+		go e.accept() // Ends when Close closes the listener.
+	}
+}
+
+// tellRecovery tells what opening the journals found.
+func (e *Engine) tellRecovery() {
+	for i, f := range e.journals() {
+		r := &e.recovered[i]
+		for _, d := range r.Damage {
+			e.events.tell(Event{Kind: node.EventCorruption, Shard: -1, Alarm: true, Text: fmt.Sprintf(
+				"%s journal: %s: offset %d: unit %d: %s", f.name, d.File, d.Offset, d.Unit, d.Reason)})
+		}
+		if r.ControlSuspect {
+			e.events.tell(Event{Kind: node.EventCorruption, Shard: -1, Alarm: true, Text: fmt.Sprintf(
+				"%s journal: damage may hide control records: compare the peers' cursors", f.name)})
+		}
+	}
+}
+
+// reportHoles has pieces of the mirror fetched that damage took and that the
+// Store has applied already, so that no reader meets them.
+func (e *Engine) reportHoles() {
+	for _, h := range e.mirror.j.Holes() {
+		applied := e.appliers.appliedSeq(h.Log)
+		if h.To != (wire.Position{}) && applied >= h.To.Seq {
+			e.step(&node.MirrorDamaged{Log: h.Log, From: h.From, To: h.To.Seq})
+		}
+	}
+}
+
+func newIncarnation() wire.Incarnation {
+	var id wire.Incarnation
+	rand.Read(id[:]) // Never fails: crypto/rand ends the program first.
+	return id
+}
+
+func randomSeed() uint64 {
+	id := newIncarnation()
+	return binary.LittleEndian.Uint64(id[:])
+}

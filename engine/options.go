@@ -1,0 +1,168 @@
+package engine
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+	"unicode"
+
+	"github.com/claudefs/repl/engine/store/vfs"
+	"github.com/claudefs/repl/wire"
+	"github.com/claudefs/repl/wire/link/tcp"
+)
+
+// Defaults and bounds of the options.
+const (
+	shardsDefault           = 256
+	pendingBytesDefault     = 32 << 20
+	pendingBytesMin         = 4 << 20 // any one entry fits beside a full batch
+	windowBytesDefault      = 64 << 20
+	windowBytesMin          = 2 << 20 // any one batch fits
+	segmentBytesDefault     = 64 << 20
+	segmentBytesMin         = 4 << 20
+	segmentBytesStep        = 4 << 10
+	verifyWaitDefault       = 3 * time.Second
+	heartbeatTimeoutDefault = 3 * time.Second
+	heartbeatTimeoutMin     = 500 * time.Millisecond // two heartbeats
+	durationMax             = time.Hour
+	bytesMax                = 1 << 40
+	nameBytesMax            = 255
+	peersMax                = 63
+)
+
+// Validate reports all faults of o at once.
+func (o *Options) Validate() error {
+	var faults []error
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+	if text := checkName(o.Cluster); text != "" {
+		fault("Cluster is %q: %s", o.Cluster, text)
+	}
+	if text := checkName(o.Site); text != "" {
+		fault("Site is %q: %s", o.Site, text)
+	}
+	if o.Dir == "" {
+		fault("Dir is empty: name a directory of this engine's own")
+	}
+	if o.Store == nil {
+		fault("Store is nil: the engine applies entries to the host's state")
+	}
+	inRange := func(name string, value, low, high int64) {
+		if value != 0 && (value < low || value > high) {
+			fault("%s is %d: allowed is 0 for the default, or %d to %d", name, value, low, high)
+		}
+	}
+	inRange("Shards", int64(o.Shards), 1, wire.ShardCountMax)
+	inRange("PendingBytesMax", o.PendingBytesMax, pendingBytesMin, bytesMax)
+	inRange("WindowBytesMax", o.WindowBytesMax, windowBytesMin, bytesMax)
+	inRange("SegmentBytes", o.SegmentBytes, segmentBytesMin, bytesMax)
+	if o.SegmentBytes%segmentBytesStep != 0 {
+		fault("SegmentBytes is %d: allowed are multiples of %d", o.SegmentBytes, segmentBytesStep)
+	}
+	if o.VerifyWait < 0 || o.VerifyWait > durationMax {
+		fault("VerifyWait is %v: allowed is 0 for the default, up to %v", o.VerifyWait, durationMax)
+	}
+	if t := o.HeartbeatTimeout; t != 0 && (t < heartbeatTimeoutMin || t > durationMax) {
+		fault("HeartbeatTimeout is %v: allowed is 0 for the default, or %v to %v", t, heartbeatTimeoutMin, durationMax)
+	}
+	faults = append(faults, o.validatePeers()...)
+	if len(faults) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", ErrOptions, errors.Join(faults...))
+}
+
+// validatePeers checks who this engine talks to, and how.
+func (o *Options) validatePeers() []error {
+	var faults []error
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+	if (o.Listen != "" || len(o.Peers) > 0) && !o.Insecure {
+		fault("Listen is %q with %d peers, and Insecure is false: links have no TLS in this release; "+
+			"on a network that you trust, ask for plain links by name: Insecure (cfs server: --insecure)", o.Listen, len(o.Peers))
+	}
+	if len(o.Peers) > peersMax {
+		fault("Peers has %d sites: allowed are up to %d", len(o.Peers), peersMax)
+	}
+	sites := map[wire.SiteID]string{wire.SiteIDOf(o.Cluster, o.Site): o.Site}
+	for i, p := range o.Peers {
+		if text := checkName(p.Site); text != "" {
+			fault("Peers[%d].Site is %q: %s", i, p.Site, text)
+			continue
+		}
+		id := wire.SiteIDOf(o.Cluster, p.Site)
+		if other, taken := sites[id]; taken && other == p.Site {
+			fault("Peers[%d].Site is %q: that site is named already", i, p.Site)
+		} else if taken {
+			fault("Peers[%d].Site is %q: its id %08x is also that of %q; name one of them otherwise", i, p.Site, uint32(id), other)
+		}
+		sites[id] = p.Site
+		if slices.Contains(p.Addrs, "") {
+			fault("Peers[%d].Addrs of site %q has an empty address", i, p.Site)
+		}
+		if len(p.Addrs) == 0 && o.primaryName() == o.Site {
+			fault("Peers[%d].Addrs of site %q is empty: the primary dials its peers", i, p.Site)
+		}
+	}
+	if o.Primary != "" && !o.knows(o.Primary) {
+		fault("Primary is %q: neither this site, %q, nor a peer has that name", o.Primary, o.Site)
+	}
+	return faults
+}
+
+// checkName says what is wrong with a name that goes into files, frames and
+// tables; "" is nothing.
+func checkName(name string) string {
+	switch {
+	case name == "":
+		return "a name is required"
+	case len(name) > nameBytesMax:
+		return fmt.Sprintf("%d bytes, allowed are up to %d", len(name), nameBytesMax)
+	}
+	for _, r := range name {
+		if r == unicode.ReplacementChar || r == '=' || unicode.IsSpace(r) || !unicode.IsPrint(r) {
+			return fmt.Sprintf("%q is not allowed in a name", r)
+		}
+	}
+	return ""
+}
+
+func (o *Options) knows(site string) bool {
+	return site == o.Site || slices.ContainsFunc(o.Peers, func(p Peer) bool { return p.Site == site })
+}
+
+// primaryName is the site that writes: named, or the first by name, so that
+// equal options at all sites agree.
+func (o *Options) primaryName() string {
+	if o.Primary != "" {
+		return o.Primary
+	}
+	first := o.Site
+	for _, p := range o.Peers {
+		first = min(first, p.Site)
+	}
+	return first
+}
+
+// withDefaults returns a copy with every zero knob set.
+func (o Options) withDefaults() (Options, error) {
+	o.Shards = cmp.Or(o.Shards, shardsDefault)
+	o.PendingBytesMax = cmp.Or(o.PendingBytesMax, pendingBytesDefault)
+	o.WindowBytesMax = cmp.Or(o.WindowBytesMax, windowBytesDefault)
+	o.SegmentBytes = cmp.Or(o.SegmentBytes, segmentBytesDefault)
+	o.VerifyWait = cmp.Or(o.VerifyWait, verifyWaitDefault)
+	o.HeartbeatTimeout = cmp.Or(o.HeartbeatTimeout, heartbeatTimeoutDefault)
+	o.Primary = o.primaryName()
+	o.Peers = slices.Clone(o.Peers)
+	if o.FS == nil {
+		o.FS = vfs.OS{}
+	}
+	if o.Transport == nil {
+		transport, err := tcp.New(tcp.Options{})
+		if err != nil {
+			return o, err
+		}
+		o.Transport = transport
+	}
+	return o, nil
+}

@@ -1,0 +1,217 @@
+package engine
+
+import (
+	"fmt"
+
+	"github.com/claudefs/repl/engine/node"
+	"github.com/claudefs/repl/engine/stream"
+	"github.com/claudefs/repl/wire"
+)
+
+// Words of Status. Closed lists.
+const (
+	healthOK       = "OK"
+	healthDegraded = "DEGRADED"
+	healthFailed   = "FAILED"
+	rolePrimary    = "primary"
+	roleStandby    = "standby"
+	lagKnown       = "known"
+	lagUnknown     = "unknown"
+)
+
+// Status is one snapshot: command line, HTTP API, metrics and health print it.
+func (e *Engine) Status() Status {
+	e.heart.mu.Lock()
+	heart := e.heart.node.Status(e.now())
+	e.heart.mu.Unlock()
+	s := Status{
+		Schema: 1, Kind: "status", At: heart.At, Cluster: e.id.clusterName, Site: e.id.siteName,
+		Role: e.role(e.id.siteName), Primary: e.o.Primary, Epoch: uint64(epochFirst), Term: uint32(heart.Term),
+		Shards: len(e.shards), Transport: e.o.Transport.Name(), TransportReason: transportReason(e.o.Transport.Name()),
+		Listen: e.Addr(), Insecure: e.o.Insecure,
+		Journals: []JournalStatus{}, Peers: []PeerStatus{}, StoppedLogs: e.stoppedLogs(heart.Stopped),
+	}
+	s.Appends = e.appendStatus(heart.Admission)
+	for i, f := range e.journals() {
+		s.Journals = append(s.Journals, e.journalStatus(i, f))
+	}
+	s.Apply = e.applyStatus()
+	for i := range heart.Peers {
+		s.Peers = append(s.Peers, e.peerStatus(&heart.Peers[i]))
+	}
+	s.Health, s.Reason = e.health(&s)
+	return s
+}
+
+func (e *Engine) role(site string) string {
+	if site == e.o.Primary {
+		return rolePrimary
+	}
+	return roleStandby
+}
+
+// transportReason says why links are not carried by something faster.
+func transportReason(name string) string {
+	if name == "tcp" {
+		return "io_uring and RDMA links are not part of this release"
+	}
+	return "named by the host"
+}
+
+func (e *Engine) appendStatus(shards map[node.Admission]int) AppendStatus {
+	a := AppendStatus{
+		Verified: shards[node.AdmitVerified], Unverified: shards[node.AdmitUnverified],
+		Waiting: shards[node.AdmitWaiting], Refused: shards[node.AdmitRefused],
+		Entries: e.entries.Load(), Bytes: e.bytes.Load(), PendingBytes: e.writer.PendingBytes(),
+	}
+	open := a.Verified + a.Unverified
+	switch {
+	case e.Err() != nil || e.closing.Load():
+		a.State, a.Reason = "refused", e.stoppedError().Error()
+	case shards[node.AdmitStandby] > 0:
+		a.State, a.Reason = "standby", fmt.Sprintf("site %s writes", e.o.Primary)
+	case a.Waiting > 0 && open == 0:
+		a.State, a.Reason = "waiting", "for a peer to confirm where the logs end"
+	case a.Refused == len(e.shards):
+		a.State, a.Reason = "refused", "every shard's log is stopped: see stopped_logs"
+	case open < len(e.shards):
+		a.State = "partly"
+		a.Reason = fmt.Sprintf("%d shards wait for a peer, %d are stopped: see stopped_logs", a.Waiting, a.Refused)
+	default:
+		a.State = "open"
+		if a.Unverified > 0 {
+			a.Reason = fmt.Sprintf("%d shards were admitted although no peer confirmed where their logs end", a.Unverified)
+		}
+	}
+	return a
+}
+
+func (e *Engine) journalStatus(i int, f *flusher) JournalStatus {
+	stats := f.j.Stats()
+	s := JournalStatus{
+		Name: f.name, State: "ok", Segments: stats.Segments, Bytes: stats.Bytes, Units: stats.Units,
+		Damage: len(e.recovered[i].Damage), Suspect: len(e.recovered[i].Suspect),
+	}
+	if err := f.err(); err != nil {
+		s.State, s.Reason = "poisoned", err.Error()
+	}
+	return s
+}
+
+func (e *Engine) applyStatus() ApplyStatus {
+	s := ApplyStatus{State: "ok", BacklogEntries: e.appliers.backlog(), Entries: e.appliers.applied.Load()}
+	switch {
+	case e.storeError() != nil || e.appliers.stopped.Load() > 0:
+		s.State = "stopped"
+	case s.BacklogEntries > 0:
+		s.State = "behind"
+	}
+	return s
+}
+
+func (e *Engine) storeError() error {
+	e.errMu.Lock()
+	defer e.errMu.Unlock()
+	return e.storeErr
+}
+
+func (e *Engine) stoppedLogs(logs []node.StoppedLog) []StoppedLog {
+	stopped := []StoppedLog{}
+	for _, l := range logs {
+		stopped = append(stopped, StoppedLog{
+			Site: e.siteName(l.Log.Site), Shard: int(l.Log.Shard), Code: l.Code.String(), Reason: l.Reason,
+		})
+	}
+	return stopped
+}
+
+func (e *Engine) peerStatus(p *node.PeerStatus) PeerStatus {
+	s := PeerStatus{
+		Site: p.Name, Role: e.role(p.Name), Link: p.Link, Addr: e.peerAddr(p.Site), Transport: e.o.Transport.Name(),
+		Durable: lagStatus(p.Durable), Applied: lagStatus(p.Applied), WaitingOn: string(p.WaitingOn),
+		WindowBytes: p.WindowBytes, WindowUsed: p.WindowUsed, SentFrames: p.FramesSent, SentBytes: p.BytesSent,
+		WouldLose: lagStatus(p.Durable), StoppedLogs: e.stoppedLogs(p.Stopped),
+		MayPromoteReason: "failover is not part of this release",
+	}
+	if !p.LastHeard.IsZero() {
+		heard := p.LastHeard
+		s.HeardAt = &heard
+	}
+	if p.RTT > 0 {
+		rtt := p.RTT.Seconds()
+		s.RTTSeconds = &rtt
+	}
+	switch {
+	case s.Link == "refused":
+		s.Health, s.Reason = healthFailed, p.Reason
+	case len(p.Stopped) > 0:
+		s.Health, s.Reason = healthFailed, fmt.Sprintf("%d logs are stopped: see stopped_logs", len(p.Stopped))
+	case s.Link != "live" && s.Link != "catching up":
+		s.Health, s.Reason = healthDegraded, linkReason(&s, p.Reason)
+	case s.Durable.State != lagKnown:
+		s.Health, s.Reason = healthDegraded, "no fresh answer proves how far it is behind"
+	default:
+		s.Health = healthOK
+	}
+	return s
+}
+
+func linkReason(s *PeerStatus, reason string) string {
+	if reason == "" {
+		return "the link is " + s.Link
+	}
+	return fmt.Sprintf("the link is %s: %s", s.Link, reason)
+}
+
+func (e *Engine) peerAddr(site wire.SiteID) string {
+	for _, p := range e.peers {
+		if p.site == site && len(p.addrs) > 0 {
+			return p.addrs[0]
+		}
+	}
+	return ""
+}
+
+// lagStatus shows numbers only when they are proven: unknown is never zero.
+func lagStatus(l stream.Lag) LagStatus {
+	if !l.Known {
+		exposed := l.Time.Seconds()
+		return LagStatus{State: lagUnknown, AtLeastSeconds: &exposed}
+	}
+	seconds, bytes, entries := l.Time.Seconds(), l.Bytes, l.Entries
+	return LagStatus{State: lagKnown, Seconds: &seconds, Bytes: &bytes, Entries: &entries}
+}
+
+// health is the word that an operator sees first, with the worst fact.
+func (e *Engine) health(s *Status) (word, reason string) {
+	for _, f := range e.journals() {
+		if err := f.err(); err != nil {
+			return healthFailed, err.Error()
+		}
+	}
+	if err := e.storeError(); err != nil {
+		return healthFailed, err.Error()
+	}
+	if n := len(s.StoppedLogs); n > 0 {
+		l := &s.StoppedLogs[0]
+		return healthFailed, fmt.Sprintf("%d logs are stopped; the first is site %s shard %d: %s", n, l.Site, l.Shard, l.Reason)
+	}
+	for i := range s.Peers {
+		if p := &s.Peers[i]; p.Health == healthFailed {
+			return healthFailed, fmt.Sprintf("site %s: %s", p.Site, p.Reason)
+		}
+	}
+	for i := range s.Peers {
+		if p := &s.Peers[i]; p.Health != healthOK {
+			return healthDegraded, fmt.Sprintf("site %s: %s", p.Site, p.Reason)
+		}
+	}
+	switch {
+	case s.Appends.State == "waiting" || s.Appends.State == "partly":
+		return healthDegraded, "appends: " + s.Appends.Reason
+	case s.Journals[0].Damage+s.Journals[1].Damage > 0:
+		return healthDegraded, "opening the journals found damage: see journals"
+	}
+	return healthOK, ""
+}
+

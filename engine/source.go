@@ -1,0 +1,227 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/claudefs/repl/engine/node"
+	"github.com/claudefs/repl/engine/store/journal"
+	"github.com/claudefs/repl/engine/stream"
+	"github.com/claudefs/repl/wire"
+)
+
+// fetchedBytesMax is how much of an answer goes into one frame.
+const fetchedBytesMax = 1 << 20
+
+// source is what a link's sender reads the journals with, kept from frame to
+// frame.
+type source struct {
+	reader   *journal.Reader
+	refs     []wire.BatchRef // of the last read, borrowed from the reader
+	headers  []wire.BatchHeader
+	parts    [][]byte
+	envelope []byte
+	readDone node.ReadDone
+}
+
+// close gives the reader's pin back.
+func (s *source) close() {
+	if s.reader != nil {
+		s.reader.Close()
+		s.reader = nil
+	}
+}
+
+// seek places the link's reader so that it meets everything beyond have.
+func (l *peerLink) seek(have []stream.Cursor) {
+	s := &l.source
+	s.close()
+	s.refs = nil
+	j := l.e.own.j
+	done := node.Sought{Link: l.id}
+	find := func(log wire.LogID) wire.Position {
+		at, found := slices.BinarySearchFunc(have, log, func(c stream.Cursor, log wire.LogID) int { return c.Log.Compare(log) })
+		if !found {
+			return wire.Position{}
+		}
+		return have[at].Position
+	}
+	var unit journal.UnitNumber
+	unit, done.Err = j.SegmentStart(find, func(log wire.LogID, t journal.Tail) {
+		done.Tails = append(done.Tails, stream.Cursor{Log: log, Position: t.Position})
+	})
+	if errors.Is(done.Err, journal.ErrNotRetained) {
+		done.NotRetained = notRetained(j, find)
+	}
+	if done.Err == nil {
+		s.reader = j.NewReader(unit)
+	}
+	l.e.step(&done)
+}
+
+// notRetained lists the logs whose next batch behind have is gone. It is asked
+// once such a log is known to exist, so its cost does not matter.
+func notRetained(j *journal.Journal, have func(wire.LogID) wire.Position) []wire.LogID {
+	tails := tailsOf(j)
+	var gone []wire.LogID
+	for _, log := range j.Logs() {
+		tail := tails[log]
+		tails[log] = have(log)
+		if _, err := j.SegmentStart(find(tails), nil); errors.Is(err, journal.ErrNotRetained) {
+			gone = append(gone, log)
+		}
+		tails[log] = tail
+	}
+	return gone
+}
+
+// tailsOf returns where the logs of a journal end: what a reader has that needs
+// nothing.
+func tailsOf(j *journal.Journal) map[wire.LogID]wire.Position {
+	tails := make(map[wire.LogID]wire.Position)
+	for _, log := range j.Logs() {
+		t, _ := j.Tail(log)
+		tails[log] = t.Position
+	}
+	return tails
+}
+
+// find makes a map a question of SegmentStart.
+func find(positions map[wire.LogID]wire.Position) func(wire.LogID) wire.Position {
+	return func(log wire.LogID) wire.Position { return positions[log] }
+}
+
+// read reads the next batches and tells the heart their headers.
+func (l *peerLink) read(bytes int) {
+	s := &l.source
+	s.readDone = node.ReadDone{Link: l.id}
+	if s.reader == nil {
+		s.readDone.Err = errors.New("read before seek")
+	} else {
+		s.refs, s.readDone.Err = s.reader.Next(bytes)
+		s.readDone.Backlog = s.reader.Backlog()
+	}
+	s.headers = s.headers[:0]
+	for i := range s.refs {
+		s.headers = append(s.headers, s.refs[i].Header)
+	}
+	s.readDone.Headers = s.headers
+	l.e.step(&s.readDone)
+}
+
+// ship sends batches of the last read, from where they were read.
+func (l *peerLink) ship(op *node.Op) error {
+	s := &l.source
+	s.parts = append(s.parts[:0], nil)
+	for _, i := range op.Batches {
+		s.parts = append(s.parts, s.refs[i].Bytes)
+	}
+	return l.sendBatches(op.Envelope)
+}
+
+// sendBatches sends s.parts[1:] behind an envelope for them.
+func (l *peerLink) sendBatches(envelope wire.Envelope) error {
+	s := &l.source
+	envelope.BatchCount = uint16(len(s.parts) - 1)
+	envelope.WireBytes = 0
+	for _, part := range s.parts[1:] {
+		envelope.WireBytes += uint32(len(part))
+	}
+	s.envelope = wire.AppendBatchesEnvelope(s.envelope[:0], &envelope)
+	s.parts[0] = s.envelope
+	err := l.conn.Send(s.parts)
+	clear(s.parts)
+	return err
+}
+
+// answer sends the batches that a peer asks for, from the journal that holds the
+// log, and how the answer ended.
+func (l *peerLink) answer(op *node.Op) error {
+	code, text, err := l.sendFetched(op)
+	if err != nil {
+		return err
+	}
+	end := wire.FetchEnd{ID: op.Fetch.ID, Code: code, Text: text}
+	l.source.envelope = end.AppendTo(l.source.envelope[:0], op.Envelope.Session)
+	l.source.parts = append(l.source.parts[:0], l.source.envelope)
+	return l.conn.Send(l.source.parts)
+}
+
+// sendFetched walks the journal from the asker's position on. The first batch
+// must continue it by chain, so that the answer proves itself.
+func (l *peerLink) sendFetched(op *node.Op) (code wire.RefusalCode, text string, err error) {
+	f := &op.Fetch
+	j := l.e.mirror.j
+	if f.Log.Site == l.e.id.site {
+		j = l.e.own.j
+	}
+	tail, known := j.Tail(f.Log)
+	if !known {
+		return wire.RefuseNotRetained, fmt.Sprintf("log %s is not held here", f.Log), nil
+	}
+	to := f.To
+	if to == 0 {
+		to = tail.Position.Seq
+	}
+	if f.From.Seq > tail.Position.Seq {
+		return wire.RefuseGap, fmt.Sprintf("log %s ends at seq %d here", f.Log, tail.Position.Seq), nil
+	}
+	have := tailsOf(j) // Only this log matters: of the others the reader may miss everything.
+	have[f.Log] = f.From
+	unit, err := j.SegmentStart(find(have), nil)
+	if err != nil {
+		return wire.RefuseNotRetained, fmt.Sprintf("log %s from seq %d: %v", f.Log, f.From.Seq, err), nil
+	}
+	reader := j.NewReader(unit)
+	defer reader.Close()
+	return l.walkFetched(op, reader, to)
+}
+
+// walkFetched sends what the reader meets of the log, up to seq to.
+func (l *peerLink) walkFetched(op *node.Op, reader *journal.Reader, to wire.Seq) (wire.RefusalCode, string, error) {
+	at := op.Fetch.From
+	for {
+		refs, err := reader.Next(fetchedBytesMax)
+		if err != nil {
+			return wire.RefuseSuspect, fmt.Sprintf("log %s behind seq %d: %v", op.Fetch.Log, at.Seq, err), nil
+		}
+		if len(refs) == 0 {
+			return 0, "", nil
+		}
+		parts := append(l.source.parts[:0], nil)
+		bytes := 0
+		for i := range refs {
+			h := &refs[i].Header
+			if h.Log() != op.Fetch.Log || h.Incarnation == at.Incarnation && h.LastSeq() <= at.Seq {
+				continue
+			}
+			if h.FirstSeq != at.Seq+1 || h.Prev != at.Chain {
+				return wire.RefuseChain, fmt.Sprintf("log %s: seq %d here does not continue seq %d of the asker",
+					op.Fetch.Log, h.FirstSeq, at.Seq), nil
+			}
+			if len(parts) > 1 && bytes+len(refs[i].Bytes) > fetchedBytesMax {
+				l.source.parts = parts
+				if err := l.sendBatches(op.Envelope); err != nil {
+					return 0, "", err
+				}
+				parts, bytes = append(l.source.parts[:0], nil), 0
+			}
+			parts = append(parts, refs[i].Bytes)
+			bytes += len(refs[i].Bytes)
+			at = h.End()
+			if at.Seq >= to {
+				break
+			}
+		}
+		l.source.parts = parts
+		if len(parts) > 1 {
+			if err := l.sendBatches(op.Envelope); err != nil {
+				return 0, "", err
+			}
+		}
+		if at.Seq >= to {
+			return 0, "", nil
+		}
+	}
+}

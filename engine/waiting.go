@@ -1,0 +1,254 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/claudefs/repl/engine/node"
+	"github.com/claudefs/repl/wire"
+)
+
+// shardState is what appends and waits need to know of a shard's own log: its
+// watermarks. They only rise, and whoever raises one wakes those it serves; so
+// a waiter is woken once, and nobody else with it.
+type shardState struct {
+	mu          sync.Mutex
+	admission   node.Admission
+	refusal     error // why the log takes no appends, with AdmitRefused
+	tailed      bool  // the writer knows the tail
+	incarnation wire.Incarnation
+	appended    wire.Seq
+	index       uint64 // last durable host index
+	local       wire.Seq
+	applied     wire.Seq
+	stopped     error // why the own applier stopped
+	peers       []peerMark
+	first       *waiter
+}
+
+// peerMark is how far one peer has confirmed the log, by index of Engine.peers.
+type peerMark struct{ durable, applied wire.Seq }
+
+// waiter is one goroutine that waits for a shard. Waiters are pooled, so that
+// waiting allocates nothing.
+type waiter struct {
+	next  *waiter
+	seq   wire.Seq
+	level Level
+	ready chan struct{} // capacity 1
+}
+
+var waiterPool = sync.Pool{New: func() any { return &waiter{ready: make(chan struct{}, 1)} }}
+
+// reached says whether seq is at level, or will never be.
+func (s *shardState) reached(seq wire.Seq, level Level) (bool, error) {
+	switch level.kind {
+	case levelAsync:
+		return true, nil
+	case levelLocal:
+		return seq <= s.local, nil
+	case levelDurable:
+		return seq <= s.local && s.peersAt(seq, level) >= level.sites, nil
+	case levelApplied:
+		return seq <= s.local && s.peersAt(seq, level) >= level.sites, nil
+	case levelAppliedHere:
+		if seq > s.applied && s.stopped != nil {
+			return true, fmt.Errorf("%w: %w", ErrStopped, s.stopped)
+		}
+		return seq <= s.applied, nil
+	}
+	return s.admission != node.AdmitWaiting, nil
+}
+
+// peersAt counts the peers that have confirmed seq at level.
+func (s *shardState) peersAt(seq wire.Seq, level Level) int {
+	count := 0
+	for i := range s.peers {
+		mark := s.peers[i].durable
+		if level.kind == levelApplied {
+			mark = s.peers[i].applied
+		}
+		if seq <= mark {
+			count++
+		}
+	}
+	return count
+}
+
+// wake tells every waiter that has what it waits for. s.mu is held.
+func (s *shardState) wake() {
+	for at := &s.first; *at != nil; {
+		w := *at
+		if reached, _ := s.reached(w.seq, w.level); !reached {
+			at = &w.next
+			continue
+		}
+		*at = w.next
+		w.next = nil
+		w.ready <- struct{}{}
+	}
+}
+
+// wait returns when seq is at level, or why it will not be. s.mu is held, and is
+// held again when wait returns.
+func (e *Engine) wait(ctx context.Context, s *shardState, seq wire.Seq, level Level) error {
+	if reached, err := s.reached(seq, level); reached {
+		return err
+	}
+	w := waiterPool.Get().(*waiter)
+	w.seq, w.level, w.next = seq, level, s.first
+	s.first = w
+	s.mu.Unlock()
+	var ended error
+	select {
+	case <-w.ready:
+	case <-ctx.Done():
+		ended = ctx.Err()
+	case <-e.done:
+		ended = e.stoppedError()
+	}
+	s.mu.Lock()
+	if ended != nil && !s.forget(w) {
+		<-w.ready // It was woken at the same moment.
+	}
+	waiterPool.Put(w)
+	if reached, err := s.reached(seq, level); reached {
+		return err
+	}
+	return ended
+}
+
+// forget takes a waiter off the list; false if it was woken already.
+func (s *shardState) forget(w *waiter) bool {
+	for at := &s.first; *at != nil; at = &(*at).next {
+		if *at == w {
+			*at = w.next
+			w.next = nil
+			return true
+		}
+	}
+	return false
+}
+
+// stoppedError is what calls return once the engine has stopped.
+func (e *Engine) stoppedError() error {
+	if err := e.Err(); err != nil {
+		return err
+	}
+	return ErrClosed
+}
+
+// Wait waits until ref is at level. A level that this engine can never reach is
+// ErrOptions. ErrDurability and ErrClosed leave the outcome unknown.
+func (e *Engine) Wait(ctx context.Context, ref Ref, level Level) error {
+	if err := e.checkLevel(level); err != nil {
+		return err
+	}
+	if ref.Log.Site != e.id.site || int64(ref.Log.Shard) >= int64(len(e.shards)) {
+		return fmt.Errorf("log %s is not one of site %s: %w", ref.Log, e.id.siteName, ErrOptions)
+	}
+	s := &e.shards[ref.Log.Shard]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.incarnation != ref.Incarnation {
+		return fmt.Errorf("log %s has incarnation %s, the entry was put into %s: %w",
+			ref.Log, s.incarnation, ref.Incarnation, ErrStopped)
+	}
+	return e.wait(ctx, s, ref.Seq, level)
+}
+
+// checkLevel refuses what would wait for ever.
+func (e *Engine) checkLevel(level Level) error {
+	switch {
+	case level.sites < 0 || level.sites > len(e.peers):
+		return fmt.Errorf("level of %d other sites: site %s has %d peers: %w",
+			level.sites, e.id.siteName, len(e.peers), ErrOptions)
+	case level.kind == levelAppliedHere && e.o.AppendAt:
+		return fmt.Errorf("level AppliedHere: with AppendAt the host applies its own entries itself: %w", ErrOptions)
+	}
+	return nil
+}
+
+// ownDurable raises the local watermarks to what a flush made durable.
+func (e *Engine) ownDurable(headers []wire.BatchHeader) {
+	for i := range headers {
+		h := &headers[i]
+		if h.Site != e.id.site || int64(h.Shard) >= int64(len(e.shards)) {
+			continue // The node's control batches.
+		}
+		s := &e.shards[h.Shard]
+		s.mu.Lock()
+		s.incarnation = h.Incarnation
+		s.local = h.LastSeq()
+		s.appended = max(s.appended, s.local)
+		s.index = max(s.index, h.LastIndex)
+		s.wake()
+		s.mu.Unlock()
+	}
+}
+
+// ownApplied raises the watermark of what the own Store shows.
+func (e *Engine) ownApplied(log wire.LogID, position wire.Position) {
+	s := &e.shards[log.Shard]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.applied = max(s.applied, position.Seq)
+	s.wake()
+}
+
+// ownStopped tells those who wait for the own Store that they wait in vain.
+func (e *Engine) ownStopped(log wire.LogID, err error) {
+	s := &e.shards[log.Shard]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stopped = err
+	s.wake()
+}
+
+// progress raises what a peer has confirmed.
+func (e *Engine) progress(p *node.Progress) {
+	peer := slices.IndexFunc(e.peers, func(i peerInfo) bool { return i.site == p.Peer })
+	if peer < 0 || p.Log.Site != e.id.site {
+		return
+	}
+	s := &e.shards[p.Log.Shard]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	mark := &s.peers[peer]
+	switch p.Level {
+	case wire.LevelDurable:
+		mark.durable = max(mark.durable, p.Position.Seq)
+	case wire.LevelApplied:
+		mark.applied = max(mark.applied, p.Position.Seq)
+	}
+	s.wake()
+}
+
+// roomWaiters are the appends that found the writer full. Each flush lets all of
+// them try again.
+type roomWaiters struct {
+	mu    sync.Mutex
+	flush chan struct{} // closed by the next flush; nil while nobody waits
+}
+
+// next returns what the next flush closes.
+func (r *roomWaiters) next() <-chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.flush == nil {
+		r.flush = make(chan struct{})
+	}
+	return r.flush
+}
+
+// flushed lets the waiting appends try again.
+func (r *roomWaiters) flushed() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.flush != nil {
+		close(r.flush)
+		r.flush = nil
+	}
+}
