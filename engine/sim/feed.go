@@ -78,10 +78,38 @@ func (f *feed) turn() {
 		}
 		return
 	case len(refs) == 0:
+		f.missingTails()
 		return
 	}
 	f.apply(refs)
 	f.kick()
+}
+
+// missingTails asks for the ends of logs that damage took: no batch behind them
+// shows the gap.
+func (f *feed) missingTails() {
+	if !f.damaged || f.which != node.Mirror {
+		return
+	}
+	for _, log := range f.j.Logs() {
+		if t, _ := f.j.Tail(log); f.cursor(log).Seq < t.Position.Seq && !f.held[log] {
+			f.lacks(log, f.cursor(log), t.Position.Seq)
+		}
+	}
+}
+
+// lacks has a gap in the mirror fetched. It asks for the whole hole that the
+// journal knows there: the Store may stand inside it.
+func (f *feed) lacks(log wire.LogID, from wire.Position, to wire.Seq) {
+	f.held[log] = true
+	for _, h := range f.j.Holes() {
+		if h.Log == log && h.From.Seq <= from.Seq && from.Seq < h.To.Seq {
+			from, to = h.From, h.To.Seq
+			break
+		}
+	}
+	in := &node.MirrorDamaged{Log: log, From: from, To: to}
+	f.p.later(phaseAny, cpuTime, func() { f.p.step(in, "mirror damaged", uint64(log.Shard), uint64(in.To)) })
 }
 
 // apply gives batches to their appliers. A gap behind damage is to be repaired:
@@ -96,10 +124,8 @@ func (f *feed) apply(refs []wire.BatchRef) {
 		if f.held[log] || h.Incarnation == at.Incarnation && h.LastSeq() <= at.Seq {
 			continue
 		}
-		if f.damaged && h.FirstSeq > at.Seq+1 {
-			f.held[log] = true
-			in := &node.MirrorDamaged{Log: log, From: at, To: h.FirstSeq - 1}
-			f.p.later(phaseAny, cpuTime, func() { f.p.step(in, "mirror damaged", uint64(log.Shard), uint64(in.To)) })
+		if f.damaged && f.which == node.Mirror && h.FirstSeq > at.Seq+1 {
+			f.lacks(log, at, h.FirstSeq-1)
 			continue
 		}
 		done, err := a.Apply(background, &refs[i])

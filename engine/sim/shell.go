@@ -211,20 +211,21 @@ func (p *process) stage() {
 }
 
 // repair gathers fetched batches until they cover the damage, and puts them in
-// its place. Each piece's bytes live as long as the frame that brought them.
+// its place. Pieces of different logs may come side by side.
 func (p *process) repair(s *node.Stage, refs []wire.BatchRef) {
-	if s.From != (wire.Position{}) && len(p.pieces) > 0 && p.pieces[len(p.pieces)-1].Header.End() != s.From {
-		p.pieces = p.pieces[:0] // a new answer begins
+	pieces := p.pieces[s.Log]
+	if n := len(pieces); n > 0 && pieces[n-1].Header.End() != s.From {
+		pieces = nil // a new answer begins
 	}
-	p.pieces = append(p.pieces, refs...)
+	p.pieces[s.Log] = append(pieces, refs...)
 	if !s.Last {
 		p.repaired(s.Ticket, nil)
 		return
 	}
 	p.site.w.mark("mirror repaired")
-	pieces := p.pieces
-	p.pieces = nil
-	p.repaired(s.Ticket, p.mirror.j.Repair(s.Log, pieces))
+	err := p.mirror.j.Repair(s.Log, p.pieces[s.Log])
+	delete(p.pieces, s.Log)
+	p.repaired(s.Ticket, err)
 }
 
 func (p *process) repaired(ticket uint64, err error) {

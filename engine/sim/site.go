@@ -83,7 +83,7 @@ type process struct {
 	wake     time.Duration // world time of the tick that is asked for; 0 = none
 	refs     []wire.BatchRef
 	headers  []wire.BatchHeader
-	pieces   []wire.BatchRef // of the repair that is being fetched
+	pieces   map[wire.LogID][]wire.BatchRef // of repairs that are being fetched
 }
 
 // start opens the journals and brings a process up; a disk that refuses is
@@ -95,7 +95,7 @@ func (s *site) start() {
 	s.starts++
 	p := &process{
 		site: s, born: s.w.now, links: map[node.LinkID]*end{}, readers: map[node.LinkID]*shipper{},
-		admitted: make([]bool, s.w.plan.shards),
+		admitted: make([]bool, s.w.plan.shards), pieces: map[wire.LogID][]wire.BatchRef{},
 	}
 	var err error
 	if p.own, err = p.openJournal(node.Own, ownDir); err == nil {
