@@ -104,6 +104,16 @@ func encodeControl(c *Control) []byte {
 	return b
 }
 
+// bytes is at most how long encodeControl's result is.
+func (c *Control) bytes() int {
+	n := 1 + recordBytes + 8 + len(c.Epochs)*(recordBytes+16)
+	for i := range c.Peers {
+		cursors := len(c.Peers[i].Cursors)
+		n += (1+cursors/peerCursorMax)*(recordBytes+9+len(c.Peers[i].Name)) + cursors*peerCursorBytes
+	}
+	return n
+}
+
 func decodeControl(b []byte) (c Control, err error) {
 	err = foldControl(&c, b)
 	return c, err

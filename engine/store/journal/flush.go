@@ -71,6 +71,14 @@ func (j *Journal) StageControl(records []ControlRecord, stamp wire.Stamp) (UnitN
 	if err != nil {
 		return 0, err
 	}
+	grown := j.control.bytes()
+	for i := range batches {
+		grown += len(batches[i].Bytes)
+	}
+	if limit := j.o.SegmentBytes / 4; int64(grown) > limit {
+		return 0, fmt.Errorf("control state of %d bytes, a segment of %d has room for %d: %w",
+			grown, j.o.SegmentBytes, limit, wire.ErrLimit)
+	}
 	return j.stageLocked(batches, nil, true)
 }
 

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 
@@ -257,17 +258,5 @@ func (u *unitHeader) sizesHold() bool {
 		u.bytes-u.used < BlockBytes && uint64(u.count)*wire.BatchHeaderBytes <= uint64(u.used-UnitHeaderBytes)
 }
 
-func allZero(b []byte) bool {
-	for len(b) >= 8 {
-		if binary.LittleEndian.Uint64(b) != 0 {
-			return false
-		}
-		b = b[8:]
-	}
-	for _, v := range b {
-		if v != 0 {
-			return false
-		}
-	}
-	return true
-}
+// allZero is for less than len(zeros) bytes: padding, blocks.
+func allZero(b []byte) bool { return bytes.Equal(b, zeros[:len(b)]) }

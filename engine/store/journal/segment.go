@@ -86,6 +86,10 @@ func (j *Journal) createSegment(h *head) (*active, error) {
 	o := &j.o
 	h.segmentBytes = o.SegmentBytes
 	b := h.encode()
+	if h.bytes+int64(o.UnitBytesMax) > o.SegmentBytes {
+		return nil, fmt.Errorf("segment %d: head of %d bytes for %d logs and a unit of %d do not fit in %d bytes: %w",
+			h.segment, h.bytes, len(h.logs), o.UnitBytesMax, o.SegmentBytes, wire.ErrLimit)
+	}
 	name := fileName(namePrefix, h.segment)
 	full := o.path(name)
 	f, zeroed, err := j.openSegmentFile(full)
@@ -120,7 +124,11 @@ func (j *Journal) openSegmentFile(full string) (f vfs.File, zeroed int64, err er
 	}
 	size, err := f.Size()
 	if err == nil && size != o.SegmentBytes {
-		err = f.Truncate(o.SegmentBytes)
+		// The size is durable before the head is written, so that a file shorter
+		// than an intact head says was cut by somebody else.
+		if err = f.Truncate(o.SegmentBytes); err == nil {
+			err = f.Sync()
+		}
 	}
 	if err != nil {
 		f.Close()

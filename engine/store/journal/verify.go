@@ -58,6 +58,7 @@ type place struct {
 	segment       uint64
 	generation    uint64
 	anyGeneration bool // the head that names it is lost
+	anyOffset     bool // it may have been written for another place
 	cluster       wire.ClusterID
 	site          wire.SiteID
 	node          wire.NodeID
@@ -125,7 +126,7 @@ func (v *verifier) header(b []byte, off int64, p place, u *unitHeader) error {
 		return fmt.Errorf("unit: digest %x, its bytes give %x: %w", b[8:24], digest, wire.ErrCorrupt)
 	case b[4] != FormatVersion:
 		return fmt.Errorf("unit: version %d, this release reads %d: %w", b[4], FormatVersion, wire.ErrVersion)
-	case u.offset != off || u.segment != p.segment || u.generation != p.generation && !p.anyGeneration:
+	case u.offset != off && !p.anyOffset || u.segment != p.segment || u.generation != p.generation && !p.anyGeneration:
 		return fmt.Errorf("unit: written for segment %d generation %d offset %d: %w",
 			u.segment, u.generation, u.offset, wire.ErrCorrupt)
 	case u.cluster != p.cluster || u.site != p.site || u.node != p.node:

@@ -52,7 +52,10 @@ func (w *writer) batch(shard wire.Shard, size int) wire.BatchRef {
 }
 
 func testOptions(fs vfs.FS) Options {
-	return Options{FS: fs, Dir: "j", Kind: Own, Cluster: testCluster, Site: 5, SegmentBytes: 64 << 10, UnitBytesMax: 16 << 10, tiny: true}
+	return Options{
+		FS: fs, Dir: "j", Kind: Own, Cluster: testCluster, Site: 5,
+		SegmentBytes: 64 << 10, UnitBytesMax: 16 << 10, tiny: true,
+	}
 }
 
 // flush makes everything staged durable.
