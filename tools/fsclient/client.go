@@ -1,0 +1,232 @@
+package fsclient
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/claudefs/repl/tools/fsapi"
+)
+
+var (
+	// ErrUnreachable: nobody answers at the address, or not to the end.
+	ErrUnreachable = errors.New("no node answers")
+	// ErrRefused: the node answered that it will not, without a change.
+	ErrRefused = errors.New("refused by the node")
+)
+
+// Client talks to one node. Its methods may be called by any goroutine.
+type Client struct {
+	addr string
+	http *http.Client
+}
+
+const (
+	dialTimeout = 5 * time.Second
+	bufferBytes = 256 << 10
+	// errorBytesMax bounds the body of an error.
+	errorBytesMax = 64 << 10
+)
+
+// New returns a client of the node whose admin address is addr, "host:port".
+func New(addr string) *Client {
+	dialer := &net.Dialer{Timeout: dialTimeout}
+	return &Client{addr: addr, http: &http.Client{Transport: &http.Transport{
+		DialContext:         dialer.DialContext,
+		MaxIdleConnsPerHost: 4,
+		IdleConnTimeout:     30 * time.Second,
+		WriteBufferSize:     bufferBytes,
+		ReadBufferSize:      bufferBytes,
+		DisableCompression:  true,
+	}}}
+}
+
+// Addr is the address given to New.
+func (c *Client) Addr() string { return c.addr }
+
+// Close drops idle connections.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// AnswerError is a refusal as the node told it.
+type AnswerError struct {
+	Status int
+	Body   fsapi.Error
+}
+
+func (e *AnswerError) Error() string {
+	if e.Body.Next == "" {
+		return e.Body.Text
+	}
+	return e.Body.Text + "; " + e.Body.Next
+}
+
+// Unwrap makes a POSIX error comparable: errors.Is(err, fs.ErrNotExist).
+func (e *AnswerError) Unwrap() error {
+	for errno := range errnoMax {
+		if e.Body.Errno != "" && unix.ErrnoName(errno) == e.Body.Errno {
+			return errno
+		}
+	}
+	return ErrRefused
+}
+
+// errnoMax is beyond every errno of Linux.
+const errnoMax unix.Errno = 134
+
+func (c *Client) get(ctx context.Context, verb string, query url.Values) (*http.Response, error) {
+	u := url.URL{Scheme: "http", Host: c.addr, Path: "/v1/fs/" + verb, RawQuery: query.Encode()}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return nil, fmt.Errorf("admin address %q: %w", c.addr, err)
+	}
+	answer, err := c.http.Do(request)
+	if err != nil {
+		return nil, c.unreachable(err)
+	}
+	if answer.StatusCode != http.StatusOK {
+		defer answer.Body.Close()
+		return nil, answerError(answer)
+	}
+	return answer, nil
+}
+
+func (c *Client) unreachable(err error) error {
+	if e, ok := errors.AsType[*url.Error](err); ok {
+		err = e.Err // the URL says nothing that the address does not say
+	}
+	return fmt.Errorf("admin %s: %w: %w", c.addr, ErrUnreachable, err)
+}
+
+func answerError(answer *http.Response) error {
+	e := &AnswerError{Status: answer.StatusCode}
+	b, err := io.ReadAll(io.LimitReader(answer.Body, errorBytesMax))
+	if err != nil || json.Unmarshal(b, &e.Body) != nil || e.Body.Text == "" {
+		e.Body.Text = "answered " + answer.Status
+	}
+	return e
+}
+
+func (c *Client) getJSON(ctx context.Context, verb string, query url.Values, v any) error {
+	answer, err := c.get(ctx, verb, query)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	if err := json.NewDecoder(answer.Body).Decode(v); err != nil {
+		return c.unreachable(err)
+	}
+	return nil
+}
+
+// Stat returns what path leads to; a symlink is not followed.
+func (c *Client) Stat(ctx context.Context, path string) (s fsapi.Stat, err error) {
+	err = c.getJSON(ctx, "stat", url.Values{"path": {path}}, &s)
+	return s, err
+}
+
+// Ls visits the names of a directory in byte order, page by page.
+func (c *Client) Ls(ctx context.Context, path string, visit func(fsapi.Name) error) error {
+	for after := ""; ; {
+		page, err := c.page(ctx, path, after)
+		if err != nil {
+			return err
+		}
+		for _, name := range page.Names {
+			if err := visit(name); err != nil {
+				return err
+			}
+		}
+		if page.Next == "" {
+			return nil
+		}
+		after = page.Next
+	}
+}
+
+func (c *Client) page(ctx context.Context, path, after string) (l fsapi.Listing, err error) {
+	err = c.getJSON(ctx, "ls", url.Values{"path": {path}, "after": {after}}, &l)
+	return l, err
+}
+
+// Cat writes length bytes of a file from offset to w; length < 0 means to the
+// end.
+func (c *Client) Cat(ctx context.Context, path string, offset uint64, length int64, w io.Writer) error {
+	query := url.Values{"path": {path}, "offset": {strconv.FormatUint(offset, 10)}}
+	if length >= 0 {
+		query.Set("length", strconv.FormatInt(length, 10))
+	}
+	answer, err := c.get(ctx, "cat", query)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	out := &tracked{w: w}
+	if _, err := io.Copy(out, answer.Body); err != nil {
+		if out.err != nil {
+			return out.err
+		}
+		return c.unreachable(err)
+	}
+	return nil
+}
+
+// tracked tells the caller's write errors from the connection's.
+type tracked struct {
+	w   io.Writer
+	err error
+}
+
+func (t *tracked) Write(b []byte) (n int, err error) {
+	n, t.err = t.w.Write(b)
+	return n, t.err
+}
+
+// Digest returns one hash over everything.
+func (c *Client) Digest(ctx context.Context) (d fsapi.Digest, err error) {
+	err = c.getJSON(ctx, "digest", nil, &d)
+	return d, err
+}
+
+// Walk visits path and everything below it, depth first, names in byte order,
+// with digests: equal at equal sites.
+func (c *Client) Walk(ctx context.Context, path string, visit func(fsapi.WalkRow) error) error {
+	return lines(ctx, c, "walk", url.Values{"path": {path}}, visit)
+}
+
+// Decided visits the audit rows behind row after, in the order of commits.
+func (c *Client) Decided(ctx context.Context, after uint64, visit func(fsapi.DecidedRow) error) error {
+	return lines(ctx, c, "decided", url.Values{"after": {strconv.FormatUint(after, 10)}}, visit)
+}
+
+// lines visits the rows of an answer of JSON lines.
+func lines[T any](ctx context.Context, c *Client, verb string, query url.Values, visit func(T) error) error {
+	answer, err := c.get(ctx, verb, query)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	decoder := json.NewDecoder(bufio.NewReaderSize(answer.Body, bufferBytes))
+	for {
+		var row T
+		err := decoder.Decode(&row)
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return c.unreachable(err)
+		}
+		if err := visit(row); err != nil {
+			return err
+		}
+	}
+}
