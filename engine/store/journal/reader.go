@@ -24,7 +24,7 @@ type Reader struct {
 	u       verdict
 	buf     []byte
 	refs    []wire.BatchRef
-	pending error // told by the next call
+	told    *damage // the last one that Next told
 	queue   []*hole
 	repair  vfs.File // of queue[0]; nil = not open yet
 	at      int64    // in repair
@@ -50,15 +50,11 @@ func (j *Journal) NewReader(from UnitNumber) *Reader {
 // unit and further ones while their bytes fit bytesMax; verified, control
 // batches left out. No batches and no error: the reader stands at the durable
 // end. The result is borrowed until the next call. Units replaced by a repair
-// are read from the repair. ErrCorrupt names file, offset and unit; the reader
-// then stands behind the damage. Any other error changes nothing: the next call
+// are read from the repair. ErrCorrupt names file, offset and unit; the next call
+// goes on with what is intact of it, or behind it. Any other error changes nothing: the next call
 // tries again.
 func (r *Reader) Next(bytesMax int) ([]wire.BatchRef, error) {
 	r.refs = r.refs[:0]
-	if err := r.pending; err != nil {
-		r.pending = nil
-		return nil, err
-	}
 	for len(r.refs) == 0 {
 		if len(r.queue) > 0 {
 			if err := r.readRepair(bytesMax); err != nil {
@@ -81,11 +77,6 @@ func (r *Reader) Next(bytesMax int) ([]wire.BatchRef, error) {
 			if err := r.readUnits(end, bytesMax); err != nil {
 				return nil, err
 			}
-		}
-		if r.pending != nil && len(r.refs) == 0 && len(r.queue) == 0 {
-			err := r.pending
-			r.pending = nil
-			return nil, err
 		}
 	}
 	return r.refs, nil
@@ -220,8 +211,8 @@ func (r *Reader) skip(end int64) error {
 	return fmt.Errorf("%s: offset %d: unit %d: %w: %w", w.name, bad, lost, ErrCorrupt, fault)
 }
 
-// readDamage passes a damage that Open found: what is intact in it, then the
-// repairs of its holes, then an error for what no repair covers.
+// readDamage passes a damage that Open found: an error for what no repair
+// covers, then what is intact in it, then the repairs of its holes.
 func (r *Reader) readDamage(d *damage) error {
 	r.j.mu.Lock()
 	var repaired []*hole
@@ -235,6 +226,10 @@ func (r *Reader) readDamage(d *damage) error {
 	}
 	r.j.mu.Unlock()
 	passed := d.last != 0 && d.last < r.from
+	if open && !passed && r.told != d {
+		r.told = d // before what is intact in it, so that nobody meets a gap unwarned
+		return fmt.Errorf("%s: offset %d: unit %d: %s: %w", d.File, d.Offset, d.Unit, d.Reason, ErrCorrupt)
+	}
 	intact := d.readable && d.end > d.Offset
 	if intact && !passed {
 		var err error
@@ -249,9 +244,6 @@ func (r *Reader) readDamage(d *damage) error {
 	}
 	r.unit = max(r.unit, d.last)
 	r.queue = append(r.queue, repaired...)
-	if open {
-		r.pending = fmt.Errorf("%s: offset %d: unit %d: %s: %w", d.File, d.Offset, d.Unit, d.Reason, ErrCorrupt)
-	}
 	return nil
 }
 
