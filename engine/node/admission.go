@@ -25,13 +25,12 @@ func (n *Node) startAdmission() {
 	n.waited = n.c.Primary != n.c.Site || len(n.peers) == 0
 	for i := range n.own {
 		s, o := wire.Shard(i), &n.own[i]
-		o.lost = storeAhead(o)
 		switch {
 		case n.c.Primary != n.c.Site:
 			n.admit(s, AdmitStandby, nil)
 		case o.suspect:
 			n.admit(s, AdmitRefused, n.suspectError(s))
-		case len(n.peers) == 0 && o.lost:
+		case len(n.peers) == 0 && o.short():
 			n.admit(s, AdmitRefused, n.lostError(s))
 		case len(n.peers) == 0:
 			n.admit(s, AdmitVerified, nil)
@@ -39,10 +38,18 @@ func (n *Node) startAdmission() {
 	}
 }
 
-// storeAhead says that the Store has applied what the journal does not hold.
-func storeAhead(o *ownLog) bool {
-	r := stream.Relate(o.tail, o.store)
+// short says that the journal lacks what was acknowledged: the Store has
+// applied it, or a peer once confirmed it.
+func (o *ownLog) short() bool {
+	r := stream.Relate(o.tail, o.need)
 	return r == stream.Ahead || r == stream.Differ
+}
+
+// needs raises what the journal must hold before anything is appended.
+func (o *ownLog) needs(at wire.Position, who string) {
+	if at.Seq > o.need.Seq {
+		o.need, o.needed = at, who
+	}
 }
 
 func (n *Node) suspectError(s wire.Shard) error {
@@ -52,13 +59,9 @@ func (n *Node) suspectError(s wire.Shard) error {
 
 func (n *Node) lostError(s wire.Shard) error {
 	o := &n.own[s]
-	if storeAhead(o) {
-		return fmt.Errorf("%s: the journal ends at seq %d, chain %s, the Store has seq %d, chain %s: "+
-			"restore the journal, or start a peer that has them: %w",
-			n.logName(n.logID(s)), o.tail.Seq, o.tail.Chain, o.store.Seq, o.store.Chain, ErrDataLost)
-	}
-	return fmt.Errorf("%s: the journal ends at seq %d, a peer has more: %w",
-		n.logName(n.logID(s)), o.tail.Seq, ErrDataLost)
+	return fmt.Errorf("%s: the journal ends at seq %d, chain %s, %s has seq %d, chain %s: "+
+		"restore the journal, or start a site that has them: %w", n.logName(n.logID(s)),
+		o.tail.Seq, o.tail.Chain, o.needed, o.need.Seq, o.need.Chain, ErrDataLost)
 }
 
 // admit changes a shard's admission and tells.
@@ -93,10 +96,9 @@ func (n *Node) peerBehind(s wire.Shard, p *peer) {
 	if o.stopped || o.suspect || n.c.Primary != n.c.Site || n.ownErr != nil {
 		return
 	}
-	if storeAhead(o) {
+	if o.short() {
 		return // whoever gives it back is yet to come
 	}
-	o.lost = false
 	n.unnoteStopped(n.logID(s))
 	n.admit(s, AdmitVerified, nil)
 }
@@ -115,7 +117,7 @@ func (n *Node) peerAhead(p *peer, s wire.Shard) {
 				"when appends were admitted", pl.answer.Seq, pl.answer.Chain, o.tail.Seq, o.tail.Chain)})
 		return
 	}
-	o.lost = true
+	o.needs(pl.answer, "site "+p.Name)
 	if o.fetching {
 		return // another peer is giving it back
 	}
@@ -159,7 +161,7 @@ func (n *Node) verifyWaitOver() {
 func (n *Node) stopWaiting(s wire.Shard) {
 	o := &n.own[s]
 	switch {
-	case o.lost:
+	case o.short():
 		n.noteStopped(n.logID(s), wire.RefuseInternal, n.lostError(s).Error())
 		n.admit(s, AdmitRefused, n.lostError(s))
 	case o.tail.Seq != 0 && o.store == o.tail:

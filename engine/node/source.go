@@ -194,7 +194,7 @@ func (n *Node) resume(p *peer) {
 // provenAt says whether the chain at the peer's position is ours.
 func (n *Node) provenAt(p *peer, s wire.Shard) bool {
 	answer := p.logs[s].answer
-	return answer.Seq == 0 || answer == n.own[s].tail || answer == p.logs[s].durable
+	return answer.Seq == 0 || answer == n.own[s].tail || answer == p.logs[s].durable && !n.own[s].short()
 }
 
 func (n *Node) resumeLog(p *peer, s wire.Shard) {
@@ -227,7 +227,7 @@ func (n *Node) resumeLog(p *peer, s wire.Shard) {
 		n.confirm(p, s, answer)
 		n.tailProven(s, p)
 	case stream.Behind:
-		if answer.Seq == 0 || answer == known {
+		if n.provenAt(p, s) {
 			n.confirm(p, s, answer)
 			n.peerBehind(s, p)
 		}

@@ -84,20 +84,22 @@ type ownLog struct {
 	tail      wire.Position // durable
 	stamp     wire.Stamp
 	index     uint64
-	restored  wire.Position // end of what is staged to restore it; zero = nothing
-	goal      wire.Position // what giver had when it was asked to give it back
-	giver     *peer
 	store     wire.Position // durable in the Store
 	applied   wire.Seq
 	floor     wire.Seq // last Floor
 	admission Admission
 	err       error
-	// restoredStamp is the stamp at restored.
-	restoredStamp wire.Stamp
-	suspect       bool
-	lost          bool // a peer or the Store has more than the journal
-	fetching      bool // a restore is queued or under way
-	stopped       bool // for good, until an operator decides
+	suspect   bool
+	stopped   bool // for good, until an operator decides
+
+	// A source that lost acknowledged data.
+	need          wire.Position // the highest that the Store or a peer is known to have had
+	needed        string        // who
+	fetching      bool          // a restore is queued or under way
+	restored      wire.Position // end of what is staged to restore it; zero = nothing
+	restoredStamp wire.Stamp    // there
+	goal          wire.Position // what giver had when it was asked to give it back
+	giver         *peer
 }
 
 // peerLog is an own log at a peer.
@@ -342,6 +344,7 @@ func (n *Node) bootLogs(b *Boot) {
 	for _, c := range b.Applied {
 		if o := n.ownLog(c.Log); o != nil {
 			o.store, o.applied = c.Position, c.Position.Seq
+			o.needs(c.Position, "the Store")
 		} else if m := n.mirrorLog(c.Log); m != nil {
 			m.store, m.applied = c.Position, min(c.Position.Seq, m.durable.Seq)
 		}
@@ -368,6 +371,7 @@ func (n *Node) bootLogs(b *Boot) {
 			if c.Log.Site == n.c.Site && uint32(c.Log.Shard) < n.c.Shards {
 				l := &p.logs[c.Log.Shard]
 				l.durable, l.saved = c.Position, c.Position
+				n.own[c.Log.Shard].needs(c.Position, "site "+r.Name)
 			}
 		}
 	}

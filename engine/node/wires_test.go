@@ -95,7 +95,9 @@ func (e *end) sendControl(frame []byte) {
 		panic(err)
 	}
 	e.far.queue = append(e.far.queue, FrameIn{Link: e.far.id, Envelope: env, Body: slices.Clone(wire.Body(&env, frame))})
-	e.site.w.tell("%s > %s", e.site.name, describe(&env, wire.Body(&env, frame)))
+	if env.Kind != wire.FrameHeartbeat && env.Kind != wire.FrameHeartbeatEcho {
+		e.site.w.tell("%s > %s", e.site.name, describe(&env, wire.Body(&env, frame)))
+	}
 }
 
 func (e *end) sendBatches(env *wire.Envelope, headers []wire.BatchHeader) {
@@ -272,6 +274,13 @@ func (e *end) deliver() {
 	if in.Link == 0 {
 		e.goDown(errors.New("closed by the other end"))
 		return
+	}
+	if e.site.mute || e.far.site.mute {
+		return
+	}
+	if e.site.flip && in.Envelope.Kind == wire.FrameBatches {
+		e.site.flip = false
+		in.BatchErr, in.Headers = errors.New("batch 0: body digest differs"), nil
 	}
 	e.site.later(func() {
 		if !e.down {

@@ -43,9 +43,15 @@ type site struct {
 	noFlush bool
 	noApply bool
 	noDial  bool
-	verdict [AdmitStandby + 1]int
-	retains [Mirror + 1]int
-	acked   map[wire.LogID]wire.Seq // per own log, what some peer confirmed as durable
+	mute    bool // what it sends is lost, and it hears nothing
+	flip    bool // the next frame of batches to arrive does not hold
+	quiet   bool // its admissions are not told
+	image   disks
+	// backwards stamps the next batch of shard 0 too low.
+	backwards bool
+	verdict   [AdmitStandby + 1]int
+	retains   [Mirror + 1]int
+	acked     map[wire.LogID]wire.Seq // per own log, what some peer confirmed as durable
 }
 
 // disk is one journal.
@@ -132,6 +138,13 @@ func (s *site) open() {
 	s.verdict = [AdmitStandby + 1]int{}
 	s.verdict[AdmitWaiting] = int(s.c.Shards)
 	s.step(&Tick{})
+	for _, j := range []Journal{Own, Mirror} {
+		for _, l := range s.disk(j).logs() { // what a crash undid is done again
+			if !s.noApply && s.cursor(l.ID).Seq < l.Tail.Seq {
+				s.apply(l.ID, l.Tail)
+			}
+		}
+	}
 }
 
 // crash forgets everything that is not durable.
@@ -217,6 +230,9 @@ func (s *site) admit(a *Admit) {
 	}
 	names := [...]string{"waiting", "verified", "unverified", "refused", "standby"}
 	text := fmt.Sprintf("%s: shard %d %s at seq %d", s.name, a.Shard, names[a.Admission], a.Tail.Tail.Seq)
+	if s.quiet {
+		return
+	}
 	if a.Err != nil {
 		text += ": " + a.Err.Error()
 	}
@@ -249,7 +265,7 @@ func (s *site) apply(log wire.LogID, at wire.Position) {
 		if old := s.cursor(log); old.Seq >= at.Seq {
 			return
 		}
-		s.applied = slices.DeleteFunc(s.applied, func(o stream.Cursor) bool { return o.Log == log })
+		s.applied = slices.DeleteFunc(slices.Clone(s.applied), func(o stream.Cursor) bool { return o.Log == log })
 		s.applied = append(s.applied, c)
 		slices.SortFunc(s.applied, func(a, b stream.Cursor) int { return a.Log.Compare(b.Log) })
 		s.step(&Applied{Cursors: []stream.Cursor{c}})
@@ -291,6 +307,10 @@ func (s *site) appendAs(shard wire.Shard, count uint32, inc wire.Incarnation) wi
 		Kind: wire.BatchData, DigestKind: wire.DigestXXH3, Prev: t.Chain, Incarnation: inc, Cluster: s.c.Cluster,
 		Site: s.c.Site, Shard: shard, Epoch: 1, Count: count, FirstSeq: t.Seq + 1, FirstStamp: stamp, LastStamp: s.stamp,
 		LastIndex: uint64(t.Seq) + uint64(count),
+	}
+	if s.backwards && shard == 0 {
+		s.backwards = false
+		h.FirstStamp, h.LastStamp = 1, wire.Stamp(count)
 	}
 	b := make([]byte, wire.BatchHeaderBytes+int(count)*40)
 	wire.CloseBatch(b, &h)
