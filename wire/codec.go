@@ -259,7 +259,6 @@ func (m *CursorPage) Decode(body []byte) error {
 	m.Flags = r.u8("flags")
 	count := int(r.u16("row count"))
 	switch {
-	case r.err != nil:
 	case m.Flags&^pageFlagsDefined != 0:
 		r.refuse("reserved flags %02x", m.Flags)
 	case m.Flags == PageLast:

@@ -128,9 +128,10 @@ func TestABodyOfAnotherLengthIsCorrupt(t *testing.T) {
 
 func TestEntriesAreReadFromDataBatchesOnly(t *testing.T) {
 	h := sampleHeader()
-	h.Kind = BatchStart
+	body := dataBatch(&h, sampleEntries(2))[BatchHeaderBytes:]
 	var r EntryReader
-	if r.Reset(&h, []byte{0, 0}); r.Next(new(Entry)) || !errors.Is(r.Err(), ErrProtocol) {
+	h.Kind = BatchStart
+	if r.Reset(&h, body); r.Next(new(Entry)) || !errors.Is(r.Err(), ErrProtocol) {
 		t.Error(r.Err())
 	}
 	h.Kind = 99
@@ -139,6 +140,22 @@ func TestEntriesAreReadFromDataBatchesOnly(t *testing.T) {
 	}
 	if _, err := DecodeStart([]byte{0}, nil); !errors.Is(err, ErrProtocol) {
 		t.Error(err)
+	}
+}
+
+// Bodies are checked by their decoders as well, whoever calls them.
+func TestShortAndLongBodiesAreRefusedWithoutTheirHeader(t *testing.T) {
+	h := sampleHeader()
+	h.Domain, h.Flags = Domain(h.Site), FlagBaseVector
+	for size := range baseCountBytes + baseRowBytes {
+		if err := CheckBody(&h, make([]byte, size)); !errors.Is(err, ErrProtocol) {
+			t.Errorf("base vector of %d bytes: %v", size, err)
+		}
+	}
+	for _, size := range []int{0, 1, markerKindBytes + MarkerBytesMax + 1} {
+		if _, _, err := DecodeMarker(bytes.Repeat([]byte{1}, size)); !errors.Is(err, ErrProtocol) {
+			t.Errorf("marker of %d bytes: %v", size, err)
+		}
 	}
 }
 
