@@ -214,4 +214,3 @@ func (e *Engine) health(s *Status) (word, reason string) {
 	}
 	return healthOK, ""
 }
-
