@@ -311,8 +311,10 @@ const (
 	AdmitStandby                     // another site writes
 )
 
-// Admit: the own log of Shard changed its admission. Tail is where it ends now:
-// fetched batches may have been added.
+// Admit: the own log of Shard changed its admission. Where it was not admitted
+// before, Tail is where it ends now: fetched batches may have been added. A
+// log that goes from unverified to verified has gone on appending: its writer
+// keeps its own tail.
 type Admit struct {
 	Shard     wire.Shard
 	Admission Admission

@@ -49,7 +49,7 @@ type site struct {
 	image   disks
 	// backwards stamps the next batch of shard 0 too low.
 	backwards bool
-	verdict   [AdmitStandby + 1]int
+	takes     map[wire.Shard]bool
 	retains   [Mirror + 1]int
 	acked     map[wire.LogID]wire.Seq // per own log, what some peer confirmed as durable
 }
@@ -135,8 +135,7 @@ func (s *site) open() {
 		OwnSuspect: s.suspect[Own], MirrorSuspect: s.suspect[Mirror], Peers: s.peers, Applied: slices.Clone(s.applied),
 	}
 	s.node = New(s.c, b)
-	s.verdict = [AdmitStandby + 1]int{}
-	s.verdict[AdmitWaiting] = int(s.c.Shards)
+	s.takes = make(map[wire.Shard]bool)
 	s.step(&Tick{})
 	for _, j := range []Journal{Own, Mirror} {
 		for _, l := range s.disk(j).logs() { // what a crash undid is done again
@@ -225,9 +224,11 @@ func (s *site) step(in Input) {
 }
 
 func (s *site) admit(a *Admit) {
-	if a.Tail.Tail != s.own.tail(a.Tail.ID).Position {
+	open := a.Admission == AdmitVerified || a.Admission == AdmitUnverified
+	if open && !s.takes[a.Shard] && a.Tail.Tail != s.own.tail(a.Tail.ID).Position {
 		s.w.broken("%s: admits shard %d at %s, the journal ends at %s", s.name, a.Shard, a.Tail.Tail, s.own.tail(a.Tail.ID))
 	}
+	s.takes[a.Shard] = open
 	names := [...]string{"waiting", "verified", "unverified", "refused", "standby"}
 	text := fmt.Sprintf("%s: shard %d %s at seq %d", s.name, a.Shard, names[a.Admission], a.Tail.Tail.Seq)
 	if s.quiet {
