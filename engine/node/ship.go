@@ -11,12 +11,14 @@ func (n *Node) read(p *peer) {
 	if p.phase != phaseLive || p.reading || p.sender.Free() <= 0 {
 		return
 	}
-	p.reading, p.readIdle = true, false
+	p.reading, p.readIdle, p.readAgain = true, false, false
 	n.e.Ops = append(n.e.Ops, Op{Kind: OpRead, Link: p.link.id, Bytes: n.c.FrameBytesMax})
 }
 
-// readOn wakes a reader that stood at the end.
+// readOn wakes a reader that stood at the end. One that is just looking may
+// find the end as it was before: it looks again.
 func (n *Node) readOn(p *peer) {
+	p.readAgain = p.reading
 	if p.readIdle {
 		n.read(p)
 	}
@@ -36,11 +38,12 @@ func (n *Node) readDone(in *ReadDone) {
 	}
 	p.readErrs, p.backlog = 0, in.Backlog
 	n.ship(p, in.Headers)
-	if len(in.Headers) == 0 {
+	if count := len(in.Headers); count > 0 {
+		p.readStamp = in.Headers[count-1].LastStamp
+	} else if !p.readAgain {
 		p.readIdle = true
 		return
 	}
-	p.readStamp = in.Headers[len(in.Headers)-1].LastStamp
 	n.read(p)
 }
 
@@ -138,7 +141,9 @@ func (n *Node) acked(l *link) error {
 			}
 		}
 	}
-	n.read(p)
+	if !p.readIdle {
+		n.read(p)
+	}
 	return nil
 }
 

@@ -136,6 +136,7 @@ type peer struct {
 	answered  bool // told its positions at least once since open
 	readIdle  bool // the reader stands at the end
 	reading   bool
+	readAgain bool // the end moved while it was looked for
 	readErrs  int
 	readStamp wire.Stamp // last stamp that the reader passed in this session
 	backlog   int64
