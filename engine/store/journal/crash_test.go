@@ -1,0 +1,361 @@
+package journal
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/claudefs/repl/engine/store/vfs"
+	"github.com/claudefs/repl/wire"
+)
+
+// tap calls hook after every call that changes the disk, which is where a power
+// cut can fall.
+type tap struct {
+	vfs.FS
+	hook func()
+}
+
+type tapFile struct {
+	vfs.File
+	hook func()
+}
+
+func (d *tap) file(f vfs.File, err error) (vfs.File, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &tapFile{f, d.hook}, nil
+}
+
+func (d *tap) Create(name string) (vfs.File, error) {
+	defer d.hook()
+	return d.file(d.FS.Create(name))
+}
+func (d *tap) Open(name string) (vfs.File, error) { return d.file(d.FS.Open(name)) }
+func (d *tap) Rename(a, b string) error           { defer d.hook(); return d.FS.Rename(a, b) }
+func (d *tap) Remove(name string) error           { defer d.hook(); return d.FS.Remove(name) }
+func (d *tap) SyncDir(dir string) error           { defer d.hook(); return d.FS.SyncDir(dir) }
+
+func (f *tapFile) WriteAt(p [][]byte, off int64) error { defer f.hook(); return f.File.WriteAt(p, off) }
+func (f *tapFile) Sync() error                         { defer f.hook(); return f.File.Sync() }
+func (f *tapFile) Truncate(n int64) error              { defer f.hook(); return f.File.Truncate(n) }
+
+// story is what a caller did with a journal and was told by it.
+type story struct {
+	o      Options
+	j      *Journal
+	w      *writer
+	staged [][]byte // batches in their order
+	acked  int      // of staged: a flush that ended well covers them
+	served int      // of staged: Retain was told that nobody needs them
+	floor  map[wire.LogID]wire.Position
+	bound  wire.Stamp // acknowledged in a control record
+}
+
+func newStory(o Options) *story {
+	return &story{o: o, w: newWriter(o.Site), floor: map[wire.LogID]wire.Position{}}
+}
+
+func (s *story) stage(shard wire.Shard, size int) error {
+	before, stamp := s.w.tails[wire.LogID{Site: s.o.Site, Shard: shard}], s.w.stamp
+	b := s.w.batch(shard, size)
+	if _, err := s.j.Stage([]wire.BatchRef{b}, nil); err != nil {
+		s.w.stamp = stamp
+		if before == (Tail{}) {
+			delete(s.w.tails, b.Header.Log())
+		} else {
+			s.w.tails[b.Header.Log()] = before
+		}
+		return err
+	}
+	s.staged = append(s.staged, b.Bytes)
+	return nil
+}
+
+// flush makes all that is staged durable and believes what it is told.
+func (s *story) flush() error {
+	n := len(s.staged)
+	if err := flush(s.j); err != nil {
+		return err
+	}
+	s.acked = n
+	return nil
+}
+
+// run opens a journal and lives through n rounds; it ends with the first error.
+func (s *story) run(n int) (err error) {
+	if s.j, _, err = Open(s.o); err != nil {
+		return err
+	}
+	closed := false
+	defer func() {
+		if !closed {
+			_ = s.j.Close() // the error that counts is the one before
+		}
+	}()
+	for i := range n {
+		for k := range 1 + i%2 {
+			if err := s.stage(wire.Shard((i+k)%3), 200+i*613%2700); err != nil {
+				return err
+			}
+		}
+		if i%4 == 1 {
+			if _, err := s.j.StageControl([]ControlRecord{{ClockBound: s.w.stamp}}, s.w.stamp); err != nil {
+				return err
+			}
+		}
+		bound := s.w.stamp
+		if err := s.flush(); err != nil {
+			return err
+		}
+		if i%4 == 1 {
+			s.bound = bound
+		}
+		if i%5 == 4 {
+			if _, err := s.j.Prepare(); err != nil {
+				return err
+			}
+		}
+		if i%6 == 5 {
+			for log, tail := range s.w.tails {
+				s.floor[log] = tail.Position
+			}
+			s.served = s.acked
+			if _, err := s.j.Retain(func(log wire.LogID) wire.Position { return s.floor[log] }); err != nil {
+				return err
+			}
+		}
+		if i%7 == 6 {
+			if _, errs := readAll(s.j, 1); errs != nil {
+				return errs[0]
+			}
+		}
+	}
+	closed = true
+	return s.j.Close()
+}
+
+// check opens what is left of the journal and says what promise is broken. It
+// appends, reopens and checks once more.
+func (s *story) check(fsys vfs.FS) error {
+	o := s.o
+	o.FS = fsys
+	j, rec, err := Open(o)
+	if err != nil {
+		return fmt.Errorf("open: %w", err)
+	}
+	if len(rec.Damage) > 0 || len(rec.Suspect) > 0 {
+		return fmt.Errorf("a power cut counts as damage: %+v", rec)
+	}
+	got, errs := readAll(j, 1)
+	if errs != nil {
+		return errs[0]
+	}
+	first, err := s.compare(got)
+	if err != nil {
+		return err
+	}
+	if c := j.Control(); c.ClockBound < s.bound {
+		return fmt.Errorf("clock bound %d, %d was acknowledged (I1)", c.ClockBound, s.bound)
+	}
+	w := &writer{site: o.Site, tails: map[wire.LogID]Tail{}, stamp: s.w.stamp + 10}
+	for _, log := range j.Logs() {
+		w.tails[log], _ = j.Tail(log)
+	}
+	var more [][]byte
+	for shard := range wire.Shard(4) {
+		b := w.batch(shard, 700)
+		if _, err := j.Stage([]wire.BatchRef{b}, nil); err != nil {
+			return err
+		}
+		more = append(more, b.Bytes)
+	}
+	if err := flush(j); err != nil {
+		return err
+	}
+	if err := j.Close(); err != nil {
+		return err
+	}
+	j, rec, err = Open(o)
+	if err != nil || len(rec.Damage) > 0 || rec.TornBytes > 0 {
+		return fmt.Errorf("second open: %+v: %w", rec, err)
+	}
+	again, errs := readAll(j, 1)
+	if errs != nil {
+		return errs[0]
+	}
+	want := append(append([][]byte{}, s.staged[first:first+len(got)]...), more...)
+	if !equalAll(again, want) {
+		return fmt.Errorf("after appending again %d batches, want %d", len(again), len(want))
+	}
+	return j.Close()
+}
+
+func equalAll(a, b [][]byte) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if !bytes.Equal(a[i], b[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// compare finds what was read in what was staged: one stretch that holds all
+// that was acknowledged and is still needed. It returns where that begins.
+func (s *story) compare(got [][]byte) (first int, err error) {
+	if len(got) == 0 {
+		if s.acked > s.served {
+			return 0, fmt.Errorf("nothing was read, %d batches were acknowledged (I1)", s.acked-s.served)
+		}
+		return 0, nil
+	}
+	for first < len(s.staged) && !bytes.Equal(s.staged[first], got[0]) {
+		first++
+	}
+	if first > s.served {
+		return first, fmt.Errorf("reading begins at batch %d, only %d are given up (I12)", first, s.served)
+	}
+	if first+len(got) > len(s.staged) || !equalAll(got, s.staged[first:first+len(got)]) {
+		return first, fmt.Errorf("what was read is not what was staged from %d on (I3)", first)
+	}
+	if first+len(got) < s.acked {
+		return first, fmt.Errorf("%d batches read, %d were acknowledged (I1)", first+len(got), s.acked)
+	}
+	return first, nil
+}
+
+// crashes calls try with power-cut images of the disk: all subsets of at most 8
+// unsynced things, of which the last kept one may also be torn or rubbish; beyond
+// that random ones.
+func crashes(mem *vfs.Mem, seed uint64, random int, try func(*vfs.Mem, string)) {
+	unsynced := mem.Unsynced()
+	if n := len(unsynced); n <= 8 {
+		for subset := range 1 << n {
+			i := -1
+			try(mem.Crash(func(vfs.Unsynced) vfs.Fate {
+				i++
+				return vfs.Fate(subset >> i & 1) // Drop or Keep
+			}), fmt.Sprintf("subset %b of %v", subset, unsynced))
+		}
+	}
+	r := rand.New(rand.NewPCG(seed, 1))
+	for k := range random {
+		try(mem.Crash(vfs.RandomFates(r)), fmt.Sprintf("random image %d of seed %d", k, seed))
+	}
+}
+
+func storyOptions(fsys vfs.FS) Options {
+	o := testOptions(fsys)
+	o.SegmentBytes, o.UnitBytesMax = 32<<10, 8<<10
+	return o
+}
+
+func TestEveryPowerCutKeepsWhatWasAcknowledged(t *testing.T) { // I1, I3, I9, I12, G3
+	mem := vfs.NewMem(vfs.MemOptions{})
+	var s *story
+	cuts, images := uint64(0), 0
+	hook := func() {
+		cuts++
+		if cuts%raceStride != 0 && raceStride > 1 {
+			return
+		}
+		crashes(mem, cuts, 12, func(disk *vfs.Mem, what string) {
+			images++
+			if err := s.check(disk); err != nil {
+				t.Fatalf("cut %d, %s: %v", cuts, what, err)
+			}
+		})
+	}
+	s = newStory(storyOptions(&tap{mem, hook}))
+	for range 3 { // the second and third open recover
+		require.NoError(t, s.run(26))
+	}
+	t.Logf("%d cuts, %d images", cuts, images)
+}
+
+func TestPowerCutsDuringRecoveryKeepWhatWasAcknowledged(t *testing.T) { // I1, I9
+	mem := vfs.NewMem(vfs.MemOptions{})
+	var s *story
+	cuts, images := uint64(0), 0
+	s = newStory(storyOptions(&tap{mem, func() {
+		cuts++
+		if cuts%9 != 0 || cuts%(9*raceStride) != 0 {
+			return
+		}
+		disk := mem.Crash(vfs.RandomFates(rand.New(rand.NewPCG(cuts, 2))))
+		inner := uint64(0)
+		o := s.o
+		o.FS = &tap{disk, func() {
+			inner++
+			crashes(disk, cuts<<8+inner, 4, func(d *vfs.Mem, what string) {
+				images++
+				if err := s.check(d); err != nil {
+					t.Fatalf("cut %d, in recovery %d, %s: %v", cuts, inner, what, err)
+				}
+			})
+		}}
+		_, _, err := Open(o)
+		require.NoError(t, err)
+	}}))
+	require.NoError(t, s.run(40))
+	t.Logf("%d cuts, %d images", cuts, images)
+}
+
+func TestWhatRecoveryCountsIsFlushedFirst(t *testing.T) { // I1, I9
+	mem := vfs.NewMem(vfs.MemOptions{})
+	s := newStory(storyOptions(mem))
+	var err error
+	s.j, _, err = Open(s.o)
+	require.NoError(t, err)
+	require.NoError(t, s.stage(0, 100))
+	require.NoError(t, s.flush())
+	require.NoError(t, s.stage(0, 100))
+	f := s.j.BeginFlush()
+	require.NoError(t, f.Write()) // and the process ends before Sync: the unit is in the page cache only
+	mem.Kill()
+	s.j, _, err = Open(s.o)
+	require.NoError(t, err)
+	require.EqualValues(t, 2, s.j.Durable())
+	s.acked = 2 // what is counted after recovery may be shipped
+	crashes(mem, 1, 20, func(disk *vfs.Mem, what string) {
+		require.NoError(t, s.check(disk), what)
+	})
+}
+
+func TestEveryFailingCallIsToldAndLosesNothing(t *testing.T) { // I1, I10, G5
+	tried := 0
+	for _, f := range []vfs.Fault{
+		{Op: vfs.OpAny}, {Op: vfs.OpAny, Forever: true},
+		{Op: vfs.OpWrite, Effect: vfs.ShortWrite}, {Op: vfs.OpSync, Effect: vfs.SyncThenLie},
+	} {
+		for f.Call = 1; ; f.Call += 1 + (raceStride-1)/6 {
+			mem := vfs.NewMem(vfs.MemOptions{})
+			faulty := vfs.WithFaults(mem, f)
+			s := newStory(storyOptions(faulty))
+			err := s.run(40)
+			if faulty.Hits() == 0 {
+				require.NoError(t, err)
+				break
+			}
+			tried++
+			require.Error(t, err, "%+v passed in silence", f)
+			if s.j != nil && s.j.Err() != nil {
+				require.ErrorIs(t, s.j.Err(), ErrPoisoned)
+			}
+			mem.Kill()
+			require.NoError(t, s.check(mem.Crash(func(vfs.Unsynced) vfs.Fate { return vfs.Keep })), "%+v", f)
+			for seed := range uint64(3) {
+				disk := mem.Crash(vfs.RandomFates(rand.New(rand.NewPCG(seed, uint64(f.Call)))))
+				require.NoError(t, s.check(disk), "%+v seed %d", f, seed)
+			}
+		}
+	}
+	t.Logf("%d failing calls", tried)
+}
