@@ -4,17 +4,12 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/claudefs/repl/engine/node"
 	"github.com/claudefs/repl/engine/store"
 	"github.com/claudefs/repl/wire"
 	"github.com/zeebo/xxh3"
 )
-
-// restoreGrace is how long acknowledgements may still arrive that a site gave
-// before an old image of it was restored.
-const restoreGrace = 10 * time.Second
 
 // checker is the reference model of both sites, fed by the disk (what is
 // durable), the Store (what is applied) and the load (what is acknowledged). It
@@ -141,6 +136,9 @@ func (c *checker) has(site int, journal node.Journal, log wire.LogID, incarnatio
 
 // shipped: a batch reached the peer. Its source must have it on its medium.
 func (c *checker) shipped(to int, h *wire.BatchHeader) {
+	if c.w.sites[1-to].justRestored() {
+		return // it was flushed, and its medium was taken back while it was on its way
+	}
 	chain, found := c.ledgers[1-to][node.Own][h.Log()].find(h.Incarnation, h.LastSeq())
 	if !found || chain != h.Chain {
 		c.w.fail("I1", "log %s seq %d reached %s before it was flushed at its source", h.Log(), h.LastSeq(), siteNames[to])
@@ -153,7 +151,7 @@ func (c *checker) opened(site int, journal node.Journal, tail func(wire.LogID) w
 	for _, log := range sortedLogs(book) {
 		l, t := book[log], tail(log)
 		end := l.tail()
-		if t.Seq < end.seq || t.Incarnation != l.incarnation {
+		if t.Seq < end.seq || end.seq != 0 && t.Incarnation != l.incarnation {
 			if !c.w.sites[site].disk.flipped {
 				c.w.fail("I1", "%s recovered log %s up to %s, its medium held it up to seq %d",
 					siteNames[site], log, t, end.seq)
@@ -296,7 +294,7 @@ func (c *checker) ackedLocal(o *op) {
 // ackedDurable checks the promise of level durable at one peer (I1).
 func (c *checker) ackedDurable(o *op) {
 	c.ackedLocal(o)
-	if at := c.w.sites[1].restoredAt; at != 0 && c.w.now < at+restoreGrace {
+	if c.w.sites[1].justRestored() {
 		return // the word may be older than the image that took its ground away
 	}
 	if !c.has(1, node.Mirror, o.ref.Log, o.ref.Incarnation, o.ref.Seq) {

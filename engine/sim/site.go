@@ -313,6 +313,14 @@ func (s *site) restore(f fault) {
 	s.w.fault(f.kind)
 }
 
+// restoreGrace is how long frames may still arrive that a site sent before an
+// old image of it was restored.
+const restoreGrace = 10 * time.Second
+
+func (s *site) justRestored() bool {
+	return s.restoredAt != 0 && s.w.now < s.restoredAt+restoreGrace
+}
+
 // heal ends all faults of the site; whoever is down comes up by itself.
 func (s *site) heal() {
 	s.armed = nil
