@@ -45,19 +45,27 @@ type Mem struct {
 
 // memShard is one shard's state, and how to take the unsynced commits back.
 type memShard struct {
-	values  map[string]Value
-	cursors []Cursor // sorted by log
-	durable []Cursor // as of the last Sync
-	rows    []Row
-	commits uint64
-	undo    []memUndo // one per commit since the last Sync
+	values   map[string]Value
+	versions map[string][]Version // unstable, by key
+	cursors  []Cursor             // sorted by log
+	durable  []Cursor             // as of the last Sync
+	rows     []Row
+	commits  uint64
+	undo     []memUndo // one per commit since the last Sync
 }
 
 // memUndo takes one commit back.
 type memUndo struct {
-	values  []memOld
-	cursors []Cursor
-	rows    int
+	values   []memOld
+	versions []memOldVersions
+	cursors  []Cursor
+	rows     int
+}
+
+// memOldVersions is what a key had before a commit replaced its versions.
+type memOldVersions struct {
+	key      string
+	versions []Version
 }
 
 // memOld is what a key had before a commit.
@@ -77,9 +85,16 @@ func (m *Mem) Cursors(shard wire.Shard) ([]Cursor, error) {
 	return slices.Clone(m.read(shard).cursors), nil
 }
 
-// Versions implements Store. Domains have one writer in this release, so no
-// entry is ever unstable.
-func (m *Mem) Versions(_ wire.Shard, _ [][]byte, dst []Version) ([]Version, error) { return dst, nil }
+// Versions implements Store.
+func (m *Mem) Versions(shard wire.Shard, keys [][]byte, dst []Version) ([]Version, error) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	s := m.read(shard)
+	for _, key := range keys {
+		dst = append(dst, s.versions[string(key)]...)
+	}
+	return dst, nil
+}
 
 // Apply implements Store.
 func (m *Mem) Apply(ctx context.Context, c *Change) error {
@@ -95,7 +110,7 @@ func (m *Mem) Apply(ctx context.Context, c *Change) error {
 	defer m.mu.Unlock()
 	s := m.shards[c.Shard]
 	if s == nil {
-		s = &memShard{values: make(map[string]Value)}
+		s = &memShard{values: make(map[string]Value), versions: make(map[string][]Version)}
 		m.shards[c.Shard] = s
 	}
 	s.apply(c)
@@ -116,8 +131,38 @@ func (s *memShard) apply(c *Change) {
 			s.values[string(k)] = value
 		}
 	}
+	undo.versions = s.replaceVersions(c.Versions)
 	s.cursors = mergeCursors(s.cursors, c.Cursors)
 	s.undo = append(s.undo, undo)
+}
+
+// replaceVersions puts new lists in the place of the old ones, which it returns:
+// a list that somebody has seen never changes.
+func (s *memShard) replaceVersions(versions []Version) (old []memOldVersions) {
+	fresh := make(map[string][]Version, len(versions))
+	for _, v := range versions {
+		key := string(v.Key)
+		if _, seen := fresh[key]; !seen {
+			fresh[key] = nil
+			old = append(old, memOldVersions{key, s.versions[key]})
+		}
+		if v.Dot != (Dot{}) {
+			v.Key = []byte(key)
+			fresh[key] = append(fresh[key], v)
+		}
+	}
+	for key, list := range fresh {
+		s.setVersions(key, list)
+	}
+	return old
+}
+
+func (s *memShard) setVersions(key string, list []Version) {
+	if len(list) == 0 {
+		delete(s.versions, key)
+		return
+	}
+	s.versions[key] = list
 }
 
 // mergeCursors returns a new sorted list, so that older ones stay as they were.
@@ -260,7 +305,9 @@ func (m *Mem) Crash(keep func(shard wire.Shard, unsynced int) int) *Mem {
 
 // rewind copies the shard as it was after the first kept unsynced commits.
 func (s *memShard) rewind(kept int) *memShard {
-	c := &memShard{values: maps.Clone(s.values), cursors: s.cursors, commits: s.commits}
+	c := &memShard{
+		values: maps.Clone(s.values), versions: maps.Clone(s.versions), cursors: s.cursors, commits: s.commits,
+	}
 	rows := len(s.rows)
 	for i := len(s.undo) - 1; i >= kept; i-- {
 		u := &s.undo[i]
@@ -271,6 +318,9 @@ func (s *memShard) rewind(kept int) *memShard {
 			} else {
 				delete(c.values, old.key)
 			}
+		}
+		for _, old := range u.versions {
+			c.setVersions(old.key, old.versions)
 		}
 		c.cursors, rows = u.cursors, u.rows
 		c.commits--

@@ -60,7 +60,7 @@ type Change struct {
 	Batch    *wire.BatchHeader // the batch that is decided
 	Effects  []wire.Entry      // entries that take effect, in order; borrowed
 	Losers   []Loser
-	Versions []Version // replace what the Store holds for their keys
+	Versions []Version // replace all that the Store holds for their keys; a zero Dot means none
 	Cursors  []Cursor  // the state's cursors after this change; others stay
 }
 

@@ -193,6 +193,11 @@ var planted = []struct {
 		change := onlyEffects(*c)
 		return m.Mem.Apply(context.Background(), &change)
 	}}, []string{"effects and cursors are one commit"}},
+	{plan{name: "versions not kept", apply: func(m *memStore, c *store.Change) error {
+		change := *c
+		change.Versions = nil
+		return m.Mem.Apply(context.Background(), &change)
+	}}, []string{"versions come and go"}},
 	{plan{name: "cursors of the last sync with a newer state", keepEffects: true},
 		[]string{"state and cursors go back together"}},
 }

@@ -71,7 +71,7 @@ func checkDigestSnapshot(t testing.TB, h Harness) {
 			return err
 		}
 		sortCursors(cursors)
-		if find(seen, moment{digest, cursors}) < 0 {
+		if !slices.ContainsFunc(seen, func(m moment) bool { return m.shows(digest, cursors) }) {
 			return errSnapshot("Digest")
 		}
 		return nil

@@ -56,7 +56,7 @@ var checks = []check{
 	{"sync makes everything durable", checkSync},
 	{"closing keeps what was synced", checkReopen},
 	{"a repeat after a crash is safe through cursors", checkRepeat},
-	{"versions of settled keys are none", checkVersions},
+	{"versions come and go with their commit", checkVersions},
 	{"export has the cursors of its snapshot", checkExport},
 	{"digest has the cursors of its snapshot", checkDigestSnapshot},
 	{"shards are independent", checkShards},
@@ -78,6 +78,9 @@ const (
 	siteA wire.SiteID = 0xa
 	siteB wire.SiteID = 0xb
 )
+
+// versionKey has one version in the suite's changes: the last entry.
+var versionKey = []byte("suite")
 
 // script makes changes of one shard, batch by batch, over two logs.
 type script struct {
@@ -122,17 +125,25 @@ func (s *script) change() *store.Change {
 	binary.BigEndian.PutUint64(h.Chain[:], uint64(s.made)) // Any value: stores do not look into chains.
 	s.ends[site] = h.End()
 	c.Cursors = []store.Cursor{{Log: h.Log(), Position: h.End()}}
+	dot := store.Dot{Site: site, Incarnation: h.Incarnation, Seq: h.LastSeq(), Stamp: h.LastStamp}
+	c.Versions = []store.Version{{Key: versionKey, Dot: dot}}
 	return c
 }
 
 // moment is a shard's state as the outside can tell it.
 type moment struct {
-	digest  [32]byte
-	cursors []store.Cursor
+	digest   [32]byte
+	cursors  []store.Cursor
+	versions []store.Version
 }
 
 func (m moment) equal(o moment) bool {
-	return m.digest == o.digest && slices.Equal(m.cursors, o.cursors)
+	return m.shows(o.digest, o.cursors) && slices.EqualFunc(m.versions, o.versions, sameVersion)
+}
+
+// shows says whether digest and cursors are this moment's.
+func (m moment) shows(digest [32]byte, cursors []store.Cursor) bool {
+	return m.digest == digest && slices.Equal(m.cursors, cursors)
 }
 
 // look reads a shard's digest with its cursors, and compares them with Cursors.
@@ -147,7 +158,11 @@ func look(t testing.TB, s store.Store, shard wire.Shard) moment {
 	if now := cursorsOf(t, s, shard); !slices.Equal(cursors, now) {
 		t.Fatalf("shard %d at rest: Digest has cursors %v, Cursors has %v", shard, cursors, now)
 	}
-	return moment{digest, cursors}
+	versions, err := s.Versions(shard, [][]byte{versionKey}, nil)
+	if err != nil {
+		t.Fatalf("versions of shard %d: %v", shard, err)
+	}
+	return moment{digest, cursors, versions}
 }
 
 func cursorsOf(t testing.TB, s store.Store, shard wire.Shard) []store.Cursor {
@@ -271,22 +286,45 @@ func checkCursorOnly(t testing.TB, h Harness) {
 	}
 }
 
+// checkVersions: versions come and go with the commit that names them, whole
+// lists per key, and appending keeps what the caller has.
 func checkVersions(t testing.TB, h Harness) {
 	s := h.Open()
-	sc := newScript(h, 0)
-	c := sc.change()
-	apply(t, s, c)
+	sc := newScript(h, 0, 1)
+	key, other := []byte("key"), []byte("other")
 	kept := store.Version{Key: []byte("kept")}
-	versions, err := s.Versions(0, c.Effects[0].Keys, []store.Version{kept})
-	if err != nil {
-		t.Fatalf("versions: %v", err)
+	versions := func() []store.Version {
+		got, err := s.Versions(0, [][]byte{key, other}, []store.Version{kept})
+		if err != nil {
+			t.Fatalf("versions: %v", err)
+		}
+		if len(got) == 0 || string(got[0].Key) != "kept" {
+			t.Fatalf("Versions must append to dst, it returned %v", got)
+		}
+		return got[1:]
 	}
-	if len(versions) == 0 || string(versions[0].Key) != "kept" {
-		t.Fatalf("Versions must append to dst, it returned %v", versions)
+	dot := func(n byte) store.Dot {
+		return store.Dot{Site: siteA, Incarnation: wire.Incarnation{n}, Seq: wire.Seq(n), Stamp: wire.Stamp(n)}
 	}
-	if len(versions) > 1 {
-		t.Fatalf("a change without versions left %v", versions[1:])
+	steps := []struct{ put, want []store.Version }{
+		{nil, nil},
+		{[]store.Version{{Key: key, Dot: dot(1)}, {Key: key, Dot: dot(2), Loser: true}, {Key: other, Dot: dot(3)}},
+			[]store.Version{{Key: key, Dot: dot(1)}, {Key: key, Dot: dot(2), Loser: true}, {Key: other, Dot: dot(3)}}},
+		{[]store.Version{{Key: key, Dot: dot(4)}}, []store.Version{{Key: key, Dot: dot(4)}, {Key: other, Dot: dot(3)}}},
+		{[]store.Version{{Key: other}}, []store.Version{{Key: key, Dot: dot(4)}}},
 	}
+	for i, step := range steps {
+		c := sc.change()
+		c.Versions = step.put
+		apply(t, s, c)
+		if got := versions(); !slices.EqualFunc(got, step.want, sameVersion) {
+			t.Fatalf("step %d: versions %v, want %v", i, got, step.want)
+		}
+	}
+}
+
+func sameVersion(a, b store.Version) bool {
+	return string(a.Key) == string(b.Key) && a.Dot == b.Dot && a.Loser == b.Loser
 }
 
 func checkShards(t testing.TB, h Harness) {
