@@ -239,7 +239,10 @@ func New(c Config, b Boot) *Node {
 		q.configured, q.Name = true, p.Name
 		q.sender = stream.NewSender(c.Shards, c.WindowBytesMin, c.WindowBytesMax)
 		q.durable, q.applied = stream.NewMeter(c.Shards), stream.NewMeter(c.Shards)
-		q.term = b.Term
+		// Frames name their session by its counter alone, so no two terms may use the
+		// same ones: an old frame of an earlier life's session would pass for one of
+		// this life's.
+		q.term, q.counter = b.Term, uint32(b.Term)<<16
 		q.mirror = n.addMirror(p.Site)
 		q.mirror.peer = q
 	}
