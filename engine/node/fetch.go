@@ -20,12 +20,14 @@ type fetch struct {
 }
 
 // repair is a piece of the mirror, (from, to], that waits for a link to the
-// log's site. proof asks only whether the site's log goes through from.
+// log's site. proof asks only whether the site's log goes through from. One
+// that failed is tried again on the next link.
 type repair struct {
-	log   wire.LogID
-	from  wire.Position
-	to    wire.Seq
-	proof bool
+	log    wire.LogID
+	from   wire.Position
+	to     wire.Seq
+	proof  bool
+	failed LinkID
 }
 
 // restored is what one stage of own batches will have added when it is durable.
@@ -57,7 +59,7 @@ func (n *Node) fetchNext(l *link) {
 		return
 	}
 	for i := range n.repairs {
-		if r := n.repairs[i]; r.log.Site == p.Site {
+		if r := n.repairs[i]; r.log.Site == p.Site && r.failed != l.id {
 			n.repairs = slices.Delete(n.repairs, i, i+1)
 			n.askRepair(l, r)
 			return
@@ -112,11 +114,12 @@ func (n *Node) fetchLost(l *link) {
 		n.restoreLost(f.log.Shard)
 		return
 	}
-	r := repair{log: f.log, from: f.from, to: f.to, proof: f.kind == 0}
-	if f.kind == StageRepair {
-		r.from = f.start
-	}
-	n.repairs = append(n.repairs, r)
+	n.repairs = append(n.repairs, f.repair(0))
+}
+
+// repair is what the fetch was to repair, to be asked for again.
+func (f *fetch) repair(failed LinkID) repair {
+	return repair{log: f.log, from: f.start, to: f.to, proof: f.kind == 0, failed: failed}
 }
 
 // fetched takes a piece of an answer. What does not continue is no answer:
@@ -157,7 +160,7 @@ func (n *Node) fetched(l *link, in *FrameIn) error {
 	} else {
 		stage.From, stage.Last = start, f.from.Seq >= f.to
 		if stage.Last {
-			n.repairing = append(n.repairing, repaired{n.ticket, repair{log: f.log, from: f.start, to: f.to}})
+			n.repairing = append(n.repairing, repaired{n.ticket, f.repair(l.id)})
 		}
 	}
 	n.e.Stages = append(n.e.Stages, stage)
@@ -240,6 +243,7 @@ func (n *Node) fetchFailed(l *link, why *stream.Stop) {
 		n.event(EventRepairFailed, p.Site, f.log, true, fmt.Sprintf(
 			"%s: the mirror behind seq %d cannot be repaired from site %s: %s", n.logName(f.log), f.start.Seq, p.Name, why.Text))
 		n.noteStopped(f.log, why.Code, "mirror not repaired: "+why.Text)
+		n.repairs = append(n.repairs, f.repair(l.id))
 		n.fetchNext(l)
 		return
 	}
@@ -333,6 +337,7 @@ func (n *Node) repairFailed(in *StageFailed) bool {
 	n.repairing = slices.Delete(n.repairing, i, i+1)
 	n.event(EventRepairFailed, r.log.Site, r.log, true, fmt.Sprintf(
 		"%s: seqs %d to %d of the mirror came, but were not written: %v", n.logName(r.log), r.from.Seq+1, r.to, in.Err))
+	n.repairs = append(n.repairs, r)
 	return true
 }
 
@@ -348,6 +353,7 @@ func (n *Node) mirrorDamaged(in *MirrorDamaged) {
 		n.repairs = append(n.repairs, repair{log: in.Log, from: in.From, to: in.To})
 	} else {
 		r := &n.repairs[i]
+		r.failed = 0
 		if in.From.Seq < r.from.Seq {
 			r.from = in.From
 		}

@@ -41,8 +41,8 @@ func (s *site) operate(op *Op) {
 		in := s.seek(e, op.Have)
 		s.later(func() { s.step(in) })
 	case OpRead:
-		limit := op.Bytes
-		s.later(func() { s.step(s.read(e, limit)) })
+		in := s.read(e, op.Bytes) // what is flushed before it is reported is not in it
+		s.later(func() { s.step(in) })
 	case OpShip:
 		env := op.Envelope
 		var headers []wire.BatchHeader
