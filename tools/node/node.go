@@ -55,6 +55,7 @@ type Node struct {
 	engine  *engine.Engine
 	store   *namespace.Store
 	lock    *os.File
+	ready   readiness
 	streams chan struct{} // tokens of streams of operations
 	reads   chan struct{} // tokens of other requests
 }

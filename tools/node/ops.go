@@ -106,6 +106,10 @@ func (s *stream) read(ctx context.Context) error {
 		last, err := s.collect()
 		if len(s.ops) > 0 {
 			g := group{results: make([]namespace.Result, len(s.ops))}
+			shard := namespace.ShardOf(s.ops[0].Path, s.n.store.Shards())
+			if err := s.n.ready.wait(ctx, s.n.engine, shard); err != nil {
+				return err
+			}
 			n, receipt, submitErr := s.n.store.Submit(ctx, engineLog{s.n.engine}, s.ops, g.results)
 			g.results, g.receipt = g.results[:n], receipt
 			select {
