@@ -98,7 +98,7 @@ type flagInfo struct {
 
 func (a *app) commands() *cobra.Command {
 	var o *output
-	c := verb("commands [-o FORMAT]", "every verb with its impact", Read, 0, 0, func(c *cobra.Command, _ []string) error {
+	run := func(c *cobra.Command, _ []string) error {
 		list := commandList{Schema: 1, Kind: "commands", Commands: listCommands(c.Root(), nil)}
 		switch o.format {
 		case FormatJSON:
@@ -120,7 +120,8 @@ func (a *app) commands() *cobra.Command {
 			t.row(info.Command, string(info.Impact), what)
 		}
 		return t.flush()
-	})
+	}
+	c := verb("commands [-o FORMAT]", "every verb with its impact", Read, 0, 0, run)
 	o = a.outputFlags(c)
 	return c
 }
@@ -146,7 +147,8 @@ func listCommands(c *cobra.Command, list []commandInfo) []commandInfo {
 			if f.Name == "no-color" {
 				value = "false"
 			}
-			info.Flags = append(info.Flags, flagInfo{f.Name, f.Shorthand, f.Value.Type(), value, f.Usage})
+			_, what := pflag.UnquoteUsage(f)
+			info.Flags = append(info.Flags, flagInfo{f.Name, f.Shorthand, f.Value.Type(), value, what})
 		})
 		list = append(list, info)
 	}

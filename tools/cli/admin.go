@@ -70,15 +70,18 @@ func (a *app) replicationLag() *cobra.Command {
 		})
 }
 
+// showStatus prints something of a node's status.
+type showStatus func(io.Writer, *output, *engine.Status) error
+
 // statusVerb is a verb that prints something of a node's status, once or again
 // and again.
-func (a *app) statusVerb(name, short string, show func(io.Writer, *output, *engine.Status) error) *cobra.Command {
+func (a *app) statusVerb(name, short string, show showStatus) *cobra.Command {
 	var (
 		o     *output
 		addr  func() (string, error)
 		watch bool
 	)
-	c := verb(name+" [--admin ADDR] [-o FORMAT] [--watch]", short, Read, 0, 0, func(c *cobra.Command, _ []string) error {
+	run := func(c *cobra.Command, _ []string) error {
 		at, err := addr()
 		if err != nil {
 			return err
@@ -91,7 +94,8 @@ func (a *app) statusVerb(name, short string, show func(io.Writer, *output, *engi
 			return err
 		}
 		return show(a.stdout, o, status)
-	})
+	}
+	c := verb(name+" [--admin ADDR] [-o FORMAT] [--watch]", short, Read, 0, 0, run)
 	o = a.outputFlags(c)
 	addr = adminFlag(c)
 	c.Flags().BoolVarP(&watch, "watch", "w", false, "show it again every second, until interrupted")
@@ -100,7 +104,7 @@ func (a *app) statusVerb(name, short string, show func(io.Writer, *output, *engi
 
 // watch shows the status every second until ctx ends. A node that does not
 // answer for a while is told and asked again: it may be restarting.
-func (a *app) watch(ctx context.Context, addr string, o *output, show func(io.Writer, *output, *engine.Status) error) error {
+func (a *app) watch(ctx context.Context, addr string, o *output, show showStatus) error {
 	redraw := o.people() && isTerminal(a.stdout)
 	ticker := time.NewTicker(watchEvery)
 	defer ticker.Stop()

@@ -114,8 +114,9 @@ func (a *app) showDump(o *output, r *dumpReport) error {
 		t.row(fmt.Sprint(row.Offset), fmt.Sprint(row.Bytes), row.Kind, fmt.Sprint(row.Number), what)
 		for j := range row.Batches {
 			if b := &row.Batches[j]; o.wide() {
-				t.row("", fmt.Sprint(b.Bytes), "  "+b.Kind, "", fmt.Sprintf("site %s shard %d seq %d–%d epoch %d chain %s",
-					b.Site, b.Shard, b.FirstSeq, b.LastSeq, b.Epoch, b.Chain))
+				what := fmt.Sprintf("site %s shard %d seq %d–%d epoch %d chain %s",
+					b.Site, b.Shard, b.FirstSeq, b.LastSeq, b.Epoch, b.Chain)
+				t.row("", fmt.Sprint(b.Bytes), "  "+b.Kind, "", what)
 			}
 		}
 	}
@@ -186,7 +187,8 @@ func readFrame(b []byte) (dumpRow, error) {
 	}
 	size := e.FrameBytes()
 	if size > len(b) {
-		return dumpRow{}, fmt.Errorf("%s frame of %d bytes, the file ends after %d: %w", e.Kind, size, len(b), wire.ErrCorrupt)
+		return dumpRow{}, fmt.Errorf("%s frame of %d bytes, the file ends after %d: %w",
+			e.Kind, size, len(b), wire.ErrCorrupt)
 	}
 	frame := b[:size]
 	if err := wire.CheckFrame(&e, frame); err != nil {
@@ -208,7 +210,8 @@ func readFrame(b []byte) (dumpRow, error) {
 		row.Batches = append(row.Batches, dumpBatchOf(&batches[i].Header))
 		entries += int(batches[i].Header.Count)
 	}
-	row.Text = fmt.Sprintf("session %d  %s  %s", e.Session, plural(len(batches), "batch", "batches"), plural(entries, "entry", "entries"))
+	row.Text = fmt.Sprintf("session %d  %s  %s", e.Session,
+		plural(len(batches), "batch", "batches"), plural(entries, "entry", "entries"))
 	return row, nil
 }
 
@@ -232,7 +235,9 @@ func messageText(kind wire.FrameKind, body []byte) (string, error) {
 		})
 	case wire.FrameWelcome:
 		var m wire.Welcome
-		return decode(&m, func() string { return fmt.Sprintf("%s  version %d  term %d", m.SiteName, m.Version, m.Term) })
+		return decode(&m, func() string {
+			return fmt.Sprintf("%s  version %d  term %d", m.SiteName, m.Version, m.Term)
+		})
 	case wire.FrameRefusal:
 		var m wire.Refusal
 		return decode(&m, func() string { return fmt.Sprintf("%s: %s", m.Code, m.Text) })
@@ -241,13 +246,17 @@ func messageText(kind wire.FrameKind, body []byte) (string, error) {
 		return decode(&m, func() string { return fmt.Sprintf("%s up to frame %d", m.Level, m.Number) })
 	case wire.FrameBatchRefusal:
 		var m wire.BatchRefusal
-		return decode(&m, func() string { return fmt.Sprintf("log %s at seq %d: %s: %s", m.Log, m.Position.Seq, m.Code, m.Text) })
+		return decode(&m, func() string {
+			return fmt.Sprintf("log %s at seq %d: %s: %s", m.Log, m.Position.Seq, m.Code, m.Text)
+		})
 	case wire.FrameCursorPage:
 		var m wire.CursorPage
 		return decode(&m, func() string { return plural(len(m.Entries), "log", "logs") })
 	case wire.FrameHeartbeat:
 		var m wire.Heartbeat
-		return decode(&m, func() string { return fmt.Sprintf("number %d  last stamp %s", m.Number, stampText(m.LastStamp)) })
+		return decode(&m, func() string {
+			return fmt.Sprintf("number %d  last stamp %s", m.Number, stampText(m.LastStamp))
+		})
 	case wire.FrameHeartbeatEcho:
 		var m wire.HeartbeatEcho
 		return decode(&m, func() string { return fmt.Sprintf("number %d", m.Number) })

@@ -73,6 +73,8 @@ func report(stderr io.Writer, err error) int {
 	return f.Code
 }
 
+const unreachableNext = "start the node, or name its admin address with --admin ADDR or CFS_ADMIN"
+
 // classify finds the failure in err, or makes one of it.
 func classify(err error) *Failure {
 	if f, ok := errors.AsType[*Failure](err); ok {
@@ -80,8 +82,7 @@ func classify(err error) *Failure {
 	}
 	switch {
 	case errors.Is(err, remote.ErrUnreachable):
-		return &Failure{Code: ExitUnreachable, Err: err,
-			Next: "start the node, or name its admin address with --admin ADDR or CFS_ADMIN"}
+		return &Failure{Code: ExitUnreachable, Err: err, Next: unreachableNext}
 	case errors.Is(err, context.DeadlineExceeded):
 		return &Failure{Code: ExitTimeout, Err: err}
 	case errors.Is(err, context.Canceled):

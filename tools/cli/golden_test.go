@@ -80,7 +80,8 @@ func behindStatus() *engine.Status {
 func silentStatus() *engine.Status {
 	s := healthyStatus()
 	s.Health, s.Reason = "DEGRADED", "site-b: link down: connection refused"
-	s.Appends = engine.AppendStatus{State: "partly", Reason: "2 shards wait for a peer's word", Unverified: 254, Waiting: 2}
+	s.Appends = engine.AppendStatus{State: "partly", Reason: "2 shards wait for a peer's word",
+		Unverified: 254, Waiting: 2}
 	s.Journals[1] = engine.JournalStatus{Name: "mirror", State: "poisoned", Reason: "write: no space left on device",
 		Segments: 3, Damage: 1, Suspect: 2}
 	p := &s.Peers[0]

@@ -84,7 +84,8 @@ func (a *app) root() *cobra.Command {
 			root.AddCommand(v)
 		}
 	}
-	add(groupRun, a.server())
+	add(groupProve, a.demo(), a.crash())
+	add(groupRun, a.server(), a.fs())
 	add(groupOperate, a.admin(), a.dump())
 	add(groupAbout, a.version(), a.commands())
 	root.AddCommand(topics()...)
@@ -114,16 +115,19 @@ func group(c *cobra.Command, args []string) error {
 	return usage(next, "%s has no verb %q", c.CommandPath(), args[0])
 }
 
+// verbFunc is what a verb does with its arguments.
+type verbFunc = func(*cobra.Command, []string) error
+
 // verb makes a leaf of the tree. Its arguments are counted before run is
 // called.
-func verb(use, short string, impact Impact, argsMin, argsMax int, run func(*cobra.Command, []string) error) *cobra.Command {
+func verb(use, short string, impact Impact, argsMin, argsMax int, run verbFunc) *cobra.Command {
 	return &cobra.Command{
 		Use: use, Short: short,
 		Annotations:           map[string]string{impactKey: string(impact)},
 		DisableFlagsInUseLine: true,
 		Args: func(c *cobra.Command, args []string) error {
 			if n := len(args); n < argsMin || n > argsMax {
-				return usage("usage: "+c.Parent().CommandPath()+" "+use, "%s takes %s, got %d",
+				return usage("write: "+c.Parent().CommandPath()+" "+use, "%s takes %s, got %d",
 					c.CommandPath(), argumentCount(argsMin, argsMax), n)
 			}
 			return nil

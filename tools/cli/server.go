@@ -1,13 +1,8 @@
 package cli
 
 import (
-	"encoding/json"
 	"errors"
-	"fmt"
-	"log/slog"
 	"net"
-	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -33,6 +28,12 @@ type serverFlags struct {
 	verbose             bool
 }
 
+// What a journal segment may be.
+const (
+	segmentBytesMin  = 4 << 20
+	segmentBytesStep = 4 << 10
+)
+
 // siteName is what a site or a cluster may be called: names are typed by people
 // at bad moments, and printed in tables.
 var siteName = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$`)
@@ -46,8 +47,7 @@ func (a *app) server() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			_ = peers
-			return nil
+			return a.serve(c.Context(), f, peers)
 		})
 	c.Long = `Runs a site until SIGINT or SIGTERM: a file system's namespace and content, kept in --data,
 journaled, and replicated to every --peer. Only the primary site takes changes.`
@@ -62,11 +62,11 @@ journaled, and replicated to every --peer. Only the primary site takes changes.`
 	fs.StringVar(&f.cluster, "cluster", "", "`NAME` of the cluster, equal at all sites (required)")
 	fs.StringVar(&f.data, "data", "", "data `DIR`, created if absent, one server at a time (required)")
 	fs.StringVar(&f.listen, "listen", "", "`ADDR` for other sites, HOST:PORT, port 0 = any")
-	fs.StringVar(&f.admin, "admin", "127.0.0.1:0", "`ADDR` for cfs fs and cfs admin; plain HTTP, keep it private")
-	fs.StringArrayVar(&f.peers, "peer", nil, "another site, `NAME=ADDR`; repeat for more sites, or more addresses of one")
-	fs.StringVar(&f.primary, "primary", "", "`NAME` of the site that writes, equal at all sites (default: the first by name)")
+	fs.StringVar(&f.admin, "admin", "127.0.0.1:0", "`ADDR` for cfs fs and cfs admin: plain HTTP")
+	fs.StringArrayVar(&f.peers, "peer", nil, "another site, `NAME=ADDR`; repeat for more sites or addresses")
+	fs.StringVar(&f.primary, "primary", "", "`NAME` of the site that writes, equal at all sites (default the first)")
 	fs.BoolVar(&f.insecure, "insecure", false, "links without TLS, which is not part of this release")
-	fs.IntVar(&f.shards, "shards", 256, "shard count, `N`; fixed when the data directory is created, equal at all sites")
+	fs.IntVar(&f.shards, "shards", 256, "shard count, `N`; fixed at creation, equal at all sites")
 	fs.Var(&f.segmentBytes, "segment-bytes", "size of a journal segment file (default 64MiB)")
 	fs.StringVar(&f.addrFile, "addr-file", "", "write the real addresses to this `FILE` as JSON when ready")
 	fs.StringVar(&f.logFormat, "log", "text", "log `FORMAT` on stderr: text or json")
@@ -85,7 +85,11 @@ func (f *serverFlags) check() ([]engine.Peer, error) {
 	case f.data == "":
 		return nil, usage(help, "--data is required")
 	case f.shards < 1 || f.shards > wire.ShardCountMax:
-		return nil, usage("leave --shards out for 256", "--shards %d: 1 to %d are possible", f.shards, wire.ShardCountMax)
+		return nil, usage("leave --shards out for 256", "--shards %d: 1 to %d are possible",
+			f.shards, wire.ShardCountMax)
+	case f.segmentBytes != 0 && (f.segmentBytes < segmentBytesMin || f.segmentBytes%segmentBytesStep != 0):
+		return nil, usage("leave --segment-bytes out for 64MiB", "--segment-bytes %d: at least 4MiB, in steps of 4KiB",
+			f.segmentBytes)
 	case f.logFormat != "text" && f.logFormat != "json":
 		return nil, usage(help, "--log %q is not text or json", f.logFormat)
 	case f.listen == "" && len(f.peers) > 0:
@@ -120,7 +124,8 @@ func (f *serverFlags) parsePeers() ([]engine.Peer, error) {
 	for _, text := range f.peers {
 		site, addr, ok := strings.Cut(text, "=")
 		if !ok {
-			return nil, usage("write --peer NAME=HOST:PORT, for example site-b=10.0.1.50:9500", "--peer %q has no %q", text, "=")
+			return nil, usage("write --peer NAME=HOST:PORT, for example site-b=10.0.1.50:9500",
+				"--peer %q has no %q", text, "=")
 		}
 		if err := checkName("--peer", site); err != nil {
 			return nil, err
@@ -180,50 +185,4 @@ func reason(err error) string {
 		return e.Err
 	}
 	return err.Error()
-}
-
-func (a *app) logger(f *serverFlags) *slog.Logger {
-	options := &slog.HandlerOptions{}
-	if f.verbose {
-		options.Level = slog.LevelDebug
-	}
-	if f.logFormat == "json" {
-		return slog.New(slog.NewJSONHandler(a.stderr, options))
-	}
-	return slog.New(slog.NewTextHandler(a.stderr, options))
-}
-
-// addrs is what --addr-file gets.
-type addrs struct {
-	Schema int    `json:"schema"`
-	Kind   string `json:"kind"`
-	Site   string `json:"site"`
-	Listen string `json:"listen"` // "" = no links
-	Admin  string `json:"admin"`
-	PID    int    `json:"pid"`
-}
-
-// writeAddrs writes the file in one step: who reads it sees all or nothing.
-func writeAddrs(path string, v addrs) error {
-	text, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	temporary := fmt.Sprintf("%s.%d", path, v.PID)
-	if err := os.WriteFile(temporary, append(text, '\n'), 0o644); err != nil {
-		return err
-	}
-	if err := os.Rename(temporary, path); err != nil {
-		os.Remove(temporary)
-		return err
-	}
-	return nil
-}
-
-// under makes path absolute, for messages.
-func under(path string) string {
-	if abs, err := filepath.Abs(path); err == nil {
-		return abs
-	}
-	return path
 }

@@ -22,7 +22,8 @@ func statusScreen(s *engine.Status, o *output) string {
 	b.line("%s  %s  %s", s.Site, s.Role, healthText(o, s.Health, s.Reason))
 	b.line("  cluster %s  primary %s  epoch %d  term %d  %s",
 		s.Cluster, s.Primary, s.Epoch, s.Term, plural(s.Shards, "shard", "shards"))
-	b.line("  listen %s  %s%s", orNone(s.Listen), transportText(s.Transport, s.TransportReason), insecureText(s.Insecure))
+	b.line("  listen %s  %s%s", orNone(s.Listen),
+		transportText(s.Transport, s.TransportReason), insecureText(s.Insecure))
 	b.line("  appends %s", appendText(&s.Appends))
 	if s.Apply.State != "ok" || o.wide() {
 		b.line("  apply %s  backlog %s", s.Apply.State, plural(s.Apply.BacklogEntries, "entry", "entries"))
@@ -46,8 +47,8 @@ func statusScreen(s *engine.Status, o *output) string {
 // peer prints one peer's block.
 func (b *screen) peer(s *engine.Status, p *engine.PeerStatus, o *output) {
 	b.line("%s  %s  %s", p.Site, p.Role, healthText(o, p.Health, p.Reason))
-	b.line("  link %s  %s  rtt %s  window %s of %s", linkText(p), transportText(p.Transport, ""), rttText(p.RTTSeconds),
-		humanBytes(p.WindowUsed), humanBytes(p.WindowBytes))
+	b.line("  link %s  %s  rtt %s  window %s of %s", linkText(p), transportText(p.Transport, ""),
+		rttText(p.RTTSeconds), humanBytes(p.WindowUsed), humanBytes(p.WindowBytes))
 	b.line("  durable %s   applied %s", lagText(s, p, &p.Durable), lagText(s, p, &p.Applied))
 	b.line("  waiting on %s", orNothing(p.WaitingOn))
 	if s.Role == "primary" {
@@ -79,10 +80,10 @@ func (b *screen) stoppedLogs(logs []engine.StoppedLog) {
 var nextSteps = map[string]string{
 	"unknown incarnation": "the peer knows this log by another identity: one side was replaced or restored; " +
 		"compare `cfs fs digest` at both sites before either is used",
-	"chain":        "the two histories differ: stop writing this shard and compare `cfs fs digest` at both sites",
+	"chain":        "the histories differ: stop writing this shard and compare `cfs fs digest` at both sites",
 	"gap":          "batches are missing between the two sites: the log resumes when the source sends them; watch `lag`",
-	"epoch":        "the sender writes in an older epoch: look who is primary with `cfs admin replication status` at both sites",
-	"order":        "a batch came out of order: restart the sender; if it stays, keep both data directories and report it",
+	"epoch":        "the sender writes in an older epoch: compare the primary that both sites' status names",
+	"order":        "a batch came out of order: restart the sender; if it stays, keep both data directories",
 	"suspect":      "this copy is damaged: it is repaired from any peer that has the log; bring one up",
 	"not retained": "the peer is further behind than what is kept: it has to be set up again from a copy",
 	"shard range":  "the two sites have different shard counts: one was created with a wrong --shards",
@@ -148,7 +149,8 @@ func journalText(j *engine.JournalStatus) string {
 		text += ": " + j.Reason
 	}
 	if j.Damage > 0 || j.Suspect > 0 {
-		text += fmt.Sprintf("  damage at %s, %s", plural(j.Damage, "place", "places"), plural(j.Suspect, "suspect log", "suspect logs"))
+		text += fmt.Sprintf("  damage at %s, %s",
+			plural(j.Damage, "place", "places"), plural(j.Suspect, "suspect log", "suspect logs"))
 	}
 	return text
 }

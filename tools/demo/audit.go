@@ -6,12 +6,6 @@ import (
 	"github.com/claudefs/repl/wire"
 )
 
-// Row is one decided entry as a Store keeps it.
-type Row struct {
-	Commit uint64 // the Store's own counter
-	Ref    wire.Ref
-}
-
 // ledger is what the client was promised.
 type ledger map[wire.Ref]struct{}
 
@@ -23,7 +17,7 @@ type seqKey struct {
 	seq         wire.Seq
 }
 
-// site audit counts what one site decided.
+// siteAudit counts what one site decided.
 type siteAudit struct {
 	rows     int
 	distinct map[seqKey]struct{}
@@ -45,10 +39,10 @@ func newSiteAudit() *siteAudit {
 	return &siteAudit{distinct: map[seqKey]struct{}{}, ends: map[logKey]logSpan{}}
 }
 
-// add counts one row.
-func (s *siteAudit) add(r Row) {
+// add counts one row, the decision of one entry.
+func (s *siteAudit) add(ref wire.Ref) {
 	s.rows++
-	key := seqKey{r.Ref.Incarnation, r.Ref.Log.Shard, r.Ref.Seq}
+	key := seqKey{ref.Incarnation, ref.Log.Shard, ref.Seq}
 	if _, seen := s.distinct[key]; seen {
 		return
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/claudefs/repl/engine"
 	"github.com/claudefs/repl/tools/cli/remote"
+	"github.com/claudefs/repl/tools/fsclient"
 )
 
 const (
@@ -30,6 +31,7 @@ type pair struct {
 	processes [2]*process
 	listens   [2]string
 	admins    [2]string
+	clients   [2]*fsclient.Client
 	died      chan error
 	kills     [2]int
 }
@@ -51,6 +53,7 @@ func newPair(exe, dir string, random *rand.Rand, extra ...string) (*pair, error)
 		if err := os.MkdirAll(data, 0o755); err != nil {
 			return nil, err
 		}
+		p.clients[i] = fsclient.New(p.admins[i])
 		p.processes[i] = &process{
 			name: name, path: exe, died: p.died, logPath: filepath.Join(dir, name+".log"),
 			args: append([]string{"server", "--site", name, "--cluster", clusterName, "--data", data,
@@ -97,6 +100,9 @@ func (p *pair) kill(i int) error {
 
 // stop ends both servers.
 func (p *pair) stop() {
+	for _, client := range p.clients {
+		client.Close()
+	}
 	for _, process := range p.processes {
 		process.stop()
 	}
@@ -167,10 +173,10 @@ func (p *pair) settled(ctx context.Context, wait time.Duration, show func(*engin
 	return nil
 }
 
-// caughtUp says whether a knows that its only peer has applied everything, and
-// neither Store has a backlog.
+// caughtUp says whether a knows, over a live link, that its only peer has
+// applied everything, and neither Store has a backlog.
 func caughtUp(a, b *engine.Status) bool {
-	return len(a.Peers) == 1 && isZero(&a.Peers[0].Durable) && isZero(&a.Peers[0].Applied) &&
+	return len(a.Peers) == 1 && a.Peers[0].Link == "live" && isZero(&a.Peers[0].Durable) && isZero(&a.Peers[0].Applied) &&
 		a.Apply.BacklogEntries == 0 && b.Apply.BacklogEntries == 0
 }
 

@@ -1,0 +1,240 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/claudefs/repl/tools/cli/progress"
+	"github.com/claudefs/repl/tools/fsclient"
+)
+
+// importFlags are the flags of "cfs fs import".
+type importFlags struct {
+	id       string
+	to       string
+	ackLog   string
+	retryFor time.Duration
+	parallel int
+}
+
+// importReport is "cfs fs import -o json".
+type importReport struct {
+	Schema   int    `json:"schema"`
+	Kind     string `json:"kind"`
+	Dir      string `json:"dir"`
+	ImportID string `json:"import_id"`
+	fsclient.Report
+}
+
+// ackRow is one line of --ack-log.
+type ackRow struct {
+	Schema      int    `json:"schema"`
+	Kind        string `json:"kind"`
+	Path        string `json:"path"`
+	Site        string `json:"site_id"`
+	Shard       uint32 `json:"shard"`
+	Incarnation string `json:"incarnation"`
+	Seq         uint64 `json:"seq"`
+	Repeated    bool   `json:"repeated"`
+}
+
+func (a *app) fsImport() *cobra.Command {
+	var (
+		f      importFlags
+		o      *output
+		client func() (*fsclient.Client, error)
+	)
+	run := func(c *cobra.Command, args []string) error {
+		if f.parallel < 1 || f.parallel > 16 {
+			return usage("leave --parallel out for 4", "--parallel %d: 1 to 16 are possible", f.parallel)
+		}
+		node, err := client()
+		if err != nil {
+			return err
+		}
+		info, err := os.Stat(args[0])
+		switch {
+		case err != nil:
+			return failure(ExitFailed, err, "name a directory that can be read")
+		case !info.IsDir():
+			return failure(ExitFailed, fmt.Errorf("%s is no directory", args[0]), "name the directory that it is in")
+		}
+		return a.runImport(c.Context(), o, &f, node, args[0])
+	}
+	c := verb("import DIR [--to PATH] [-o FORMAT]", "copy a real directory tree into the site", Change, 1, 1, run)
+	c.Long = `Copies a directory tree into the site: directories, files, symlinks, hard links, modes, owners,
+times and extended attributes. It goes on over a server that is killed and restarted, and repeats nothing:
+the same --import-id on the same tree finds everything done.`
+	o, client = a.outputFlags(c), clientFlag(c)
+	fs := c.Flags()
+	fs.StringVar(&f.id, "import-id", "", "`NAME` of this import; the same again goes on with it (default from DIR)")
+	fs.StringVar(&f.to, "to", "/", "directory `PATH` at the site, made if absent")
+	fs.StringVar(&f.ackLog, "ack-log", "", "append every acknowledged entry to this `FILE` as JSON lines")
+	fs.DurationVar(&f.retryFor, "retry-for", 2*time.Minute, "how long a server may be silent before the import ends")
+	fs.IntVar(&f.parallel, "parallel", 4, "`N` top-level names at a time")
+	return c
+}
+
+// errSilent ends an import whose server did not come back.
+var errSilent = errors.New("the server did not come back")
+
+func (a *app) runImport(ctx context.Context, o *output, f *importFlags, node *fsclient.Client, dir string) error {
+	if f.id == "" {
+		absolute, err := filepath.Abs(dir)
+		if err != nil {
+			return err
+		}
+		f.id = absolute
+	}
+	acks, err := openAckLog(f.ackLog)
+	if err != nil {
+		return failure(ExitFailed, fmt.Errorf("--ack-log: %w", err), "name a file that can be written")
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	line := progress.New(a.stderr)
+	watch := silence{limit: f.retryFor, cancel: cancel}
+	report, err := node.Import(ctx, dir, fsclient.ImportOptions{
+		ID: f.id, To: f.to, Parallel: f.parallel, AckLog: acks.add,
+		Progress: func(p fsclient.Progress) {
+			watch.look(&p)
+			line.Show(func() string { return importText(&p) })
+		},
+	})
+	if cause := context.Cause(ctx); cause != nil {
+		err = cause
+	}
+	if err = errors.Join(err, acks.close()); err != nil {
+		line.Say("%s: %s", dir, importText(&report.Progress))
+		return importFailure(err)
+	}
+	return a.showImport(o, &importReport{Schema: 1, Kind: "import", Dir: dir, ImportID: f.id, Report: report})
+}
+
+// importText is the progress line.
+func importText(p *fsclient.Progress) string {
+	text := fmt.Sprintf("%s, %s sent; %s acknowledged, %s/s", plural(names(p), "name", "names"), humanBytes(p.Bytes),
+		plural(p.Entries, "entry", "entries"), humanCount(int64(float64(p.Entries)/max(p.Seconds, 0.001))))
+	if p.Reconnects > 0 {
+		text += fmt.Sprintf("; connection lost %s", plural(p.Reconnects, "time", "times"))
+	}
+	return text
+}
+
+// names is how many names an import has sent.
+func names(p *fsclient.Progress) int64 { return p.Files + p.Dirs + p.Symlinks + p.Links }
+
+// silence ends an import when nothing was answered for too long although it was
+// tried again.
+type silence struct {
+	limit      time.Duration
+	cancel     context.CancelCauseFunc
+	answered   int64
+	reconnects int64
+	since      time.Time
+}
+
+// look is called again and again, by one goroutine.
+func (s *silence) look(p *fsclient.Progress) {
+	answered := p.Entries + p.Unchanged + p.Refused
+	if s.since.IsZero() || answered != s.answered {
+		s.answered, s.reconnects, s.since = answered, p.Reconnects, time.Now()
+		return
+	}
+	if p.Reconnects > s.reconnects && time.Since(s.since) > s.limit {
+		s.cancel(fmt.Errorf("%w within %s: %w", errSilent, s.limit, p.LastError))
+	}
+}
+
+func importFailure(err error) error {
+	again := "run the same import again: what is done is not repeated"
+	if errors.Is(err, errSilent) {
+		return failure(ExitUnreachable, err, "start the server, then "+again)
+	}
+	if errors.Is(err, fsclient.ErrRefused) {
+		return explain(err)
+	}
+	return failure(classify(err).Code, err, again)
+}
+
+// showImport prints the summary. What was left out makes it a partial success.
+func (a *app) showImport(o *output, r *importReport) error {
+	if !o.people() {
+		if err := o.object(r); err != nil {
+			return err
+		}
+	} else {
+		p := &r.Progress
+		fmt.Fprintf(a.stdout, "imported %s, %s in %s: %s, %s/s\n", plural(names(p), "name", "names"), humanBytes(p.Bytes),
+			humanSeconds(p.Seconds), plural(p.Entries, "entry", "entries"),
+			humanCount(int64(float64(p.Entries)/max(p.Seconds, 0.001))))
+		for _, c := range []struct {
+			count int64
+			what  string
+		}{
+			{p.Repeated, "entries were done before"}, {p.Unchanged, "operations had nothing to do"},
+			{p.Skipped, "skipped: devices, sockets, fifos"}, {p.LinksSplit, "hard links became copies"},
+			{p.Unreadable, "unreadable"}, {p.Refused, "refused"}, {p.Reconnects, "connections lost"},
+		} {
+			if c.count > 0 {
+				fmt.Fprintf(a.stdout, "  %s %s\n", humanCount(c.count), c.what)
+			}
+		}
+	}
+	if r.Unreadable+r.Refused == 0 {
+		return nil
+	}
+	for _, text := range r.Errors {
+		fmt.Fprintf(a.stderr, "left out: %s\n", text)
+	}
+	return failure(ExitPartly, fmt.Errorf("%s left out", plural(r.Unreadable+r.Refused, "name was", "names were")),
+		"mend what the lines above name and run the same import again")
+}
+
+// ackLog is the file of --ack-log; without a name it takes everything and
+// keeps nothing.
+type ackLog struct {
+	file *os.File
+	w    *bufio.Writer
+}
+
+func openAckLog(name string) (*ackLog, error) {
+	if name == "" {
+		return &ackLog{}, nil
+	}
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	return &ackLog{f, bufio.NewWriter(f)}, nil
+}
+
+func (l *ackLog) add(a fsclient.Ack) error {
+	if l.file == nil {
+		return nil
+	}
+	line, err := json.Marshal(ackRow{
+		Schema: 1, Kind: "ack", Path: a.Path, Site: fmt.Sprintf("%08x", uint32(a.Ref.Log.Site)),
+		Shard: uint32(a.Ref.Log.Shard), Incarnation: a.Ref.Incarnation.String(), Seq: uint64(a.Ref.Seq),
+		Repeated: a.Repeated,
+	})
+	if err == nil {
+		_, err = l.w.Write(append(line, '\n'))
+	}
+	return err
+}
+
+func (l *ackLog) close() error {
+	if l.file == nil {
+		return nil
+	}
+	return errors.Join(l.w.Flush(), l.file.Close())
+}

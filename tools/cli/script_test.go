@@ -1,0 +1,292 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/claudefs/repl/wire"
+)
+
+// TestMain makes this binary cfs when a script, or cfs itself, starts it under
+// that name.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"cfs": func() { os.Exit(Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) },
+	})
+}
+
+// Scripts read like a manual: what is typed, what is printed, which exit code.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		UpdateScripts:       *rewrite,
+		RequireExplicitExec: true,
+		Condition:           condition(t),
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"reserve":    reserve,
+			"addrs":      readAddrs,
+			"wait-for":   waitFor,
+			"exits":      exits,
+			"flip":       flip,
+			"largest":    largest,
+			"hello":      hello,
+			"small-disk": smallDisk,
+			"make-tree":  makeTree,
+		},
+	})
+}
+
+// scriptWait bounds what a script waits for.
+const scriptWait = 60 * time.Second
+
+// reserve finds a free loopback address for each variable: reserve A B.
+func reserve(ts *testscript.TestScript, neg bool, args []string) {
+	var held []net.Listener
+	for _, name := range args {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		ts.Check(err)
+		held = append(held, l)
+		ts.Setenv(name, l.Addr().String())
+	}
+	for _, l := range held {
+		ts.Check(l.Close())
+	}
+}
+
+// readAddrs waits for a server's --addr-file and puts its addresses into
+// variables: addrs FILE A sets A_ADMIN and A_LISTEN.
+func readAddrs(ts *testscript.TestScript, neg bool, args []string) {
+	path := ts.MkAbs(args[0])
+	var v addrs
+	until(ts, "the address file "+args[0], func() bool {
+		text, err := os.ReadFile(path)
+		return err == nil && json.Unmarshal(text, &v) == nil
+	})
+	ts.Setenv(args[1]+"_ADMIN", v.Admin)
+	ts.Setenv(args[1]+"_LISTEN", v.Listen)
+}
+
+// waitFor runs a command until its output matches: wait-for PATTERN cfs …, or
+// is that of a file: wait-for @FILE cfs ….
+func waitFor(ts *testscript.TestScript, neg bool, args []string) {
+	pattern := regexp.MustCompile("(?m)" + args[0])
+	if name, ok := strings.CutPrefix(args[0], "@"); ok {
+		pattern = regexp.MustCompile("^" + regexp.QuoteMeta(ts.ReadFile(name)) + "$")
+	}
+	var last []byte
+	until(ts, "output like "+args[0], func() bool {
+		var stdout bytes.Buffer
+		code := command(ts, args[1:], &stdout, io.Discard)
+		last = stdout.Bytes()
+		return code == 0 && pattern.Match(last)
+	})
+	_, err := ts.Stdout().Write(last)
+	ts.Check(err)
+}
+
+// exits runs a command that must end with this code: exits 2 cfs ….
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	if got := command(ts, args[1:], ts.Stdout(), ts.Stderr()); got != want {
+		ts.Fatalf("%s: exit code %d, want %d", strings.Join(args[1:], " "), got, want)
+	}
+}
+
+// command runs args in the script's directory and environment.
+func command(ts *testscript.TestScript, args []string, stdout, stderr io.Writer) int {
+	path := ""
+	for _, dir := range filepath.SplitList(ts.Getenv("PATH")) {
+		if found, err := exec.LookPath(filepath.Join(dir, args[0])); err == nil {
+			path = found
+			break
+		}
+	}
+	c := exec.Command(path, args[1:]...)
+	c.Args[0] = args[0]
+	c.Dir = ts.MkAbs(".")
+	c.Stdout, c.Stderr = stdout, stderr
+	for _, name := range []string{"HOME", "PATH", "TMPDIR", "WORK", adminEnv} {
+		c.Env = append(c.Env, name+"="+ts.Getenv(name))
+	}
+	err := c.Run()
+	if e, ok := errors.AsType[*exec.ExitError](err); ok {
+		return e.ExitCode()
+	}
+	ts.Check(err)
+	return 0
+}
+
+// until polls done up to scriptWait.
+func until(ts *testscript.TestScript, what string, done func() bool) {
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	deadline := time.After(scriptWait)
+	for !done() {
+		select {
+		case <-ticker.C:
+		case <-deadline:
+			ts.Fatalf("%s did not come within %s", what, scriptWait)
+		}
+	}
+}
+
+// flip inverts one bit of a file: flip FILE OFFSET.
+func flip(ts *testscript.TestScript, neg bool, args []string) {
+	path := ts.MkAbs(args[0])
+	data, err := os.ReadFile(path)
+	ts.Check(err)
+	at, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	if at >= len(data) {
+		ts.Fatalf("%s has %d bytes, no offset %d", args[0], len(data), at)
+	}
+	data[at] ^= 0x10
+	ts.Check(os.WriteFile(path, data, 0o644))
+}
+
+// largest puts the path of the file below DIR with the most bytes in use whose
+// name matches PATTERN into a variable: largest DIR PATTERN NAME.
+func largest(ts *testscript.TestScript, neg bool, args []string) {
+	var best string
+	var most int64 = -1
+	ts.Check(filepath.WalkDir(ts.MkAbs(args[0]), func(path string, d os.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		if ok, _ := filepath.Match(args[1], d.Name()); !ok {
+			return nil
+		}
+		if info, err := d.Info(); err == nil && info.Size() > most {
+			best, most = path, info.Size()
+		}
+		return nil
+	}))
+	if best == "" {
+		ts.Fatalf("no file %s below %s", args[1], args[0])
+	}
+	ts.Setenv(args[2], best)
+}
+
+// hello sends a doctored greeting to a listener and prints the refusal:
+// hello ADDR cluster=NAME site=NAME peer=NAME shards=N version=N primary=NAME.
+func hello(ts *testscript.TestScript, neg bool, args []string) {
+	h, version := doctoredHello(ts, args[1:])
+	frame := h.AppendTo(nil, 0)
+	if version != 0 {
+		frame[1] = version
+	}
+	c, err := net.Dial("tcp", args[0])
+	ts.Check(err)
+	defer c.Close()
+	ts.Check(c.SetDeadline(time.Now().Add(scriptWait)))
+	_, err = c.Write(frame)
+	ts.Check(err)
+	answer, err := io.ReadAll(c)
+	if err != nil && len(answer) == 0 {
+		ts.Fatalf("no answer to the hello: %v", err)
+	}
+	for len(answer) > 0 {
+		row, err := readFrame(answer)
+		if err != nil {
+			ts.Fatalf("answer: %v", err)
+		}
+		fmt.Fprintf(ts.Stdout(), "%s: %s\n", row.Kind, row.Text)
+		answer = answer[row.Bytes:]
+	}
+}
+
+// doctoredHello is a valid hello with some fields changed.
+func doctoredHello(ts *testscript.TestScript, fields []string) (h wire.Hello, version byte) {
+	v := map[string]string{"cluster": "try", "site": "site-b", "peer": "site-a", "shards": "256", "primary": "site-a"}
+	for _, field := range fields {
+		name, value, _ := strings.Cut(field, "=")
+		v[name] = value
+	}
+	shards, err := strconv.Atoi(v["shards"])
+	ts.Check(err)
+	h = wire.Hello{
+		VersionMin: wire.Version, VersionMax: wire.Version, DigestKind: wire.DigestXXH3, Term: 1, Counter: 1, Epoch: 1,
+		Cluster: wire.ClusterIDOf(v["cluster"]), Site: wire.SiteIDOf(v["cluster"], v["site"]),
+		Peer: wire.SiteIDOf(v["cluster"], v["peer"]), Primary: wire.SiteIDOf(v["cluster"], v["primary"]),
+		Shards: uint32(shards), ClusterName: v["cluster"], SiteName: v["site"], PeerName: v["peer"],
+	}
+	if text, ok := v["versions"]; ok {
+		n, err := strconv.ParseUint(text, 10, 8)
+		ts.Check(err)
+		h.VersionMin, h.VersionMax = uint8(n), uint8(n)
+	}
+	if text, ok := v["envelope"]; ok {
+		n, err := strconv.ParseUint(text, 10, 8)
+		ts.Check(err)
+		version = byte(n)
+	}
+	return h, version
+}
+
+// smallDisk mounts a file system that is soon full: small-disk DIR BYTES.
+func smallDisk(ts *testscript.TestScript, neg bool, args []string) {
+	dir := ts.MkAbs(args[0])
+	ts.Check(os.MkdirAll(dir, 0o755))
+	ts.Check(mount(dir, args[1]))
+	ts.Defer(func() { _ = exec.Command("umount", "-l", dir).Run() })
+}
+
+func mount(dir, size string) error {
+	out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size="+size, "tmpfs", dir).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("mount: %w: %s", err, bytes.TrimSpace(out))
+	}
+	return nil
+}
+
+// condition knows [small-disk]: this machine lets the test mount one. In CI it
+// must.
+func condition(t *testing.T) func(string) (bool, error) {
+	return func(name string) (bool, error) {
+		if name != "small-disk" {
+			return false, fmt.Errorf("no condition %q", name)
+		}
+		dir := t.TempDir()
+		err := mount(dir, "64k")
+		switch {
+		case err == nil:
+			return true, exec.Command("umount", "-l", dir).Run()
+		case os.Getenv("CI") != "":
+			return false, err
+		}
+		t.Logf("no small disk: %v", err)
+		return false, nil
+	}
+}
+
+// makeTree writes a small tree with everything that an import meets:
+// make-tree DIR FILES.
+func makeTree(ts *testscript.TestScript, neg bool, args []string) {
+	count, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	dir := ts.MkAbs(args[0])
+	for i := range count {
+		sub := filepath.Join(dir, fmt.Sprintf("top%02d", i%7), fmt.Sprintf("sub%d", i%3))
+		ts.Check(os.MkdirAll(sub, 0o755))
+		text := strings.Repeat(fmt.Sprintf("line %d of file %d\n", i, i), 1+i%50)
+		ts.Check(os.WriteFile(filepath.Join(sub, fmt.Sprintf("file%04d", i)), []byte(text), 0o640))
+	}
+	ts.Check(os.Symlink("file0000", filepath.Join(dir, "top00", "sub0", "link")))
+	ts.Check(os.Link(filepath.Join(dir, "top00", "sub0", "file0000"), filepath.Join(dir, "top00", "sub0", "hard")))
+	ts.Check(os.MkdirAll(filepath.Join(dir, "top00", "empty"), 0o700))
+}

@@ -1,0 +1,167 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/claudefs/repl/engine"
+	"github.com/claudefs/repl/engine/admin"
+	"github.com/claudefs/repl/engine/store/vfs"
+	"github.com/claudefs/repl/tools/namespace"
+	fsnode "github.com/claudefs/repl/tools/node"
+)
+
+const (
+	// requestWait is how long requests under way may take when the server ends.
+	requestWait = 2 * time.Second
+	// closeWait is how long the journals may take to be flushed and closed.
+	closeWait = 30 * time.Second
+	// headerWait is how long a client may take to say what it wants.
+	headerWait = 10 * time.Second
+)
+
+// serve runs a site until ctx ends or the engine stops by itself.
+func (a *app) serve(ctx context.Context, f *serverFlags, peers []engine.Peer) error {
+	// The address first: if it is taken, the data directory stays untouched.
+	listener, err := net.Listen("tcp", f.admin)
+	if err != nil {
+		return failure(ExitFailed, fmt.Errorf("--admin %s: %w", f.admin, err), portNext(err, "--admin"))
+	}
+	defer listener.Close()
+	node, err := fsnode.Open(ctx, fsnode.Options{
+		Cluster: f.cluster, Site: f.site, DataDir: f.data, Shards: f.shards, Listen: f.listen, Insecure: f.insecure,
+		Peers: peers, Primary: f.primary, SegmentBytes: int64(f.segmentBytes), Logger: a.logger(f),
+	})
+	if err != nil {
+		return openFailure(f, err)
+	}
+	web := &http.Server{Handler: handler(node), ReadHeaderTimeout: headerWait}
+	served := make(chan error, 1)
+	go func() { served <- web.Serve(listener) }() // ends with web.Close
+	err = a.announce(f, node, listener)
+	if err == nil {
+		err = await(ctx, node.Engine(), served)
+	}
+	return errors.Join(err, shut(web, node))
+}
+
+// handler serves the engine's administration and the file system.
+func handler(node *fsnode.Node) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/v1/fs/", node.Handler())
+	mux.Handle("/", admin.Handler(node.Engine()))
+	return mux
+}
+
+// announce tells the real addresses, port 0 resolved.
+func (a *app) announce(f *serverFlags, node *fsnode.Node, listener net.Listener) error {
+	at := addrs{
+		Schema: 1, Kind: "addrs", Site: f.site, Listen: node.Engine().Addr(),
+		Admin: listener.Addr().String(), PID: os.Getpid(),
+	}
+	fmt.Fprintf(a.stderr, "ready: %s of cluster %s  listen %s  admin %s  data %s\n",
+		f.site, f.cluster, orNone(at.Listen), at.Admin, f.data)
+	if f.addrFile == "" {
+		return nil
+	}
+	if err := writeAddrs(f.addrFile, at); err != nil {
+		return failure(ExitFailed, fmt.Errorf("--addr-file: %w", err), "name a file in a directory that can be written")
+	}
+	return nil
+}
+
+// await waits for the end: asked for, or not.
+func await(ctx context.Context, e *engine.Engine, served <-chan error) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case err := <-served:
+		return fmt.Errorf("admin listener: %w", err)
+	case <-e.Done():
+		return failure(ExitFailed, fmt.Errorf("engine stopped: %w", e.Err()),
+			"mend the cause, then start the server again: it recovers what was acknowledged")
+	}
+}
+
+// shut ends the requests, then the node.
+func shut(web *http.Server, node *fsnode.Node) error {
+	ctx, cancel := context.WithTimeout(context.Background(), requestWait)
+	defer cancel()
+	if web.Shutdown(ctx) != nil {
+		web.Close() // clients that stream are cut off; they come back
+	}
+	ctx, cancel = context.WithTimeout(context.Background(), closeWait)
+	defer cancel()
+	return node.Close(ctx)
+}
+
+// openFailure says what to do about a data directory that cannot be opened.
+func openFailure(f *serverFlags, err error) error {
+	switch {
+	case errors.Is(err, fsnode.ErrInUse), errors.Is(err, vfs.ErrLocked):
+		return failure(ExitRefused, err, "stop the other server, or name another directory with --data")
+	case errors.Is(err, engine.ErrOptions), errors.Is(err, namespace.ErrOptions):
+		return failure(ExitRefused, err, "start it with what the directory was created with, or name another with --data")
+	case errors.Is(err, syscall.EADDRINUSE):
+		return failure(ExitFailed, err, portNext(err, "--listen"))
+	case errors.Is(err, syscall.ENOSPC):
+		return failure(ExitFailed, err, "make room on the file system of "+f.data+", then start the server again")
+	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EROFS), errors.Is(err, syscall.ENOTDIR),
+		errors.Is(err, syscall.EPERM):
+		return failure(ExitFailed, err, "name a directory that this user can write with --data")
+	}
+	return failure(ExitFailed, err, "the error names the file; keep the directory as it is until the cause is known")
+}
+
+func portNext(err error, flag string) string {
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return "stop what listens there, or name another port with " + flag + " (0 = any)"
+	}
+	return "name an address of this machine with " + flag
+}
+
+func (a *app) logger(f *serverFlags) *slog.Logger {
+	options := &slog.HandlerOptions{}
+	if f.verbose {
+		options.Level = slog.LevelDebug
+	}
+	if f.logFormat == "json" {
+		return slog.New(slog.NewJSONHandler(a.stderr, options))
+	}
+	return slog.New(slog.NewTextHandler(a.stderr, options))
+}
+
+// addrs is what --addr-file gets.
+type addrs struct {
+	Schema int    `json:"schema"`
+	Kind   string `json:"kind"`
+	Site   string `json:"site"`
+	Listen string `json:"listen"` // "" = no links
+	Admin  string `json:"admin"`
+	PID    int    `json:"pid"`
+}
+
+// writeAddrs writes the file in one step: who reads it sees all or nothing.
+func writeAddrs(path string, v addrs) error {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	temporary := fmt.Sprintf("%s.%d", path, v.PID)
+	if err := os.WriteFile(temporary, append(text, '\n'), 0o644); err != nil {
+		return err
+	}
+	if err := os.Rename(temporary, path); err != nil {
+		os.Remove(temporary)
+		return err
+	}
+	return nil
+}

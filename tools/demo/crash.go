@@ -1,0 +1,231 @@
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"time"
+
+	"github.com/claudefs/repl/tools/cli/progress"
+	"github.com/claudefs/repl/tools/fsclient"
+	"github.com/claudefs/repl/tools/namespace"
+)
+
+const (
+	// checkEvery is how many cycles go by before the sites are compared.
+	checkEvery = 30
+	// loadMin and loadMax bound how long the load runs between two kills: long
+	// enough to be in the middle of things, short enough for many cycles.
+	loadMin = 30 * time.Millisecond
+	loadMax = 200 * time.Millisecond
+	// ackWait is how long a restarted site-a may take until it acknowledges.
+	ackWait = 60 * time.Second
+	// shortSegments makes segments end, and be recycled, in a short run.
+	shortSegments = "4MiB"
+)
+
+// CrashOptions of a run of Crash.
+type CrashOptions struct {
+	Binary   string // of cfs
+	Cycles   int
+	Dir      string // "" = a temporary one
+	Keep     bool   // leave Dir as it is
+	Seed     uint64 // 0 = random
+	Progress io.Writer
+}
+
+// CrashVerdict is how a run of Crash ended: "cfs crash --json".
+type CrashVerdict struct {
+	Schema     int     `json:"schema"`
+	Kind       string  `json:"kind"` // "crash"
+	OK         bool    `json:"ok"`
+	Cycles     int     `json:"cycles"`
+	Acked      int     `json:"acked"`
+	Lost       int     `json:"lost"`
+	Duplicated int     `json:"duplicated"`
+	Difference string  `json:"first_difference"` // "" = none
+	Entries    int     `json:"entries"`
+	KillsA     int     `json:"kills_site_a"`
+	KillsB     int     `json:"kills_site_b"`
+	Digest     string  `json:"digest"`
+	Seed       uint64  `json:"seed"`
+	Seconds    float64 `json:"seconds"`
+	Dir        string  `json:"dir"` // "" = removed
+}
+
+// Line is the one line that closes a run.
+func (v *CrashVerdict) Line() string {
+	if v.OK {
+		return fmt.Sprintf("crash: cycles=%d acked=%d lost=%d duplicated=%d", v.Cycles, v.Acked, v.Lost, v.Duplicated)
+	}
+	return fmt.Sprintf("crash: FAILED cycles=%d acked=%d lost=%d duplicated=%d difference=%q",
+		v.Cycles, v.Acked, v.Lost, v.Duplicated, v.Difference)
+}
+
+// crashRun is a run of Crash under way.
+type crashRun struct {
+	o      CrashOptions
+	pair   *pair
+	load   *load
+	ended  <-chan error // the clients'
+	random *rand.Rand
+	line   *progress.Line
+}
+
+// Crash keeps site-a under load, kills either site or both again and again, and
+// compares the sites with what was acknowledged. An error means that the run
+// could not be finished; a difference that was found is in the CrashVerdict.
+func Crash(ctx context.Context, o CrashOptions) (*CrashVerdict, error) {
+	if o.Seed == 0 {
+		o.Seed = rand.Uint64()
+	}
+	dir, err := workDir(o.Dir)
+	if err != nil {
+		return nil, err
+	}
+	random := rand.New(rand.NewPCG(o.Seed, 0))
+	p, err := newPair(o.Binary, dir, random, "--segment-bytes", shortSegments)
+	if err != nil {
+		return nil, err
+	}
+	r := &crashRun{o: o, pair: p, load: &load{acked: ledger{}}, random: random, line: progress.New(o.Progress)}
+	v := &CrashVerdict{Schema: 1, Kind: "crash", Seed: o.Seed, Dir: dir}
+	r.line.Say("crash: %d cycles; data in %s; seed %d", o.Cycles, dir, o.Seed)
+	began := time.Now()
+	err = r.play(ctx, v)
+	p.stop()
+	v.Seconds, v.KillsA, v.KillsB = time.Since(began).Seconds(), p.kills[0], p.kills[1]
+	if err == nil && v.OK && !o.Keep {
+		v.Dir = ""
+		err = os.RemoveAll(dir)
+	}
+	if v.Dir != "" {
+		r.line.Say("crash: data and logs are left in %s", dir)
+	}
+	return v, err
+}
+
+// play runs the cycles; the first difference ends it.
+func (r *crashRun) play(ctx context.Context, v *CrashVerdict) error {
+	if err := r.pair.start(ctx); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	r.ended = r.load.start(ctx, r.o.Seed, r.submit)
+	defer func() {
+		cancel()
+		<-r.ended
+	}()
+	for v.Cycles < r.o.Cycles {
+		if err := r.cycle(ctx); err != nil {
+			return err
+		}
+		v.Cycles++
+		r.line.Show(func() string {
+			return fmt.Sprintf("crash: cycle %d of %d, %d acknowledged, kills %d and %d",
+				v.Cycles, r.o.Cycles, r.load.count.Load(), r.pair.kills[0], r.pair.kills[1])
+		})
+		if v.Cycles%checkEvery == 0 || v.Cycles == r.o.Cycles {
+			if err := r.check(ctx, v); err != nil || v.Difference != "" {
+				return err
+			}
+		}
+	}
+	v.OK = true
+	return nil
+}
+
+// submit is how an operation gets to site-a: tried again under the same request
+// id over lost connections, for as long as a restart may take.
+func (r *crashRun) submit(ctx context.Context, op *namespace.Operation) (outcome fsclient.Outcome, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, ackWait, errSilent)
+	defer cancel()
+	err = poll(ctx, pollEvery, func() (bool, error) {
+		outcomes, err := r.pair.clients[0].Do(ctx, *op)
+		switch {
+		case len(outcomes) == 1:
+			outcome = outcomes[0]
+			return true, nil
+		case errors.Is(err, fsclient.ErrUnreachable):
+			return false, nil
+		}
+		return false, err
+	})
+	return outcome, err
+}
+
+var errSilent = fmt.Errorf("site-a acknowledges nothing for %s", ackWait)
+
+// cycle lets the load run for a moment, kills, starts again, and waits until
+// site-a acknowledges.
+func (r *crashRun) cycle(ctx context.Context) error {
+	pause := loadMin + time.Duration(r.random.Int64N(int64(loadMax-loadMin)))
+	if err := r.idle(ctx, pause); err != nil {
+		return err
+	}
+	victims := []int{r.random.IntN(2)}
+	if r.random.IntN(10) == 0 {
+		victims = []int{0, 1}
+	}
+	for _, i := range victims {
+		if err := r.pair.kill(i); err != nil {
+			return err
+		}
+	}
+	for _, i := range victims {
+		if err := r.pair.processes[i].start(); err != nil {
+			return err
+		}
+	}
+	before := r.load.count.Load()
+	wait, cancel := context.WithTimeoutCause(ctx, ackWait, errSilent)
+	defer cancel()
+	return r.pair.await(wait, func() (bool, error) {
+		return r.load.count.Load() > before, r.failed()
+	})
+}
+
+// idle lets time pass while the load goes on.
+func (r *crashRun) idle(ctx context.Context, pause time.Duration) error {
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return errors.Join(r.pair.check(), r.failed())
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// failed tells why the clients ended, if they did.
+func (r *crashRun) failed() error {
+	select {
+	case err := <-r.ended:
+		ended := make(chan error, 1)
+		ended <- err
+		r.ended = ended
+		return fmt.Errorf("clients: %w", err)
+	default:
+		return nil
+	}
+}
+
+// check holds the load, lets site-b catch up, and compares.
+func (r *crashRun) check(ctx context.Context, v *CrashVerdict) error {
+	r.load.gate.Lock()
+	defer r.load.gate.Unlock()
+	if err := r.pair.settled(ctx, settleWait, nil); err != nil {
+		return err
+	}
+	acked := r.load.refs()
+	f, err := r.pair.compare(ctx, acked)
+	if err != nil {
+		return err
+	}
+	v.Acked, v.Entries, v.Digest = len(acked), f.entries, f.digest
+	v.Lost, v.Duplicated, v.Difference = f.lost, f.duplicated, f.difference
+	return nil
+}
