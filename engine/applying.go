@@ -302,10 +302,11 @@ func (r *applyReader) reportTails() {
 	}
 }
 
-// report tells the heart and the waiters what a round moved, and what it stopped.
+// report tells what a round moved, and what it stopped: first what status shows,
+// then the heart, then the waiters, who may ask for either.
 func (r *applyReader) report(refs []wire.BatchRef) {
 	e := r.a.e
-	r.input.Cursors = r.input.Cursors[:0]
+	cursors := r.input.Cursors[:0]
 	for i := range refs {
 		h, result := &refs[i].Header, &r.round.results[i]
 		switch {
@@ -313,24 +314,27 @@ func (r *applyReader) report(refs []wire.BatchRef) {
 			r.stop(h.Log(), result.err)
 		case result.done:
 			r.a.applied.Add(uint64(h.Count))
-			r.input.Cursors = append(r.input.Cursors, stream.Cursor{Log: h.Log(), Position: h.End()})
-			if r.f.kind == node.Own {
-				e.ownApplied(h.Log(), h.End())
-			}
+			cursors = append(cursors, stream.Cursor{Log: h.Log(), Position: h.End()})
 		}
 	}
-	if len(r.input.Cursors) == 0 {
+	cursors = lastOfEach(cursors)
+	r.input.Cursors = cursors
+	if len(cursors) == 0 {
 		return
 	}
-	r.input.Cursors = lastOfEach(r.input.Cursors)
 	r.a.dirtyMu.Lock()
-	for _, c := range r.input.Cursors {
+	for _, c := range cursors {
 		r.a.dirty[c.Log.Shard] = true
 		r.a.at[c.Log] = c.Position.Seq
 	}
 	r.a.dirtyMu.Unlock()
 	e.clock.applied()
 	e.step(&r.input)
+	if r.f.kind == node.Own {
+		for _, c := range cursors {
+			e.ownApplied(c.Log, c.Position)
+		}
+	}
 }
 
 // lastOfEach keeps the last cursor of each log, sorted by log.

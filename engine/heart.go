@@ -160,7 +160,7 @@ func (e *Engine) admission(a *node.Admit) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	tail := a.Tail
-	if !s.tailed || tail.Tail.Seq > s.appended || tail.Tail.Incarnation != s.incarnation && s.appended == s.local {
+	if !s.tailed || tail.Tail.Seq > s.appended {
 		e.writer.SetTail(a.Shard, journal.Tail{Position: tail.Tail, LastStamp: tail.LastStamp, LastIndex: tail.LastIndex})
 		s.tailed = true
 		s.incarnation = tail.Tail.Incarnation

@@ -19,8 +19,8 @@ type shardState struct {
 	refusal     error // why the log takes no appends, with AdmitRefused
 	tailed      bool  // the writer knows the tail
 	incarnation wire.Incarnation
-	appended    wire.Seq
-	index       uint64 // last durable host index
+	appended    wire.Seq // the writer's
+	index       uint64   // last durable host index
 	local       wire.Seq
 	applied     wire.Seq
 	stopped     error // why the own applier stopped
@@ -182,7 +182,6 @@ func (e *Engine) ownDurable(headers []wire.BatchHeader) {
 		s.mu.Lock()
 		s.incarnation = h.Incarnation
 		s.local = h.LastSeq()
-		s.appended = max(s.appended, s.local)
 		s.index = max(s.index, h.LastIndex)
 		s.wake()
 		s.mu.Unlock()

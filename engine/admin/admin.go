@@ -1,0 +1,90 @@
+package admin
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+
+	"github.com/claudefs/repl/engine"
+)
+
+// route is one path that is served.
+type route struct {
+	path  string
+	serve func(e *engine.Engine, w http.ResponseWriter)
+}
+
+var routes = []route{
+	{"/v1/status", status},
+	{"/livez", live},
+	{"/readyz", ready},
+}
+
+// Fault is the body of every answer that is no success: what is wrong, and what
+// to do about it.
+type Fault struct {
+	Error string `json:"error"`
+	Next  string `json:"next"`
+}
+
+// Handler serves e. The host puts it on a server of its own; it may be called by
+// any goroutine, before and after e.Close.
+func Handler(e *engine.Engine) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for _, route := range routes {
+			if r.URL.Path != route.path {
+				continue
+			}
+			if r.Method != http.MethodGet && r.Method != http.MethodHead {
+				w.Header().Set("Allow", "GET, HEAD")
+				fault(w, http.StatusMethodNotAllowed, fmt.Sprintf("method %s is not served at %s", r.Method, r.URL.Path),
+					"use GET: this release's API only reads")
+				return
+			}
+			route.serve(e, w)
+			return
+		}
+		fault(w, http.StatusNotFound, fmt.Sprintf("no such path: %q", r.URL.Path), "try /v1/status, /livez or /readyz")
+	})
+}
+
+func status(e *engine.Engine, w http.ResponseWriter) { answer(w, http.StatusOK, e.Status()) }
+
+func live(e *engine.Engine, w http.ResponseWriter) {
+	select {
+	case <-e.Done():
+		reason := "the engine is closed"
+		if err := e.Err(); err != nil {
+			reason = err.Error()
+		}
+		fault(w, http.StatusServiceUnavailable, reason, "find the cause, then restart the node")
+	default:
+		answer(w, http.StatusOK, map[string]string{"state": "live"})
+	}
+}
+
+func ready(e *engine.Engine, w http.ResponseWriter) {
+	s := e.Status()
+	switch {
+	case s.Health == "FAILED":
+		fault(w, http.StatusServiceUnavailable, s.Reason, "see /v1/status")
+	case s.Appends.State == "waiting" || s.Appends.State == "refused":
+		fault(w, http.StatusServiceUnavailable, "appends are "+s.Appends.State+": "+s.Appends.Reason, "see /v1/status")
+	default:
+		answer(w, http.StatusOK, map[string]string{"state": "ready", "health": s.Health, "reason": s.Reason})
+	}
+}
+
+func fault(w http.ResponseWriter, code int, what, next string) { answer(w, code, Fault{what, next}) }
+
+// answer writes v as JSON. Statuses are a moment's: nobody may keep them.
+func answer(w http.ResponseWriter, code int, v any) {
+	b, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		code, b = http.StatusInternalServerError, []byte(`{"error": "the answer has no JSON form", "next": "report this"}`)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(code)
+	w.Write(append(b, '\n')) // An error means that the client has gone.
+}

@@ -1,0 +1,17 @@
+// Package admin promises an engine's status over HTTP, read only, in one shape
+// for people, scripts and probes.
+//
+//	GET /v1/status ─▶ engine.Status as JSON, schema 1
+//	GET /livez     ─▶ 200 while the engine runs; 503 with the reason once it stopped
+//	GET /readyz    ─▶ 200 when this site does its part; 503 with the reason until then
+//	else           ─▶ {"error": …, "next": …}, 404 or 405
+//
+// Ready means: the health word is not FAILED, and the primary takes appends. A
+// standby whose link is down is DEGRADED and ready: restarting it would not help.
+//
+// Limits: no authentication in this release; listen on loopback, or behind
+// something that has it. Nothing is changed by any request, and request bodies
+// are not read.
+//
+// It does not listen, log, or touch the process's default mux: the host does.
+package admin

@@ -1,0 +1,99 @@
+package engine_test
+
+import (
+	"context"
+	"runtime"
+	"testing"
+
+	"github.com/claudefs/repl/engine"
+	"github.com/claudefs/repl/engine/store"
+	"github.com/claudefs/repl/engine/store/vfs"
+	"github.com/stretchr/testify/require"
+)
+
+// cursorStore keeps cursors and nothing else, in memory that it has already: so
+// that only the engine's allocations are counted.
+type cursorStore struct {
+	*store.Mem
+	shards []shardCursors
+}
+
+type shardCursors struct {
+	set     bool
+	cursors [1]store.Cursor
+}
+
+func newCursorStore(shards int) *cursorStore {
+	return &cursorStore{Mem: store.NewMem(), shards: make([]shardCursors, shards)}
+}
+
+func (s *cursorStore) Apply(_ context.Context, c *store.Change) error {
+	s.shards[c.Shard].set = true
+	s.shards[c.Shard].cursors[0] = c.Cursors[0]
+	return nil
+}
+
+// quiet puts the real disk under a site, and a Store that allocates nothing.
+func (s *site) quiet(t testing.TB) {
+	s.options.FS, s.options.Dir = vfs.OS{}, t.TempDir()
+	s.options.Store = newCursorStore(s.options.Shards)
+	s.options.SegmentBytes = 64 << 20
+}
+
+func TestAppendingAndReceivingAllocateNothingPerEntry(t *testing.T) {
+	a, b := pair(t)
+	a.quiet(t)
+	b.quiet(t)
+	b.start()
+	a.start()
+	e := entry("some key", "a payload of some bytes, the same for all")
+	ctx := context.Background()
+	var last engine.Ref
+	run := func(entries int) {
+		for i := range entries {
+			ref, err := a.Append(ctx, engine.Shard(i%4), e, engine.Async)
+			if err != nil {
+				t.Fatal(err)
+			}
+			last = ref
+			if i%2000 == 1999 {
+				if err := a.Wait(ctx, ref, engine.Durable(1)); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		require.NoError(t, a.Wait(soon(t), last, engine.Applied(1)))
+	}
+	run(100_000) // Buffers grow to what the load needs.
+	const entries = 200_000
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	run(entries)
+	runtime.ReadMemStats(&after)
+	each := float64(after.Mallocs-before.Mallocs) / entries
+	t.Logf("%.4f allocations and %.2f bytes per entry, both sites, everything included",
+		each, float64(after.TotalAlloc-before.TotalAlloc)/entries)
+	require.Less(t, each, 0.01)
+}
+
+func TestIdleShardsCostNoGoroutinesAndNoTimers(t *testing.T) {
+	goroutines, heap := map[int]int{}, map[int]uint64{}
+	for _, shards := range []int{4, 256, 4096} {
+		a, b := pair(t)
+		for _, s := range []*site{a, b} {
+			s.options.Shards = shards
+			s.start()
+		}
+		a.put(0, "k", "v", engine.Applied(1))
+		goroutines[shards] = runtime.NumGoroutine()
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		heap[shards] = m.HeapAlloc
+		a.end()
+		b.end()
+	}
+	t.Logf("goroutines of two engines with a link each way: %v; heap: %v", goroutines, heap)
+	require.InDelta(t, goroutines[4], goroutines[4096], 2)
+	require.InDelta(t, goroutines[4], goroutines[256], 2)
+}

@@ -1,0 +1,77 @@
+// Package engine promises that what a storage node appends is durable here
+// before it is acknowledged, and appears at every other site exactly once, in
+// order, byte for byte.
+//
+//	eng, err := engine.Open(ctx, engine.Options{Cluster: …, Site: …, Dir: …, Store: …, Listen: …, Peers: …})
+//	ref, err := eng.Append(ctx, shard, &engine.Entry{Op: …, Keys: …, Payload: …}, engine.Local)
+//	err = eng.Wait(ctx, ref, engine.Durable(1))
+//
+// Call [Open] first; a host brings its state behind [Store] and proves it with
+// storetest.Run. Then [Engine.Append], or [Engine.AppendAt] for a host with a
+// Raft log of its own. What each [Level] buys:
+//
+//	Async        a place in the log; nothing survives yet
+//	Local        the journal here is flushed: survives a crash of this node
+//	AppliedHere  the Store here shows it
+//	Durable(k)   Local, and flushed at k other sites: survives the loss of this site
+//	Applied(k)   Durable(k), and the Stores of k other sites show it
+//
+// # Inside
+//
+// The node is pure (engine/node). This package is the shell around it: the
+// goroutines, files and links, and nothing that decides.
+//
+//	Append ─▶ writer ─▶ flusher(own) ──▶ segment ──▶ reader ─▶ workers ─▶ Store
+//	             ▲          │ OwnDurable                                    │ Applied
+//	         Admit│         ▼                                               ▼
+//	           ┌──┴─────── heart: node.Step under one mutex ──────────────────┐
+//	           └──▲──────────────────┬──────────────────────────────────▲─────┘
+//	       FrameIn│                  │ Ops, by link                     │ Durable
+//	link.Recv ─▶ receive ─ Stage ─▶ flusher(mirror)        link.send ◀──┘ read own journal, ship
+//
+// Goroutines of an open engine: a flusher and an apply reader per journal, four
+// apply workers, the clock, housework, one for events, one that accepts, and two
+// per link; one per dial while it lasts. None per shard, entry or waiter. Close
+// waits for all of them.
+//
+// Order is kept by where effects go: the heart's mutex covers the step and the
+// handing-on (into open units, queues, watermarks), which never blocks; writing,
+// sending and applying is done by the one goroutine that owns it. Locks are
+// taken in the order heart, then journal, writer, shard, or link.
+//
+// # Invariants
+//
+//   - I1: a waiter is woken by the flush, the ack or the apply that its level
+//     names, never earlier. Only flushed batches are read, so only they are
+//     shipped and applied.
+//   - I2, I3: one applier per shard, behind the Store's cursors; the journals
+//     redo what the Store lost.
+//   - I9: damage found in the mirror is fetched from a peer; damaged own logs
+//     take no appends until a peer proves or gives back their tails.
+//   - I10: memory is bounded by the options (below); a peer that stalls costs its
+//     own link only.
+//   - I12: segments go when the heart's floor has passed them.
+//
+// # Limits
+//
+// Memory, at most: PendingBytesMax for appends, and as much again in pooled
+// buffers; per link one frame being received (4 MiB), one read being shipped
+// (about 2 MiB) and 16 MiB of control frames; 4 MiB staged per journal plus one
+// frame per link; one round of 1 MiB per apply reader; 1,024 events. WindowBytesMax is
+// not memory here: what is under way is read from the journal. A shard costs
+// about 2 KiB.
+//
+// Idle, an engine with two links has 16 goroutines at any number of shards
+// (TestIdleShardsCostNoGoroutinesAndNoTimers) and one timer: with peers the
+// heartbeat's, every 250 ms; without peers none.
+//
+// A stamp runs ahead of the clock by at most a second after a crash, because
+// stamps go on behind the durable clock bound.
+//
+// # What it does not do yet
+//
+// Encrypt or authenticate links (so Insecure must be asked for by name), fail
+// over, take writes at several sites, compress, use io_uring or RDMA, throttle.
+// It never logs by itself, catches signals, exits, or keeps anything in the
+// package: two engines live in one process.
+package engine
