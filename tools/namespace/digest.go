@@ -5,9 +5,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"hash"
+
+	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/claudefs/repl/engine/store"
 	"github.com/claudefs/repl/wire"
@@ -27,6 +28,9 @@ func (h *hasher) row(key, value []byte) {
 	h.hash.Write(value)
 }
 
+// stateTables are the tables that make up the replicated state.
+var stateTables = [...]byte{tableState, tableContent}
+
 // conflictKey cuts a state key behind its shard down to the unit of conflict.
 func conflictKey(key []byte) []byte {
 	if key[0] == keyInode {
@@ -44,23 +48,25 @@ func (s *Store) Digest(ctx context.Context, shard wire.Shard, lo, hi []byte) (d 
 	defer leave()
 	snapshot := s.db.NewSnapshot()
 	defer snapshot.Close()
-	prefix := shardPrefix(nil, tableState, shard)
-	from, to := append(bytes.Clone(prefix), lo...), successor(prefix)
-	if hi != nil {
-		to = append(bytes.Clone(prefix), hi...)
-	}
-	if bytes.Compare(from, to) >= 0 {
-		to = from
-	}
 	h := hasher{hash: sha256.New()}
-	if err := scan(ctx, snapshot, from, to, func(key, value []byte) error {
-		// An inode's attributes and content belong to its key alone.
-		if key = key[statePrefixBytes:]; bytes.Compare(conflictKey(key), lo) >= 0 {
-			h.row(key, value)
+	for _, table := range stateTables {
+		prefix := shardPrefix(nil, table, shard)
+		from, to := append(bytes.Clone(prefix), lo...), successor(prefix)
+		if hi != nil {
+			to = append(bytes.Clone(prefix), hi...)
 		}
-		return nil
-	}); err != nil {
-		return d, nil, fmt.Errorf("shard %d: digest: %w", shard, err)
+		if bytes.Compare(from, to) >= 0 {
+			continue
+		}
+		if err := scan(ctx, snapshot, from, to, func(key, value []byte) error {
+			// An inode's attributes and content belong to its key alone.
+			if bytes.Compare(conflictKey(key[statePrefixBytes:]), lo) >= 0 {
+				h.row(key, value)
+			}
+			return nil
+		}); err != nil {
+			return d, nil, fmt.Errorf("shard %d: digest: %w", shard, err)
+		}
 	}
 	h.hash.Sum(d[:0])
 	cursors, err := snapshotCursors(ctx, snapshot, shard)
@@ -72,9 +78,9 @@ func (s *Store) Digest(ctx context.Context, shard wire.Shard, lo, hi []byte) (d 
 const exportBytesMax = 1 << 20
 
 // Export implements store.Store. A key that is not there has a nil state. The
-// state of a key is its rows: u16 length and bytes of what follows the key, u32
-// length and bytes of the value; a state over 1 MiB comes in several pieces, one
-// visit each, one after another.
+// state of a key is its rows: the table u8, u16 length and bytes of what follows
+// the key, u32 length and bytes of the value; a state over 1 MiB comes in several
+// pieces, one visit each, one after another.
 func (s *Store) Export(ctx context.Context, shard wire.Shard, keys [][]byte,
 	visit func(key, state []byte) error) ([]store.Cursor, error) {
 	leave, err := s.enter()
@@ -84,17 +90,26 @@ func (s *Store) Export(ctx context.Context, shard wire.Shard, keys [][]byte,
 	defer leave()
 	snapshot := s.db.NewSnapshot()
 	defer snapshot.Close()
-	var state []byte
 	for _, key := range keys {
-		state = state[:0]
-		pieces := 0
-		from := append(shardPrefix(nil, tableState, shard), key...)
+		if err := exportKey(ctx, snapshot, shard, key, visit); err != nil {
+			return nil, fmt.Errorf("shard %d: export of %q: %w", shard, key, err)
+		}
+	}
+	return snapshotCursors(ctx, snapshot, shard)
+}
+
+func exportKey(ctx context.Context, r pebble.Reader, shard wire.Shard, key []byte,
+	visit func(key, state []byte) error) error {
+	var state []byte
+	pieces := 0
+	for _, table := range stateTables {
+		from := append(shardPrefix(nil, table, shard), key...)
 		to := append(bytes.Clone(from), 0) // a name's row only, not those it begins
 		if len(key) == inodeKeyBytes && key[0] == keyInode {
 			to = successor(from)
 		}
-		err := scan(ctx, snapshot, from, to, func(row, value []byte) error {
-			state = binary.LittleEndian.AppendUint16(state, uint16(len(row)-len(from)))
+		if err := scan(ctx, r, from, to, func(row, value []byte) error {
+			state = binary.LittleEndian.AppendUint16(append(state, table), uint16(len(row)-len(from)))
 			state = append(state, row[len(from):]...)
 			state = binary.LittleEndian.AppendUint32(state, uint32(len(value)))
 			state = append(state, value...)
@@ -105,19 +120,14 @@ func (s *Store) Export(ctx context.Context, shard wire.Shard, keys [][]byte,
 			err := visit(key, state)
 			state = state[:0]
 			return err
-		})
-		switch {
-		case err != nil:
-		case len(state) > 0:
-			err = visit(key, state)
-		case pieces == 0:
-			err = visit(key, nil)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("shard %d: export of %q: %w", shard, key, err)
+		}); err != nil {
+			return err
 		}
 	}
-	return snapshotCursors(ctx, snapshot, shard)
+	if len(state) > 0 || pieces == 0 {
+		return visit(key, state) // nil if there was no row
+	}
+	return nil
 }
 
 // Total is one digest over everything, with what it covers.
@@ -140,28 +150,38 @@ func (s *Store) DigestAll(ctx context.Context) (t Total, err error) {
 	snapshot := s.db.NewSnapshot()
 	defer snapshot.Close()
 	h := hasher{hash: sha256.New()}
-	err = scan(ctx, snapshot, []byte{tableState}, []byte{tableState + 1}, func(key, value []byte) error {
-		h.row(key, value)
-		switch key = key[statePrefixBytes:]; {
-		case key[0] == keyDirent:
-			t.Names++
-		case len(key) == inodeKeyBytes:
-			t.Inodes++
-			var a Attr
-			if err := a.decode(Inode(binary.BigEndian.Uint64(key[1:])), value); err != nil {
-				return err
-			}
-			if a.Type == TypeFile {
-				t.Bytes += a.Size
-			}
+	for _, table := range stateTables {
+		if err := scan(ctx, snapshot, []byte{table}, []byte{table + 1}, func(key, value []byte) error {
+			h.row(key, value)
+			return t.count(key, value)
+		}); err != nil {
+			return t, err
 		}
-		return nil
-	})
+	}
 	h.hash.Sum(t.Hash[:0])
-	return t, errors.Join(err, scan(ctx, snapshot, []byte{tableCursor}, []byte{tableCursor + 1},
-		func(key, value []byte) error {
-			c, err := decodeCursor(key, value)
-			t.Applied += uint64(c.Position.Seq)
+	return t, scan(ctx, snapshot, []byte{tableCursor}, []byte{tableCursor + 1}, func(key, value []byte) error {
+		c, err := decodeCursor(key, value)
+		t.Applied += uint64(c.Position.Seq)
+		return err
+	})
+}
+
+// count books one row of the state.
+func (t *Total) count(key, value []byte) error {
+	row := key[statePrefixBytes:]
+	switch {
+	case key[0] != tableState:
+	case row[0] == keyDirent:
+		t.Names++
+	case len(row) == inodeKeyBytes:
+		t.Inodes++
+		var a Attr
+		if err := a.decode(Inode(binary.BigEndian.Uint64(row[1:])), value); err != nil {
 			return err
-		}))
+		}
+		if a.Type == TypeFile {
+			t.Bytes += a.Size
+		}
+	}
+	return nil
 }

@@ -27,8 +27,8 @@
 //
 //	s shard(2) d parent(8) name     inode(8) type(1)
 //	s shard(2) i inode(8)           the inode's record
-//	s shard(2) i inode(8) c n(8)    chunk n: 128 KiB of content, zeros at its end cut off
 //	s shard(2) i inode(8) x name    an extended attribute
+//	b shard(2) i inode(8) n(8)      chunk n: 128 KiB of content, zeros at its end cut off
 //	n shard(2)                      the next inode counter
 //	c shard(2) site(4)              cursor: position of that log
 //	r request(16)                   the entry that did this request
@@ -37,7 +37,7 @@
 //	l shard(2) site incarnation seq a loser with its winner
 //	m                               layout version, shard count
 //
-// An all-zero chunk is not stored, so the rows of table s depend on the state
+// An all-zero chunk is not stored, so the rows of s and b depend on the state
 // alone, not on how it came about; digests hash them as they lie.
 //
 // # Payloads, schema 1
@@ -71,9 +71,9 @@
 //   - I7: equal effects give equal digests, whatever the batches were.
 //   - An entry that contradicts the state (a name made twice, an inode that is
 //     not there) is an error of Apply: the log stops rather than diverge.
-//   - I10: Pebble's memory is bounded by Options (default 32 MiB of block cache and
-//     at most 4 memtables of 16 MiB, about 100 MiB in all); an overlay by 32 MiB
-//     per shard, and it is empty whenever nothing is pending.
+//   - I10: Pebble's memory is bounded by Options: 96 MiB by default, for blocks and
+//     at most 4 memtables of 16 MiB together; an overlay by 32 MiB per shard, and it
+//     is empty whenever nothing is pending.
 //
 // # Limits
 //

@@ -138,10 +138,12 @@ func (x *effects) rename(p *payload) error {
 
 // addName makes a directory entry and counts it in its directory.
 func (x *effects) addName(p *payload, parent Inode, name []byte, d dirent) error {
-	if _, found, err := x.view.dirent(parent, string(name)); err != nil {
-		return err
-	} else if found {
-		return fmt.Errorf("name %q is already in directory %d: %w", name, parent, ErrDamaged)
+	if x.content { // The validating side has just looked.
+		if _, found, err := x.view.dirent(parent, string(name)); err != nil {
+			return err
+		} else if found {
+			return fmt.Errorf("name %q is already in directory %d: %w", name, parent, ErrDamaged)
+		}
 	}
 	x.value = d.encode(x.value[:0])
 	if err := x.b.Set(x.direntKey(parent, string(name)), x.value, nil); err != nil {

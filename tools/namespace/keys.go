@@ -9,6 +9,7 @@ import (
 // The tables of the Pebble store. Part of the disk format, never reuse.
 const (
 	tableState    = 's'
+	tableContent  = 'b'
 	tableCounter  = 'n'
 	tableCursor   = 'c'
 	tableRequest  = 'r'
@@ -19,7 +20,6 @@ const (
 
 	keyDirent = 'd'
 	keyInode  = 'i'
-	subChunk  = 'c'
 	subXattr  = 'x'
 )
 
@@ -63,8 +63,11 @@ func (v *view) inodeKey(n Inode) []byte {
 	return v.key
 }
 
+// chunkKey is in a table of its own: a look-up of a name or an inode must not
+// read blocks full of content.
 func (v *view) chunkKey(n Inode, chunk uint64) []byte {
-	v.key = binary.BigEndian.AppendUint64(append(v.inodeKey(n), subChunk), chunk)
+	v.key = inodeKey(shardPrefix(v.key[:0], tableContent, v.shard), n)
+	v.key = binary.BigEndian.AppendUint64(v.key, chunk)
 	return v.key
 }
 

@@ -34,7 +34,7 @@ type Options struct {
 	Dir    string // created if absent; one Store at a time
 	Shards int    // 1 to wire.ShardCountMax; fixed when Dir is created
 
-	CacheBytes    int64            // of blocks; default 32 MiB
+	CacheBytes    int64            // of blocks and memtables together; default 96 MiB
 	MemTableBytes int              // of one of at most 4 memtables; default 16 MiB
 	FS            vfs.FS           // nil = the operating system's
 	Logger        *slog.Logger     // nil = silent
@@ -42,7 +42,7 @@ type Options struct {
 }
 
 const (
-	cacheBytesDefault    = 32 << 20
+	cacheBytesDefault    = 96 << 20 // Pebble counts memtables in: up to 64 MiB of it are theirs
 	memTableBytesDefault = 16 << 20
 	memTableCountMax     = 4
 	layoutVersion        = 1
@@ -124,7 +124,7 @@ func pebbleOptions(o *Options, cache *pebble.Cache, log *fatalLog) *pebble.Optio
 		CompactionConcurrencyRange:  func() (int, int) { return 1, 1 },
 	}
 	for i := range p.Levels {
-		p.Levels[i].BlockSize = 32 << 10
+		p.Levels[i].BlockSize = 8 << 10 // many look-ups of small rows; a chunk is a block of its own
 		p.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 		p.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.NoCompression }
 	}

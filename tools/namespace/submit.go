@@ -15,7 +15,7 @@ import (
 // through Apply.
 type Log interface {
 	// Append gives e the next place in the shard's log; e is the caller's again
-	// when it returns. After an error that NotAppended accepts nothing was done.
+	// when it returns.
 	Append(ctx context.Context, shard wire.Shard, e *wire.Entry) (wire.Ref, error)
 	// Wait returns when the Store shows the effect of ref, or never will.
 	Wait(ctx context.Context, ref wire.Ref) error
@@ -82,8 +82,9 @@ func (s *Store) desk(shard wire.Shard) *desk {
 // Submit validates ops, all of one shard, one after another under the shard's
 // lock, each against the state that those before it will have made, and appends
 // their entries to log. It fills results[i] for ops[i] and returns how many it
-// decided. The error, if any, is why ops[n] was not appended: it and those behind
-// it were not done if the log says so, else their outcome is unknown.
+// decided; those are good even when there is an error, which says why ops[n] was
+// not appended. Whether ops[n] was done is as the log's error has it; those
+// behind it were not.
 func (s *Store) Submit(ctx context.Context, log Log, ops []Operation, results []Result) (n int, r Receipt, err error) {
 	if len(ops) == 0 {
 		return 0, Receipt{}, nil

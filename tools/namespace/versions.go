@@ -37,8 +37,9 @@ func versionsKey(dst []byte, shard wire.Shard, key []byte) []byte {
 	return append(shardPrefix(dst, tableVersions, shard), key...)
 }
 
-// putVersions replaces the versions of each key that is named. Versions of one
-// key need not be neighbours; among themselves they keep their order.
+// putVersions replaces the versions of each key that is named; a zero dot adds
+// none, so that it alone empties the list. Versions of one key need not be
+// neighbours; among themselves they keep their order.
 func putVersions(b *pebble.Batch, shard wire.Shard, versions []store.Version) error {
 	order := make([]*store.Version, len(versions))
 	for i := range versions {
@@ -51,11 +52,19 @@ func putVersions(b *pebble.Batch, shard wire.Shard, versions []store.Version) er
 		if v.Loser {
 			loser = 1
 		}
-		value = append(encodeDot(value, v.Dot), loser)
+		if v.Dot != (store.Dot{}) {
+			value = append(encodeDot(value, v.Dot), loser)
+		}
 		if i+1 < len(order) && bytes.Equal(order[i+1].Key, v.Key) {
 			continue
 		}
-		if err := b.Set(versionsKey(nil, shard, v.Key), value, nil); err != nil {
+		err := error(nil)
+		if len(value) == 0 {
+			err = b.Delete(versionsKey(nil, shard, v.Key), nil)
+		} else {
+			err = b.Set(versionsKey(nil, shard, v.Key), value, nil)
+		}
+		if err != nil {
 			return err
 		}
 		value = value[:0]
