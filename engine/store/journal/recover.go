@@ -25,6 +25,9 @@ type recovery struct {
 	control Control
 	damages []*damage
 	hiding  []*damage // those that may hide batches that nobody knows of
+	// entered is how many of hiding lie before the last intact head: a log that its
+	// table does not name began behind it.
+	entered int
 	unit    UnitNumber
 	// trusting: no table says where the oldest segment's logs begin, so the first
 	// batch of each is taken as it is.
@@ -267,6 +270,7 @@ func (r *recovery) limits(i int) (limit, mark UnitNumber) {
 // enter compares what was replayed so far with the table of the next head.
 func (r *recovery) enter(f *segmentFile, oldest bool) {
 	name := r.o.path(f.seg.name)
+	before := len(r.hiding)
 	if f.cut {
 		reason := fmt.Sprintf("file of %d bytes, its head says %d", f.size, f.head.segmentBytes)
 		r.hide(&damage{seg: f.seg, Damage: Damage{File: name, Offset: f.size, Reason: reason}})
@@ -288,6 +292,7 @@ func (r *recovery) enter(f *segmentFile, oldest bool) {
 	for i := range f.head.logs {
 		r.enterLog(f, &f.head.logs[i], oldest)
 	}
+	r.entered = before
 	if r.o.Kind == Own {
 		control, err := decodeControl(f.head.control)
 		if err != nil {
@@ -301,7 +306,7 @@ func (r *recovery) enter(f *segmentFile, oldest bool) {
 func (r *recovery) enterLog(f *segmentFile, row *headLog, oldest bool) {
 	st := r.logs[row.log]
 	if st == nil {
-		st = &logState{}
+		st = &logState{hiding: r.entered}
 		r.logs[row.log] = st
 	}
 	if !oldest && st.durable.Position != row.tail.Position {

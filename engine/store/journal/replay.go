@@ -120,7 +120,7 @@ func (r *recovery) replayUnit(s *segment, v *verdict) {
 		log := h.Log()
 		st := r.logs[log]
 		if st == nil {
-			st = &logState{}
+			st = &logState{hiding: r.entered}
 			r.logs[log] = st
 		}
 		before := st.durable.Position
