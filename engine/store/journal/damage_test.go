@@ -1,0 +1,305 @@
+package journal
+
+import (
+	"errors"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/claudefs/repl/engine/store/vfs"
+	"github.com/claudefs/repl/wire"
+)
+
+// holder is another site's intact copy: every batch of every log, in order.
+type holder map[wire.LogID][]wire.BatchRef
+
+// fetch answers (log, from, to) as a peer would.
+func (h holder) fetch(log wire.LogID, from, to wire.Position) (batches []wire.BatchRef) {
+	for _, b := range h[log] {
+		if b.Header.FirstSeq > from.Seq && (to.Seq == 0 || b.Header.LastSeq() <= to.Seq) {
+			batches = append(batches, b)
+		}
+	}
+	return batches
+}
+
+// mirrored writes n units of batches of 3 logs into a mirror journal and returns
+// its image, its options and the intact copy.
+func mirrored(t *testing.T, n int) (*image, Options, holder) {
+	t.Helper()
+	mem := vfs.NewMem(vfs.MemOptions{})
+	o := testOptions(mem)
+	o.Kind, o.Site = Mirror, 6
+	j, _, err := Open(o)
+	require.NoError(t, err)
+	w, all := newWriter(5), holder{}
+	for i := range n {
+		var batches []wire.BatchRef
+		for k := range 3 {
+			if k > 0 && (i+k)%3 == 0 {
+				continue
+			}
+			b := w.batch(wire.Shard(k), 400+i*37)
+			batches = append(batches, b)
+			all[b.Header.Log()] = append(all[b.Header.Log()], b)
+		}
+		_, err := j.Stage(batches, nil)
+		require.NoError(t, err)
+		require.NoError(t, flush(j))
+	}
+	return imageOf(t, mem, "j"), o, all
+}
+
+// readLogs reads everything and sorts it by log; each log must continue itself
+// except where told holes says otherwise.
+func readLogs(t *testing.T, j *Journal) (map[wire.LogID][][]byte, []error) {
+	t.Helper()
+	got, errs := readAll(j, 1)
+	logs := map[wire.LogID][][]byte{}
+	for _, b := range got {
+		var h wire.BatchHeader
+		require.NoError(t, wire.DecodeBatchHeader(b, &h))
+		logs[h.Log()] = append(logs[h.Log()], b)
+	}
+	return logs, errs
+}
+
+func requireWhole(t *testing.T, j *Journal, all holder) {
+	t.Helper()
+	logs, errs := readLogs(t, j)
+	require.Empty(t, errs)
+	require.Len(t, logs, len(all))
+	for log, batches := range all {
+		require.Len(t, logs[log], len(batches), "log %s", log)
+		for i := range batches {
+			require.Equal(t, batches[i].Bytes, logs[log][i])
+		}
+	}
+}
+
+func reopen(t *testing.T, o Options, j *Journal) (*Journal, *Recovery) {
+	t.Helper()
+	if j != nil {
+		require.NoError(t, j.Close())
+	}
+	j, rec, err := Open(o)
+	require.NoError(t, err)
+	return j, rec
+}
+
+func repairAll(t *testing.T, j *Journal, all holder) {
+	t.Helper()
+	for _, h := range j.Holes() {
+		require.NoError(t, j.Repair(h.Log, all.fetch(h.Log, h.From, h.To)))
+	}
+	require.Empty(t, j.Holes())
+}
+
+func TestLostUnitsAreNamedAndRepairedFromAnotherHolder(t *testing.T) { // I4, I9
+	for _, damage := range []string{"one", "two", "three in a row", "first"} {
+		t.Run(damage, func(t *testing.T) {
+			m, o, all := mirrored(t, 12)
+			_, units := m.spots(t, oldName)
+			var hit []int
+			switch damage {
+			case "one":
+				hit = []int{5}
+			case "two":
+				hit = []int{3, 7}
+			case "three in a row":
+				hit = []int{4, 5, 6}
+			case "first":
+				hit = []int{0}
+			}
+			for _, i := range hit {
+				m.files[oldName][units[i].off+40] ^= 1 // in the unit's header
+			}
+			o.FS = m.disk(t, "j")
+			j, rec := reopen(t, o, nil)
+			require.NotEmpty(t, rec.Damage)
+			require.Equal(t, units[hit[0]].off, rec.Damage[0].Offset)
+			require.Equal(t, units[hit[0]].number, rec.Damage[0].Unit)
+			require.Equal(t, "j/"+oldName, rec.Damage[0].File)
+			require.Empty(t, rec.Suspect, "later batches prove every tail")
+			require.Zero(t, rec.TornBytes)
+			_, errs := readLogs(t, j)
+			require.NotEmpty(t, errs)
+			for _, err := range errs {
+				require.ErrorIs(t, err, ErrCorrupt)
+			}
+			repairAll(t, j, all)
+			requireWhole(t, j, all)
+			j, rec = reopen(t, o, j)
+			require.NotEmpty(t, rec.Damage, "the damage stays where it is")
+			require.Empty(t, j.Holes())
+			requireWhole(t, j, all)
+		})
+	}
+}
+
+func TestADamagedBodyTakesOnlyItsOwnLog(t *testing.T) { // I9, I10
+	m, o, all := mirrored(t, 12)
+	_, units := m.spots(t, oldName)
+	spans := batchSpots(t, m, oldName, units[5])
+	require.Len(t, spans, 2)
+	m.files[oldName][spans[0][1]-1] ^= 1
+	o.FS = m.disk(t, "j")
+	j, rec := reopen(t, o, nil)
+	require.Len(t, rec.Damage, 1)
+	require.Empty(t, rec.Suspect)
+	holes := j.Holes()
+	require.Len(t, holes, 1)
+	logs, errs := readLogs(t, j)
+	require.Len(t, errs, 1)
+	require.ErrorIs(t, errs[0], ErrCorrupt)
+	for log, batches := range all {
+		want := len(batches)
+		if log == holes[0].Log {
+			want--
+		}
+		require.Len(t, logs[log], want)
+	}
+	repairAll(t, j, all)
+	requireWhole(t, j, all)
+	j, _ = reopen(t, o, j)
+	requireWhole(t, j, all)
+}
+
+func TestALogWhoseTailNothingProvesIsSuspectUntilItIs(t *testing.T) { // I9
+	m, o, all := mirrored(t, 12)
+	_, units := m.spots(t, oldName)
+	// Unit 11 is below the mark of unit 12, which holds two of the three logs.
+	m.files[oldName][units[10].off+40] ^= 1
+	o.FS = m.disk(t, "j")
+	j, rec := reopen(t, o, nil)
+	require.Len(t, rec.Suspect, 1)
+	suspect := rec.Suspect[0]
+	for range 2 { // opening again proves nothing
+		j, rec = reopen(t, o, j)
+		require.Equal(t, []wire.LogID{suspect}, rec.Suspect)
+	}
+	tail, _ := j.Tail(suspect)
+	next := all.fetch(suspect, tail.Position, wire.Position{})
+	require.Len(t, next, 1, "the damaged unit had one batch of it")
+	_, err := j.Stage(next, nil)
+	require.ErrorIs(t, err, ErrCorrupt)
+
+	repairAll(t, j, all)
+	requireWhole(t, j, all)
+	w := newWriter(5)
+	w.stamp = 1 << 30
+	for log := range all {
+		w.tails[log], _ = j.Tail(log)
+	}
+	for range 2 {
+		b := w.batch(suspect.Shard, 50)
+		_, err = j.Stage([]wire.BatchRef{b}, nil)
+		require.NoError(t, err)
+		require.NoError(t, flush(j))
+		all[suspect] = append(all[suspect], b)
+		j, rec = reopen(t, o, j)
+		require.Empty(t, rec.Suspect)
+		requireWhole(t, j, all)
+	}
+}
+
+func TestAPeerThatAgreesClearsASuspectLog(t *testing.T) { // I9
+	m, o, _ := mirrored(t, 12)
+	_, units := m.spots(t, oldName)
+	m.files[oldName][units[10].off+40] ^= 1
+	o.FS = m.disk(t, "j")
+	j, rec := reopen(t, o, nil)
+	require.Len(t, rec.Suspect, 1)
+	j.Clear(rec.Suspect[0])
+	w := newWriter(5)
+	w.stamp = 1 << 30
+	w.tails[rec.Suspect[0]], _ = j.Tail(rec.Suspect[0])
+	_, err := j.Stage([]wire.BatchRef{w.batch(rec.Suspect[0].Shard, 10)}, nil)
+	require.NoError(t, err)
+	require.NoError(t, flush(j))
+	_, rec = reopen(t, o, j)
+	require.Empty(t, rec.Suspect)
+}
+
+func TestARepairThatDoesNotFitIsRefused(t *testing.T) { // I4
+	m, o, all := mirrored(t, 12)
+	_, units := m.spots(t, oldName)
+	m.files[oldName][units[5].off+40] ^= 1
+	o.FS = m.disk(t, "j")
+	j, _ := reopen(t, o, nil)
+	h := j.Holes()[0]
+	good := all.fetch(h.Log, h.From, h.To)
+	require.ErrorIs(t, j.Repair(h.Log, nil), ErrOrder)
+	require.ErrorIs(t, j.Repair(h.Log, all[h.Log][:1]), ErrOrder)
+	bad := slices.Clone(good)
+	bad[0].Bytes = slices.Clone(bad[0].Bytes)
+	bad[0].Bytes[len(bad[0].Bytes)-1] ^= 1
+	require.ErrorIs(t, j.Repair(h.Log, bad), wire.ErrCorrupt)
+	require.NoError(t, j.Repair(h.Log, good))
+}
+
+func TestBytesThatGoBadLaterAreToldByTheReader(t *testing.T) { // I9
+	m, o, _ := mirrored(t, 12)
+	_, units := m.spots(t, oldName)
+	mem := m.disk(t, "j")
+	o.FS = mem
+	j, rec := reopen(t, o, nil)
+	require.Empty(t, rec.Damage)
+	f, err := mem.Open("j/" + oldName)
+	require.NoError(t, err)
+	require.NoError(t, f.WriteAt([][]byte{{0xff, 0xff}}, units[4].off+200))
+	got, errs := readAll(j, 1)
+	require.Len(t, errs, 1)
+	require.ErrorIs(t, errs[0], ErrCorrupt)
+	require.ErrorContains(t, errs[0], "unit 5")
+	require.NotEmpty(t, got)
+}
+
+func TestADamagedHeadCostsNoBatch(t *testing.T) { // I9
+	m, o := twoSegments(t)
+	o.FS = m.disk(t, "j")
+	j, _ := reopen(t, o, nil)
+	want, errs := readAll(j, 1)
+	require.Empty(t, errs)
+	m.files[newName][20] ^= 4
+	o.FS = m.disk(t, "j")
+	j, rec := reopen(t, o, nil)
+	require.Len(t, rec.Damage, 1)
+	require.Empty(t, rec.Suspect)
+	got, errs := readAll(j, 1)
+	require.Empty(t, errs)
+	require.True(t, equalAll(want, got))
+}
+
+func TestAnotherJournalIsRefusedByName(t *testing.T) { // I11
+	mem := vfs.NewMem(vfs.MemOptions{})
+	o := testOptions(mem)
+	j, _ := reopen(t, o, nil)
+	_, _, err := Open(o)
+	require.ErrorIs(t, err, vfs.ErrLocked)
+	require.NoError(t, j.Close())
+	for _, change := range []func(*Options){
+		func(o *Options) { o.Cluster++ }, func(o *Options) { o.Site++ }, func(o *Options) { o.Kind = Mirror },
+	} {
+		other := o
+		change(&other)
+		_, _, err := Open(other)
+		require.ErrorIs(t, err, ErrWrongJournal)
+		require.ErrorContains(t, err, "segment-")
+	}
+}
+
+func TestANewerReleasesHeadIsNotDamage(t *testing.T) { // G11
+	m, o := twoSegments(t)
+	b := m.files[newName]
+	b[4] = FormatVersion + 1
+	n, err := headSize(b)
+	require.NoError(t, err)
+	digest := headDigest(b[:n])
+	copy(b[16:], digest[:])
+	o.FS = m.disk(t, "j")
+	_, _, err = Open(o)
+	require.ErrorIs(t, err, wire.ErrVersion)
+	require.False(t, errors.Is(err, wire.ErrCorrupt))
+}
