@@ -82,12 +82,16 @@ func (n *Node) admit(s wire.Shard, a Admission, err error) {
 
 // tailProven: a peer ends exactly where we end.
 func (n *Node) tailProven(s wire.Shard, p *peer) {
-	o := &n.own[s]
-	if o.suspect {
+	n.clearOwn(s)
+	n.peerBehind(s, p)
+}
+
+// clearOwn: a peer's copy proves the tail of an own log.
+func (n *Node) clearOwn(s wire.Shard) {
+	if o := &n.own[s]; o.suspect {
 		o.suspect = false
 		n.e.Clears = append(n.e.Clears, Clear{Own, n.logID(s)})
 	}
-	n.peerBehind(s, p)
 }
 
 // peerBehind: a peer's position lies in our history, so what it has we have.

@@ -156,6 +156,7 @@ func (n *Node) fetched(l *link, in *FrameIn) error {
 	if f.kind == StageRestore {
 		o := &n.own[f.log.Shard]
 		o.restored, o.restoredStamp = f.from, f.stamp
+		n.clearOwn(f.log.Shard) // the peer's copy goes on from our tail: that proves it
 		n.restoring = append(n.restoring, pending)
 	} else {
 		stage.From, stage.Last = start, f.from.Seq >= f.to

@@ -138,6 +138,9 @@ func (w *world) rareCommand(t *testing.T, s *site, words []string, values map[st
 	switch words[0] {
 	case "lose": // the last N own batches, as a lying disk would
 		s.own.batches = s.own.batches[:len(s.own.batches)-number(t, words[2])]
+	case "loselast": // the last batch of one own log
+		last := s.own.tail(wire.LogID{Site: s.c.Site, Shard: shard(2)}).Position
+		s.own.batches = slices.DeleteFunc(s.own.batches, func(h wire.BatchHeader) bool { return h.End() == last })
 	case "forget": // the Store goes back to nothing
 		s.applied = nil
 	case "incarnation": // appends to a new incarnation of a log

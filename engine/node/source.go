@@ -34,7 +34,7 @@ func (n *Node) welcomed(l *link) error {
 		return fmt.Errorf("site %q (%08x) answers where site %q (%08x) was dialed, check the address: %w",
 			w.SiteName, w.Site, p.Name, p.Site, wire.ErrProtocol)
 	}
-	p.phase, p.dials, p.refused = phaseResume, 0, false
+	p.phase, p.refused = phaseResume, false
 	l.beatAt = n.now.Mono
 	p.sender.Reset()
 	p.readStamp, p.reading, p.readIdle, p.readErrs = 0, false, false, 0
@@ -56,7 +56,7 @@ func (n *Node) refused(l *link) error {
 		n.close(l, r.Text)
 		return nil
 	}
-	alarm := r.Code != wire.RefuseGoodbye && r.Code != wire.RefuseSuperseded && r.Code != wire.RefuseSession
+	alarm := r.Code != wire.RefuseGoodbye && r.Code != wire.RefuseSession
 	if r.Code == wire.RefuseSession && !sessionLess(r.Term, r.Counter, p.term, p.counter) {
 		if r.Term > n.term {
 			n.event(EventSessionSurpassed, p.Site, wire.LogID{}, true, fmt.Sprintf(
@@ -64,6 +64,10 @@ func (n *Node) refused(l *link) error {
 					"another node with our identity, or our journal is an older copy", p.Name, r.Term, r.Counter, n.term))
 		}
 		p.term, p.counter = r.Term, r.Counter // the next session comes after it
+	}
+	if r.Code == wire.RefuseSuperseded { // we dial again only when we have given a session up
+		n.event(EventSessionSurpassed, p.Site, wire.LogID{}, true, fmt.Sprintf(
+			"site %s took a session under our name that is not ours: another node has our identity", p.Name))
 	}
 	n.event(EventRefused, p.Site, wire.LogID{}, alarm, fmt.Sprintf("site %s refused us: %s", p.Name, r.Text))
 	p.refused = alarm
@@ -227,6 +231,12 @@ func (n *Node) resumeLog(p *peer, s wire.Shard) {
 		n.confirm(p, s, answer)
 		n.tailProven(s, p)
 	case stream.Behind:
+		if o.suspect { // a damaged copy is no source (I9)
+			n.takeOut(p, s, &stream.Stop{Code: wire.RefuseSuspect, Text: fmt.Sprintf(
+				"the own journal is damaged, nothing proves its tail at seq %d; the peer has it up to seq %d",
+				o.tail.Seq, answer.Seq)})
+			return
+		}
 		if n.provenAt(p, s) {
 			n.confirm(p, s, answer)
 			n.peerBehind(s, p)
@@ -387,6 +397,7 @@ func (n *Node) echoed(l *link) error {
 	p.rtt = max(n.now.Mono-left, time.Microsecond)
 	if p.phase >= phaseSeek {
 		p.proven, p.fresh = max(p.proven, left), true
+		p.dials = 0 // only now: a peer that welcomes and then falls is not dialed in a tight loop
 	}
 	return nil
 }

@@ -336,6 +336,9 @@ func (s *site) stage(st *Stage, in *FrameIn) {
 	}
 	for i := range headers {
 		h := &headers[i]
+		if slices.Contains(s.suspect[Own], h.Log()) || slices.Contains(s.suspect[Mirror], h.Log()) {
+			s.w.broken("%s: staged %s, which is suspect", s.name, h.Log())
+		}
 		if t := d.tail(h.Log()); h.FirstSeq != t.Seq+1 || h.Prev != t.Chain {
 			s.w.broken("%s: staged %s seq %d behind seq %d", s.name, h.Log(), h.FirstSeq, t.Seq)
 		}
