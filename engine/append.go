@@ -93,9 +93,6 @@ func (e *Engine) put(ctx context.Context, shard Shard, entry *Entry, index uint6
 	if err := e.checkLevel(level); err != nil {
 		return Ref{}, err
 	}
-	if err := wire.CheckEntry(entry); err != nil {
-		return Ref{}, err
-	}
 	if err := e.admit(ctx, shard); err != nil {
 		return Ref{}, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -79,6 +80,7 @@ func TestASecondEngineOnTheSameDirectoryIsRefused(t *testing.T) {
 	err := a.refused()
 	require.ErrorIs(t, err, vfs.ErrLocked)
 	require.ErrorContains(t, err, "/data")
+	require.ErrorContains(t, err, fmt.Sprintf("pid=%d", os.Getpid()))
 	a.end()
 	a.start()
 }

@@ -127,7 +127,11 @@ func (e *Engine) hostApplied(headers []wire.BatchHeader) {
 	for i := range headers {
 		cursors = append(cursors, stream.Cursor{Log: headers[i].Log(), Position: headers[i].End()})
 	}
-	cursors = lastOfEach(cursors)
+	e.hostHas(lastOfEach(cursors))
+}
+
+// hostHas tells the heart that the host needs nothing up to these cursors.
+func (e *Engine) hostHas(cursors []stream.Cursor) {
 	e.step(&node.Applied{Cursors: cursors})
 	e.step(&node.StoreDurable{Cursors: cursors})
 }

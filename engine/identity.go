@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"strconv"
 	"strings"
 
@@ -154,4 +155,35 @@ func createIdentity(files vfs.FS, dir string, id *identity) error {
 		return fmt.Errorf("%s: %w", dir, err)
 	}
 	return nil
+}
+
+// signLock writes into the lock file who holds it, for the one who finds it taken.
+func signLock(files vfs.FS, name string) error {
+	f, err := files.Open(name)
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	err = f.Truncate(0)
+	if err == nil {
+		err = f.WriteAt([][]byte{fmt.Appendf(nil, "pid=%d\n", os.Getpid())}, 0)
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return nil
+}
+
+// lockHolder is what the holder of a lock wrote into it.
+func lockHolder(files vfs.FS, name string) string {
+	f, err := files.Open(name)
+	if err != nil {
+		return "pid unknown"
+	}
+	defer f.Close()
+	b := make([]byte, 32)
+	n, _ := f.ReadAt(b, 0) // The file is shorter: that is no error here.
+	if n == 0 {
+		return "pid unknown"
+	}
+	return strings.TrimSpace(string(b[:n]))
 }

@@ -67,6 +67,11 @@ func (e *Engine) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	// What the Store shows it must also keep: its cursors become the floor of what
+	// the journals keep for it.
+	if err := e.o.Store.Sync(ctx); err != nil {
+		return fmt.Errorf("store of site %s: sync: %w", e.id.siteName, err)
+	}
 	if e.appliers, err = newAppliers(e); err != nil {
 		return err
 	}
@@ -99,15 +104,19 @@ func (e *Engine) takeDir() error {
 	if err := o.FS.MkdirAll(o.Dir); err != nil {
 		return fmt.Errorf("directory of site %s: %w: make it a writable directory", o.Site, err)
 	}
-	lock, err := o.FS.Lock(o.Dir + "/" + lockName)
+	lockFile := o.Dir + "/" + lockName
+	lock, err := o.FS.Lock(lockFile)
 	if errors.Is(err, vfs.ErrLocked) {
-		return fmt.Errorf("directory %s is in use by another engine: stop that one, or give this one a directory of its own: %w",
-			o.Dir, err)
+		return fmt.Errorf("directory %s is in use by another engine (%s): stop that one, or give this one a directory of its own: %w",
+			o.Dir, lockHolder(o.FS, lockFile), err)
 	}
 	if err != nil {
 		return fmt.Errorf("directory of site %s: %w: make it a writable directory", o.Site, err)
 	}
 	e.lock = lock
+	if err := signLock(o.FS, lockFile); err != nil {
+		return errors.Join(err, lock.Close())
+	}
 	if err := bindDir(o.FS, o.Dir, &e.id); err != nil {
 		return errors.Join(err, lock.Close())
 	}
@@ -189,6 +198,11 @@ func (e *Engine) bootShards(b *node.Boot) {
 			e.shards[c.Log.Shard].applied = c.Position.Seq
 		}
 	}
+	for i := range b.Peers {
+		for _, c := range b.Peers[i].Cursors {
+			e.progress(&node.Progress{Peer: b.Peers[i].Site, Level: wire.LevelDurable, Log: c.Log, Position: c.Position})
+		}
+	}
 }
 
 func (e *Engine) nodeConfig(seed uint64) node.Config {
@@ -218,12 +232,24 @@ func (e *Engine) start(cursors []stream.Cursor) {
 	e.workers.Add(2)
 	go e.clock.run() // Ends when Close ends the clock.
 	go e.keepHouse() // Ends with the engine's life.
+	if e.o.AppendAt {
+		e.hostHas(ownTails(e.own.j))
+	}
 	e.step(&node.Tick{})
 	e.reportHoles()
 	if e.listener != nil {
 		e.workers.Add(1)
 		go e.accept() // Ends when Close closes the listener.
 	}
+}
+
+// ownTails is where the own logs end.
+func ownTails(j *journal.Journal) []stream.Cursor {
+	var tails []stream.Cursor
+	for _, log := range logsOf(j) {
+		tails = append(tails, stream.Cursor{Log: log.ID, Position: log.Tail})
+	}
+	return tails
 }
 
 // tellRecovery tells what opening the journals found.

@@ -209,12 +209,15 @@ func (e *Engine) ownStopped(log wire.LogID, err error) {
 // progress raises what a peer has confirmed.
 func (e *Engine) progress(p *node.Progress) {
 	peer := slices.IndexFunc(e.peers, func(i peerInfo) bool { return i.site == p.Peer })
-	if peer < 0 || p.Log.Site != e.id.site {
+	if peer < 0 || p.Log.Site != e.id.site || int64(p.Log.Shard) >= int64(len(e.shards)) {
 		return
 	}
 	s := &e.shards[p.Log.Shard]
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.incarnation != p.Position.Incarnation {
+		return
+	}
 	mark := &s.peers[peer]
 	switch p.Level {
 	case wire.LevelDurable:
