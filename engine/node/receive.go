@@ -23,7 +23,10 @@ func (n *Node) batches(l *link, in *FrameIn) error {
 			n.e.indexes = append(n.e.indexes, i)
 			size += int64(h.Bytes())
 		}
-		if l.closing {
+		if l.closing { // nothing of the frame is staged: its tails go back
+			for _, taken := range n.e.indexes[lo:] {
+				p.failed = append(p.failed, in.Headers[taken].Shard)
+			}
 			n.e.indexes = n.e.indexes[:lo]
 			return nil
 		}
@@ -47,25 +50,32 @@ func (n *Node) ack(l *link, level wire.AckLevel, number uint64) {
 	n.send(l, &n.msg.ack)
 }
 
-// take says whether a batch goes into the mirror. A refusal takes its log out
-// of the session; it is told before any ack of the frame.
+// take says whether a batch goes into the mirror. A batch that is not of this
+// cluster, or not of the peer, ends the session; what is wrong with one log
+// takes that log out of it, and is told before any ack of the frame.
 func (n *Node) take(p *peer, l *link, h *wire.BatchHeader) bool {
 	log := h.Log()
-	if log.Site != p.Site || uint32(log.Shard) >= n.c.Shards {
-		n.takeForeign(p, l, h)
-		return false
+	var m *mirrorLog
+	var tail stream.Tail
+	if log.Site == p.Site && uint32(log.Shard) < n.c.Shards {
+		m = &p.mirror.logs[log.Shard]
+		if m.refused != nil {
+			return false
+		}
+		tail = m.tail
 	}
-	m := &p.mirror.logs[log.Shard]
-	if m.refused != nil {
-		return false
-	}
-	take, why := l.rules.Judge(&m.tail, h)
-	if why != nil {
+	take, why := l.rules.Judge(&tail, h)
+	switch {
+	case why != nil && why.Code < wire.RefuseUnknownIncarnation:
+		n.event(EventRefused, p.Site, log, true, fmt.Sprintf("session of site %s ended: %s", p.Name, why.Text))
+		n.refuse(l, why.Code, why.Text)
+	case why != nil && m == nil:
+		n.takeForeign(p, l, log, why)
+	case why != nil:
 		m.refused = why
 		p.refusals = append(p.refusals, log.Shard)
 		n.noteStopped(log, why.Code, why.Text)
 		n.refuseBatch(p, l, log, m.tail.Position, why)
-		return false
 	}
 	if !take {
 		return false
@@ -86,19 +96,16 @@ func (n *Node) refuseBatch(p *peer, l *link, log wire.LogID, tail wire.Position,
 	n.send(l, &n.msg.batchRefusal)
 }
 
-// takeForeign refuses a log that is not the peer's, once.
-func (n *Node) takeForeign(p *peer, l *link, h *wire.BatchHeader) {
-	log := h.Log()
-	if slices.Contains(p.foreign, log) {
-		return
-	}
-	if len(p.foreign) == foreignLogMax {
-		n.malformed(l, fmt.Errorf("log %s, after %d others that are not of site %s: %w",
+// takeForeign refuses a log that the cluster does not have, once; too many of
+// them end the session.
+func (n *Node) takeForeign(p *peer, l *link, log wire.LogID, why *stream.Stop) {
+	switch {
+	case slices.Contains(p.foreign, log):
+	case len(p.foreign) == foreignLogMax:
+		n.malformed(l, fmt.Errorf("log %s, after %d others that site %s does not have: %w",
 			log, foreignLogMax, p.Name, wire.ErrProtocol))
-		return
-	}
-	p.foreign = append(p.foreign, log)
-	if _, why := l.rules.Judge(&stream.Tail{}, h); why != nil {
+	default:
+		p.foreign = append(p.foreign, log)
 		n.refuseBatch(p, l, log, wire.Position{}, why)
 	}
 }

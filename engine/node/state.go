@@ -14,7 +14,7 @@ import (
 const (
 	peerCountMax    = 64                    // a mirror remembers in one word whom it owes a page
 	strangerMax     = 32                    // accepted links that have not said hello
-	foreignLogMax   = 64                    // logs refused in one session that are not the peer's at all
+	foreignLogMax   = 64                    // shards beyond the count that are refused in one session
 	readErrorMax    = 16                    // errors of a reader in a row before its link is closed
 	pageGapMin      = 50 * time.Millisecond // between pages that do not wait for PageEvery
 	persistEvery    = time.Second           // cursors of peers to the control state

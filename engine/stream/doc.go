@@ -42,7 +42,7 @@
 // # Limits
 //
 // A [Flight] holds at most one end per shard and frame, and as many frames as
-// the window takes; per shard a [Sender] takes 64 bytes and a [Meter] 72. No
+// the window takes; per shard a [Sender] takes 56 bytes and a [Meter] 56. No
 // call costs more than the batches or logs that it is given, except
 // [Sender.Reset], once per session, and [Meter.Oldest], which looks at the logs
 // that are behind.

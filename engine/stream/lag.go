@@ -19,7 +19,7 @@ type meterLog struct {
 // entries: the oldest, and a later one that takes its place when the first is
 // reached. So its age is exact while a log is briefly behind and else too
 // high by at most what one window holds; it is never too low.
-// Memory: about 72 bytes per shard.
+// Memory: 56 bytes per shard.
 type Meter struct {
 	logs        []meterLog
 	outstanding []wire.Shard // logs with reached < tail, in no order that matters
@@ -109,7 +109,7 @@ func (m *Meter) list(s wire.Shard, l *meterLog) {
 
 // Oldest returns the stamp of the oldest outstanding entry, or 0 if nothing is
 // outstanding. reader is the stamp that the reader stands at: entries whose
-// stamps are not known yet lie behind it and are taken to be no younger. known
+// stamps are not known yet are still to be read, so they are no older. known
 // is false if there are such entries and the reader has not read anything.
 func (m *Meter) Oldest(reader wire.Stamp) (oldest wire.Stamp, known bool) {
 	known = true
