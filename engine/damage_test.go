@@ -93,7 +93,8 @@ func TestManyAppendersGetDenseSeqsInTheirOrder(t *testing.T) {
 			last := engine.Ref{}
 			for i := range 100 {
 				level := []engine.Level{engine.Async, engine.Local, engine.AppliedHere, engine.Durable(1)}[(n+i)%4]
-				ref, err := a.Append(context.Background(), engine.Shard(n%4), entry(fmt.Sprintf("key %d", n), fmt.Sprint(i)), level)
+				e := entry(fmt.Sprintf("key %d", n), fmt.Sprint(i))
+				ref, err := a.Append(context.Background(), engine.Shard(n%4), e, level)
 				if err != nil || ref.Seq <= last.Seq {
 					t.Errorf("appender %d: %v behind %v: %v", n, ref, last, err)
 					return
@@ -137,7 +138,8 @@ func TestAnIdleJournalGetsItsClosingUnit(t *testing.T) {
 	a.start()
 	a.put(0, "k", "the last payload", engine.AppliedHere)
 	units := a.Status().Journals[0].Units
-	require.Eventually(t, func() bool { return a.Status().Journals[0].Units == units+1 }, 2*time.Second, 10*time.Millisecond)
+	closed := func() bool { return a.Status().Journals[0].Units == units+1 }
+	require.Eventually(t, closed, 2*time.Second, 10*time.Millisecond)
 	a.crash()
 	a.spoil("own", "the last payload")
 	a.start()

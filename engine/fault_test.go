@@ -132,7 +132,8 @@ func TestPeersOfAnotherClusterOrShardCountAreRefusedByName(t *testing.T) {
 func TestAFullDiskStopsTheOwnJournalAndSaysSo(t *testing.T) {
 	a, b := pair(t)
 	b.start()
-	full := vfs.WithFaults(a.disk, vfs.Fault{Op: vfs.OpWrite, Match: "seg*", Call: 12, Forever: true, Err: syscall.ENOSPC})
+	full := vfs.WithFaults(a.disk,
+		vfs.Fault{Op: vfs.OpWrite, Match: "seg*", Call: 12, Forever: true, Err: syscall.ENOSPC})
 	a.options.FS = full
 	a.start()
 	acknowledged := 0
@@ -167,7 +168,8 @@ func TestAFullDiskStopsTheOwnJournalAndSaysSo(t *testing.T) {
 func TestAFullDiskAtTheStandbyLeavesThePrimaryAlone(t *testing.T) {
 	a, b := pair(t)
 	disk := b.disk
-	b.options.FS = vfs.WithFaults(disk, vfs.Fault{Op: vfs.OpSync, Match: "seg*", Call: 8, Forever: true, Err: syscall.ENOSPC})
+	b.options.FS = vfs.WithFaults(disk,
+		vfs.Fault{Op: vfs.OpSync, Match: "seg*", Call: 8, Forever: true, Err: syscall.ENOSPC})
 	b.start()
 	a.start()
 	var ref engine.Ref
@@ -225,7 +227,7 @@ func TestLevelsThatCannotBeReachedAreRefused(t *testing.T) {
 	require.ErrorIs(t, err, engine.ErrOptions)
 	_, err = a.Append(soon(t), 9, entry("k", "v"), engine.Local)
 	require.ErrorIs(t, err, engine.ErrOptions)
-	_, err = a.Append(soon(t), 0, &engine.Entry{Op: 1, Keys: [][]byte{[]byte("k")}, Payload: make([]byte, 2<<20)}, engine.Local)
+	_, err = a.Append(soon(t), 0, entry("k", strings.Repeat("x", 2<<20)), engine.Local)
 	require.ErrorIs(t, err, wire.ErrLimit)
 	_, _, err = a.AppendAt(soon(t), 0, 1, entry("k", "v"), engine.Local)
 	require.ErrorIs(t, err, engine.ErrOptions)

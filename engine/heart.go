@@ -161,7 +161,9 @@ func (e *Engine) admission(a *node.Admit) {
 	defer s.mu.Unlock()
 	tail := a.Tail
 	if !s.tailed || tail.Tail.Seq > s.appended {
-		e.writer.SetTail(a.Shard, journal.Tail{Position: tail.Tail, LastStamp: tail.LastStamp, LastIndex: tail.LastIndex})
+		e.writer.SetTail(a.Shard, journal.Tail{
+			Position: tail.Tail, LastStamp: tail.LastStamp, LastIndex: tail.LastIndex,
+		})
 		s.tailed = true
 		s.incarnation = tail.Tail.Incarnation
 		s.appended, s.local = tail.Tail.Seq, tail.Tail.Seq

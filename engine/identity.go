@@ -45,7 +45,8 @@ func identityOf(o *Options) identity {
 // encode is the content of the file.
 func (id *identity) encode() []byte {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "format=%s\ncluster=%s\nsite=%s\nshards=%d\n", identityFormat, id.clusterName, id.siteName, id.shards)
+	fmt.Fprintf(&b, "format=%s\ncluster=%s\nsite=%s\nshards=%d\n",
+		identityFormat, id.clusterName, id.siteName, id.shards)
 	fmt.Fprintf(&b, "checksum=%016x\n", xxh3.Hash(b.Bytes()))
 	return b.Bytes()
 }
@@ -62,7 +63,8 @@ func decodeIdentity(b []byte) (identity, error) {
 		fields[key] = value
 	}
 	if fields["format"] != identityFormat {
-		return identity{}, fmt.Errorf("format %q, this release reads %s: %w", fields["format"], identityFormat, wire.ErrVersion)
+		return identity{}, fmt.Errorf("format %q, this release reads %s: %w",
+			fields["format"], identityFormat, wire.ErrVersion)
 	}
 	shards, err := strconv.Atoi(fields["shards"])
 	if err != nil {
@@ -88,13 +90,14 @@ func bindDir(files vfs.FS, dir string, id *identity) error {
 	}
 	switch {
 	case held.clusterName != id.clusterName:
-		return fmt.Errorf("%s: the directory belongs to cluster %q, not %q: give this engine a directory of its own: %w",
-			name, held.clusterName, id.clusterName, ErrOptions)
+		return fmt.Errorf("%s: the directory belongs to cluster %q, not %q: "+
+			"give this engine a directory of its own: %w", name, held.clusterName, id.clusterName, ErrOptions)
 	case held.siteName != id.siteName:
-		return fmt.Errorf("%s: the directory belongs to site %q, not %q: give this engine a directory of its own: %w",
-			name, held.siteName, id.siteName, ErrOptions)
+		return fmt.Errorf("%s: the directory belongs to site %q, not %q: "+
+			"give this engine a directory of its own: %w", name, held.siteName, id.siteName, ErrOptions)
 	case held.shards != id.shards:
-		return fmt.Errorf("%s: the directory has %d shards, not %d: the number is fixed at creation; open it with %d: %w",
+		return fmt.Errorf("%s: the directory has %d shards, not %d: "+
+			"the number is fixed at creation; open it with %d: %w",
 			name, held.shards, id.shards, held.shards, ErrOptions)
 	}
 	return nil
@@ -129,7 +132,8 @@ func createIdentity(files vfs.FS, dir string, id *identity) error {
 	}
 	for _, name := range names {
 		if name == ownName || name == mirrorName {
-			return fmt.Errorf("%s: has journals but no %s: restore that file from a copy of the directory, or use an empty one: %w",
+			return fmt.Errorf("%s: has journals but no %s: "+
+				"restore that file from a copy of the directory, or use an empty one: %w",
 				dir, identityName, ErrOptions)
 		}
 	}

@@ -107,8 +107,8 @@ func (e *Engine) takeDir() error {
 	lockFile := o.Dir + "/" + lockName
 	lock, err := o.FS.Lock(lockFile)
 	if errors.Is(err, vfs.ErrLocked) {
-		return fmt.Errorf("directory %s is in use by another engine (%s): stop that one, or give this one a directory of its own: %w",
-			o.Dir, lockHolder(o.FS, lockFile), err)
+		return fmt.Errorf("directory %s is in use by another engine (%s): "+
+			"stop that one, or give this one a directory of its own: %w", o.Dir, lockHolder(o.FS, lockFile), err)
 	}
 	if err != nil {
 		return fmt.Errorf("directory of site %s: %w: make it a writable directory", o.Site, err)
@@ -190,7 +190,8 @@ func (e *Engine) bootShards(b *node.Boot) {
 	for _, log := range b.Own {
 		if int64(log.ID.Shard) < int64(len(e.shards)) {
 			s := &e.shards[log.ID.Shard]
-			s.incarnation, s.local, s.appended, s.index = log.Tail.Incarnation, log.Tail.Seq, log.Tail.Seq, log.LastIndex
+			s.incarnation, s.index = log.Tail.Incarnation, log.LastIndex
+			s.local, s.appended = log.Tail.Seq, log.Tail.Seq
 		}
 	}
 	for _, c := range b.Applied {
@@ -200,7 +201,8 @@ func (e *Engine) bootShards(b *node.Boot) {
 	}
 	for i := range b.Peers {
 		for _, c := range b.Peers[i].Cursors {
-			e.progress(&node.Progress{Peer: b.Peers[i].Site, Level: wire.LevelDurable, Log: c.Log, Position: c.Position})
+			site := b.Peers[i].Site
+			e.progress(&node.Progress{Peer: site, Level: wire.LevelDurable, Log: c.Log, Position: c.Position})
 		}
 	}
 }

@@ -79,7 +79,8 @@ func (o *Options) validatePeers() []error {
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
 	if (o.Listen != "" || len(o.Peers) > 0) && !o.Insecure {
 		fault("Listen is %q with %d peers, and Insecure is false: links have no TLS in this release; "+
-			"on a network that you trust, ask for plain links by name: Insecure (cfs server: --insecure)", o.Listen, len(o.Peers))
+			"on a network that you trust, ask for plain links by name: Insecure (cfs server: --insecure)",
+			o.Listen, len(o.Peers))
 	}
 	if len(o.Peers) > peersMax {
 		fault("Peers has %d sites: allowed are up to %d", len(o.Peers), peersMax)
@@ -94,7 +95,8 @@ func (o *Options) validatePeers() []error {
 		if other, taken := sites[id]; taken && other == p.Site {
 			fault("Peers[%d].Site is %q: that site is named already", i, p.Site)
 		} else if taken {
-			fault("Peers[%d].Site is %q: its id %08x is also that of %q; name one of them otherwise", i, p.Site, uint32(id), other)
+			fault("Peers[%d].Site is %q: its id %08x is also that of %q; name one of them otherwise",
+				i, p.Site, uint32(id), other)
 		}
 		sites[id] = p.Site
 		if slices.Contains(p.Addrs, "") {

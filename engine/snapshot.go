@@ -80,7 +80,8 @@ func (e *Engine) appendStatus(shards map[node.Admission]int) AppendStatus {
 	default:
 		a.State = "open"
 		if a.Unverified > 0 {
-			a.Reason = fmt.Sprintf("%d shards were admitted although no peer confirmed where their logs end", a.Unverified)
+			a.Reason = fmt.Sprintf("%d shards were admitted although no peer confirmed where their logs end",
+				a.Unverified)
 		}
 	}
 	return a
@@ -194,7 +195,8 @@ func (e *Engine) health(s *Status) (word, reason string) {
 	}
 	if n := len(s.StoppedLogs); n > 0 {
 		l := &s.StoppedLogs[0]
-		return healthFailed, fmt.Sprintf("%d logs are stopped; the first is site %s shard %d: %s", n, l.Site, l.Shard, l.Reason)
+		return healthFailed, fmt.Sprintf("%d logs are stopped; the first is site %s shard %d: %s",
+			n, l.Site, l.Shard, l.Reason)
 	}
 	for i := range s.Peers {
 		if p := &s.Peers[i]; p.Health == healthFailed {

@@ -40,8 +40,9 @@ func (l *peerLink) seek(have []stream.Cursor) {
 	s.refs = nil
 	j := l.e.own.j
 	done := node.Sought{Link: l.id}
+	byLog := func(c stream.Cursor, log wire.LogID) int { return c.Log.Compare(log) }
 	find := func(log wire.LogID) wire.Position {
-		at, found := slices.BinarySearchFunc(have, log, func(c stream.Cursor, log wire.LogID) int { return c.Log.Compare(log) })
+		at, found := slices.BinarySearchFunc(have, log, byLog)
 		if !found {
 			return wire.Position{}
 		}

@@ -37,7 +37,8 @@ func Handler(e *engine.Engine) http.Handler {
 			}
 			if r.Method != http.MethodGet && r.Method != http.MethodHead {
 				w.Header().Set("Allow", "GET, HEAD")
-				fault(w, http.StatusMethodNotAllowed, fmt.Sprintf("method %s is not served at %s", r.Method, r.URL.Path),
+				fault(w, http.StatusMethodNotAllowed,
+					fmt.Sprintf("method %s is not served at %s", r.Method, r.URL.Path),
 					"use GET: this release's API only reads")
 				return
 			}
@@ -81,7 +82,8 @@ func fault(w http.ResponseWriter, code int, what, next string) { answer(w, code,
 func answer(w http.ResponseWriter, code int, v any) {
 	b, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
-		code, b = http.StatusInternalServerError, []byte(`{"error": "the answer has no JSON form", "next": "report this"}`)
+		code = http.StatusInternalServerError
+		b = []byte(`{"error": "the answer has no JSON form", "next": "report this"}`)
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")

@@ -133,7 +133,8 @@ func (l *log) continues(b *wire.BatchRef) (bool, error) {
 func (l *log) opens(b *wire.BatchRef) error {
 	h := &b.Header
 	if h.Kind != wire.BatchStart || h.FirstSeq != 1 {
-		return fmt.Errorf("%s batch of incarnation %s, applied is %s: %w", h.Kind, h.Incarnation, l.cursor, wire.ErrProtocol)
+		return fmt.Errorf("%s batch of incarnation %s, applied is %s: %w",
+			h.Kind, h.Incarnation, l.cursor, wire.ErrProtocol)
 	}
 	if l.cursor == (wire.Position{}) {
 		return nil

@@ -168,8 +168,9 @@ func (s *memShard) setVersions(key string, list []Version) {
 // mergeCursors returns a new sorted list, so that older ones stay as they were.
 func mergeCursors(old, changed []Cursor) []Cursor {
 	merged := slices.Clone(old)
+	byLog := func(c Cursor, log wire.LogID) int { return c.Log.Compare(log) }
 	for _, c := range changed {
-		at, found := slices.BinarySearchFunc(merged, c.Log, func(c Cursor, l wire.LogID) int { return c.Log.Compare(l) })
+		at, found := slices.BinarySearchFunc(merged, c.Log, byLog)
 		if found {
 			merged[at] = c
 		} else {

@@ -112,7 +112,8 @@ func checkDurable(t testing.TB, h Harness) {
 		survived := cursorsOf(t, s, 0)
 		for _, c := range told {
 			if c.Position.Seq > seqOf(survived, c.Log) {
-				t.Fatalf("log %s: Durable said seq %d, the crash left %d (I3)", c.Log, c.Position.Seq, seqOf(survived, c.Log))
+				t.Fatalf("log %s: Durable said seq %d, the crash left %d (I3)",
+					c.Log, c.Position.Seq, seqOf(survived, c.Log))
 			}
 		}
 		sc.restart(survived)
