@@ -62,6 +62,7 @@ func dumpBatchOf(h *wire.BatchHeader) dumpBatch {
 
 func (a *app) dump() *cobra.Command {
 	return branch("dump", "read journal files and frames, damaged ones too",
+		a.dumpVerb("segment FILE [-o FORMAT]", "the flush units of a journal segment", readSegment),
 		a.dumpVerb("frame FILE [-o FORMAT]", "the frames of a recorded link", readFrames))
 }
 
@@ -123,17 +124,18 @@ func (a *app) showDump(o *output, r *dumpReport) error {
 	if err := t.flush(); err != nil {
 		return err
 	}
-	fmt.Fprintf(a.stdout, "%s, %s, damage at %s\n", plural(len(r.Rows)-r.Damage, r.noun(), r.noun()+"s"),
+	counted, one := 0, "frame"
+	if r.What == "segment" {
+		one = "flush unit"
+	}
+	for i := range r.Rows {
+		if r.Rows[i].Damage == nil && r.Rows[i].Kind != "head" {
+			counted++
+		}
+	}
+	fmt.Fprintf(a.stdout, "%s, %s, damage at %s\n", plural(counted, one, one+"s"),
 		humanBytes(r.Bytes), plural(r.Damage, "place", "places"))
 	return nil
-}
-
-// noun is what one row is.
-func (r *dumpReport) noun() string {
-	if r.What == "segment" {
-		return "flush unit"
-	}
-	return "frame"
 }
 
 // frameFileBytesMax bounds what "dump frame" reads into memory.

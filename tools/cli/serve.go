@@ -48,7 +48,10 @@ func (a *app) serve(ctx context.Context, f *serverFlags, peers []engine.Peer) er
 	go func() { served <- web.Serve(listener) }() // ends with web.Close
 	err = a.announce(f, node, listener)
 	if err == nil {
-		err = await(ctx, node.Engine(), served)
+		err = await(ctx, node, served)
+	}
+	if node.Store().Err() != nil {
+		return err // it does not close in good order any more; what is durable is all there is
 	}
 	return errors.Join(err, shut(web, node))
 }
@@ -79,15 +82,17 @@ func (a *app) announce(f *serverFlags, node *fsnode.Node, listener net.Listener)
 }
 
 // await waits for the end: asked for, or not.
-func await(ctx context.Context, e *engine.Engine, served <-chan error) error {
+func await(ctx context.Context, node *fsnode.Node, served <-chan error) error {
+	const next = "mend the cause, then start the server again: it recovers what was acknowledged"
 	select {
 	case <-ctx.Done():
 		return nil
 	case err := <-served:
 		return fmt.Errorf("admin listener: %w", err)
-	case <-e.Done():
-		return failure(ExitFailed, fmt.Errorf("engine stopped: %w", e.Err()),
-			"mend the cause, then start the server again: it recovers what was acknowledged")
+	case <-node.Engine().Done():
+		return failure(ExitFailed, fmt.Errorf("engine stopped: %w", node.Engine().Err()), next)
+	case <-node.Store().Broken():
+		return failure(ExitFailed, node.Store().Err(), next)
 	}
 }
 

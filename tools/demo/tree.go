@@ -58,7 +58,9 @@ func measureTree(ctx context.Context, dir string) (tree, error) {
 		case err != nil:
 			return nil
 		}
-		t.names++
+		if path != resolved {
+			t.names++
+		}
 		if info, err := d.Info(); err == nil && info.Mode().IsRegular() {
 			t.bytes += info.Size()
 		}

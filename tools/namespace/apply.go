@@ -30,7 +30,7 @@ func (s *Store) Apply(ctx context.Context, c *store.Change) error {
 	if err := s.fill(b, c); err != nil {
 		return errors.Join(fmt.Errorf("shard %d: %w", c.Shard, err), b.Close())
 	}
-	if err := s.db.Apply(b, pebble.NoSync); err != nil {
+	if err := s.commit(b); err != nil {
 		return fmt.Errorf("shard %d: %w", c.Shard, err)
 	}
 	if err := errors.Join(b.Close(), s.log.Err()); err != nil {
@@ -38,6 +38,19 @@ func (s *Store) Apply(ctx context.Context, c *store.Change) error {
 	}
 	s.moveCursors(c.Shard, c.Cursors)
 	return nil
+}
+
+// commit hands b to Pebble, which panics, with its commit lock held, when its log
+// cannot be written. From then on the Store is broken, and nobody calls Pebble any
+// more.
+func (s *Store) commit(b *pebble.Batch) (err error) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			s.log.Fatalf("%v", fault)
+			err = s.log.Err()
+		}
+	}()
+	return s.db.Apply(b, pebble.NoSync)
 }
 
 // fill puts everything of c into b.

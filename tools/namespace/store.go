@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -82,11 +83,14 @@ func Open(o Options) (*Store, error) {
 			o.Dir, o.Shards, wire.ShardCountMax, ErrOptions)
 	}
 	s := &Store{
-		shards: o.Shards, now: o.Now, log: &fatalLog{logger: o.Logger},
+		shards: o.Shards, now: o.Now, log: newFatalLog(o.Dir, o.Logger),
 		cursors: map[wire.Shard]*cursors{}, dirty: map[wire.Shard]struct{}{}, desks: map[wire.Shard]*desk{},
 	}
 	if s.now == nil {
 		s.now = time.Now
+	}
+	if o.FS == nil {
+		o.FS = vfs.Default
 	}
 	cache := pebble.NewCache(orDefault(o.CacheBytes, cacheBytesDefault))
 	defer cache.Unref()
@@ -98,6 +102,7 @@ func Open(o Options) (*Store, error) {
 	if err := errors.Join(s.load(), s.log.Err()); err != nil {
 		return nil, errors.Join(fmt.Errorf("namespace %s: %w", o.Dir, err), db.Close())
 	}
+	s.log.opened.Store(true)
 	return s, nil
 }
 
@@ -114,7 +119,7 @@ func pebbleOptions(o *Options, cache *pebble.Cache, log *fatalLog) *pebble.Optio
 	p := &pebble.Options{
 		Cache:                       cache,
 		FormatMajorVersion:          pebble.FormatWALSyncChunks,
-		FS:                          o.FS,
+		FS:                          vfs.OnDiskFull(o.FS, log.diskFull),
 		Logger:                      log,
 		MemTableSize:                uint64(orDefault(o.MemTableBytes, memTableBytesDefault)),
 		MemTableStopWritesThreshold: memTableCountMax,
@@ -231,6 +236,13 @@ func (s *Store) enter() (leave func(), err error) {
 // Shards returns the shard count.
 func (s *Store) Shards() int { return s.shards }
 
+// Broken is closed when the Store stopped for good; Err then says why. What it
+// had applied is redone from the journal by the next process.
+func (s *Store) Broken() <-chan struct{} { return s.log.broken }
+
+// Err is why the Store stopped for good, nil while it runs.
+func (s *Store) Err() error { return s.log.Err() }
+
 // Close waits for the calls inside and closes Pebble. Any number of calls. A
 // Store that broke is left as it is: Pebble does not close any more, and the
 // next process will read what is durable.
@@ -242,6 +254,9 @@ func (s *Store) Close() error {
 	}
 	s.closed = true
 	s.mu.Unlock()
+	if err := s.log.Err(); err != nil {
+		return err // calls inside may wait for a lock of Pebble's that nobody gives back
+	}
 	s.users.Wait()
 	for _, d := range s.desks {
 		d.reset()
@@ -258,8 +273,15 @@ func (s *Store) Close() error {
 // fatalLog is Pebble's Logger: where Pebble would exit the process, it notes
 // the reason.
 type fatalLog struct {
+	dir    string
 	logger *slog.Logger
 	fatal  atomic.Pointer[error]
+	broken chan struct{} // closed when fatal is set
+	opened atomic.Bool
+}
+
+func newFatalLog(dir string, logger *slog.Logger) *fatalLog {
+	return &fatalLog{dir: dir, logger: logger, broken: make(chan struct{})}
 }
 
 func (l *fatalLog) Infof(format string, args ...any) {
@@ -277,8 +299,20 @@ func (l *fatalLog) Errorf(format string, args ...any) {
 func (l *fatalLog) Fatalf(format string, args ...any) {
 	err := fmt.Errorf("%w: %s", ErrBroken, fmt.Sprintf(format, args...))
 	if l.fatal.CompareAndSwap(nil, &err) {
+		close(l.broken)
 		l.Errorf("%v", err)
 	}
+}
+
+// diskFull is called by Pebble's writers when there is no space left. Pebble
+// would panic, with locks that end the process held. So they stay where they
+// are, and the Store is broken; while it is being opened, the error is returned.
+func (l *fatalLog) diskFull() {
+	if !l.opened.Load() {
+		return
+	}
+	l.Fatalf("%s: %v", l.dir, syscall.ENOSPC)
+	select {}
 }
 
 // Err is why Pebble stopped, nil while it runs.
