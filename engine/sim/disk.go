@@ -35,7 +35,6 @@ type disk struct {
 	draw     stream
 	files    map[string]*fileState
 	extents  []extent // batches of the mirror that are durable
-	newest   string   // file of the mirror written last
 	failNext [2]int   // writes, syncs to fail
 	noSpace  int
 	slow     int
@@ -194,34 +193,49 @@ func (d *disk) durable(x extent) {
 	d.w.check.durable(d.site, kind, &x.header)
 }
 
-// flip changes one bit of a durable batch of the mirror in a file that nothing
-// unsynced lies in.
+// flip changes one bit of the mirror in a file that nothing unsynced lies in: of
+// a batch that was durable, of the unit header before it, or of the file's head.
 func (d *disk) flip(f fault) {
 	if len(d.extents) == 0 {
 		return
 	}
 	x := d.extents[f.draw%uint64(len(d.extents))]
 	state := d.file(x.file)
-	if x.file == d.newest || len(state.pending) > 0 || len(state.crashed) > 0 || !d.intact(x.file, x) {
+	if len(state.pending) > 0 || len(state.crashed) > 0 || !d.intact(x.file, x) {
 		return
 	}
-	file, err := d.mem.Open(x.file)
+	lo, hi := x.off-flipBeforeBytes, x.off+int64(x.header.Bytes())
+	if f.draw>>10%8 == 0 {
+		lo, hi = 0, flipHeadBytes
+	}
+	bit := f.draw >> 20 % uint64((hi-lo)*8)
+	if d.flipBit(x.file, lo+int64(bit/8), uint8(1)<<(bit%8)) == nil {
+		d.flipped = true
+		d.w.fault(latentFlip)
+	}
+}
+
+// Where flips strike besides batches.
+const (
+	flipBeforeBytes = 160
+	flipHeadBytes   = 1024
+)
+
+func (d *disk) flipBit(name string, at int64, bit uint8) error {
+	file, err := d.mem.Open(name)
 	if err != nil {
-		return
+		return err
 	}
 	defer file.Close()
-	bit := f.draw >> 20 % uint64(x.header.Bytes()*8)
-	at := x.off + int64(bit/8)
 	var b [1]byte
 	if _, err := file.ReadAt(b[:], at); err != nil {
-		return
+		return err
 	}
-	b[0] ^= 1 << (bit % 8)
-	if file.WriteAt([][]byte{b[:]}, at) != nil || file.Sync() != nil {
-		return
+	b[0] ^= bit
+	if err := file.WriteAt([][]byte{b[:]}, at); err != nil {
+		return err
 	}
-	d.flipped = true
-	d.w.fault(latentFlip)
+	return file.Sync()
 }
 
 // The rest is vfs.FS.
@@ -359,9 +373,6 @@ func (f *diskFile) Sync() error {
 	for _, x := range pending {
 		d.durable(x)
 	}
-	if path.Dir(f.name) == mirrorDir && len(pending) > 0 {
-		d.newest = f.name
-	}
 	return nil
 }
 
@@ -384,6 +395,9 @@ func (f *diskFile) readAlong(parts [][]byte, off int64) (found []extent) {
 				continue
 			}
 			if h.Shard != wire.ShardControl && lo+h.Bytes() <= len(part) {
+				if err := wire.VerifyBody(&h, part[lo+wire.BatchHeaderBytes:lo+h.Bytes()]); err != nil {
+					f.d.w.fail("I9", "%s writes changed bytes to its journal: %v", siteNames[f.d.site], err)
+				}
 				found = append(found, extent{f.name, at + int64(lo), h})
 			}
 			lo += h.Bytes()

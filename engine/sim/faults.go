@@ -70,8 +70,7 @@ func (s *site) pause(f fault) {
 	if s.p == nil {
 		return
 	}
-	s.pausedTo = s.w.now + f.span*4
-	s.w.fault(pause)
+	s.pausedTo, s.pauseStruck = s.w.now+f.span*4, false
 }
 
 // planRestore takes the image now and puts it back later, while everything that

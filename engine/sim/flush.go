@@ -41,6 +41,11 @@ func (f *flusher) stage(refs []wire.BatchRef, number uint64) {
 		return
 	}
 	f.tickets = append(f.tickets, ticket{number, unit, false})
+	if f.p.site.w.o.Plant == PlantAckOnReceipt {
+		f.p.later(phaseAck, cpuTime, func() {
+			f.p.step(&node.Durable{Journal: f.which, Ticket: number}, "durable", uint64(f.which), number)
+		})
+	}
 	f.kick()
 }
 

@@ -106,11 +106,11 @@ type plan struct {
 func newPlan(seed uint64) plan {
 	s := newStream(seed, "plan")
 	p := plan{
-		duration:     s.between(25*time.Second, 45*time.Second),
+		duration:     s.between(30*time.Second, 55*time.Second),
 		shards:       1 << s.IntN(4),
 		payloadMax:   []int{64, 1 << 10, 8 << 10, 64 << 10}[s.IntN(4)],
 		burstMax:     1 << s.IntN(6),
-		gap:          s.between(20*time.Millisecond, 120*time.Millisecond),
+		gap:          s.between(4*time.Millisecond, 30*time.Millisecond),
 		appendedMax:  24 << 20,
 		storeSync:    s.between(50*time.Millisecond, 2*time.Second),
 		retain:       true,

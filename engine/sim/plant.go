@@ -25,14 +25,22 @@ const (
 	// PlantResumeFromSent resumes a session behind what was sent, not behind what
 	// the peer has.
 	PlantResumeFromSent Plant = "resume-from-sent"
-	// PlantDamageAsTorn cuts a log at the first damage, as if it were a torn tail.
-	PlantDamageAsTorn Plant = "damage-as-torn-tail"
-	// PlantRetainBySent gives segments back once their batches were sent.
+	// PlantRetainBySent gives segments back once their batches were read for
+	// sending, not once they are safe.
 	PlantRetainBySent Plant = "retain-by-sent"
+	// PlantAckOnReceipt calls batches durable as soon as they are staged.
+	PlantAckOnReceipt Plant = "ack-on-receipt"
+	// PlantEffectsFirst saves the effects in a commit of their own, before the
+	// cursor.
+	PlantEffectsFirst Plant = "effects-first"
+	// PlantNoVerifyWait lets a source append at once, before a peer has said whether
+	// it lost acknowledged data.
+	PlantNoVerifyWait Plant = "no-verify-wait"
 )
 
 // Plants are all of them.
 var Plants = []Plant{
 	PlantAckBeforeFlush, PlantLyingFlush, PlantApplyBeforeFlush, PlantCursorFirst, PlantNoDigest,
-	PlantNoDirSync, PlantFlushRetried, PlantResumeFromSent,
+	PlantNoDirSync, PlantFlushRetried, PlantResumeFromSent, PlantRetainBySent, PlantAckOnReceipt,
+	PlantEffectsFirst, PlantNoVerifyWait,
 }

@@ -289,7 +289,12 @@ func (p *process) retain(which node.Journal) {
 	if which == node.Mirror {
 		j = p.mirror.j
 	}
-	n, err := j.Retain(func(log wire.LogID) wire.Position { return p.node.Floor(which, log) })
+	floor := func(log wire.LogID) wire.Position { return p.node.Floor(which, log) }
+	if p.site.w.o.Plant == PlantRetainBySent {
+		tails := tailsOf(j)
+		floor = func(log wire.LogID) wire.Position { return tails[log] }
+	}
+	n, err := j.Retain(floor)
 	if err == nil && n > 0 {
 		p.site.w.mark("segment given back")
 	}

@@ -3,6 +3,7 @@ package sim
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -28,20 +29,21 @@ var background = context.Background()
 
 // site is one place: what outlives its processes.
 type site struct {
-	w          *world
-	index      int
-	id         wire.SiteID
-	clock      clock
-	disk       *disk
-	store      *siteStore
-	draw       stream
-	p          *process // the running one, or nil
-	linkID     node.LinkID
-	starts     int
-	armed      *fault // a kill or power cut that waits for its phase
-	pausedTo   time.Duration
-	image      *image        // an old copy, taken before a restore
-	restoredAt time.Duration // 0 = never
+	w           *world
+	index       int
+	id          wire.SiteID
+	clock       clock
+	disk        *disk
+	store       *siteStore
+	draw        stream
+	p           *process // the running one, or nil
+	linkID      node.LinkID
+	starts      int
+	armed       *fault // a kill or power cut that waits for its phase
+	pausedTo    time.Duration
+	pauseStruck bool          // the pause has held something up
+	image       *image        // an old copy, taken before a restore
+	restoredAt  time.Duration // 0 = never
 }
 
 // image is a copy of a site as a backup has it.
@@ -184,8 +186,15 @@ func (s *site) config() node.Config {
 		Shards: uint32(plan.shards), Primary: wire.SiteIDOf(clusterName, siteNames[0]),
 		Peers:          []node.Peer{{Site: wire.SiteIDOf(clusterName, other), Name: other}},
 		WindowBytesMax: plan.windowBytes, WindowBytesMin: min(plan.windowBytes, 64<<10), FrameBytesMax: plan.frameBytes,
-		VerifyWait: plan.verifyWait, Seed: s.draw.Uint64(),
+		VerifyWait: s.w.verifyWait(), Seed: s.draw.Uint64(),
 	}
+}
+
+func (w *world) verifyWait() time.Duration {
+	if w.o.Plant == PlantNoVerifyWait {
+		return time.Nanosecond
+	}
+	return w.plan.verifyWait
 }
 
 func (p *process) boot() node.Boot {
@@ -223,6 +232,10 @@ func (p *process) run(at phase, work func()) {
 	switch s := p.site; {
 	case p.dead:
 	case p.paused():
+		if !s.pauseStruck {
+			s.pauseStruck = true
+			s.w.fault(pause)
+		}
 		s.w.at(s.pausedTo, func() { p.run(at, work) })
 	case s.armed != nil && (s.armed.phase == at || s.armed.phase == phaseAny):
 		s.dieNow()
@@ -341,17 +354,15 @@ func (s *siteStore) Cursors(shard wire.Shard) ([]store.Cursor, error) { return s
 
 func (s *siteStore) Apply(ctx context.Context, c *store.Change) error {
 	s.site.w.check.applying(s.site.index, c)
-	if s.site.w.o.Plant != PlantCursorFirst {
-		return s.mem.Apply(ctx, c)
+	cursors, effects := *c, *c
+	cursors.Effects, effects.Cursors = nil, nil
+	switch s.site.w.o.Plant {
+	case PlantCursorFirst:
+		return errors.Join(s.mem.Apply(ctx, &cursors), s.mem.Apply(ctx, &effects))
+	case PlantEffectsFirst:
+		return errors.Join(s.mem.Apply(ctx, &effects), s.mem.Apply(ctx, &cursors))
 	}
-	cursors := *c
-	cursors.Effects = nil
-	if err := s.mem.Apply(ctx, &cursors); err != nil {
-		return err
-	}
-	effects := *c
-	effects.Cursors = nil
-	return s.mem.Apply(ctx, &effects)
+	return s.mem.Apply(ctx, c)
 }
 
 // cursors collects the cursors of all shards, sorted by log.
