@@ -38,13 +38,13 @@
 //
 // A log takes appends when nothing says that acknowledged entries are missing:
 //
-//	            peer ends where we end, or its position is proven to lie in our log
-//	 waiting ─────────────────────────────────────────────────────────▶ verified
-//	    │  │ peer, Store or its saved cursor has more ─▶ fetch it back ───▲   ▲
-//	    │  └ VerifyWait passes, nobody answered ─▶ unverified ────────────────┘
-//	    │                                             │ a peer contradicts
-//	    └─▶ standby (another site writes)             ▼
-//	        refused: suspect after damage, data not given back, histories differ
+//	           peer ends where we end, or its position is proven to lie in our log
+//	waiting ─────────────────────────────────────────────────────────▶ verified
+//	   │  │ peer, Store or its saved cursor has more ─▶ fetch it back ───▲   ▲
+//	   │  └ VerifyWait passes, nobody answered ─▶ unverified ────────────────┘
+//	   │                                             │ a peer contradicts
+//	   └─▶ standby (another site writes)             ▼
+//	       refused: suspect after damage, data not given back, histories differ
 //
 // # Invariants
 //
