@@ -146,6 +146,8 @@ func (im *importer) makeTarget(ctx context.Context, to string) error {
 
 // work lets the workers take top-level names until there are no more.
 func (im *importer) work(ctx context.Context, names []os.DirEntry, to string) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	queue := make(chan string)
 	go func() { // Ends when all names are taken, or with ctx.
 		defer close(queue)
@@ -157,8 +159,6 @@ func (im *importer) work(ctx context.Context, names []os.DirEntry, to string) er
 			}
 		}
 	}()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	ended := make(chan error)
 	for range im.o.Parallel {
 		go func() { // Ends when the queue does, or with its lane.
