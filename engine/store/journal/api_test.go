@@ -162,10 +162,15 @@ func TestControlStateOutlivesSegmentsAndOpenings(t *testing.T) { // I1
 	at := wire.Position{Incarnation: wire.Incarnation{1}, Seq: 9, Chain: wire.Chain{2}}
 	later := wire.Position{Incarnation: wire.Incarnation{1}, Seq: 12, Chain: wire.Chain{3}}
 	for _, records := range [][]ControlRecord{
-		{{ClockBound: 100}, {Epoch: &DomainEpoch{Domain: 7, Epoch: 3, Writer: 5}}, {Epoch: &DomainEpoch{Domain: 0, Epoch: 2}}},
-		{{Peer: &RegisteredPeer{Site: 8, Name: "site-b", Cursors: []PeerCursor{{log, at}}}}, {Peer: &RegisteredPeer{Site: 6}}},
+		{{ClockBound: 100}, {Epoch: &DomainEpoch{Domain: 7, Epoch: 3, Writer: 5}}, {Epoch: &DomainEpoch{Epoch: 2}}},
+		{
+			{Peer: &RegisteredPeer{Site: 8, Name: "site-b", Cursors: []PeerCursor{{log, at}}}},
+			{Peer: &RegisteredPeer{Site: 6}},
+		},
 		{{ClockBound: 50}, {RemovePeer: 6}, {Epoch: &DomainEpoch{Domain: 7, Epoch: 1, Writer: 9}}},
-		{{Peer: &RegisteredPeer{Site: 8, Name: "site-b", Cursors: []PeerCursor{{wire.LogID{Site: 5, Shard: 1}, at}, {log, later}}}}},
+		{{Peer: &RegisteredPeer{Site: 8, Name: "site-b", Cursors: []PeerCursor{
+			{wire.LogID{Site: 5, Shard: 1}, at}, {log, later},
+		}}}},
 	} {
 		_, err := j.StageControl(records, 1)
 		require.NoError(t, err)

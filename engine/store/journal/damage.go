@@ -1,6 +1,8 @@
 package journal
 
 import (
+	"slices"
+
 	"github.com/claudefs/repl/wire"
 )
 
@@ -12,7 +14,10 @@ type damage struct {
 	last     UnitNumber // the last unit in them
 	readable bool       // the unit's headers hold; the reader reads around what is bad
 	hides    bool       // batches that nobody knows of may be lost
-	holes    []*hole
+	// remembered: not found in any file, but a head says that a log is suspect; it
+	// takes no bytes, and only marks where a repair is read.
+	remembered bool
+	holes      []*hole
 }
 
 // hole is what a damage took from one log: the batches behind from, up to to.
@@ -39,4 +44,9 @@ func (d *damage) addHole(log wire.LogID, from, to wire.Position) {
 		}
 	}
 	d.holes = append(d.holes, &hole{log: log, from: from, to: to, damage: d})
+}
+
+// filled says whether repairs fill all that is known to be lost.
+func (d *damage) filled() bool {
+	return len(d.holes) > 0 && !slices.ContainsFunc(d.holes, func(h *hole) bool { return h.repair == nil })
 }

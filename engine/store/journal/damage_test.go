@@ -204,6 +204,95 @@ func TestALogWhoseTailNothingProvesIsSuspectUntilItIs(t *testing.T) { // I9
 	}
 }
 
+func TestASuspectLogStaysSoWhenTheDamagedSegmentIsGone(t *testing.T) { // I9, I12
+	m, o, all := mirrored(t, 12)
+	_, units := m.spots(t, oldName)
+	m.files[oldName][units[10].off+40] ^= 1
+	o.FS = m.disk(t, "j")
+	j, rec := reopen(t, o, nil)
+	suspect := rec.Suspect[0]
+	n, err := j.Retain(func(log wire.LogID) wire.Position { tail, _ := j.Tail(log); return tail.Position })
+	require.NoError(t, err)
+	require.Equal(t, 1, n)
+	for range 2 {
+		j, rec = reopen(t, o, j)
+		require.Equal(t, []wire.LogID{suspect}, rec.Suspect)
+		require.Empty(t, rec.Damage)
+		require.Equal(t, 1, j.Stats().Segments, "openings leave nothing behind")
+	}
+	tail, _ := j.Tail(suspect)
+	repairAll(t, j, all)
+	for range 5 {
+		// A peer that has all but what was lost must meet exactly that.
+		from, err := j.SegmentStart(func(log wire.LogID) wire.Position {
+			if log == suspect {
+				return tail.Position
+			}
+			tail, _ := j.Tail(log)
+			return tail.Position
+		}, nil)
+		require.NoError(t, err)
+		got, errs := readAll(j, from)
+		require.Empty(t, errs)
+		require.Len(t, got, 1)
+		require.Equal(t, all[suspect][len(all[suspect])-1].Bytes, got[0])
+		j, rec = reopen(t, o, j)
+		require.Empty(t, rec.Suspect)
+		require.Empty(t, rec.Damage)
+		require.LessOrEqual(t, j.Stats().Segments, 3, "openings leave nothing behind")
+	}
+}
+
+func TestARepairedTailIsMetByWhoeverLacksIt(t *testing.T) { // I9, I12
+	m, o, all := mirrored(t, 12)
+	_, units := m.spots(t, oldName)
+	m.files[oldName][units[10].off+40] ^= 1
+	o.FS = m.disk(t, "j")
+	j, rec := reopen(t, o, nil)
+	suspect := rec.Suspect[0]
+	before := map[wire.LogID]wire.Position{}
+	for log := range all {
+		tail, _ := j.Tail(log)
+		before[log] = tail.Position
+	}
+	repairAll(t, j, all)
+	for range 2 {
+		from, err := j.SegmentStart(func(log wire.LogID) wire.Position { return before[log] }, nil)
+		require.NoError(t, err)
+		got, errs := readAll(j, from)
+		require.Empty(t, errs)
+		last := all[suspect][len(all[suspect])-1].Bytes
+		require.True(t, slices.ContainsFunc(got, func(b []byte) bool { return string(b) == string(last) }))
+		j, rec = reopen(t, o, j)
+		require.Empty(t, rec.Suspect)
+	}
+}
+
+func TestLostControlRecordsAreTold(t *testing.T) { // I9
+	mem := vfs.NewMem(vfs.MemOptions{})
+	o := testOptions(mem)
+	j, _ := reopen(t, o, nil)
+	for i := range 3 {
+		_, err := j.StageControl([]ControlRecord{{ClockBound: wire.Stamp(i + 1)}}, 1)
+		require.NoError(t, err)
+		require.NoError(t, flush(j))
+	}
+	m := imageOf(t, mem, "j")
+	_, units := m.spots(t, oldName)
+	for _, at := range []int64{units[1].off + 40, units[1].off + UnitHeaderBytes + wire.BatchHeaderBytes + 7} {
+		m.files[oldName][at] ^= 1
+		r, err := m.recover(o)
+		require.NoError(t, err)
+		require.Len(t, r.report.Damage, 1)
+		require.True(t, r.report.ControlSuspect)
+		require.Empty(t, r.report.Suspect)
+		m.files[oldName][at] ^= 1
+	}
+	r, err := m.recover(o)
+	require.NoError(t, err)
+	require.False(t, r.report.ControlSuspect)
+}
+
 func TestAPeerThatAgreesClearsASuspectLog(t *testing.T) { // I9
 	m, o, _ := mirrored(t, 12)
 	_, units := m.spots(t, oldName)

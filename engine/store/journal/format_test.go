@@ -73,7 +73,8 @@ func TestTheSpecificationSaysWhatTheHeadEncodes(t *testing.T) {
 	b := h.encode()
 	digest := headDigest(b)
 	requireFields(t, fields, b, map[string]any{
-		"magic": headMagic, "version": FormatVersion, "kind": 2, "role": 0, "reserved": 0, "head bytes": BlockBytes, "term": 2,
+		"magic": headMagic, "version": FormatVersion, "kind": 2, "role": 0, "reserved": 0, "head bytes": BlockBytes,
+		"term":   2,
 		"digest": digest[:], "cluster": 3, "site": 4, "node": 5, "segment": 6, "generation": 7, "segment bytes": 8 << 20,
 		"first unit": 10, "last valid unit": 9, "durable-through mark": 8, "log count": 1, "control bytes": 3,
 	})
@@ -128,7 +129,8 @@ func frozenJournal(t *testing.T) (*image, Options, [][]byte) {
 			_, err := j.Stage([]wire.BatchRef{b}, nil)
 			require.NoError(t, err)
 		}
-		_, err = j.StageControl([]ControlRecord{{ClockBound: w.stamp}, {Peer: &RegisteredPeer{Site: 8, Name: "site-b"}}}, w.stamp)
+		records := []ControlRecord{{ClockBound: w.stamp}, {Peer: &RegisteredPeer{Site: 8, Name: "site-b"}}}
+		_, err = j.StageControl(records, w.stamp)
 		require.NoError(t, err)
 		require.NoError(t, flush(j))
 		require.NoError(t, j.Close())

@@ -170,7 +170,7 @@ func open(o Options) (*Journal, *Recovery, error) {
 		return nil, nil, err
 	}
 	j.active = a
-	if err := j.dropEmpty(); err != nil {
+	if err := j.dropEmpty(a.seg); err != nil {
 		return nil, nil, errors.Join(err, a.file.Close())
 	}
 	j.segs = append(j.segs, a.seg)
@@ -247,7 +247,7 @@ func (j *Journal) startSegment() (*active, error) {
 	h := j.o.newHead(roleSegment, j.term)
 	h.segment, h.generation = j.lastSegment+1, j.lastGeneration+1
 	h.first, h.prev, h.mark = j.durable+1, j.durable, j.durable
-	h.logs = j.table()
+	h.logs = tableOf(j.logs)
 	if j.o.Kind == Own {
 		h.control = encodeControl(&j.control)
 	}
@@ -256,10 +256,10 @@ func (j *Journal) startSegment() (*active, error) {
 	return j.createSegment(h)
 }
 
-// table is the sorted table of durable tails. The lock is held.
-func (j *Journal) table() []headLog {
-	rows := make([]headLog, 0, len(j.logs))
-	for log, st := range j.logs {
+// tableOf is the sorted table of durable tails.
+func tableOf(logs map[wire.LogID]*logState) []headLog {
+	rows := make([]headLog, 0, len(logs))
+	for log, st := range logs {
 		if st.durable.Position != (wire.Position{}) {
 			rows = append(rows, headLog{log, st.durable, st.suspect})
 		}
@@ -268,14 +268,18 @@ func (j *Journal) table() []headLog {
 	return rows
 }
 
-// dropEmpty removes segments without units that the new head makes superfluous,
-// so that openings without appends leave no files behind.
-func (j *Journal) dropEmpty() error {
+// dropEmpty removes segments without units that the new one's head makes
+// superfluous, so that openings without appends leave no files behind.
+func (j *Journal) dropEmpty(newest *segment) error {
 	dropped := false
 	for len(j.segs) > 0 {
 		s := j.segs[len(j.segs)-1]
-		if s.last >= s.first || len(s.damages) > 0 {
-			break
+		if s.last >= s.first || slices.ContainsFunc(s.damages, func(d *damage) bool { return !d.remembered || d.filled() }) {
+			break // its head says where a repair belongs, or it shows damage
+		}
+		for _, d := range s.damages {
+			d.seg, d.Offset, d.end = newest, newest.headBytes, newest.headBytes
+			newest.damages = append(newest.damages, d)
 		}
 		if err := j.o.FS.Remove(j.o.path(s.name)); err != nil {
 			return fmt.Errorf("%s: %w", j.o.path(s.name), err)

@@ -37,8 +37,8 @@ func (j *Journal) NewReader(from UnitNumber) *Reader {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	i := len(j.segs) - 1
-	for i > 0 && j.segs[i].first > from {
-		i--
+	for i > 0 && (j.segs[i].first > from || j.segs[i-1].first == from) {
+		i-- // a segment without units begins with the same number as the next one
 	}
 	r := &Reader{j: j, from: from, seg: j.segs[i], off: j.segs[i].headBytes, v: newVerifier()}
 	r.unit = max(from, r.seg.first) - 1

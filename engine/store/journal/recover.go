@@ -29,6 +29,10 @@ type recovery struct {
 	// table does not name began behind it.
 	entered int
 	unit    UnitNumber
+
+	remembered  *damage // stands for damages in segments that are gone
+	headHiding  int     // how many hiding damages lay before the last head that holds
+	controlLost bool    // control records after it are lost for certain
 	// trusting: no table says where the oldest segment's logs begin, so the first
 	// batch of each is taken as it is.
 	trusting bool
@@ -280,9 +284,10 @@ func (r *recovery) enter(f *segmentFile, oldest bool) {
 		r.trusting = oldest
 		if oldest {
 			r.hide(d)
-		} else {
-			r.add(d)
+			return
 		}
+		r.add(d)
+		f.seg.tails, f.seg.tailsKnown = tableOf(r.logs), true // as far as anybody knows
 		return
 	}
 	r.trusting = false
@@ -299,7 +304,7 @@ func (r *recovery) enter(f *segmentFile, oldest bool) {
 			r.add(&damage{seg: f.seg, Damage: Damage{File: name, Reason: err.Error()}})
 			return
 		}
-		r.control = control
+		r.control, r.controlLost, r.headHiding = control, false, len(r.hiding)
 	}
 }
 
@@ -316,17 +321,23 @@ func (r *recovery) enterLog(f *segmentFile, row *headLog, oldest bool) {
 		})
 		d.addHole(row.log, st.durable.Position, row.tail.Position)
 	}
-	st.durable, st.suspect, st.hiding = row.tail, row.suspect, len(r.hiding)
+	st.durable, st.suspect = row.tail, row.suspect
+	if !row.suspect {
+		st.hiding = len(r.hiding)
+	}
 }
 
 // suspects marks the logs that a hiding damage may have shortened: nothing
 // proves where they end.
 func (r *recovery) suspects() {
+	control := r.logs[r.o.controlLog()]
+	unread := r.headHiding < len(r.hiding) && (control == nil || control.hiding < len(r.hiding))
+	r.report.ControlSuspect = r.o.Kind == Own && (r.controlLost || unread)
+	hiding := len(r.hiding)
 	for log, st := range r.logs {
-		lost := st.hiding < len(r.hiding)
+		lost := st.hiding < hiding
 		if log.Shard == wire.ShardControl {
 			st.suspect = false // no peer can prove it; the report says so instead
-			r.report.ControlSuspect = r.o.Kind == Own && lost
 			continue
 		}
 		st.suspect = st.suspect || lost
@@ -354,11 +365,12 @@ func (r *recovery) hidden(st *logState) *damage {
 	}
 	// The damaged segment is gone, a head's table remembers.
 	s := r.segs[len(r.segs)-1]
-	d := &damage{seg: s, end: s.end, last: s.last, Damage: Damage{
-		File: r.o.path(s.name), Offset: s.end, Unit: s.last, Reason: "suspect since damage in an older segment"}}
-	s.damages = append(s.damages, d)
-	r.hiding = append(r.hiding, d)
-	return d
+	if r.remembered == nil {
+		r.remembered = &damage{seg: s, end: s.end, remembered: true, Damage: Damage{
+			File: r.o.path(s.name), Offset: s.end, Unit: s.last, Reason: "suspect since damage in an older segment"}}
+		s.damages = append(s.damages, r.remembered)
+	}
+	return r.remembered
 }
 
 // finish fills in the report.
@@ -371,7 +383,9 @@ func (r *recovery) finish() {
 	}
 	slices.SortFunc(r.report.Suspect, wire.LogID.Compare)
 	for _, d := range r.damages {
-		r.report.Damage = append(r.report.Damage, d.Damage)
+		if takesBytes := d.hides || d.end > d.Offset; takesBytes || !d.filled() {
+			r.report.Damage = append(r.report.Damage, d.Damage)
+		}
 	}
 	for _, s := range r.segs {
 		slices.SortStableFunc(s.damages, func(a, b *damage) int {

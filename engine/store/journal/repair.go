@@ -83,18 +83,25 @@ func (j *Journal) Repair(log wire.LogID, batches []wire.BatchRef) error {
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	h.accept(rf, j.logs[log])
+	h.accept(rf, j.logs[log], j.segs)
 	return nil
 }
 
-// accept makes a repair count.
-func (h *hole) accept(rf *repairFile, st *logState) {
+// accept makes a repair count. Readers meet it at the damage, so the tables of
+// segments behind that, which saw no more than where the hole begins, move with
+// the log's tail.
+func (h *hole) accept(rf *repairFile, st *logState, segs []*segment) {
 	h.repair = rf
 	if !h.open() {
 		return
 	}
 	h.to = rf.to.Position
 	st.durable, st.staged, st.suspect = rf.to, rf.to, false
+	for _, s := range segs[slices.Index(segs, h.damage.seg)+1:] {
+		if row, ok := rowOf(s.tails, h.log); ok && row.tail.Position == h.from {
+			row.tail, row.suspect = rf.to, false
+		}
+	}
 }
 
 // findHole finds the hole that batches fill and cuts them to it. The lock is
@@ -200,7 +207,7 @@ func (r *recovery) loadRepairs() error {
 func (r *recovery) attach(rf *repairFile) bool {
 	for _, h := range r.holes {
 		if h.log == rf.log && h.repair == nil && h.from == rf.from.Position && (h.open() || h.to == rf.to.Position) {
-			h.accept(rf, r.logs[rf.log])
+			h.accept(rf, r.logs[rf.log], r.segs)
 			return true
 		}
 	}

@@ -128,11 +128,13 @@ func (r *recovery) replayUnit(s *segment, v *verdict) {
 			gap := r.gap(s, st, Damage{File: r.o.path(s.name), Offset: u.offset, Unit: u.number, Reason: err.Error()})
 			before = wire.Position{Incarnation: h.Incarnation, Seq: h.FirstSeq - 1, Chain: h.Prev}
 			gap.addHole(log, st.durable.Position, before)
+			r.controlLost = r.controlLost || h.Kind == wire.BatchControl
 		}
 		st.durable, st.suspect, st.hiding = st.durable.after(h), false, len(r.hiding)
 		switch {
 		case r.v.bad[i]:
 			d.addHole(log, before, h.End())
+			r.controlLost = r.controlLost || h.Kind == wire.BatchControl
 		case h.Kind == wire.BatchControl && r.o.Kind == Own:
 			if err := foldControl(&r.control, ref.Body()); err != nil {
 				r.add(&damage{seg: s, end: u.offset + int64(u.bytes), last: u.number, readable: true,

@@ -36,48 +36,72 @@ func (j *Journal) covers(have wire.Position, i int, row *headLog) bool {
 	return st != nil && st.durable.Position.Incarnation == have.Incarnation
 }
 
+// ask calls have for each log of the tables, without the lock, so that have may
+// call the journal.
+func ask(have func(wire.LogID) wire.Position, tables ...[]headLog) map[wire.LogID]wire.Position {
+	said := map[wire.LogID]wire.Position{}
+	for _, rows := range tables {
+		for i := range rows {
+			log := rows[i].log
+			if _, known := said[log]; !known && log.Shard != wire.ShardControl {
+				said[log] = have(log)
+			}
+		}
+	}
+	return said
+}
+
 // SegmentStart finds where a reader must begin so that it meets every retained
 // batch that ends beyond have(log), for every log of the journal (have returns
 // the zero Position for "nothing"): the first unit of the newest such segment.
 // tails is called with the tail of every log at that point, as the segment's head
 // has it (a chain to compare with for logs that have nothing beyond it).
 // ErrNotRetained names the first log whose next batch is gone. A position in an
-// incarnation that no head's table and no tail knows counts as nothing. Neither
-// function may call the journal.
+// incarnation that no head's table and no tail knows counts as nothing.
 func (j *Journal) SegmentStart(have func(wire.LogID) wire.Position, tails func(wire.LogID, Tail)) (UnitNumber, error) {
 	j.mu.Lock()
-	defer j.mu.Unlock()
 	if j.closed {
+		j.mu.Unlock()
 		return 0, ErrClosed
 	}
+	newest := j.segs[len(j.segs)-1]
+	known := [][]headLog{newest.tails, tableOf(j.logs)} // a table never loses a log that an older one has
+	j.mu.Unlock()
+	said := ask(have, known...)
+	first, rows, err := j.startFor(said)
+	if err != nil || tails == nil {
+		return first, err
+	}
+	for i := range rows {
+		if rows[i].log.Shard != wire.ShardControl {
+			tails(rows[i].log, rows[i].tail)
+		}
+	}
+	return first, nil
+}
+
+// startFor returns the newest segment's first unit that serves whoever has what
+// is said, with a copy of its table.
+func (j *Journal) startFor(said map[wire.LogID]wire.Position) (UnitNumber, []headLog, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
 	var short *headLog
 	for i := len(j.segs) - 1; i >= 0; i-- {
 		s := j.segs[i]
-		if !s.tailsKnown && i > 0 {
-			continue
+		if short = j.shortOf(i, said); short == nil {
+			return s.first, slices.Clone(s.tails), nil
 		}
-		if short = j.shortOf(i, have); short != nil {
-			continue
-		}
-		if tails != nil {
-			for k := range s.tails {
-				if s.tails[k].log.Shard != wire.ShardControl {
-					tails(s.tails[k].log, s.tails[k].tail)
-				}
-			}
-		}
-		return s.first, nil
 	}
-	return 0, fmt.Errorf("log %s: the batch behind %s, the oldest kept one follows %s: %w",
-		short.log, have(short.log), short.tail.Position, ErrNotRetained)
+	return 0, nil, fmt.Errorf("log %s: the batch behind %s, the oldest kept one follows %s: %w",
+		short.log, said[short.log], short.tail.Position, ErrNotRetained)
 }
 
 // shortOf returns the first log whose batches before segment i are still needed.
-func (j *Journal) shortOf(i int, have func(wire.LogID) wire.Position) *headLog {
+func (j *Journal) shortOf(i int, said map[wire.LogID]wire.Position) *headLog {
 	s := j.segs[i]
 	for k := range s.tails {
 		row := &s.tails[k]
-		if row.log.Shard != wire.ShardControl && !j.covers(have(row.log), i, row) {
+		if row.log.Shard != wire.ShardControl && !j.covers(said[row.log], i, row) {
 			return row
 		}
 	}
@@ -88,28 +112,40 @@ func (j *Journal) shortOf(i int, have func(wire.LogID) wire.Position) *headLog {
 // covers the tail at its end of every log that has batches in it, and no reader
 // stands in or before it. floor returns the position up to which everybody is
 // served; a log that it has nothing for keeps its batches. It returns how many
-// segments went. The newest never goes. floor may not call the journal. Do not
-// call it beside itself.
+// segments went. The newest never goes. One call at a time.
 func (j *Journal) Retain(floor func(wire.LogID) wire.Position) (int, error) {
-	gone := 0
-	for {
-		s, repairs, spare := j.retire(floor)
+	for gone := 0; ; gone++ {
+		end := j.oldestEnd()
+		if end == nil {
+			return gone, nil
+		}
+		s, repairs, spare := j.retire(ask(floor, end))
 		if s == nil {
 			return gone, nil
 		}
-		gone++
 		if err := j.discard(s, repairs, spare); err != nil {
-			return gone, err
+			return gone + 1, err
 		}
 	}
 }
 
-// retire takes the oldest segment out of the journal if nobody needs it. spare
-// is the name under which its file may be kept, or empty.
-func (j *Journal) retire(floor func(wire.LogID) wire.Position) (s *segment, repairs []string, spare string) {
+// oldestEnd is the table of tails where the oldest segment ends, or nil if it
+// must stay.
+func (j *Journal) oldestEnd() []headLog {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.closed || j.err != nil || len(j.segs) < 2 || j.segs[0].pins > 0 || !j.segs[1].tailsKnown {
+	if j.closed || j.err != nil || len(j.segs) < 2 || j.segs[0].pins > 0 {
+		return nil
+	}
+	return append([]headLog{}, j.segs[1].tails...)
+}
+
+// retire takes the oldest segment out of the journal if nobody needs it. spare
+// is the name under which its file may be kept, or empty.
+func (j *Journal) retire(floor map[wire.LogID]wire.Position) (s *segment, repairs []string, spare string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.closed || j.segs[0].pins > 0 {
 		return nil, nil, ""
 	}
 	s = j.segs[0]
@@ -122,7 +158,7 @@ func (j *Journal) retire(floor func(wire.LogID) wire.Position) (s *segment, repa
 		if before, ok := rowOf(s.tails, row.log); ok && before.tail.Position == row.tail.Position {
 			continue // nothing of it lies in this segment
 		}
-		if !j.covers(floor(row.log), 1, row) {
+		if !j.covers(floor[row.log], 1, row) {
 			return nil, nil, ""
 		}
 	}
