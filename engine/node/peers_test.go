@@ -1,0 +1,164 @@
+package node
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/claudefs/repl/engine/stream"
+	"github.com/claudefs/repl/wire"
+)
+
+func trio() (w *world, a, b, c *site) {
+	w = newWorld()
+	a = w.addSite("site-a", 3, "site-a", "site-b", "site-c")
+	b = w.addSite("site-b", 3, "site-a", "site-a", "site-c")
+	c = w.addSite("site-c", 3, "site-a", "site-a", "site-b")
+	return w, a, b, c
+}
+
+// A dead peer costs the others nothing (I10), holds the retention floors of the
+// source and of the other mirror (I12), and catches up when it returns (I14).
+func TestADeadPeerHoldsTheFloorsAndNothingElse(t *testing.T) {
+	w, a, b, c := trio()
+	a.open()
+	b.open()
+	c.open()
+	w.pass(2 * time.Second)
+	a.append(0, 4)
+	w.pass(3 * time.Second)
+	log := wire.LogID{Site: a.c.Site}
+	require.Equal(t, wire.Seq(4), a.node.Floor(Own, log).Seq)
+	require.Equal(t, wire.Seq(4), b.node.Floor(Mirror, log).Seq, "site-c told site-b that it has it as well")
+	c.crash()
+	a.append(0, 4)
+	w.pass(5 * time.Second)
+	require.Equal(t, wire.Seq(8), b.mirror.tail(log).Seq)
+	require.Equal(t, wire.Seq(4), a.node.Floor(Own, log).Seq)
+	require.Equal(t, wire.Seq(4), b.node.Floor(Mirror, log).Seq)
+	s := a.node.Status(w.now())
+	require.Equal(t, "site-b", s.Peers[0].Name)
+	require.Equal(t, stream.WaitNothing, s.Peers[0].WaitingOn)
+	require.Equal(t, stream.WaitLink, s.Peers[1].WaitingOn)
+	require.False(t, s.Peers[1].Durable.Known)
+	require.Equal(t, int64(4), s.Peers[1].Durable.Entries)
+	c.open()
+	w.pass(5 * time.Second)
+	require.NoError(t, w.fault)
+	require.Equal(t, a.own.batches, c.mirror.batches)
+	require.Equal(t, wire.Seq(8), a.node.Floor(Own, log).Seq)
+	require.Equal(t, wire.Seq(8), b.node.Floor(Mirror, log).Seq)
+}
+
+// One peer's word is enough to admit; a second peer that has more then
+// contradicts, and the log stops rather than fork.
+func TestASecondPeerThatHasMoreStopsAnAdmittedLog(t *testing.T) {
+	w, a, b, c := trio()
+	a.open()
+	b.open()
+	c.open()
+	w.pass(2 * time.Second)
+	a.append(0, 1)
+	w.pass(2 * time.Second)
+	b.crash()
+	image := a.copyDisks()
+	a.append(0, 1)
+	w.pass(2 * time.Second)
+	c.crash()
+	a.crash()
+	a.own, a.mirror, a.peers, a.applied = image.own, image.mirror, image.peers, image.applied
+	a.open()
+	b.open()
+	w.pass(2 * time.Second)
+	require.Equal(t, AdmitVerified, a.node.own[0].admission)
+	c.open()
+	w.pass(3 * time.Second)
+	require.Equal(t, AdmitRefused, a.node.own[0].admission)
+	require.ErrorContains(t, a.node.own[0].err, "when appends were admitted")
+	require.Equal(t, AdmitVerified, a.node.own[1].admission)
+	require.NoError(t, w.fault)
+}
+
+// A peer that does not flush pins its window and no more (I10); what it waits
+// on is named, and its lag grows with the age of the oldest entry.
+func TestAPeerThatDoesNotFlushPinsItsWindowOnly(t *testing.T) {
+	w, a, b := pair()
+	a.open()
+	b.open()
+	w.pass(2 * time.Second)
+	b.noFlush = true
+	for range 50 {
+		a.append(0, 10)
+		w.pass(10 * time.Millisecond)
+	}
+	s := a.node.Status(w.now()).Peers[0]
+	require.LessOrEqual(t, s.WindowUsed, s.WindowBytes+int64(a.c.FrameBytesMax))
+	require.Equal(t, stream.WaitWindow, s.WaitingOn)
+	require.True(t, s.Durable.Known)
+	require.Equal(t, int64(500), s.Durable.Entries)
+	require.Equal(t, int64(50*(wire.BatchHeaderBytes+400)), s.Durable.Bytes)
+	require.InDelta(t, 0.5, s.Durable.Time.Seconds(), 0.02)
+	b.noFlush = false
+	w.pass(2 * time.Second)
+	require.Equal(t, a.own.batches, b.mirror.batches)
+	s = a.node.Status(w.now()).Peers[0]
+	require.Equal(t, stream.Lag{Known: true}, s.Durable)
+	require.Equal(t, stream.Lag{Known: true}, s.Applied)
+	require.NoError(t, w.fault)
+}
+
+// An idle hour followed by one entry is no hour of lag: the age is that of the
+// entry, on the source's clock. Trackers report lag that jumps to hours after
+// a pause.
+func TestLagDoesNotJumpAfterAPause(t *testing.T) {
+	w, a, b := pair()
+	a.open()
+	b.open()
+	w.pass(2 * time.Second)
+	a.append(0, 1)
+	w.pass(time.Hour)
+	b.noFlush = true
+	a.append(0, 1)
+	w.pass(300 * time.Millisecond)
+	lag := a.node.Status(w.now()).Peers[0].Durable
+	require.True(t, lag.Known)
+	require.InDelta(t, 0.3, lag.Time.Seconds(), 0.01)
+	require.NoError(t, w.fault)
+}
+
+// While a peer catches up after an outage its lag falls with what it has, it
+// does not stay at the age of the outage until the end.
+func TestLagFallsWhileAPeerCatchesUp(t *testing.T) {
+	w, a, b := pair()
+	a.open()
+	b.open()
+	w.pass(2 * time.Second)
+	b.crash()
+	for range 60 {
+		a.append(0, 10)
+		a.append(1, 10)
+		w.pass(time.Second)
+	}
+	before := a.node.Status(w.now()).Peers[0].Durable
+	require.False(t, before.Known)
+	require.InDelta(t, 60, before.Time.Seconds(), 1)
+	b.open()
+	last, falls := before.Time, 0
+	for range 4000 {
+		moves := w.moves()
+		for _, m := range moves[:min(1, len(moves))] {
+			m()
+		}
+		if len(moves) == 0 {
+			w.tickAll(50 * time.Millisecond)
+		}
+		if lag := a.node.Status(w.now()).Peers[0].Durable; lag.Known && lag.Time < last-time.Second {
+			last = lag.Time
+			falls++
+		}
+	}
+	require.NoError(t, w.fault)
+	require.Zero(t, last)
+	require.Greater(t, falls, 5)
+}
