@@ -242,7 +242,9 @@ func (r *Reader) readDamage(d *damage) error {
 	if passed {
 		return nil
 	}
-	r.unit = max(r.unit, d.last)
+	if d.end > d.Offset {
+		r.unit = max(r.unit, d.last)
+	}
 	r.queue = append(r.queue, repaired...)
 	return nil
 }

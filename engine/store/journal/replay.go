@@ -159,7 +159,7 @@ func (r *recovery) gap(s *segment, st *logState, found Damage) *damage {
 	if st.hiding < len(r.hiding) {
 		return r.hiding[st.hiding]
 	}
-	d := &damage{seg: s, Damage: found, end: found.Offset, last: found.Unit - 1, readable: true}
+	d := &damage{seg: s, Damage: found, end: found.Offset, last: found.Unit, readable: true}
 	r.add(d)
 	return d
 }
