@@ -266,8 +266,9 @@ const (
 )
 
 // Stage: put those batches of the FrameIn of this step that Batches names
-// into a journal, and flush. Answered by Durable (tickets rise per journal; one
-// answer may cover several) or StageFailed. A repair comes in pieces that
+// into a journal, and flush. Answered by Durable or StageFailed, in the order of
+// tickets per journal: Durable speaks for all lower ones as well, those of
+// repairs included. A repair comes in pieces that
 // continue each other from From; the shell gathers them and calls
 // Journal.Repair with all of them at the one that is Last.
 type Stage struct {

@@ -39,7 +39,7 @@ func (n *Node) persistNext() {
 		slices.Sort(p.changed)
 		for _, s := range p.changed {
 			l := &p.logs[s]
-			l.dirty, l.saved = false, l.durable
+			l.dirty = false
 			r.Cursors = append(r.Cursors, stream.Cursor{Log: n.logID(s), Position: l.durable})
 		}
 		p.changed = p.changed[:0]

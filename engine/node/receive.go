@@ -180,14 +180,11 @@ func (n *Node) heartbeat(l *link) error {
 	return nil
 }
 
-// applied takes what the Store has applied, own logs and mirrored ones.
+// applied takes what the Store has applied. Pages tell the peers of their own
+// logs; ours concern nobody but us.
 func (n *Node) applied(in *Applied) {
 	for i := range in.Cursors {
 		c := &in.Cursors[i]
-		if o := n.ownLog(c.Log); o != nil {
-			o.applied = max(o.applied, c.Position.Seq)
-			continue
-		}
 		m := n.mirrorLog(c.Log)
 		if m == nil || c.Position.Seq <= m.applied {
 			continue

@@ -85,7 +85,6 @@ type ownLog struct {
 	stamp     wire.Stamp
 	index     uint64
 	store     wire.Position // durable in the Store
-	applied   wire.Seq
 	floor     wire.Seq // last Floor
 	admission Admission
 	err       error
@@ -105,10 +104,9 @@ type ownLog struct {
 // peerLog is an own log at a peer.
 type peerLog struct {
 	durable wire.Position // confirmed
-	saved   wire.Position // in the control state
 	answer  wire.Position // told by the resume pages of this session
 	applied wire.Seq
-	dirty   bool // durable differs from saved and the log is listed
+	dirty   bool // durable is not in the control state; the log is listed in changed
 	stop    *stream.Stop
 }
 
@@ -347,7 +345,7 @@ func (n *Node) bootLogs(b *Boot) {
 	}
 	for _, c := range b.Applied {
 		if o := n.ownLog(c.Log); o != nil {
-			o.store, o.applied = c.Position, c.Position.Seq
+			o.store = c.Position
 			o.needs(c.Position, "the Store")
 		} else if m := n.mirrorLog(c.Log); m != nil {
 			m.store, m.applied = c.Position, min(c.Position.Seq, m.durable.Seq)
@@ -373,8 +371,7 @@ func (n *Node) bootLogs(b *Boot) {
 		p := n.peer(r.Site)
 		for _, c := range r.Cursors {
 			if c.Log.Site == n.c.Site && uint32(c.Log.Shard) < n.c.Shards {
-				l := &p.logs[c.Log.Shard]
-				l.durable, l.saved = c.Position, c.Position
+				p.logs[c.Log.Shard].durable = c.Position
 				n.own[c.Log.Shard].needs(c.Position, "site "+r.Name)
 			}
 		}

@@ -59,7 +59,7 @@ func (n *Node) peerStatus(now Now, p *peer) PeerStatus {
 	}
 	slices.SortFunc(s.Stopped, func(a, b StoppedLog) int { return a.Log.Compare(b.Log) })
 	switch {
-	case p.phase == phaseLive && (!p.readIdle || p.sender.Frames() > 0) && s.Durable.Entries > 0 && p.backlog > 0:
+	case p.phase == phaseLive && p.backlog > s.WindowBytes && s.Durable.Entries > 0:
 		s.Link = "catching up"
 	case p.phase == phaseDown && p.refused:
 		s.Link = "refused"
