@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -351,7 +352,7 @@ func TestAPurgedJournalStopsAnOldStoreByName(t *testing.T) {
 func TestAStoreThatCannotSyncFailsTheNodeAndKeepsItRunning(t *testing.T) {
 	a, _ := pair(t)
 	a.options.Peers = nil
-	a.options.Store = unsyncable{a.store}
+	a.options.Store = &unsyncable{Mem: a.store}
 	a.start()
 	a.put(0, "k", "v", engine.AppliedHere)
 	a.awaitEvent("store-failed")
@@ -360,6 +361,15 @@ func TestAStoreThatCannotSyncFailsTheNodeAndKeepsItRunning(t *testing.T) {
 	a.put(0, "k", "v", engine.AppliedHere)
 }
 
-type unsyncable struct{ *store.Mem }
+// unsyncable syncs once, when it is opened, and never again.
+type unsyncable struct {
+	*store.Mem
+	synced atomic.Bool
+}
 
-func (unsyncable) Sync(context.Context) error { return errors.New("disk on fire") }
+func (u *unsyncable) Sync(ctx context.Context) error {
+	if u.synced.Swap(true) {
+		return errors.New("disk on fire")
+	}
+	return u.Mem.Sync(ctx)
+}

@@ -102,9 +102,15 @@ func (s *site) end() {
 // crash ends the engine as a power cut does: what was not synced is gone.
 func (s *site) crash() {
 	s.t.Helper()
-	survived := s.disk.Crash(func(vfs.Unsynced) vfs.Fate { return vfs.Drop })
-	kept := s.store.Crash(nil)
-	s.disk.Kill()
+	s.crashWith(func(vfs.Unsynced) vfs.Fate { return vfs.Drop }, nil)
+}
+
+// crashWith is crash with a say in what becomes of the unsynced.
+func (s *site) crashWith(fate func(vfs.Unsynced) vfs.Fate, keep func(engine.Shard, int) int) {
+	s.t.Helper()
+	s.disk.Kill() // From here on nothing is acknowledged.
+	kept := s.store.Crash(keep)
+	survived := s.disk.Crash(fate)
 	s.Engine.Close(soon(s.t))
 	s.disk, s.store = survived, kept
 	s.options.FS, s.options.Store = survived, kept
