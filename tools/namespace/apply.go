@@ -30,27 +30,87 @@ func (s *Store) Apply(ctx context.Context, c *store.Change) error {
 	if err := s.fill(b, c); err != nil {
 		return errors.Join(fmt.Errorf("shard %d: %w", c.Shard, err), b.Close())
 	}
-	if err := s.commit(b); err != nil {
+	if err := s.commit(b, pebble.NoSync); err != nil {
 		return fmt.Errorf("shard %d: %w", c.Shard, err)
 	}
-	if err := errors.Join(b.Close(), s.log.Err()); err != nil {
+	if err := b.Close(); err != nil {
 		return fmt.Errorf("shard %d: %w", c.Shard, err)
 	}
 	s.moveCursors(c.Shard, c.Cursors)
 	return nil
 }
 
-// commit hands b to Pebble, which panics, with its commit lock held, when its log
-// cannot be written. From then on the Store is broken, and nobody calls Pebble any
-// more.
-func (s *Store) commit(b *pebble.Batch) (err error) {
+// commit is one batch on its way into Pebble.
+type commit struct {
+	batch *pebble.Batch
+	o     *pebble.WriteOptions
+	done  chan error // capacity 1
+}
+
+// commit puts a batch into Pebble, or says that the Store broke. Pebble may keep
+// the batch then.
+func (s *Store) commit(b *pebble.Batch, o *pebble.WriteOptions) error {
+	c := commit{b, o, make(chan error, 1)}
+	select {
+	case s.commits <- c:
+	case <-s.log.broken:
+		return s.log.Err()
+	}
+	select {
+	case err := <-c.done:
+		return err
+	case <-s.log.broken:
+		return s.log.Err()
+	}
+}
+
+// committer lets one batch after another into Pebble until Close. Where its log
+// cannot be written, Pebble panics with locks held, or its writers stay where
+// they are (see diskFull), and every later batch would wait for ever: so there
+// is one goroutine that this may happen to, and it never tries a second time. A
+// synced batch still waits for its disk, in SyncWait, elsewhere.
+func (s *Store) committer() {
+	for c := range s.commits {
+		if s.log.Err() == nil {
+			c.done <- s.commitOne(c)
+		}
+	}
+}
+
+func (s *Store) commitOne(c commit) (err error) {
 	defer func() {
 		if fault := recover(); fault != nil {
 			s.log.Fatalf("%v", fault)
 			err = s.log.Err()
 		}
 	}()
-	return s.db.Apply(b, pebble.NoSync)
+	if c.o.Sync {
+		return errors.Join(s.db.ApplyNoSyncWait(c.batch, c.o), s.log.Err())
+	}
+	return errors.Join(s.db.Apply(c.batch, c.o), s.log.Err())
+}
+
+// syncLog makes all commits before it durable. A failure is final: what the
+// disk then holds is unknown.
+func (s *Store) syncLog() error {
+	b := s.db.NewBatch()
+	if err := b.LogData(nil, nil); err != nil {
+		return err
+	}
+	if err := s.commit(b, pebble.Sync); err != nil {
+		return err
+	}
+	synced := make(chan error, 1)
+	go func() { synced <- b.SyncWait() }() // Ends with the flush; never if the disk is full.
+	select {
+	case err := <-synced:
+		if err != nil {
+			s.log.Fatalf("sync: %v", err)
+		}
+		return errors.Join(b.Close(), s.log.Err())
+	case <-s.log.broken:
+		return s.log.Err()
+	}
 }
 
 // fill puts everything of c into b.
@@ -218,7 +278,7 @@ func (s *Store) Sync(ctx context.Context) error {
 	}
 	clear(s.dirty)
 	s.mu.Unlock()
-	err = errors.Join(s.db.LogData(nil, pebble.Sync), s.log.Err())
+	err = s.syncLog()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for shard, applied := range seen {

@@ -257,11 +257,13 @@ func TestAStoreIsRefusedWithAnotherShardCount(t *testing.T) {
 }
 
 func TestPebblesLastWordStopsTheStoreNotTheProcess(t *testing.T) {
-	s, _ := newTest(t)
+	s, err := Open(Options{Dir: "db", Shards: 4, FS: vfs.NewMem(), CacheBytes: 1 << 20, MemTableBytes: 256 << 10})
+	require.NoError(t, err)
 	s.log.Fatalf("disk %d is gone", 3)
-	_, err := s.Cursors(0)
+	<-s.Broken()
+	_, err = s.Cursors(0)
 	require.ErrorIs(t, err, ErrBroken)
 	require.ErrorContains(t, err, "disk 3 is gone")
 	require.ErrorIs(t, s.Sync(context.Background()), ErrBroken)
-	s.log.fatal.Store(nil) // so that the test can close Pebble
+	require.ErrorIs(t, s.Close(), ErrBroken)
 }

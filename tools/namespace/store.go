@@ -59,6 +59,7 @@ type Store struct {
 	log    *fatalLog
 
 	nextRow atomic.Uint64 // the next decided row's counter
+	commits chan commit   // to the committer
 
 	mu      sync.Mutex
 	closed  bool
@@ -84,6 +85,7 @@ func Open(o Options) (*Store, error) {
 	}
 	s := &Store{
 		shards: o.Shards, now: o.Now, log: newFatalLog(o.Dir, o.Logger),
+		commits: make(chan commit),
 		cursors: map[wire.Shard]*cursors{}, dirty: map[wire.Shard]struct{}{}, desks: map[wire.Shard]*desk{},
 	}
 	if s.now == nil {
@@ -103,6 +105,7 @@ func Open(o Options) (*Store, error) {
 		return nil, errors.Join(fmt.Errorf("namespace %s: %w", o.Dir, err), db.Close())
 	}
 	s.log.opened.Store(true)
+	go s.committer() // Ends with Close; never if Pebble does not let go of it.
 	return s, nil
 }
 
@@ -264,8 +267,10 @@ func (s *Store) Close() error {
 	if err := s.log.Err(); err != nil {
 		return err
 	}
-	if err := s.db.LogData(nil, pebble.Sync); err != nil {
-		return errors.Join(fmt.Errorf("namespace: %w", err), s.db.Close())
+	err := s.syncLog()
+	close(s.commits)
+	if err != nil {
+		return fmt.Errorf("namespace: %w", err)
 	}
 	return errors.Join(s.db.Close(), s.log.Err())
 }
