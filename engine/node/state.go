@@ -85,7 +85,7 @@ type ownLog struct {
 	stamp     wire.Stamp
 	index     uint64
 	store     wire.Position // durable in the Store
-	floor     wire.Seq // last Floor
+	floor     wire.Seq      // last Floor
 	admission Admission
 	err       error
 	suspect   bool
