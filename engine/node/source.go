@@ -84,7 +84,7 @@ func (n *Node) sourceDown(p *peer, reason string) {
 		n.event(EventLinkDown, p.Site, wire.LogID{}, false, fmt.Sprintf("session to site %s ended: %s", p.Name, reason))
 	}
 	p.link = nil
-	p.backlog += p.sender.Used() // to be sent again
+	p.backlog += p.sender.Drop() // to be sent again
 	for _, s := range p.restores {
 		n.restoreLost(s)
 	}

@@ -54,6 +54,14 @@ func (s *Sender) Reset() {
 	s.number, s.received, s.durable, s.building = 0, 0, 0, Frame{}
 }
 
+// Drop gives up what is under way, because the link is gone, and returns how
+// many bytes that was.
+func (s *Sender) Drop() int64 {
+	size := s.flight.Bytes()
+	s.flight.Reset()
+	return size
+}
+
 // Begin takes a log into the session. The peer has it up to peer. proven says
 // that the chain there equals ours.
 func (s *Sender) Begin(shard wire.Shard, peer wire.Position, proven bool) {

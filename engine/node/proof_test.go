@@ -1,0 +1,136 @@
+package node
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/claudefs/repl/wire"
+)
+
+// An echo proves what was known when its heartbeat left, not when it came back:
+// one that took as long as the timeout proves nothing any more.
+func TestAnEchoProvesTheMomentItsHeartbeatLeft(t *testing.T) {
+	w, a, b := pair()
+	a.open()
+	b.open()
+	w.pass(2 * time.Second)
+	p := a.node.peers[0]
+	timeout := a.node.c.HeartbeatTimeout
+	left := w.mono
+	a.node.now, a.node.e = w.now(), &Effects{}
+	a.node.beat(p.link)
+	b.mute = true
+	echo := wire.HeartbeatEcho{Number: p.link.beat}
+	frame := echo.AppendTo(nil, p.link.session)
+	w.mono += timeout - time.Millisecond
+	a.step(&FrameIn{
+		Link: p.link.id, Body: frame[wire.EnvelopeBytes:],
+		Envelope: wire.Envelope{Kind: wire.FrameHeartbeatEcho, Session: p.link.session},
+	})
+	require.True(t, a.node.Status(w.now()).Peers[0].Durable.Known)
+	require.Equal(t, timeout-time.Millisecond, p.rtt)
+	w.mono = left + timeout + time.Millisecond
+	lag := a.node.Status(w.now()).Peers[0].Durable
+	require.False(t, lag.Known)
+	require.Equal(t, timeout+time.Millisecond, lag.Time, "the exposure counts from the proof")
+}
+
+// What was under way when the link broke is still outstanding.
+func TestBytesUnderWayStayOutstandingWhenTheLinkBreaks(t *testing.T) {
+	w, a, b := pair()
+	a.open()
+	b.open()
+	w.pass(2 * time.Second)
+	b.noFlush = true
+	h := a.append(0, 10)
+	w.pass(100 * time.Millisecond)
+	b.noDial = true
+	for _, p := range w.pipes {
+		p.cut(errors.New("reset"))
+	}
+	w.pass(100 * time.Millisecond)
+	s := a.node.Status(w.now()).Peers[0]
+	require.Zero(t, s.WindowUsed)
+	require.Equal(t, int64(h.Bytes()), s.Durable.Bytes)
+	require.Equal(t, int64(10), s.Durable.Entries)
+}
+
+// Once a peer has said that it has more, the log is not admitted for want of an
+// answer: the link may break before everything is back.
+func TestALogThatAPeerHasMoreOfIsNotAdmittedUnverified(t *testing.T) {
+	w, a, b := pair()
+	a.open()
+	b.open()
+	w.pass(2 * time.Second)
+	a.append(0, 1)
+	w.pass(2 * time.Second)
+	image := a.copyDisks()
+	a.append(0, 1)
+	w.pass(2 * time.Second)
+	a.crash()
+	a.own, a.mirror, a.peers, a.applied = image.own, image.mirror, image.peers, image.applied
+	a.open()
+	for a.node.own[0].need.Seq < 2 {
+		w.tickAll(time.Millisecond)
+		for _, m := range w.moves() {
+			m()
+		}
+	}
+	b.noDial = true
+	for _, p := range w.pipes {
+		p.cut(errors.New("reset"))
+	}
+	w.pass(5 * time.Second)
+	require.Equal(t, AdmitRefused, a.node.own[0].admission)
+	require.ErrorIs(t, a.node.own[0].err, ErrDataLost)
+	require.ErrorContains(t, a.node.own[0].err, "site site-b has seq 2")
+	require.Equal(t, AdmitVerified, a.node.own[1].admission)
+	b.noDial = false
+	w.pass(5 * time.Second)
+	require.Equal(t, AdmitVerified, a.node.own[0].admission)
+	require.NoError(t, w.fault)
+}
+
+// Control records are written one Persist at a time, what was not written is
+// written again, and no peer is dialed before it is registered.
+func TestPersistsAreOneAtATimeAndTriedAgain(t *testing.T) {
+	w, a, _ := pair()
+	n := New(a.c, Boot{Term: 1})
+	var e Effects
+	at := func(mono time.Duration, in Input) {
+		e.Reset()
+		n.Step(Now{Mono: mono, Wall: w.now().Wall}, in, &e)
+	}
+	at(time.Second, &Tick{})
+	require.Len(t, e.Persists, 1)
+	require.Equal(t, "site-b", e.Persists[0].Peers[0].Name)
+	require.Empty(t, e.Ops)
+	at(5*time.Second, &Tick{})
+	require.Empty(t, e.Persists, "one is under way")
+	require.Empty(t, e.Ops, "not registered")
+	at(5*time.Second, &Persisted{Ticket: 1, Err: errors.New("no space left on device")})
+	require.True(t, e.Events[0].Alarm)
+	require.NotZero(t, e.Wake)
+	at(6*time.Second, &Tick{})
+	require.Len(t, e.Persists, 1)
+	at(6*time.Second, &Persisted{Ticket: 2})
+	at(6*time.Second, &Tick{})
+	require.Equal(t, OpDial, e.Ops[0].Kind)
+
+	p := n.peers[0]
+	n.now, n.e = Now{Mono: 7 * time.Second}, &e
+	n.setCursor(p, 3, wire.Position{Seq: 4})
+	n.setCursor(p, 1, wire.Position{Seq: 9})
+	n.setCursor(p, 3, wire.Position{Seq: 5})
+	at(8*time.Second, &Tick{})
+	require.Len(t, e.Persists[0].Peers[0].Cursors, 2)
+	n.e = &e
+	n.setCursor(p, 1, wire.Position{Seq: 10})
+	at(8*time.Second, &Persisted{Ticket: 3, Err: errors.New("no space left on device")})
+	at(9*time.Second, &Tick{})
+	cursors := e.Persists[0].Peers[0].Cursors
+	require.Equal(t, []wire.Seq{10, 5}, []wire.Seq{cursors[0].Position.Seq, cursors[1].Position.Seq})
+}
