@@ -24,11 +24,20 @@ type flusher struct {
 	idle    bool // the idle unit is planned
 }
 
-// ticket ties what the heart asked for to the unit that it lies in.
+// ticket ties what the heart asked for to the unit that it lies in, or to the
+// repair that it is. Tickets are answered in their order, because one answer
+// speaks for all before it.
 type ticket struct {
 	number  uint64
 	unit    journal.UnitNumber
 	persist bool
+	repair  *repairing
+}
+
+// repairing is a repair under way.
+type repairing struct {
+	done bool
+	err  error
 }
 
 // stage puts batches into the open unit.
@@ -40,7 +49,7 @@ func (f *flusher) stage(refs []wire.BatchRef, number uint64) {
 		})
 		return
 	}
-	f.tickets = append(f.tickets, ticket{number, unit, false})
+	f.tickets = append(f.tickets, ticket{number: number, unit: unit})
 	if f.p.site.w.o.Plant == PlantAckOnReceipt {
 		f.p.later(phaseAck, cpuTime, func() {
 			f.p.step(&node.Durable{Journal: f.which, Ticket: number}, "durable", uint64(f.which), number)
@@ -119,21 +128,33 @@ func (f *flusher) told(headers []wire.BatchHeader, unit journal.UnitNumber) {
 			f.p.step(&node.OwnDurable{Headers: headers}, "own durable", uint64(len(headers)), uint64(unit))
 		}
 	}
+	f.settle()
+	f.p.feeds[f.which-node.Own].kick()
+	f.idleLater()
+}
+
+// settle answers the tickets that are done, up to the first that is not.
+func (f *flusher) settle() {
 	last := uint64(0)
-	for len(f.tickets) > 0 && f.tickets[0].unit <= unit {
+	flushed := f.j.Durable()
+	for len(f.tickets) > 0 {
 		t := f.tickets[0]
+		if t.repair == nil && t.unit > flushed || t.repair != nil && !t.repair.done {
+			break
+		}
 		f.tickets = f.tickets[1:]
-		if t.persist {
+		switch {
+		case t.persist:
 			f.p.step(&node.Persisted{Ticket: t.number}, "persisted", t.number, 0)
-		} else {
+		case t.repair != nil && t.repair.err != nil:
+			f.p.step(&node.StageFailed{Ticket: t.number, Err: t.repair.err}, "repair failed", t.number, 0)
+		default:
 			last = t.number
 		}
 	}
 	if last != 0 {
 		f.p.step(&node.Durable{Journal: f.which, Ticket: last}, "durable", uint64(f.which), last)
 	}
-	f.p.feeds[f.which-node.Own].kick()
-	f.idleLater()
 }
 
 // idleLater stages the empty unit that an idle journal owes its last batches.
