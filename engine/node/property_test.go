@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
+	"github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/wire"
 )
 
@@ -42,6 +43,9 @@ func (w *world) shake(t *rapid.T, a *site, steps int) {
 		case 1:
 			s := w.sites[rapid.IntRange(0, len(w.sites)-1).Draw(t, "site")]
 			s.crash()
+			if logs := s.mirror.logs(); w.damages && len(logs) > 0 && rapid.Bool().Draw(t, "damage") {
+				s.suspect[Mirror] = []wire.LogID{logs[rapid.IntRange(0, len(logs)-1).Draw(t, "suspect")].ID}
+			}
 			s.open()
 		case 2, 3, 4:
 			w.tickAll(time.Duration(rapid.IntRange(1, 900).Draw(t, "ms")) * time.Millisecond)
@@ -85,22 +89,35 @@ func sameLogs(t require.TestingT, a, b *site) {
 // different (I4), and lag is a proven zero (I14).
 func TestAnyInterleavingReplicatesEveryBatchOnce(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		w := newWorld()
-		a := w.addSite("site-a", 3, "site-a", "site-b")
-		b := w.addSite("site-b", 3, "site-a", "site-a")
-		a.open()
-		b.open()
+		w, a, b, c := trio()
+		others := []*site{b, c}
+		if rapid.Bool().Draw(t, "two sites") {
+			w, a, b = pair()
+			others = others[:1]
+			others[0] = b
+		}
+		w.damages = true
+		for _, s := range w.sites {
+			s.open()
+		}
 		w.shake(t, a, rapid.IntRange(10, 400).Draw(t, "steps"))
 		w.pass(15 * time.Second)
 		require.NoError(t, w.fault)
-		sameLogs(t, a, b)
-		for _, line := range w.said {
-			require.False(t, strings.Contains(line, "!") && !strings.Contains(line, "unverified!"), line)
+		for _, other := range others {
+			sameLogs(t, a, other)
+			require.Empty(t, other.suspect[Mirror], "the writer proves every tail")
 		}
-		s := a.node.Status(w.now())
-		require.True(t, s.Peers[0].Durable.Known && s.Peers[0].Applied.Known)
-		require.Zero(t, s.Peers[0].Durable.Entries+s.Peers[0].Applied.Entries)
-		require.Zero(t, s.Peers[0].Durable.Time+s.Peers[0].Applied.Time)
+		for _, line := range w.said {
+			if strings.Contains(line, "!") {
+				require.True(t, strings.Contains(line, "unverified!") || strings.Contains(line, "damaged here as well") ||
+					strings.Contains(line, "repair-failed!"), line)
+			}
+		}
+		for _, p := range a.node.Status(w.now()).Peers {
+			require.Equal(t, stream.Lag{Known: true}, p.Durable)
+			require.Equal(t, stream.Lag{Known: true}, p.Applied)
+			require.Equal(t, stream.WaitNothing, p.WaitingOn)
+		}
 	})
 }
 

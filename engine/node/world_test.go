@@ -22,7 +22,9 @@ type world struct {
 	links LinkID
 	said  []string // events and admissions since last asked
 	trace bool     // also frames
-	fault error    // first broken promise
+	// damages lets random crashes leave a mirrored log suspect.
+	damages bool
+	fault   error // first broken promise
 }
 
 type site struct {
