@@ -169,3 +169,19 @@ func TestReadingBesideWriting(t *testing.T) {
 		require.NoError(t, f.Close())
 	})
 }
+
+func TestASteadyWriterToRealFilesAllocatesNothing(t *testing.T) {
+	name := path.Join(t.TempDir(), "f")
+	f, err := vfs.OS{}.Create(name)
+	require.NoError(t, err)
+	parts := [][]byte{make([]byte, 128), make([]byte, 300), make([]byte, 3668)}
+	require.Zero(t, testing.AllocsPerRun(50, func() {
+		if err := f.WriteAt(parts, 0); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Sync(); err != nil {
+			t.Fatal(err)
+		}
+	}))
+	require.NoError(t, f.Close())
+}

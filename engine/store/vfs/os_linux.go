@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"sort"
 
 	"golang.org/x/sys/unix"
@@ -115,81 +117,58 @@ type osFile struct{ f *os.File }
 func (f *osFile) ReadAt(p []byte, off int64) (int, error) { return f.f.ReadAt(p, off) }
 
 func (f *osFile) WriteAt(parts [][]byte, off int64) error {
-	// The kernel may write less than asked, so parts are consumed through a
-	// scratch slice; the caller's slice stays as it was.
-	var room [64][]byte
-	rest := append(room[:0], parts...)
 	for {
-		for len(rest) > 0 && len(rest[0]) == 0 {
-			rest = rest[1:]
+		for len(parts) > 0 && len(parts[0]) == 0 {
+			parts = parts[1:]
 		}
-		if len(rest) == 0 {
+		if len(parts) == 0 {
 			return nil
 		}
-		n, err := f.pwritev(rest[:min(len(rest), iovMax)], off)
+		n, err := f.pwritev(parts[:min(len(parts), iovMax)], off)
 		if err != nil {
 			return &fs.PathError{Op: "pwritev", Path: f.f.Name(), Err: err}
 		}
 		off += int64(n)
-		for n > 0 {
-			take := min(n, len(rest[0]))
-			rest[0] = rest[0][take:]
-			n -= take
-			if len(rest[0]) == 0 {
-				rest = rest[1:]
-			}
+		for len(parts) > 0 && n >= len(parts[0]) {
+			n -= len(parts[0])
+			parts = parts[1:]
+		}
+		if n > 0 { // the kernel stopped inside a part; the caller's slice stays as it was
+			parts = slices.Clone(parts)
+			parts[0] = parts[0][n:]
 		}
 	}
 }
 
-// pwritev writes some of parts, at least one byte.
+// pwritev writes some of parts, at least one byte. It asks for the descriptor
+// each time, so that a closed file is an error and never somebody else's file.
 func (f *osFile) pwritev(parts [][]byte, off int64) (int, error) {
-	var n int
-	var err error
-	conn, connErr := f.f.SyscallConn()
-	if connErr != nil {
-		return 0, connErr
-	}
-	connErr = conn.Control(func(fd uintptr) {
-		for {
-			n, err = unix.Pwritev(int(fd), parts, off)
-			if err != unix.EINTR {
-				return
-			}
+	defer runtime.KeepAlive(f.f)
+	for {
+		n, err := unix.Pwritev(int(f.f.Fd()), parts, off)
+		switch {
+		case err == unix.EINTR:
+		case err != nil:
+			return 0, err
+		case n <= 0:
+			return 0, io.ErrShortWrite
+		default:
+			return n, nil
 		}
-	})
-	switch {
-	case connErr != nil:
-		return 0, connErr
-	case err != nil:
-		return 0, err
-	case n <= 0:
-		return 0, io.ErrShortWrite
 	}
-	return n, nil
 }
 
 func (f *osFile) Sync() error {
-	var err error
-	conn, connErr := f.f.SyscallConn()
-	if connErr != nil {
-		return connErr
-	}
-	connErr = conn.Control(func(fd uintptr) {
-		for {
-			err = unix.Fdatasync(int(fd))
-			if err != unix.EINTR {
-				return
-			}
+	defer runtime.KeepAlive(f.f)
+	for {
+		err := unix.Fdatasync(int(f.f.Fd()))
+		if err == nil {
+			return nil
 		}
-	})
-	if connErr != nil {
-		return connErr
+		if err != unix.EINTR {
+			return &fs.PathError{Op: "fdatasync", Path: f.f.Name(), Err: err}
+		}
 	}
-	if err != nil {
-		return &fs.PathError{Op: "fdatasync", Path: f.f.Name(), Err: err}
-	}
-	return nil
 }
 
 func (f *osFile) Size() (int64, error) {
