@@ -58,7 +58,11 @@ func TestDamageInTheMirrorIsFetchedFromThePeer(t *testing.T) {
 	sameDigests(t, a, b)
 	b.end()
 	b.start() // The repair outlives a restart.
-	require.Empty(t, b.Status().StoppedLogs)
+	a.put(1, "most", "v", engine.Applied(1))
+	st := b.Status()
+	require.Empty(t, st.StoppedLogs)
+	require.Zero(t, st.Journals[1].Suspect)
+	require.NotContains(t, st.Reason, "damage")
 }
 
 // TestAppendsGoOnBehindDamageInTheOwnJournalThatAPeerProves: the log's tail is

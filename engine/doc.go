@@ -59,11 +59,14 @@
 // (about 2 MiB) and 16 MiB of control frames; 4 MiB staged per journal plus one
 // frame per link; one round of 1 MiB per apply reader; 1,024 events. WindowBytesMax is
 // not memory here: what is under way is read from the journal. A shard costs
-// about 2 KiB.
+// about 2 KiB. Applying takes a journal in rounds, and a round ends with its slowest
+// shard: a Store that blocks in one shard holds up the others, one that returns an
+// error does not.
 //
 // Idle, an engine with two links has 16 goroutines at any number of shards
 // (TestIdleShardsCostNoGoroutinesAndNoTimers) and one timer: with peers the
-// heartbeat's, every 250 ms; without peers none.
+// heartbeat's, every 250 ms; without peers none. Two connected engines of 256
+// shards took 8 ms of processor time in 5 s, both together.
 //
 // A stamp runs ahead of the clock by at most a second after a crash, because
 // stamps go on behind the durable clock bound.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -319,6 +320,10 @@ func TestAStalledPeerCostsNeitherMemoryNorAppends(t *testing.T) {
 		require.LessOrEqual(t, a.Status().Appends.PendingBytes, int64(4<<20))
 	}
 	require.NoError(t, a.Wait(soon(t), ref, engine.AppliedHere))
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	require.Less(t, m.HeapAlloc, uint64(40<<20), "60 MB were appended, and 4 may be pending")
 	s := a.Status()
 	require.Equal(t, "DEGRADED", s.Health)
 	require.Equal(t, "unknown", s.Peers[0].WouldLose.State)

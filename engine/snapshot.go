@@ -91,7 +91,12 @@ func (e *Engine) journalStatus(i int, f *flusher) JournalStatus {
 	stats := f.j.Stats()
 	s := JournalStatus{
 		Name: f.name, State: "ok", Segments: stats.Segments, Bytes: stats.Bytes, Units: stats.Units,
-		Damage: len(e.recovered[i].Damage), Suspect: len(e.recovered[i].Suspect),
+		Damage: len(e.recovered[i].Damage),
+	}
+	for _, hole := range f.j.Holes() {
+		if hole.To == (wire.Position{}) {
+			s.Suspect++
+		}
 	}
 	if err := f.err(); err != nil {
 		s.State, s.Reason = "poisoned", err.Error()
@@ -211,8 +216,14 @@ func (e *Engine) health(s *Status) (word, reason string) {
 	switch {
 	case s.Appends.State == "waiting" || s.Appends.State == "partly":
 		return healthDegraded, "appends: " + s.Appends.Reason
-	case s.Journals[0].Damage+s.Journals[1].Damage > 0:
-		return healthDegraded, "opening the journals found damage: see journals"
+	}
+	for _, f := range e.journals() {
+		if holes := f.j.Holes(); len(holes) > 0 {
+			h := &holes[0]
+			return healthDegraded, fmt.Sprintf("damage took %d stretches of the %s journal that nothing repairs yet; "+
+				"the first is of site %s shard %d behind seq %d",
+				len(holes), f.name, e.siteName(h.Log.Site), h.Log.Shard, h.From.Seq)
+		}
 	}
 	return healthOK, ""
 }

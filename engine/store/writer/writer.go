@@ -78,6 +78,7 @@ type shardLog struct {
 func New(o Options) *Writer {
 	w := &Writer{o: o, logs: make([]shardLog, o.Shards)}
 	w.pool.idleBytesMax = o.BytesMax
+	w.stampMax.Store(uint64(o.ClockFloor))
 	for i := range w.logs {
 		w.logs[i].stamp = o.ClockFloor
 	}
@@ -291,5 +292,6 @@ func (w *Writer) fail(err error) { w.failure.CompareAndSwap(nil, &err) }
 // PendingBytes is what is appended and not yet released by the journal.
 func (w *Writer) PendingBytes() int64 { return w.pending.Load() }
 
-// StampMax is the highest stamp that Flush has staged, for the clock bound.
+// StampMax is the highest stamp that Flush has staged, at least ClockFloor, for
+// the clock bound.
 func (w *Writer) StampMax() wire.Stamp { return wire.Stamp(w.stampMax.Load()) }

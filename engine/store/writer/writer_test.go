@@ -61,8 +61,10 @@ func TestANewLogBeginsWithItsStartBatch(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, wire.Seq(2), ref.Seq)
 	require.Equal(t, wire.LogID{Site: 1, Shard: 1}, ref.Log)
+	require.Equal(t, wire.StampOf(noon)+5, w.StampMax())
 	headers := flush(t, w, j)
 	require.Len(t, headers, 2)
+	require.Equal(t, headers[1].LastStamp, w.StampMax())
 	start, data := &headers[0], &headers[1]
 	require.Equal(t, wire.BatchStart, start.Kind)
 	require.Equal(t, wire.Seq(1), start.FirstSeq)
