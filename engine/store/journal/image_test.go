@@ -19,6 +19,7 @@ type image struct {
 	vfs.FS // not set: recovery writes nothing
 	files  map[string][]byte
 	buf    []byte
+	v      *verifier
 }
 
 type imageFile struct {
@@ -59,9 +60,11 @@ func (m *image) Open(name string) (vfs.File, error) {
 func (m *image) recover(o Options) (*recovery, error) {
 	o.FS = m
 	r := newRecovery(&o)
-	r.w.buf = m.buf // of the recovery before; saves clearing it
+	if m.v != nil { // of the recovery before: half a million of them make garbage
+		r.w.buf, r.v = m.buf, m.v
+	}
 	err := r.run()
-	m.buf = r.w.buf
+	m.buf, m.v = r.w.buf, r.v
 	return r, err
 }
 
