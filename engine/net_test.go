@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"runtime"
 	"testing"
-	"time"
 
 	"github.com/claudefs/repl/engine"
 	"github.com/claudefs/repl/wire/link/linktest"
@@ -104,8 +103,9 @@ func TestClosingLeavesNoGoroutineBehind(t *testing.T) {
 		<-a.Done()
 	}
 	// A goroutine that has said its last word may take a moment to go.
-	gone := func() bool { return runtime.NumGoroutine() <= before }
-	require.Eventually(t, gone, patience, time.Millisecond)
+	for ctx := soon(t); runtime.NumGoroutine() > before; runtime.Gosched() {
+		require.NoError(t, ctx.Err(), "%d goroutines, %d before", runtime.NumGoroutine(), before)
+	}
 }
 
 func TestAnAddressInUseIsNamedAndTheDirectoryGivenBack(t *testing.T) {
