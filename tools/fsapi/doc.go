@@ -3,7 +3,7 @@
 //
 //	POST ops       operations in, results out, both at once, in one order
 //	GET  stat      ?path=                     Stat
-//	GET  ls        ?path=&after=&limit=       Listing, names in byte order
+//	GET  ls        ?path=&page=&limit=        Listing, names in byte order
 //	GET  cat       ?path=&offset=&length=     the bytes
 //	GET  digest                               Digest of everything
 //	GET  walk      ?path=                     WalkRow lines, depth first

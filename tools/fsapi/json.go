@@ -2,6 +2,7 @@ package fsapi
 
 import (
 	"encoding/hex"
+	"unicode/utf8"
 
 	"github.com/claudefs/repl/tools/namespace"
 )
@@ -22,7 +23,7 @@ type Listing struct {
 	Schema int    `json:"schema"`
 	Path   string `json:"path"`
 	Names  []Name `json:"names"`
-	Next   string `json:"next"` // after of the next page; "" = this is the last
+	Next   string `json:"next"` // token of the next page; "" = this is the last
 }
 
 // Name is one entry of a directory.
@@ -30,6 +31,24 @@ type Name struct {
 	Name  string          `json:"name"`
 	Type  string          `json:"type"`
 	Inode namespace.Inode `json:"inode"`
+	// Raw is the name where it is no UTF-8, which JSON cannot carry; base64.
+	Raw []byte `json:"name_raw,omitempty"`
+}
+
+// NameOf renders an entry.
+func NameOf(n *namespace.Name) Name {
+	out := Name{Name: n.Name, Type: n.Type.String(), Inode: n.Inode}
+	if !utf8.ValidString(n.Name) {
+		out.Raw = []byte(n.Name)
+	}
+	return out
+}
+
+// Restore gives a decoded entry the bytes of its name.
+func (n *Name) Restore() {
+	if n.Raw != nil {
+		n.Name = string(n.Raw)
+	}
 }
 
 // ListLimit is the default and largest count of names in a page.
@@ -47,7 +66,7 @@ type Digest struct {
 }
 
 // WalkRow is one path; digests are SHA-256 in hex, "" where there is nothing to
-// digest.
+// digest. Bytes of a path that are no UTF-8 show as U+FFFD.
 type WalkRow struct {
 	Path    string `json:"path"`
 	Type    string `json:"type"`

@@ -115,6 +115,7 @@ func (c *Client) empty(ctx context.Context, path string) (count int, err error) 
 			}
 			ops = append(ops, unlink(child, name.Type))
 		}
+		before := count
 		out, err := c.Do(ctx, ops...)
 		for _, o := range out {
 			if o.Err == nil {
@@ -122,6 +123,9 @@ func (c *Client) empty(ctx context.Context, path string) (count int, err error) 
 			} else if !errors.Is(o.Err, fs.ErrNotExist) {
 				return count, o.Err
 			}
+		}
+		if err == nil && count == before {
+			err = errors.New("names come back as fast as they go")
 		}
 		if err != nil {
 			return count, fmt.Errorf("in %s: %w", path, err)

@@ -136,8 +136,8 @@ func (c *Client) Stat(ctx context.Context, path string) (s fsapi.Stat, err error
 
 // Ls visits the names of a directory in byte order, page by page.
 func (c *Client) Ls(ctx context.Context, path string, visit func(fsapi.Name) error) error {
-	for after := ""; ; {
-		page, err := c.page(ctx, path, after)
+	for token := ""; ; {
+		page, err := c.page(ctx, path, token)
 		if err != nil {
 			return err
 		}
@@ -149,12 +149,15 @@ func (c *Client) Ls(ctx context.Context, path string, visit func(fsapi.Name) err
 		if page.Next == "" {
 			return nil
 		}
-		after = page.Next
+		token = page.Next
 	}
 }
 
-func (c *Client) page(ctx context.Context, path, after string) (l fsapi.Listing, err error) {
-	err = c.getJSON(ctx, "ls", url.Values{"path": {path}, "after": {after}}, &l)
+func (c *Client) page(ctx context.Context, path, token string) (l fsapi.Listing, err error) {
+	err = c.getJSON(ctx, "ls", url.Values{"path": {path}, "page": {token}}, &l)
+	for i := range l.Names {
+		l.Names[i].Restore()
+	}
 	return l, err
 }
 

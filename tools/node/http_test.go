@@ -84,6 +84,27 @@ func TestOperationsReadersAndErrors(t *testing.T) {
 	require.ErrorContains(t, c.Cat(ctx, "/x/../y", 0, -1, io.Discard), "invalid argument")
 }
 
+func TestNamesThatAreNoTextAreKeptAsTheyAre(t *testing.T) {
+	a := alone(t)
+	want := []string{"\xff\xfe", "a\nb", "<&>\u2028", "\x80"}
+	var ops []namespace.Operation
+	for _, name := range want {
+		ops = append(ops, namespace.Operation{Op: engine.OpCreate, Path: "/" + name})
+	}
+	_, err := a.client.Do(t.Context(), ops...)
+	require.NoError(t, err)
+	var got []string
+	require.NoError(t, a.client.Ls(t.Context(), "/", func(n fsapi.Name) error {
+		got = append(got, n.Name)
+		_, err := a.client.Stat(t.Context(), "/"+n.Name)
+		return err
+	}))
+	require.ElementsMatch(t, want, got)
+	count, err := a.client.Rm(t.Context(), "/", true)
+	require.NoError(t, err)
+	require.Equal(t, len(want), count)
+}
+
 func TestARequestSentAgainIsAnsweredWithTheFirstPlace(t *testing.T) {
 	a := alone(t)
 	op := namespace.Operation{Op: engine.OpMkDir, Path: "/d", Request: wire.RequestID{7}}

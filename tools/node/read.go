@@ -2,6 +2,7 @@ package fsnode
 
 import (
 	"bufio"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -111,16 +112,20 @@ func (n *Node) serveList(a *answer, r *http.Request) error {
 		return fmt.Errorf("limit %q: %w", q.Get("limit"), errBadQuery)
 	}
 	count := int(min(limit, fsapi.ListLimit))
-	names, err := n.store.List(r.Context(), q.Get("path"), q.Get("after"), count)
+	after, err := base64.RawURLEncoding.DecodeString(q.Get("page"))
+	if err != nil {
+		return fmt.Errorf("page %q: %w: %w", q.Get("page"), errBadQuery, err)
+	}
+	names, err := n.store.List(r.Context(), q.Get("path"), string(after), count)
 	if err != nil {
 		return err
 	}
 	out := fsapi.Listing{Schema: fsapi.Schema, Path: q.Get("path"), Names: make([]fsapi.Name, len(names))}
-	for i, name := range names {
-		out.Names[i] = fsapi.Name{Name: name.Name, Type: name.Type.String(), Inode: name.Inode}
+	for i := range names {
+		out.Names[i] = fsapi.NameOf(&names[i])
 	}
 	if len(names) == count {
-		out.Next = names[count-1].Name
+		out.Next = base64.RawURLEncoding.EncodeToString([]byte(names[count-1].Name))
 	}
 	return a.json(out)
 }
@@ -136,10 +141,7 @@ func (n *Node) serveCat(a *answer, r *http.Request) error {
 		return fmt.Errorf("length %q: %w", q.Get("length"), errBadQuery)
 	}
 	a.Header().Set("Content-Type", "application/octet-stream")
-	if err := n.store.Read(r.Context(), q.Get("path"), uint64(offset), length, a); err != nil {
-		return err
-	}
-	return nil
+	return n.store.Read(r.Context(), q.Get("path"), uint64(offset), length, a)
 }
 
 func (n *Node) serveDigest(a *answer, r *http.Request) error {
@@ -173,7 +175,7 @@ func (n *Node) serveDecided(a *answer, r *http.Request) error {
 	})
 }
 
-var errBadQuery = errors.New("not a count")
+var errBadQuery = errors.New("bad query")
 
 // number parses a count that is not negative; text "" is otherwise.
 func number(text string, otherwise int64) (int64, error) {
