@@ -82,7 +82,8 @@ func (h *BatchHeader) Bytes() int { return BatchHeaderBytes + int(h.BodyBytes) }
 // the caller's mistake and panics; the other fields are what Check says.
 func CloseBatch(b []byte, h *BatchHeader) {
 	if len(b) < BatchHeaderBytes || len(b) > BatchBytesMax {
-		panic(fmt.Sprintf("wire: closing a batch of %d bytes, allowed %d to %d", len(b), BatchHeaderBytes, BatchBytesMax))
+		panic(fmt.Sprintf("wire: closing a batch of %d bytes, allowed %d to %d", len(b), BatchHeaderBytes,
+			BatchBytesMax))
 	}
 	body := b[BatchHeaderBytes:]
 	h.DigestKind = DigestXXH3
@@ -237,7 +238,8 @@ func (h *BatchHeader) checkCounts() error {
 	case h.LastStamp < h.FirstStamp:
 		return fmt.Errorf("last stamp %d before first stamp %d: %w", h.LastStamp, h.FirstStamp, ErrProtocol)
 	case !StampFits(h.FirstStamp, h.LastStamp):
-		return fmt.Errorf("last stamp %d is 2^32 or more behind first stamp %d: %w", h.LastStamp, h.FirstStamp, ErrProtocol)
+		return fmt.Errorf("last stamp %d is 2^32 or more behind first stamp %d: %w", h.LastStamp, h.FirstStamp,
+			ErrProtocol)
 	case spread < uint64(h.Count)-1 || h.Count == 1 && spread != 0:
 		return fmt.Errorf("stamps from %d to %d cannot hold %d rising ones: %w",
 			h.FirstStamp, h.LastStamp, h.Count, ErrProtocol)

@@ -53,7 +53,8 @@ func walkExtensions(b []byte) (extensions, error) {
 			return x, fmt.Errorf("extension %04x at offset %d behind number %04x: %w", kind, at, last, ErrProtocol)
 		}
 		if size > len(b)-at-extHeaderBytes {
-			return x, fmt.Errorf("extension %04x of %d bytes at offset %d passes the end: %w", kind, size, at, ErrProtocol)
+			return x, fmt.Errorf("extension %04x of %d bytes at offset %d passes the end: %w", kind, size, at,
+				ErrProtocol)
 		}
 		value := b[at+extHeaderBytes : at+extHeaderBytes+size]
 		switch number {
@@ -91,7 +92,8 @@ func checkEnvelopeExtensions(b []byte) error {
 		case number <= last:
 			return fmt.Errorf("frame extension %02x at offset %d behind number %02x: %w", kind, at, last, ErrProtocol)
 		case size > len(b)-at-envelopeExtHeaderBytes:
-			return fmt.Errorf("frame extension %02x of %d bytes at offset %d passes the end: %w", kind, size, at, ErrProtocol)
+			return fmt.Errorf("frame extension %02x of %d bytes at offset %d passes the end: %w", kind, size, at,
+				ErrProtocol)
 		case kind&envelopeExtMust != 0:
 			return fmt.Errorf("frame extension %02x must be understood and is not: %w", kind, ErrProtocol)
 		case kind == EnvelopeExtTrace && size != TraceBytes:

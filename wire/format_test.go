@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"go/ast"
 	"go/constant"
-	"go/importer"
 	"go/parser"
 	"go/token"
 	"go/types"
@@ -80,7 +79,7 @@ func exportedConstants(t *testing.T) map[string]constant.Value {
 		files = append(files, file)
 	}
 	// Imports stay unresolved: no constant of the format depends on one.
-	conf := types.Config{Importer: importer.For("none", nil), Error: func(error) {}}
+	conf := types.Config{Error: func(error) {}}
 	pkg, _ := conf.Check("wire", set, files, nil)
 	values := map[string]constant.Value{}
 	for _, name := range pkg.Scope().Names() {

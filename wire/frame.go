@@ -164,7 +164,8 @@ func (e *Envelope) check() error {
 	case !e.Kind.carriesBatches() && e.BatchCount != 0:
 		return fmt.Errorf("envelope: %s: batch count %d, want 0: %w", e.Kind, e.BatchCount, ErrProtocol)
 	case !e.Kind.carriesBatches() && e.WireBytes > ControlBytesMax:
-		return fmt.Errorf("envelope: %s: body of %d bytes, limit %d: %w", e.Kind, e.WireBytes, ControlBytesMax, ErrProtocol)
+		return fmt.Errorf("envelope: %s: body of %d bytes, limit %d: %w", e.Kind, e.WireBytes, ControlBytesMax,
+			ErrProtocol)
 	case e.Kind.carriesBatches() && e.BatchCount == 0:
 		return fmt.Errorf("envelope: %s: batch count is zero: %w", e.Kind, ErrProtocol)
 	case e.Kind.carriesBatches() && e.WireBytes < uint32(e.BatchCount)*ShippedBytesMin:
@@ -182,7 +183,8 @@ func (e *Envelope) check() error {
 // e.FrameBytes() long. Batches are not looked at: SplitBatches does.
 func CheckFrame(e *Envelope, frame []byte) error {
 	if len(frame) != e.FrameBytes() {
-		return fmt.Errorf("frame: %s: %d bytes, the envelope says %d: %w", e.Kind, len(frame), e.FrameBytes(), ErrCorrupt)
+		return fmt.Errorf("frame: %s: %d bytes, the envelope says %d: %w", e.Kind, len(frame), e.FrameBytes(),
+			ErrCorrupt)
 	}
 	bodyAt := EnvelopeBytes + int(e.ExtBytes)
 	covered := frame

@@ -33,7 +33,8 @@ func TestAnEntryIsCheckedBeforeItIsAppended(t *testing.T) {
 			e.Request = RequestID(id)
 			e.Extensions = extension(0x10, make([]byte, 4092))
 		}, ErrLimit, "4116"},
-		{"request id among the extensions", func(e *Entry) { e.Extensions = extension(1, id[:]) }, ErrProtocol, "Request"},
+		{"request id among the extensions", func(e *Entry) { e.Extensions = extension(1, id[:]) }, ErrProtocol,
+			"Request"},
 		{"extensions that fall", func(e *Entry) {
 			e.Extensions = append(extension(9, nil), extension(8, nil)...)
 		}, ErrProtocol, "behind"},
@@ -83,11 +84,13 @@ func TestAStartBodyIsCheckedBeforeItIsAppended(t *testing.T) {
 func TestMistakesOfTheCallerPanic(t *testing.T) {
 	long := strings.Repeat("n", NameBytesMax+1)
 	for name, f := range map[string]func(){
-		"no room for the header":   func() { CloseBatch(make([]byte, BatchHeaderBytes-1), new(BatchHeader)) },
-		"batch over its limit":     func() { CloseBatch(make([]byte, BatchBytesMax+1), new(BatchHeader)) },
-		"name over its limit":      func() { (&Hello{SiteName: long}).AppendTo(nil, 0) },
-		"name that is not UTF-8":   func() { (&Welcome{SiteName: "\xff"}).AppendTo(nil, 1) },
-		"page of more than a page": func() { (&CursorPage{Entries: make([]PageEntry, PageEntryMax+1)}).AppendTo(nil, 1) },
+		"no room for the header": func() { CloseBatch(make([]byte, BatchHeaderBytes-1), new(BatchHeader)) },
+		"batch over its limit":   func() { CloseBatch(make([]byte, BatchBytesMax+1), new(BatchHeader)) },
+		"name over its limit":    func() { (&Hello{SiteName: long}).AppendTo(nil, 0) },
+		"name that is not UTF-8": func() { (&Welcome{SiteName: "\xff"}).AppendTo(nil, 1) },
+		"page of more than a page": func() {
+			(&CursorPage{Entries: make([]PageEntry, PageEntryMax+1)}).AppendTo(nil, 1)
+		},
 	} {
 		func() {
 			defer func() {

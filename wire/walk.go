@@ -115,7 +115,8 @@ func (v *entryView) parse(b []byte) (int, error) {
 	case v.op == 0:
 		return 0, fmt.Errorf("op is zero: %w", ErrProtocol)
 	case extensionBytes > EntryExtensionBytesMax:
-		return 0, fmt.Errorf("extensions of %d bytes, limit %d: %w", extensionBytes, EntryExtensionBytesMax, ErrProtocol)
+		return 0, fmt.Errorf("extensions of %d bytes, limit %d: %w", extensionBytes, EntryExtensionBytesMax,
+			ErrProtocol)
 	case v.keyCount < 1 || v.keyCount > EntryKeyCountMax:
 		return 0, fmt.Errorf("%d keys, allowed 1 to %d: %w", v.keyCount, EntryKeyCountMax, ErrProtocol)
 	case b[21] != 0:
@@ -123,7 +124,8 @@ func (v *entryView) parse(b []byte) (int, error) {
 	}
 	keysAt := EntryHeaderBytes + 2*v.keyCount
 	if len(b) < keysAt {
-		return 0, fmt.Errorf("%d bytes left, the lengths of %d keys end at %d: %w", len(b), v.keyCount, keysAt, ErrProtocol)
+		return 0, fmt.Errorf("%d bytes left, the lengths of %d keys end at %d: %w", len(b), v.keyCount, keysAt,
+			ErrProtocol)
 	}
 	v.keySizes = b[EntryHeaderBytes:keysAt]
 	extensionsAt := keysAt
