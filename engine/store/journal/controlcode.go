@@ -75,7 +75,8 @@ func appendRecords(b []byte, r *ControlRecord, emit func([]byte) []byte) ([]byte
 		return emit(appendRecord(b, recordRemovePeer, le.AppendUint32(nil, uint32(r.RemovePeer)))), nil
 	}
 	if len(r.Peer.Name) > peerNameBytesMax || r.Peer.Site == 0 {
-		return b, fmt.Errorf("peer %08x with a name of %d bytes: %w", uint32(r.Peer.Site), len(r.Peer.Name), wire.ErrLimit)
+		return b, fmt.Errorf("peer %08x with a name of %d bytes: %w",
+			uint32(r.Peer.Site), len(r.Peer.Name), wire.ErrLimit)
 	}
 	rest := r.Peer.Cursors
 	for {

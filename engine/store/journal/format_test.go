@@ -75,8 +75,9 @@ func TestTheSpecificationSaysWhatTheHeadEncodes(t *testing.T) {
 	requireFields(t, fields, b, map[string]any{
 		"magic": headMagic, "version": FormatVersion, "kind": 2, "role": 0, "reserved": 0, "head bytes": BlockBytes,
 		"term":   2,
-		"digest": digest[:], "cluster": 3, "site": 4, "node": 5, "segment": 6, "generation": 7, "segment bytes": 8 << 20,
-		"first unit": 10, "last valid unit": 9, "durable-through mark": 8, "log count": 1, "control bytes": 3,
+		"digest": digest[:], "cluster": 3, "site": 4, "node": 5, "segment": 6, "generation": 7,
+		"segment bytes": 8 << 20,
+		"first unit":    10, "last valid unit": 9, "durable-through mark": 8, "log count": 1, "control bytes": 3,
 	})
 	back, err := decodeHead(b)
 	require.NoError(t, err)
@@ -85,8 +86,9 @@ func TestTheSpecificationSaysWhatTheHeadEncodes(t *testing.T) {
 	fields, size = formatTable(t, "row")
 	require.Equal(t, HeadLogBytes, size)
 	requireFields(t, fields, b[HeadFixedBytes:], map[string]any{
-		"log site": 21, "log shard": 22, "incarnation": 23, "seq": 24, "chain": 25, "last stamp": 26, "last host index": 27,
-		"flags": 1, "reserved": 0,
+		"log site": 21, "log shard": 22, "incarnation": 23, "seq": 24, "chain": 25, "last stamp": 26,
+		"last host index": 27,
+		"flags":           1, "reserved": 0,
 	})
 }
 
@@ -103,9 +105,10 @@ func TestTheSpecificationSaysWhatTheUnitEncodes(t *testing.T) {
 	back.decode(b)
 	require.Equal(t, u, back)
 	requireFields(t, fields, b, map[string]any{
-		"magic": unitMagic, "version": FormatVersion, "reserved": 0, "digest": 0, "term": 2, "batch count": 3, "segment": 4,
-		"generation": 5, "unit number": 6, "file offset": 7, "durable-through mark": 8, "bytes": 4096, "used bytes": 900,
-		"cluster": 10, "site": 11, "node": 12,
+		"magic": unitMagic, "version": FormatVersion, "reserved": 0, "digest": 0, "term": 2, "batch count": 3,
+		"segment":    4,
+		"generation": 5, "unit number": 6, "file offset": 7, "durable-through mark": 8, "bytes": 4096,
+		"used bytes": 900, "cluster": 10, "site": 11, "node": 12,
 	})
 }
 

@@ -218,9 +218,11 @@ func (o *Options) complete() error {
 // the head behind them was written. Then the leftovers go.
 func (r *recovery) makeDurable() error {
 	if n := len(r.files); n > 0 {
-		f := r.files[n-1]
-		if err := f.file.Sync(); err != nil {
-			return fmt.Errorf("%s: %w", r.o.path(f.seg.name), err)
+		if err := r.look(r.files[n-1].seg.name); err != nil {
+			return err
+		}
+		if err := r.w.f.Sync(); err != nil {
+			return fmt.Errorf("%s: %w", r.w.name, err)
 		}
 	}
 	for _, name := range r.junk {
@@ -274,7 +276,8 @@ func (j *Journal) dropEmpty(newest *segment) error {
 	dropped := false
 	for len(j.segs) > 0 {
 		s := j.segs[len(j.segs)-1]
-		if s.last >= s.first || slices.ContainsFunc(s.damages, func(d *damage) bool { return !d.remembered || d.filled() }) {
+		shows := func(d *damage) bool { return !d.remembered || d.filled() }
+		if s.last >= s.first || slices.ContainsFunc(s.damages, shows) {
 			break // its head says where a repair belongs, or it shows damage
 		}
 		for _, d := range s.damages {

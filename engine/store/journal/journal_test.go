@@ -30,8 +30,9 @@ func (w *writer) batch(shard wire.Shard, size int) wire.BatchRef {
 	tail, known := w.tails[log]
 	w.stamp++
 	h := wire.BatchHeader{
-		Kind: wire.BatchData, Prev: tail.Position.Chain, Cluster: testCluster, Site: w.site, Shard: shard, Epoch: 1, Count: 1,
-		Incarnation: tail.Position.Incarnation, FirstSeq: tail.Position.Seq + 1, FirstStamp: w.stamp, LastStamp: w.stamp,
+		Kind: wire.BatchData, Prev: tail.Position.Chain, Cluster: testCluster, Site: w.site, Shard: shard, Epoch: 1,
+		Count: 1, Incarnation: tail.Position.Incarnation, FirstSeq: tail.Position.Seq + 1,
+		FirstStamp: w.stamp, LastStamp: w.stamp,
 	}
 	b := make([]byte, wire.BatchHeaderBytes)
 	if !known {

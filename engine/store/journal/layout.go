@@ -161,7 +161,8 @@ func decodeHead(b []byte) (*head, error) {
 	used := HeadFixedBytes + logs*HeadLogBytes + control
 	switch {
 	case align(used) != h.bytes:
-		return nil, fmt.Errorf("head: %d logs and %d control bytes in %d bytes: %w", logs, control, h.bytes, wire.ErrProtocol)
+		return nil, fmt.Errorf("head: %d logs and %d control bytes in %d bytes: %w",
+			logs, control, h.bytes, wire.ErrProtocol)
 	case h.segmentBytes < h.bytes || h.first != h.prev+1 || h.mark > h.prev:
 		return nil, fmt.Errorf("head: segment of %d bytes, first unit %d after %d, mark %d: %w",
 			h.segmentBytes, h.first, h.prev, h.mark, wire.ErrProtocol)

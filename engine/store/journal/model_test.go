@@ -241,8 +241,9 @@ func TestTheJournalAgreesWithItsModel(t *testing.T) { // I1, I3, I9, I12
 		m.o = storyOptions(m.mem)
 		m.open()
 		t.Repeat(map[string]func(*rapid.T){
-			"stage": m.stage, "stage again": m.stage, "restart": m.restart, "flush": m.flush, "flush one": m.flushOneUnit,
-			"prepare": m.prepare, "reopen": m.closeAndOpen, "crash": m.crash, "retain": m.retain, "read": m.read,
+			"stage": m.stage, "stage again": m.stage, "restart": m.restart, "flush": m.flush,
+			"flush one": m.flushOneUnit,
+			"prepare":   m.prepare, "reopen": m.closeAndOpen, "crash": m.crash, "retain": m.retain, "read": m.read,
 			"": func(*rapid.T) {
 				if err := m.j.Err(); err != nil {
 					t.Fatal(err)

@@ -7,7 +7,6 @@ import (
 	"math"
 	"slices"
 
-	"github.com/claudefs/repl/engine/store/vfs"
 	"github.com/claudefs/repl/wire"
 )
 
@@ -52,7 +51,6 @@ type segmentFile struct {
 	seg   *segment
 	head  *head // nil: it does not hold
 	fault error // why
-	file  vfs.File
 	size  int64
 	cut   bool // shorter than its head says
 }
@@ -61,9 +59,22 @@ func newRecovery(o *Options) *recovery {
 	return &recovery{o: o, v: newVerifier(), logs: map[wire.LogID]*logState{}}
 }
 
+// look points the window at a file. One is open at a time, however many
+// segments there are.
+func (r *recovery) look(name string) error {
+	r.close()
+	full := r.o.path(name)
+	f, err := r.o.FS.Open(full)
+	if err != nil {
+		return fmt.Errorf("%s: %w", full, err)
+	}
+	return r.w.reset(f, full)
+}
+
 func (r *recovery) close() {
-	for _, f := range r.files {
-		_ = f.file.Close() // only read from
+	if r.w.f != nil {
+		_ = r.w.f.Close() // only read from
+		r.w.f = nil
 	}
 }
 
@@ -112,9 +123,6 @@ func (r *recovery) list() error {
 			continue
 		}
 		f := &segmentFile{seg: &segment{name: name, number: n}}
-		if f.file, err = r.o.FS.Open(r.o.path(name)); err != nil {
-			return fmt.Errorf("%s: %w", r.o.path(name), err)
-		}
 		r.files = append(r.files, f)
 		if err := r.readHead(f); err != nil {
 			return err
@@ -125,8 +133,7 @@ func (r *recovery) list() error {
 
 // readHead fills in head or fault; an error is one that ends the opening.
 func (r *recovery) readHead(f *segmentFile) error {
-	name := r.o.path(f.seg.name)
-	if err := r.w.reset(f.file, name); err != nil {
+	if err := r.look(f.seg.name); err != nil {
 		return err
 	}
 	h, err := readHead(&r.w)
@@ -138,7 +145,7 @@ func (r *recovery) readHead(f *segmentFile) error {
 		f.fault = err
 		return nil
 	case err != nil:
-		return fmt.Errorf("%s: %w", name, err)
+		return fmt.Errorf("%s: %w", r.o.path(f.seg.name), err)
 	}
 	f.head = h
 	r.report.Term = max(r.report.Term, h.term)
@@ -178,7 +185,8 @@ func (r *recovery) checkHead(h *head, number uint64) error {
 	o := r.o
 	switch {
 	case h.cluster != o.Cluster:
-		return fmt.Errorf("cluster %016x, this node's is %016x: %w", uint64(h.cluster), uint64(o.Cluster), ErrWrongJournal)
+		return fmt.Errorf("cluster %016x, this node's is %016x: %w",
+			uint64(h.cluster), uint64(o.Cluster), ErrWrongJournal)
 	case h.site != o.Site || h.node != o.Node:
 		return fmt.Errorf("site %08x node %d, this is site %08x node %d: %w",
 			uint32(h.site), h.node, uint32(o.Site), o.Node, ErrWrongJournal)
@@ -206,7 +214,6 @@ func (r *recovery) judgeHeads() error {
 		}
 		r.report.TornBytes += r.tornHead()
 		r.junk = append(r.junk, f.seg.name)
-		_ = f.file.Close() // only read from
 		r.files = r.files[:len(r.files)-1]
 	}
 	for _, f := range r.files {
@@ -224,7 +231,7 @@ func (r *recovery) judgeHeads() error {
 // findGeneration looks for the first unit of a segment whose head is lost. The
 // window then stands in that file.
 func (r *recovery) findGeneration(f *segmentFile) error {
-	if err := r.w.reset(f.file, r.o.path(f.seg.name)); err != nil {
+	if err := r.look(f.seg.name); err != nil {
 		return err
 	}
 	p := r.o.place(f.seg.number, 0)

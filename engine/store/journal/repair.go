@@ -79,6 +79,7 @@ func (j *Journal) Repair(log wire.LogID, batches []wire.BatchRef) error {
 		rf.to = rf.to.after(&batches[i].Header)
 	}
 	if err := rf.write(&j.o, j.term, batches); err != nil {
+		_ = j.o.FS.Remove(j.o.path(rf.name)) // else the next Open does
 		return err
 	}
 	j.mu.Lock()
@@ -217,12 +218,7 @@ func (r *recovery) attach(rf *repairFile) bool {
 // loadRepair reads a repair segment from end to end.
 func (r *recovery) loadRepair(rf *repairFile) (whole bool, err error) {
 	full := r.o.path(rf.name)
-	f, err := r.o.FS.Open(full)
-	if err != nil {
-		return false, fmt.Errorf("%s: %w", full, err)
-	}
-	defer f.Close()
-	if err := r.w.reset(f, full); err != nil {
+	if err := r.look(rf.name); err != nil {
 		return false, err
 	}
 	h, err := readHead(&r.w)

@@ -12,7 +12,7 @@ import (
 // replaySegment walks the units of one segment in order.
 func (r *recovery) replaySegment(f *segmentFile, limit, mark UnitNumber) error {
 	s, w := f.seg, &r.w
-	if err := w.reset(f.file, r.o.path(s.name)); err != nil {
+	if err := r.look(s.name); err != nil {
 		return err
 	}
 	if s.generation == 0 { // neither head nor unit: whoever comes next says what is missing

@@ -9,7 +9,7 @@ import (
 // continues says whether a batch follows a tail: it carries its log's seq and
 // chain on, or opens a new incarnation.
 func (t *Tail) continues(h *wire.BatchHeader) error {
-	p := &t.Position
+	p, log := &t.Position, h.Log()
 	switch {
 	case h.Incarnation != p.Incarnation:
 		if h.Kind == wire.BatchStart || h.Kind == wire.BatchControl && p.Seq == 0 {
@@ -17,13 +17,14 @@ func (t *Tail) continues(h *wire.BatchHeader) error {
 				return nil
 			}
 		}
-		return fmt.Errorf("log %s: seq %d of incarnation %s after %s: %w", h.Log(), h.FirstSeq, h.Incarnation, p, ErrOrder)
+		return fmt.Errorf("log %s: seq %d of incarnation %s after %s: %w",
+			log, h.FirstSeq, h.Incarnation, p, ErrOrder)
 	case h.FirstSeq != p.Seq+1:
-		return fmt.Errorf("log %s: seq %d after %s: %w", h.Log(), h.FirstSeq, p, ErrOrder)
+		return fmt.Errorf("log %s: seq %d after %s: %w", log, h.FirstSeq, p, ErrOrder)
 	case h.Prev != p.Chain:
-		return fmt.Errorf("log %s: seq %d follows chain %s, the tail is %s: %w", h.Log(), h.FirstSeq, h.Prev, p, ErrOrder)
+		return fmt.Errorf("log %s: seq %d follows chain %s, the tail is %s: %w", log, h.FirstSeq, h.Prev, p, ErrOrder)
 	case h.FirstStamp <= t.LastStamp:
-		return fmt.Errorf("log %s: seq %d: stamp %d after %d: %w", h.Log(), h.FirstSeq, h.FirstStamp, t.LastStamp, ErrOrder)
+		return fmt.Errorf("log %s: seq %d: stamp %d after %d: %w", log, h.FirstSeq, h.FirstStamp, t.LastStamp, ErrOrder)
 	}
 	return nil
 }

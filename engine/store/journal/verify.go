@@ -26,11 +26,12 @@ type window struct {
 }
 
 func (w *window) reset(f vfs.File, name string) error {
+	w.f, w.name, w.n = f, name, 0
 	size, err := f.Size()
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
-	w.f, w.name, w.size, w.n = f, name, size, 0
+	w.size = size
 	return nil
 }
 

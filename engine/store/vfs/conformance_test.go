@@ -106,7 +106,8 @@ func TestNamesMoveAndLeave(t *testing.T) {
 		require.Equal(t, "a", string(read(t, f)))
 		require.NoError(t, f.Close())
 		for _, err := range []error{
-			d.Remove(path.Join(dir, "x")), d.Rename(path.Join(dir, "x"), path.Join(dir, "y")), d.SyncDir(path.Join(dir, "none")),
+			d.Remove(path.Join(dir, "x")), d.Rename(path.Join(dir, "x"), path.Join(dir, "y")),
+			d.SyncDir(path.Join(dir, "none")),
 		} {
 			require.ErrorIs(t, err, fs.ErrNotExist)
 			require.ErrorContains(t, err, dir, "an error names the path")

@@ -55,8 +55,12 @@ func (OS) Create(name string) (File, error) {
 	return &osFile{f}, nil
 }
 
+// Open opens a file that may only be read for reading; writing to it then fails.
 func (OS) Open(name string) (File, error) {
 	f, err := os.OpenFile(name, os.O_RDWR, 0)
+	if errors.Is(err, unix.EACCES) || errors.Is(err, unix.EROFS) {
+		f, err = os.Open(name)
+	}
 	if err != nil {
 		return nil, err
 	}
