@@ -216,29 +216,32 @@ func (m *model) lines() (out []string) {
 		for _, name := range xattrs {
 			h.row([]byte(name), []byte(f.xattrs[name]))
 		}
-		out = append(out, line(path, f.kind, f.mode, links, size, f.target, len(xattrs), h.hash.Sum(nil), sha256.Sum256(f.data)))
+		a := Attr{
+			Type: f.kind, Mode: f.mode, Nlink: uint32(links), Size: uint64(size), Target: f.target,
+			Xattrs: uint32(len(xattrs)),
+		}
+		content := sha256.Sum256(f.data)
+		out = append(out, line(path, &a, h.hash.Sum(nil), content[:]))
 	}
 	slices.Sort(out)
 	return out
 }
 
-func line(path string, kind Type, mode uint32, links, size int, target string, xattrs int, xattr []byte, content [32]byte) string {
-	if xattrs == 0 {
-		xattr = nil
+func line(path string, a *Attr, xattrs, content []byte) string {
+	if a.Xattrs == 0 {
+		xattrs = nil
 	}
-	if kind != TypeFile {
-		content = [32]byte{}
+	if a.Type != TypeFile {
+		content = nil
 	}
-	return fmt.Sprintf("%s %s %o links %d size %d %q xattrs %x content %x", path, kind, mode, links, size, target, xattr, content)
+	return fmt.Sprintf("%s %s %o links %d size %d %q xattrs %x content %x",
+		path, a.Type, a.Mode, a.Nlink, a.Size, a.Target, xattrs, content)
 }
 
 func walked(t *testing.T, s *Store) (out []string) {
 	require.NoError(t, s.Walk(context.Background(), "/", func(r *Row) error {
 		if r.Path != "/" {
-			a := &r.Attr
-			var content [32]byte
-			copy(content[:], r.Content)
-			out = append(out, line(r.Path, a.Type, a.Mode, int(a.Nlink), int(a.Size), a.Target, int(a.Xattrs), r.Xattrs, content))
+			out = append(out, line(r.Path, &r.Attr, r.Xattrs, r.Content))
 		}
 		return nil
 	}))
@@ -308,7 +311,8 @@ func TestRandomOperationsBehaveLikeAnObviousFileSystem(t *testing.T) {
 					require.NoError(t, err)
 					require.Equal(t, 1, n)
 					want := m.do(&op)
-					require.Equal(t, want, Errno(results[0].Err), "%s %s %s: %v", OpName(op.Op), op.Path, op.Target, results[0].Err)
+					err = results[0].Err
+					require.Equal(t, want, Errno(err), "%s %s %s: %v", OpName(op.Op), op.Path, op.Target, err)
 					receipts[ShardOf(op.Path, s.shards)] = receipt
 				}
 				for _, shard := range slices.Sorted(maps.Keys(receipts)) {

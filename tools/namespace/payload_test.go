@@ -23,11 +23,17 @@ func payloads() []payload {
 		{op: engine.OpSymlink, time: 1, parent: 2, inode: 3, mode: 0o777, atime: 4, mtime: 5, name: name, name2: name2},
 		{op: engine.OpLink, time: 1, parent: 2, inode: 3, name: name},
 		{op: engine.OpUnlink, flags: payloadDir, time: 1, parent: 2, inode: 3, name: name},
-		{op: engine.OpRename, flags: payloadDir, time: 1, parent: 2, inode: 3, parent2: 4, replaced: 5, name: name, name2: name2},
+		{
+			op: engine.OpRename, flags: payloadDir, time: 1, parent: 2, inode: 3, parent2: 4, replaced: 5,
+			name: name, name2: name2,
+		},
 		{op: engine.OpWrite, time: 1, inode: 3, offset: 1 << 40, mtime: 5, data: []byte("data")},
 		{op: engine.OpTruncate, time: 1, inode: 3, size: 1 << 40, mtime: 5},
 		{op: engine.OpTruncate, flags: payloadAttrs, time: 1, inode: 3, size: 6, mtime: 5, mode: 7, uid: 8, gid: 9},
-		{op: engine.OpSetAttr, flags: payloadMode | payloadMtime, time: 1, inode: 3, mode: 7, uid: 8, gid: 9, atime: 4, mtime: 5},
+		{
+			op: engine.OpSetAttr, flags: payloadMode | payloadMtime, time: 1, inode: 3, mode: 7, uid: 8, gid: 9,
+			atime: 4, mtime: 5,
+		},
 		{op: engine.OpSetXattr, time: 1, inode: 3, name: name, data: []byte("value")},
 		{op: engine.OpRemoveXattr, time: 1, inode: 3, name: name},
 	}

@@ -202,7 +202,8 @@ func TestContentIsWhatWasWritten(t *testing.T) {
 	write(5*ChunkBytes+1, bytes.Repeat([]byte("z"), 3*ChunkBytes))
 	write(6*ChunkBytes, make([]byte, ChunkBytes))
 	write(10, []byte("early"))
-	for _, r := range [][2]int{{0, len(want)}, {ChunkBytes - 1, ChunkBytes + 1}, {3, 3}, {2*ChunkBytes + 7, len(want) - 9}} {
+	end := len(want)
+	for _, r := range [][2]int{{0, end}, {ChunkBytes - 1, ChunkBytes + 1}, {3, 3}, {2*ChunkBytes + 7, end - 9}} {
 		var got bytes.Buffer
 		require.NoError(t, s.Read(context.Background(), "/f", uint64(r[0]), int64(r[1]-r[0]), &got))
 		require.True(t, bytes.Equal(want[r[0]:r[1]], got.Bytes()), "range %v", r)

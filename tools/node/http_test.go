@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"net/http"
@@ -11,6 +13,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/claudefs/repl/engine"
@@ -84,6 +87,46 @@ func TestOperationsReadersAndErrors(t *testing.T) {
 	require.ErrorContains(t, c.Cat(ctx, "/x/../y", 0, -1, io.Discard), "invalid argument")
 }
 
+// One of many clients wins a name; each sees what those before it made.
+func TestManyClientsInOneShardSeeOneOrder(t *testing.T) {
+	a := alone(t)
+	const clients, names = 8, 60
+	won := make(chan int)
+	for range clients {
+		go func() { // Ends when all its operations are answered.
+			client := fsclient.New(a.addr)
+			defer client.Close()
+			var ops []namespace.Operation
+			for i := range names {
+				deep := "/d" + strings.Repeat("/d", i%6)
+				ops = append(ops, namespace.Operation{Op: engine.OpMkDir, Path: deep},
+					namespace.Operation{Op: engine.OpCreate, Path: fmt.Sprintf("/d/f%d", i)})
+			}
+			out, err := client.Do(t.Context(), ops...)
+			count := 0
+			for i := range out {
+				if out[i].Err == nil {
+					count++
+				} else if !errors.Is(out[i].Err, fs.ErrExist) {
+					err = out[i].Err
+				}
+			}
+			if !assert.NoError(t, err) {
+				count = -1 << 20
+			}
+			won <- count
+		}()
+	}
+	total := 0
+	for range clients {
+		total += <-won
+	}
+	require.Equal(t, 6+names, total)
+	d, err := a.client.Digest(t.Context())
+	require.NoError(t, err)
+	require.EqualValues(t, 6+names, d.Inodes)
+}
+
 func TestNamesThatAreNoTextAreKeptAsTheyAre(t *testing.T) {
 	a := alone(t)
 	want := []string{"\xff\xfe", "a\nb", "<&>\u2028", "\x80"}
@@ -123,8 +166,10 @@ func TestABrokenFrameEndsTheStreamWithItsReason(t *testing.T) {
 	a := alone(t)
 	body, err := fsapi.AppendOperation(nil, &namespace.Operation{Op: engine.OpMkDir, Path: "/d"})
 	require.NoError(t, err)
-	for _, broken := range []string{"\x01\x00\x00\x00x", "\xff\xff\xff\xff", "\x3e\x00\x00\x00\x02" + strings.Repeat("x", 61)} {
-		answer, err := http.Post("http://"+a.addr+"/v1/fs/ops", "", io.MultiReader(bytes.NewReader(body), strings.NewReader(broken)))
+	later := "\x3e\x00\x00\x00\x02" + strings.Repeat("x", 61)
+	for _, broken := range []string{"\x01\x00\x00\x00x", "\xff\xff\xff\xff", later} {
+		stream := io.MultiReader(bytes.NewReader(body), strings.NewReader(broken))
+		answer, err := http.Post("http://"+a.addr+"/v1/fs/ops", "", stream)
 		require.NoError(t, err)
 		in := bufio.NewReader(answer.Body)
 		r, err := fsapi.ReadResult(in)
