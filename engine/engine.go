@@ -149,10 +149,11 @@ type Engine struct {
 	writer *writer.Writer
 	bound  atomic.Uint64 // wire.Stamp: durable or staged bound of stamps given out
 
-	heart  heart
-	shards []shardState
-	peers  []peerInfo // sorted by site
-	room   roomWaiters
+	heart   heart
+	shards  []shardState
+	peers   []peerInfo // sorted by site
+	room    roomWaiters
+	waiters sync.Pool // of *waiter
 
 	links     links
 	listener  link.Listener
@@ -268,6 +269,7 @@ func (e *Engine) shutdown() {
 	if e.listener != nil {
 		e.listener.Close()
 	}
+	e.mirror.unblock()
 	e.links.closeAll()
 	e.clock.end()
 	e.workers.Wait()

@@ -47,6 +47,7 @@ func TestAppendsGoOnWhileThePeerIsDownAndItCatchesUp(t *testing.T) {
 func TestTheStandbyRefusesAppendsByName(t *testing.T) {
 	_, b := pair(t)
 	b.start()
+	require.ErrorIs(t, b.Ready(soon(t), 0), engine.ErrStandby)
 	_, err := b.Append(soon(t), 0, entry("k", "v"), engine.Local)
 	require.ErrorIs(t, err, engine.ErrStandby)
 	require.ErrorContains(t, err, "site-a")
@@ -109,9 +110,9 @@ func TestASourceRestoredFromAnOldCopyGetsItsDataBack(t *testing.T) {
 	a.disk, a.store = image, stateImage
 	a.options.FS, a.options.Store = image, stateImage
 	a.start()
-	ref := a.put(2, "after", "3", engine.Applied(1))
-	require.NoError(t, a.Wait(soon(t), ref, engine.AppliedHere))
-	require.Equal(t, "2", a.value(2, "new 29"))
+	require.NoError(t, a.Ready(soon(t), 2))
+	require.Equal(t, "2", a.value(2, "new 29"), "a host may validate against its Store now")
+	a.put(2, "after", "3", engine.Applied(1))
 	sameDigests(t, a, b)
 }
 

@@ -90,7 +90,6 @@ func (ls *links) closeAll() {
 	}
 	ls.mu.Unlock()
 	for _, l := range open {
-		l.e.mirror.unblock()
 		l.conn.Close()
 	}
 	ls.group.Wait()
@@ -194,7 +193,7 @@ func (l *peerLink) fail(err error) {
 	l.conn.Close()
 }
 
-// start tells the heart of the link and starts its goroutines.
+// start starts the link's goroutines; the receiving one tells the heart of it.
 func (l *peerLink) start() {
 	go l.send()    // Ends when receiving has ended.
 	go l.receive() // Ends when the link does.

@@ -41,6 +41,7 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 		e.peers = append(e.peers, peerInfo{wire.SiteIDOf(o.Cluster, p.Site), p.Site, slices.Clone(p.Addrs)})
 	}
 	slices.SortFunc(e.peers, func(a, b peerInfo) int { return cmp.Compare(a.site, b.site) })
+	e.waiters.New = newWaiter
 	e.life, e.endLife = context.WithCancel(context.Background())
 	if err := e.open(ctx); err != nil {
 		e.endLife()

@@ -40,7 +40,8 @@ type waiter struct {
 	ready chan struct{} // capacity 1
 }
 
-var waiterPool = sync.Pool{New: func() any { return &waiter{ready: make(chan struct{}, 1)} }}
+// newWaiter fills the engine's pool.
+func newWaiter() any { return &waiter{ready: make(chan struct{}, 1)} }
 
 // reached says whether seq is at level, or will never be.
 func (s *shardState) reached(seq wire.Seq, level Level) (bool, error) {
@@ -97,7 +98,7 @@ func (e *Engine) wait(ctx context.Context, s *shardState, seq wire.Seq, level Le
 	if reached, err := s.reached(seq, level); reached {
 		return err
 	}
-	w := waiterPool.Get().(*waiter)
+	w := e.waiters.Get().(*waiter)
 	w.seq, w.level, w.next = seq, level, s.first
 	s.first = w
 	s.mu.Unlock()
@@ -113,7 +114,7 @@ func (e *Engine) wait(ctx context.Context, s *shardState, seq wire.Seq, level Le
 	if ended != nil && !s.forget(w) {
 		<-w.ready // It was woken at the same moment.
 	}
-	waiterPool.Put(w)
+	e.waiters.Put(w)
 	if reached, err := s.reached(seq, level); reached {
 		return err
 	}
