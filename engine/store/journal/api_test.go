@@ -129,6 +129,11 @@ func TestAFullDiskIsNamedAndCostsNothing(t *testing.T) { // I1, I10
 	require.ErrorContains(t, err, "segment-")
 	require.Greater(t, s.acked, 20)
 	require.NoError(t, s.j.Close())
+	for range 3 {
+		_, _, err = Open(s.o)
+		require.ErrorIs(t, err, syscall.ENOSPC)
+		require.ErrorContains(t, err, "segment-", "the error names the file")
+	}
 	m := imageOf(t, mem, "j")
 	require.NoError(t, s.check(m.disk(t, "j")))
 }

@@ -268,6 +268,38 @@ func TestARepairedTailIsMetByWhoeverLacksIt(t *testing.T) { // I9, I12
 	}
 }
 
+func TestAPowerCutDuringARepairLeavesTheHoleOrFillsIt(t *testing.T) { // I1, I9
+	for _, at := range []int{5, 10} { // a hole between batches; the end of a suspect log
+		m, o, all := mirrored(t, 12)
+		_, units := m.spots(t, oldName)
+		m.files[oldName][units[at].off+40] ^= 1
+		mem := m.disk(t, "j")
+		cuts, returned := uint64(0), false
+		check := func() {
+			cuts++
+			crashes(mem, cuts, 30, func(disk *vfs.Mem, what string) {
+				o := o
+				o.FS = disk
+				j, _ := reopen(t, o, nil)
+				if returned {
+					require.Empty(t, j.Holes(), what)
+				}
+				repairAll(t, j, all)
+				requireWhole(t, j, all)
+			})
+		}
+		quiet := func() {}
+		hook := &quiet
+		o.FS = &tap{mem, func() { (*hook)() }}
+		j, _ := reopen(t, o, nil)
+		hook = &check
+		repairAll(t, j, all)
+		returned = true
+		check()
+		require.Greater(t, cuts, uint64(4))
+	}
+}
+
 func TestLostControlRecordsAreTold(t *testing.T) { // I9
 	mem := vfs.NewMem(vfs.MemOptions{})
 	o := testOptions(mem)

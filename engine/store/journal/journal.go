@@ -359,8 +359,8 @@ func (j *Journal) Control() Control {
 type Stats struct {
 	Segments  int
 	Spare     int
-	Bytes     int64 // from the oldest retained unit to the end
-	Units     uint64
+	Bytes     int64  // from the oldest retained unit to the end
+	Units     uint64 // read by Open and flushed since
 	Flushes   uint64 // of this opening
 	LastFlush UnitNumber
 }

@@ -172,8 +172,8 @@ type preparing struct {
 // Prepare does one step of the work that keeps flushes short: when the newest
 // segment is half full and no spare waits, it writes the next chunk of zeros of
 // a new spare. It returns whether there is more to do. The journal has no
-// goroutine of its own: call it from one of yours, beside flushes, one call at a
-// time; without it the flush that needs a new file zeroes it piece by piece. An
+// goroutine of its own: call it from one of yours, beside flushes but not beside
+// Close, one call at a time; without it the flush that needs a new file zeroes it piece by piece. An
 // error costs nothing but the spare.
 func (j *Journal) Prepare() (more bool, err error) {
 	if !j.wantsSpare() {
