@@ -6,6 +6,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/stretchr/testify/require"
@@ -267,4 +268,52 @@ func TestPebblesLastWordStopsTheStoreNotTheProcess(t *testing.T) {
 	require.ErrorContains(t, err, "disk 3 is gone")
 	require.ErrorIs(t, s.Sync(context.Background()), ErrBroken)
 	require.ErrorIs(t, s.Close(), ErrBroken)
+}
+
+// I7: the digest is of the state, not of how it came about.
+func TestTheSameContentHasTheSameDigestHoweverItWasWritten(t *testing.T) {
+	const size = 2*ChunkBytes + 100
+	histories := [][]Operation{
+		{{Op: engine.OpWrite, Path: "/f", Data: append([]byte("a"), make([]byte, size-1)...)}},
+		{{Op: engine.OpWrite, Path: "/f", Data: []byte("a")}, {Op: engine.OpTruncate, Path: "/f", Size: size}},
+		{
+			{Op: engine.OpWrite, Path: "/f", Data: bytes.Repeat([]byte("a"), size)},
+			{Op: engine.OpWrite, Path: "/f", Offset: 1, Data: make([]byte, size-1)},
+		},
+		{
+			{Op: engine.OpWrite, Path: "/f", Data: bytes.Repeat([]byte("a"), 5*ChunkBytes)},
+			{Op: engine.OpTruncate, Path: "/f", Size: 1},
+			{Op: engine.OpTruncate, Path: "/f", Size: size},
+		},
+	}
+	var first Total
+	for i, ops := range histories {
+		s := openTest(t, Options{
+			Dir: "db", Shards: 16, FS: vfs.NewMem(), Now: func() time.Time { return time.Unix(1e9, 0) },
+		})
+		l := newLoop(t, s)
+		for _, r := range l.all(append([]Operation{{Op: engine.OpCreate, Path: "/f"}}, ops...)) {
+			require.NoError(t, r.Err)
+		}
+		total := totalOf(t, s)
+		total.Applied = 0
+		if i == 0 {
+			first = total
+		}
+		require.Equal(t, first, total, "history %d", i)
+	}
+}
+
+func TestWhatIsFoundAtOpenIsDurable(t *testing.T) {
+	disk := vfs.NewMem()
+	s := openTest(t, Options{Dir: "db", Shards: 16, FS: disk})
+	newLoop(t, s).all(prepared)
+	require.NoError(t, s.Close())
+	s = openTest(t, Options{Dir: "db", Shards: 16, FS: disk})
+	cursors, err := s.Cursors(ShardOf("/a", 16))
+	require.NoError(t, err)
+	require.Len(t, cursors, 1)
+	durable, err := s.Durable(ShardOf("/a", 16))
+	require.NoError(t, err)
+	require.Equal(t, cursors, durable)
 }
