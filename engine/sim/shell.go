@@ -219,9 +219,10 @@ func (p *process) repair(s *node.Stage, refs []wire.BatchRef) {
 		pieces = nil // a new answer begins
 	}
 	p.pieces[s.Log] = append(pieces, refs...)
-	r := &repairing{done: !s.Last}
+	last := s.Last
+	r := &repairing{done: !last}
 	p.mirror.tickets = append(p.mirror.tickets, ticket{number: s.Ticket, repair: r})
-	if s.Last {
+	if last {
 		p.site.w.mark("mirror repaired")
 		r.err = p.mirror.j.Repair(s.Log, p.pieces[s.Log])
 		delete(p.pieces, s.Log)
@@ -239,7 +240,7 @@ func (p *process) repair(s *node.Stage, refs []wire.BatchRef) {
 			// its ends. An operator, told by the event, starts the node again.
 			p.site.w.mark("restarted to find new damage")
 			p.site.die(false, p.site.draw.between(time.Second, 2*time.Second))
-		case s.Last && r.err == nil:
+		case last && r.err == nil:
 			p.feeds[1].reopen()
 		}
 	})
@@ -256,9 +257,8 @@ func (p *process) persist(e *node.Persist) {
 	}
 	unit, err := p.own.j.StageControl(records, wire.StampOf(p.wall()))
 	if err != nil {
-		p.later(phaseAny, cpuTime, func() {
-			p.step(&node.Persisted{Ticket: e.Ticket, Err: err}, "persist failed", e.Ticket, 0)
-		})
+		in := &node.Persisted{Ticket: e.Ticket, Err: err}
+		p.later(phaseAny, cpuTime, func() { p.step(in, "persist failed", in.Ticket, 0) })
 		return
 	}
 	p.own.tickets = append(p.own.tickets, ticket{number: e.Ticket, unit: unit, persist: true})
