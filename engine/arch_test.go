@@ -80,7 +80,8 @@ func sources(t *testing.T) []source {
 			if _, err := os.Stat(filepath.Join(path, "go.mod")); err == nil && path != root {
 				return fs.SkipDir // another module
 			}
-			if path != root && (strings.HasPrefix(name, ".") || name == "testdata" || name == "docs" || name == "examples") {
+			if path != root && (strings.HasPrefix(name,
+				".") || name == "testdata" || name == "docs" || name == "examples") {
 				return fs.SkipDir
 			}
 			return nil
