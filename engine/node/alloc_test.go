@@ -116,7 +116,8 @@ func TestMirroringAFrameAllocatesNothing(t *testing.T) {
 	frame := func() {
 		in.Link, in.Headers = link, f.next(a)
 		in.Envelope = wire.Envelope{
-			Kind: wire.FrameBatches, BatchCount: frameOf, Session: b.node.peers[0].in.session, Number: in.Envelope.Number + 1,
+			Kind: wire.FrameBatches, BatchCount: frameOf, Session: b.node.peers[0].in.session,
+			Number: in.Envelope.Number + 1,
 		}
 		step(&in)
 		expect(t, len(e.Stages) == 1 && len(e.Ops) == 1)

@@ -191,7 +191,8 @@ func (f *fetch) check(h *wire.BatchHeader, cluster wire.ClusterID) *stream.Stop 
 	case h.FirstSeq != f.from.Seq+1:
 		return no(wire.RefuseGap, "seqs %d to %d came, seq %d is next", h.FirstSeq, h.LastSeq(), f.from.Seq+1)
 	case h.Prev != f.from.Chain:
-		return no(wire.RefuseChain, "histories differ: the batch of seqs %d to %d follows chain %s, seq %d has chain %s here",
+		return no(wire.RefuseChain,
+			"histories differ: the batch of seqs %d to %d follows chain %s, seq %d has chain %s here",
 			h.FirstSeq, h.LastSeq(), h.Prev, f.from.Seq, f.from.Chain)
 	case f.kind == StageRestore && (h.LastSeq() > f.to || h.FirstStamp <= f.stamp):
 		return no(wire.RefuseOrder, "seqs %d to %d, stamped from %d, came behind stamp %d for up to seq %d",
@@ -242,7 +243,8 @@ func (n *Node) fetchFailed(l *link, why *stream.Stop) {
 	l.fetch = nil
 	if f.kind != StageRestore {
 		n.event(EventRepairFailed, p.Site, f.log, true, fmt.Sprintf(
-			"%s: the mirror behind seq %d cannot be repaired from site %s: %s", n.logName(f.log), f.start.Seq, p.Name, why.Text))
+			"%s: the mirror behind seq %d cannot be repaired from site %s: %s",
+			n.logName(f.log), f.start.Seq, p.Name, why.Text))
 		n.noteStopped(f.log, why.Code, "mirror not repaired: "+why.Text)
 		n.repairs = append(n.repairs, f.repair(l.id))
 		n.fetchNext(l)

@@ -68,7 +68,8 @@ func TestAnAnswerThatDoesNotContinueStopsTheLog(t *testing.T) {
 				for _, p := range w.pipes {
 					for _, e := range p.ends {
 						for i := range e.queue {
-							if in := &e.queue[i]; in.Envelope.Kind == wire.FrameFetched && in.Headers[0].LastSeq() == 6 {
+							in := &e.queue[i]
+							if in.Envelope.Kind == wire.FrameFetched && in.Headers[0].LastSeq() == 6 {
 								forged := in.Headers[0]
 								forge(&forged)
 								in.Headers = []wire.BatchHeader{forged}

@@ -62,7 +62,8 @@ func (n *Node) checkHello(h *wire.Hello) *stream.Stop {
 			"site %q is of cluster %q (%016x), site %q of cluster %q (%016x): check the cluster's name and the address",
 			h.SiteName, h.ClusterName, uint64(h.Cluster), n.c.SiteName, n.c.ClusterName, uint64(n.c.Cluster))
 	case h.Peer != n.c.Site:
-		return no(wire.RefuseSite, "site %q wants site %q (%08x), this is site %q (%08x): check the address of the peer",
+		return no(wire.RefuseSite,
+			"site %q wants site %q (%08x), this is site %q (%08x): check the address of the peer",
 			h.SiteName, h.PeerName, uint32(h.Peer), n.c.SiteName, uint32(n.c.Site))
 	case h.PeerName != n.c.SiteName:
 		return no(wire.RefuseSiteCollision, "sites %q and %q have the same id %08x: rename one",
@@ -109,7 +110,8 @@ func (n *Node) welcome(p *peer) {
 		n.unnoteStopped(wire.LogID{Site: p.Site, Shard: s})
 	}
 	p.failed, p.refusals, p.foreign = p.failed[:0], p.refusals[:0], p.foreign[:0]
-	n.event(EventLinkUp, p.Site, wire.LogID{}, false, fmt.Sprintf("session %d/%d of site %s", l.term, l.session, p.Name))
+	n.event(EventLinkUp, p.Site, wire.LogID{}, false,
+		fmt.Sprintf("session %d/%d of site %s", l.term, l.session, p.Name))
 	n.msg.welcome = wire.Welcome{
 		Version: wire.Version, Site: n.c.Site, Node: n.c.Node, Term: n.term, SiteName: n.c.SiteName,
 	}

@@ -16,10 +16,17 @@ func frame(l *link, kind wire.FrameKind, m message) *FrameIn {
 	}
 }
 
-// Whoever does not keep to the protocol loses the link and is told why; the
-// node goes on, and the next session replicates as if nothing had been (I11).
-func TestWhoeverBreaksTheProtocolLosesTheLink(t *testing.T) {
-	for name, breaks := range map[string]func(a, b *link) (to *link, in *FrameIn){
+// numbered is a frame of no batches.
+func numbered(l *link, number uint64) *FrameIn {
+	return &FrameIn{
+		Link: l.id, Envelope: wire.Envelope{Kind: wire.FrameBatches, Session: l.session, Number: number},
+	}
+}
+
+// violations are frames that are not due: a is the dialed end of a session from
+// site-a to site-b, b the accepted one.
+func violations() map[string]func(a, b *link) (to *link, in *FrameIn) {
+	return map[string]func(a, b *link) (to *link, in *FrameIn){
 		"an ack of a frame never sent": func(a, _ *link) (*link, *FrameIn) {
 			return a, frame(a, wire.FrameAck, &wire.Ack{Level: wire.LevelReceived, Number: 99})
 		},
@@ -44,13 +51,14 @@ func TestWhoeverBreaksTheProtocolLosesTheLink(t *testing.T) {
 				Entries: []wire.PageEntry{{Log: wire.LogID{Site: wire.SiteIDOf("prod", "site-a")}}}})
 		},
 		"a refusal of a log that is not ours": func(a, _ *link) (*link, *FrameIn) {
-			return a, frame(a, wire.FrameBatchRefusal, &wire.BatchRefusal{Code: wire.RefuseGap, Log: wire.LogID{Site: 5}})
+			m := wire.BatchRefusal{Code: wire.RefuseGap, Log: wire.LogID{Site: 5}}
+			return a, frame(a, wire.FrameBatchRefusal, &m)
 		},
 		"an answer to a question never asked": func(a, _ *link) (*link, *FrameIn) {
 			return a, frame(a, wire.FrameFetchEnd, &wire.FetchEnd{ID: 12345})
 		},
 		"batches from the receiver": func(a, _ *link) (*link, *FrameIn) {
-			return a, &FrameIn{Link: a.id, Envelope: wire.Envelope{Kind: wire.FrameBatches, Session: a.session, Number: 1}}
+			return a, numbered(a, 1)
 		},
 		"a frame of another session": func(_, b *link) (*link, *FrameIn) {
 			in := frame(b, wire.FrameHeartbeat, &wire.Heartbeat{Number: 1})
@@ -58,7 +66,7 @@ func TestWhoeverBreaksTheProtocolLosesTheLink(t *testing.T) {
 			return b, in
 		},
 		"a frame number with a gap": func(_, b *link) (*link, *FrameIn) {
-			return b, &FrameIn{Link: b.id, Envelope: wire.Envelope{Kind: wire.FrameBatches, Session: b.session, Number: 99}}
+			return b, numbered(b, 99)
 		},
 		"a body that cannot be read": func(_, b *link) (*link, *FrameIn) {
 			in := frame(b, wire.FrameHeartbeat, &wire.Heartbeat{Number: 1})
@@ -73,7 +81,13 @@ func TestWhoeverBreaksTheProtocolLosesTheLink(t *testing.T) {
 			in.Envelope.Kind = 200
 			return b, in
 		},
-	} {
+	}
+}
+
+// Whoever does not keep to the protocol loses the link and is told why; the
+// node goes on, and the next session replicates as if nothing had been (I11).
+func TestWhoeverBreaksTheProtocolLosesTheLink(t *testing.T) {
+	for name, breaks := range violations() {
 		t.Run(name, func(t *testing.T) {
 			w, a, b := livelyPair()
 			l, in := breaks(a.node.peers[0].link, b.node.peers[0].in)

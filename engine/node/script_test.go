@@ -212,7 +212,8 @@ func (w *world) sayLag(s *site) {
 func (w *world) sayStatus(s *site) {
 	st := s.node.Status(w.now())
 	w.say("waiting %d, verified %d, unverified %d, refused %d, standby %d", st.Admission[AdmitWaiting],
-		st.Admission[AdmitVerified], st.Admission[AdmitUnverified], st.Admission[AdmitRefused], st.Admission[AdmitStandby])
+		st.Admission[AdmitVerified], st.Admission[AdmitUnverified], st.Admission[AdmitRefused],
+		st.Admission[AdmitStandby])
 	for _, l := range st.Stopped {
 		w.say("stopped shard %d, code %d: %s", l.Log.Shard, l.Code, l.Reason)
 	}

@@ -53,7 +53,7 @@ func (n *Node) readFailed(p *peer, err error) {
 	n.event(EventCorruption, p.Site, wire.LogID{}, true, fmt.Sprintf("own journal of site %s: %v", n.c.SiteName, err))
 	p.readErrs++
 	if p.readErrs >= readErrorMax {
-		n.refuse(p.link, wire.RefuseInternal, fmt.Sprintf("own journal of site %s cannot be read: %v", n.c.SiteName, err))
+		n.refuse(p.link, wire.RefuseInternal, n.unreadable(err))
 		return
 	}
 	n.read(p)

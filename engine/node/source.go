@@ -28,7 +28,8 @@ func (n *Node) sayHello(p *peer) {
 func (n *Node) welcomed(l *link) error {
 	w, p := &n.msg.welcome, l.peer
 	if w.Version != wire.Version {
-		return fmt.Errorf("welcome in version %d, version %d was offered: %w", w.Version, wire.Version, wire.ErrProtocol)
+		return fmt.Errorf("welcome in version %d, version %d was offered: %w",
+			w.Version, wire.Version, wire.ErrProtocol)
 	}
 	if w.Site != p.Site || w.SiteName != p.Name {
 		return fmt.Errorf("site %q (%08x) answers where site %q (%08x) was dialed, check the address: %w",
@@ -61,7 +62,8 @@ func (n *Node) refused(l *link) error {
 		if r.Term > n.term {
 			n.event(EventSessionSurpassed, p.Site, wire.LogID{}, true, fmt.Sprintf(
 				"site %s has seen session %d/%d under our name, our journal's term is %d: "+
-					"another node with our identity, or our journal is an older copy", p.Name, r.Term, r.Counter, n.term))
+					"another node with our identity, or our journal is an older copy",
+				p.Name, r.Term, r.Counter, n.term))
 		}
 		p.term, p.counter = r.Term, r.Counter // the next session comes after it
 	}
@@ -252,7 +254,8 @@ func differ(own, peer wire.Position) *stream.Stop {
 			peer.Incarnation, peer.Seq)}
 	}
 	return &stream.Stop{Code: wire.RefuseChain, Text: fmt.Sprintf(
-		"histories differ: the batch that ends at seq %d has chain %s here, %s at the peer", own.Seq, own.Chain, peer.Chain)}
+		"histories differ: the batch that ends at seq %d has chain %s here, %s at the peer",
+		own.Seq, own.Chain, peer.Chain)}
 }
 
 // confirm notes a position that the peer has durably and that is in our history.
@@ -315,7 +318,7 @@ func (n *Node) sought(in *Sought) {
 			}
 		}
 		if out == 0 {
-			n.refuse(l, wire.RefuseInternal, fmt.Sprintf("own journal of site %s cannot be read: %v", n.c.SiteName, in.Err))
+			n.refuse(l, wire.RefuseInternal, n.unreadable(in.Err))
 			return
 		}
 		n.seek(p)
@@ -336,6 +339,10 @@ func (n *Node) sought(in *Sought) {
 		}
 	}
 	n.read(p)
+}
+
+func (n *Node) unreadable(err error) string {
+	return fmt.Sprintf("own journal of site %s cannot be read: %v", n.c.SiteName, err)
 }
 
 // proved: a batch of ours ends where the peer stands, with the same chain.

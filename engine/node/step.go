@@ -201,10 +201,12 @@ func (n *Node) logName(log wire.LogID) string {
 	return fmt.Sprintf("site %s shard %d", n.siteName(log.Site), log.Shard)
 }
 
+func byLog(s StoppedLog, log wire.LogID) int { return s.Log.Compare(log) }
+
 // noteStopped lists a log as stopped here; a later reason replaces an earlier one.
 func (n *Node) noteStopped(log wire.LogID, code wire.RefusalCode, reason string) {
 	s := StoppedLog{Log: log, Code: code, Reason: reason}
-	i, found := slices.BinarySearchFunc(n.stopped, log, func(s StoppedLog, l wire.LogID) int { return s.Log.Compare(l) })
+	i, found := slices.BinarySearchFunc(n.stopped, log, byLog)
 	if found {
 		n.stopped[i] = s
 		return
@@ -214,7 +216,7 @@ func (n *Node) noteStopped(log wire.LogID, code wire.RefusalCode, reason string)
 
 // unnoteStopped takes a log off the list.
 func (n *Node) unnoteStopped(log wire.LogID) {
-	i, found := slices.BinarySearchFunc(n.stopped, log, func(s StoppedLog, l wire.LogID) int { return s.Log.Compare(l) })
+	i, found := slices.BinarySearchFunc(n.stopped, log, byLog)
 	if found {
 		n.stopped = slices.Delete(n.stopped, i, i+1)
 	}

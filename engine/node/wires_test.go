@@ -94,7 +94,8 @@ func (e *end) sendControl(frame []byte) {
 	if err := wire.CheckFrame(&env, frame); err != nil {
 		panic(err)
 	}
-	e.far.queue = append(e.far.queue, FrameIn{Link: e.far.id, Envelope: env, Body: slices.Clone(wire.Body(&env, frame))})
+	body := slices.Clone(wire.Body(&env, frame))
+	e.far.queue = append(e.far.queue, FrameIn{Link: e.far.id, Envelope: env, Body: body})
 	if env.Kind != wire.FrameHeartbeat && env.Kind != wire.FrameHeartbeatEcho {
 		e.site.w.tell("%s > %s", e.site.name, describe(&env, wire.Body(&env, frame)))
 	}

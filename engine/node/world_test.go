@@ -228,7 +228,8 @@ func (s *site) step(in Input) {
 func (s *site) admit(a *Admit) {
 	open := a.Admission == AdmitVerified || a.Admission == AdmitUnverified
 	if open && !s.takes[a.Shard] && a.Tail.Tail != s.own.tail(a.Tail.ID).Position {
-		s.w.broken("%s: admits shard %d at %s, the journal ends at %s", s.name, a.Shard, a.Tail.Tail, s.own.tail(a.Tail.ID))
+		s.w.broken("%s: admits shard %d at %s, the journal ends at %s",
+			s.name, a.Shard, a.Tail.Tail, s.own.tail(a.Tail.ID))
 	}
 	s.takes[a.Shard] = open
 	names := [...]string{"waiting", "verified", "unverified", "refused", "standby"}
@@ -308,7 +309,8 @@ func (s *site) appendAs(shard wire.Shard, count uint32, inc wire.Incarnation) wi
 	s.stamp = stamp + wire.Stamp(count) - 1
 	h := wire.BatchHeader{
 		Kind: wire.BatchData, DigestKind: wire.DigestXXH3, Prev: t.Chain, Incarnation: inc, Cluster: s.c.Cluster,
-		Site: s.c.Site, Shard: shard, Epoch: 1, Count: count, FirstSeq: t.Seq + 1, FirstStamp: stamp, LastStamp: s.stamp,
+		Site: s.c.Site, Shard: shard, Epoch: 1, Count: count, FirstSeq: t.Seq + 1,
+		FirstStamp: stamp, LastStamp: s.stamp,
 		LastIndex: uint64(t.Seq) + uint64(count),
 	}
 	if s.backwards && shard == 0 {
@@ -358,7 +360,8 @@ func (s *site) persist(p *Persist) {
 			i = slices.IndexFunc(s.peers, func(o RegisteredPeer) bool { return o.Site == r.Site })
 		}
 		for _, c := range r.Cursors {
-			list := slices.DeleteFunc(slices.Clone(s.peers[i].Cursors), func(o stream.Cursor) bool { return o.Log == c.Log })
+			list := slices.DeleteFunc(slices.Clone(s.peers[i].Cursors),
+				func(o stream.Cursor) bool { return o.Log == c.Log })
 			list = append(list, c)
 			slices.SortFunc(list, func(a, b stream.Cursor) int { return a.Log.Compare(b.Log) })
 			s.peers[i].Cursors = list
@@ -420,7 +423,8 @@ func (s *site) checkProgress(p *Progress) {
 func (s *site) checkMirror() {
 	for _, c := range s.applied {
 		if c.Log.Site != s.c.Site && c.Position.Seq > s.mirror.tail(c.Log).Seq {
-			s.w.broken("%s: applied %s up to seq %d, mirrored up to %d", s.name, c.Log, c.Position.Seq, s.mirror.tail(c.Log).Seq)
+			s.w.broken("%s: applied %s up to seq %d, mirrored up to %d",
+				s.name, c.Log, c.Position.Seq, s.mirror.tail(c.Log).Seq)
 		}
 	}
 }

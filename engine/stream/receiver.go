@@ -42,7 +42,8 @@ func (r *Rules) Judge(tail *Tail, h *wire.BatchHeader) (take bool, why *Stop) {
 		return false, nil
 	case last == tail.Seq:
 		return false, stop(wire.RefuseChain,
-			"histories differ: the batch that ends at seq %d has chain %s at the source, %s here", last, h.Chain, tail.Chain)
+			"histories differ: the batch that ends at seq %d has chain %s at the source, %s here",
+			last, h.Chain, tail.Chain)
 	case first <= tail.Seq:
 		return false, stop(wire.RefuseChain,
 			"histories differ: the batch of seqs %d to %d, chain %s at the source, straddles seq %d, chain %s, here",
@@ -65,7 +66,8 @@ func (r *Rules) identity(tail *Tail, h *wire.BatchHeader) *Stop {
 	case h.Cluster != r.Cluster:
 		return stop(wire.RefuseCluster, "seq %d is of cluster %016x, this is %016x", h.FirstSeq, h.Cluster, r.Cluster)
 	case h.Site != r.Site:
-		return stop(wire.RefuseSite, "seq %d is of site %08x, the session is that of site %08x", h.FirstSeq, h.Site, r.Site)
+		return stop(wire.RefuseSite, "seq %d is of site %08x, the session is that of site %08x",
+			h.FirstSeq, h.Site, r.Site)
 	case uint32(h.Shard) >= r.Shards:
 		return stop(wire.RefuseShardRange, "shard %d, the cluster has %d", h.Shard, r.Shards)
 	case h.Kind == wire.BatchControl:
@@ -73,9 +75,11 @@ func (r *Rules) identity(tail *Tail, h *wire.BatchHeader) *Stop {
 	case h.Domain != 0:
 		return stop(wire.RefuseNotWriter, "seq %d is of domain %08x, the cluster has one writer", h.FirstSeq, h.Domain)
 	case h.Site != r.Primary:
-		return stop(wire.RefuseNotWriter, "seq %d is of site %08x, the primary is site %08x", h.FirstSeq, h.Site, r.Primary)
+		return stop(wire.RefuseNotWriter, "seq %d is of site %08x, the primary is site %08x",
+			h.FirstSeq, h.Site, r.Primary)
 	case h.Epoch < tail.Epoch:
-		return stop(wire.RefuseEpoch, "seq %d is of epoch %d, the log has reached epoch %d", h.FirstSeq, h.Epoch, tail.Epoch)
+		return stop(wire.RefuseEpoch, "seq %d is of epoch %d, the log has reached epoch %d",
+			h.FirstSeq, h.Epoch, tail.Epoch)
 	}
 	return nil
 }
