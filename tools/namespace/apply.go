@@ -26,7 +26,7 @@ func (s *Store) Apply(ctx context.Context, c *store.Change) error {
 	if int(c.Shard) >= s.shards {
 		return fmt.Errorf("shard %d of %d: %w", c.Shard, s.shards, ErrOptions)
 	}
-	b := s.db.NewIndexedBatch()
+	b := s.db.NewIndexedBatchWithSize(int(c.Batch.BodyBytes) + rowBytesGuess*len(c.Effects))
 	if err := s.fill(b, c); err != nil {
 		return errors.Join(fmt.Errorf("shard %d: %w", c.Shard, err), b.Close())
 	}
@@ -112,6 +112,10 @@ func (s *Store) syncLog() error {
 		return s.log.Err()
 	}
 }
+
+// rowBytesGuess is what an entry adds to a batch besides its content: so that
+// the batch seldom has to grow.
+const rowBytesGuess = 512
 
 // fill puts everything of c into b.
 func (s *Store) fill(b *pebble.Batch, c *store.Change) error {

@@ -61,6 +61,8 @@ type Store struct {
 	nextRow atomic.Uint64 // the next decided row's counter
 	commits chan commit   // to the committer
 
+	payloads sync.Pool // of *[]byte, for validators
+
 	mu      sync.Mutex
 	closed  bool
 	users   sync.WaitGroup // calls inside; Close waits for them
@@ -85,7 +87,7 @@ func Open(o Options) (*Store, error) {
 	}
 	s := &Store{
 		shards: o.Shards, now: o.Now, log: newFatalLog(o.Dir, o.Logger),
-		commits: make(chan commit),
+		commits: make(chan commit), payloads: sync.Pool{New: func() any { return new([]byte) }},
 		cursors: map[wire.Shard]*cursors{}, dirty: map[wire.Shard]struct{}{}, desks: map[wire.Shard]*desk{},
 	}
 	if s.now == nil {

@@ -107,6 +107,12 @@ func (s *Store) Submit(ctx context.Context, log Log, ops []Operation, results []
 	}
 	x := newEffects(d.batch, shard, false)
 	v := &validator{effects: x, shards: s.shards, dirs: d.dirs}
+	scratch := s.payloads.Get().(*[]byte)
+	v.payload = *scratch
+	defer func() {
+		*scratch = v.payload
+		s.payloads.Put(scratch)
+	}()
 	for n < len(ops) && err == nil {
 		if err = ctx.Err(); err != nil {
 			break
