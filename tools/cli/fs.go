@@ -115,8 +115,9 @@ func (a *app) fsStat() *cobra.Command {
 			if attr.Target != "" {
 				path += " -> " + attr.Target
 			}
+			modified := time.Unix(0, attr.Mtime).UTC().Format(time.RFC3339)
 			t.row(attr.Type, fmt.Sprintf("%04o", attr.Mode), fmt.Sprint(attr.UID), fmt.Sprint(attr.GID),
-				fmt.Sprint(attr.Nlink), fmt.Sprint(attr.Size), time.Unix(0, attr.Mtime).UTC().Format(time.RFC3339), path)
+				fmt.Sprint(attr.Nlink), fmt.Sprint(attr.Size), modified, path)
 			return t.flush()
 		})
 	o, client = a.outputFlags(c), clientFlag(c)
@@ -238,7 +239,7 @@ func explain(err error) error {
 	case errors.Is(err, fsclient.ErrUnreachable):
 		return failure(ExitUnreachable, err, unreachableNext)
 	case errors.Is(err, fsclient.ErrRefused):
-		return failure(ExitRefused, err, "look at `cfs admin replication status` there: it names the primary and its state")
+		return failure(ExitRefused, err, "`cfs admin replication status` there names the primary and its state")
 	}
 	return err
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -87,6 +88,27 @@ func TestStatusIsAskedOverHTTP(t *testing.T) {
 		require.Empty(t, stdout)
 		require.Contains(t, stderr, "not an answer of a cfs node")
 	}
+}
+
+// Watching goes on over a node that does not answer, and ends without an error.
+func TestWatchEndsWhenItIsInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	asked := 0
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if asked++; asked == 1 {
+			panic(http.ErrAbortHandler)
+		}
+		fmt.Fprint(w, `{"schema":1,"kind":"status","site":"site-a"}`)
+		cancel()
+	}))
+	defer server.Close()
+	var stdout, stderr bytes.Buffer
+	a := &app{stdout: &stdout, stderr: &stderr}
+	o := &output{format: FormatJSONL, stdout: &stdout}
+	show := func(_ io.Writer, o *output, s *engine.Status) error { return o.object(s) }
+	require.NoError(t, a.watch(ctx, strings.TrimPrefix(server.URL, "http://"), o, show))
+	require.Contains(t, stderr.String(), "no node answers")
+	require.Equal(t, 2, asked)
 }
 
 func TestPeersWithSeveralAddressesAreOnePeer(t *testing.T) {

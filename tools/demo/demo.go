@@ -141,6 +141,12 @@ func (r *run) play(ctx context.Context, v *Verdict) error {
 	if err != nil {
 		return err
 	}
+	if n := uint64(v.Names); f.names != n {
+		f.note("%d names were imported, site-a has %d", n, f.names)
+	}
+	if report.Refused > 0 {
+		f.note("site-a refused %d operations, the first: %s", report.Refused, report.Errors[0])
+	}
 	v.Entries, v.Lost, v.Duplicated, v.Digest, v.Difference = f.entries, f.lost, f.duplicated, f.digest, f.difference
 	v.Rate = int64(float64(v.Entries) / took.Seconds())
 	v.OK = f.difference == "" && f.lost == 0 && f.duplicated == 0

@@ -52,6 +52,7 @@ func (v *Verdict) counts() string {
 // findings is what comparing both sites with the ledger showed.
 type findings struct {
 	entries    int
+	names      uint64 // at site-a
 	lost       int
 	duplicated int
 	digest     string
@@ -103,7 +104,7 @@ func (p *pair) compareDigests(ctx context.Context, f *findings) error {
 			return fmt.Errorf("digest of %s: %w", name, err)
 		}
 	}
-	f.digest = digests[0].Hash
+	f.digest, f.names = digests[0].Hash, digests[0].Names
 	if a, b := digests[0].Applied, digests[1].Applied; a != b {
 		f.note("%s has applied up to %d, %s up to %d, summed over all logs", siteNames[0], a, siteNames[1], b)
 	}
