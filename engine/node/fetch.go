@@ -59,12 +59,18 @@ func (n *Node) fetchNext(l *link) {
 		return
 	}
 	for i := range n.repairs {
-		if r := n.repairs[i]; r.log.Site == p.Site && r.failed != l.id {
+		if r := n.repairs[i]; r.log.Site == p.Site && r.failed != l.id && !n.asked(r.log) {
 			n.repairs = slices.Delete(n.repairs, i, i+1)
 			n.askRepair(l, r)
 			return
 		}
 	}
+}
+
+// asked says whether a question about this log is out on any link: pieces of
+// two answers would come mixed.
+func (n *Node) asked(log wire.LogID) bool {
+	return slices.ContainsFunc(n.order, func(l *link) bool { return l.fetch != nil && l.fetch.log == log })
 }
 
 func (n *Node) ask(l *link, f fetch) {
