@@ -50,3 +50,20 @@ func (d *damage) addHole(log wire.LogID, from, to wire.Position) {
 func (d *damage) filled() bool {
 	return len(d.holes) > 0 && !slices.ContainsFunc(d.holes, func(h *hole) bool { return h.repair == nil })
 }
+
+// worse says whether a readable unit, read again, lacks more than its holes: it
+// went on rotting since Open.
+func (d *damage) worse(u *verdict, v *verifier) bool {
+	if !u.holds {
+		return true
+	}
+	for i := range v.refs {
+		h := &v.refs[i].Header
+		if v.bad[i] && h.Kind != wire.BatchControl && !slices.ContainsFunc(d.holes, func(x *hole) bool {
+			return x.log == h.Log() && x.from.Seq < h.FirstSeq && h.LastSeq() <= x.to.Seq
+		}) {
+			return true
+		}
+	}
+	return false
+}

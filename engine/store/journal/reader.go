@@ -270,6 +270,10 @@ func (r *Reader) readAround(d *damage, repaired []*hole) ([]*hole, error) {
 	if err := r.v.unit(b, d.Offset, r.place(), &r.u); err != nil {
 		return nil, err
 	}
+	if r.told != d && d.worse(&r.u, r.v) {
+		r.told = d
+		return nil, fmt.Errorf("%s: offset %d: unit %d: damaged again since opening: %w", d.File, d.Offset, d.Unit, ErrCorrupt)
+	}
 	refs, bad := slices.Clone(r.v.refs), slices.Clone(r.v.bad)
 	room := r.buf[n:total]
 	for i := range refs {
