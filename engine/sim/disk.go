@@ -343,12 +343,13 @@ func (f *diskFile) WriteAt(parts [][]byte, off int64) error {
 
 func (f *diskFile) writeHalf(parts [][]byte, off int64) {
 	all := bytes.Join(parts, nil)
-	half := [][]byte{all[:f.d.draw.IntN(len(all)+1)]}
-	if f.File.WriteAt(half, off) != nil {
+	half := all[:f.d.draw.IntN(len(all)+1)]
+	if f.File.WriteAt([][]byte{half}, off) != nil {
 		return // the same to the caller as the error it gets anyway
 	}
+	// All of them, because the missing bytes may be the zeros that lie there.
 	state := f.d.file(f.name)
-	state.crashed = append(state.crashed, f.readAlong(half, off)...)
+	state.crashed = append(state.crashed, f.readAlong([][]byte{all}, off)...)
 }
 
 func (f *diskFile) Sync() error {
