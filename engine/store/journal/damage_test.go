@@ -24,8 +24,9 @@ func (h holder) fetch(log wire.LogID, from, to wire.Position) (batches []wire.Ba
 	return batches
 }
 
-// mirrored writes n units of batches of 3 logs into a mirror journal and returns
-// its image, its options and the intact copy.
+// mirrored writes n units of batches of 3 logs, two more from the 20th and the
+// 30th on, into a mirror journal and returns its image, its options and the
+// intact copy.
 func mirrored(t *testing.T, n int) (*image, Options, holder) {
 	t.Helper()
 	mem := vfs.NewMem(vfs.MemOptions{})
@@ -36,8 +37,8 @@ func mirrored(t *testing.T, n int) (*image, Options, holder) {
 	w, all := newWriter(5), holder{}
 	for i := range n {
 		var batches []wire.BatchRef
-		for k := range 3 {
-			if k > 0 && (i+k)%3 == 0 {
+		for k := range 5 {
+			if k > 0 && (i+k)%3 == 0 || k >= 3 && i < 10*k-10 { // the later logs begin late
 				continue
 			}
 			b := w.batch(wire.Shard(k), 400+i*37)

@@ -43,6 +43,11 @@
 // they replace. A head may take a quarter of a segment with its table of logs.
 // One file descriptor, one more per reader.
 //
+// After damage: a log that began in lost bytes and that no later head or batch
+// names, nobody here knows of; without its oldest head a journal does not know
+// with which batch it began (both are told as damage). Recovery reads everything
+// that is retained.
+//
 // It does not ship, apply, or decide who may write; it does not encrypt; it
 // cannot notice that the newest segments were deleted as files, or that the disk
 // went back to an older image: peers and the Store tell that.

@@ -56,6 +56,8 @@ type headLog struct {
 	suspect bool
 }
 
+func (r headLog) compare(log wire.LogID) int { return r.log.Compare(log) }
+
 func align(n int64) int64 { return (n + BlockBytes - 1) &^ (BlockBytes - 1) }
 
 // headBytes is how large a head with so many logs and control bytes is.

@@ -96,6 +96,9 @@ func (r *recovery) run() error {
 		r.segs = append(r.segs, f.seg)
 	}
 	r.suspects()
+	for _, h := range r.holes {
+		r.settle(h)
+	}
 	if err := r.loadRepairs(); err != nil {
 		return err
 	}
@@ -362,6 +365,25 @@ func (r *recovery) suspects() {
 				r.holes = append(r.holes, h)
 			}
 		}
+	}
+}
+
+// settle corrects, in memory, the tables of segments between a hole and the place
+// that proved it: where a head is lost or its row suspect, they saw no more than
+// where the hole begins, and whoever is sent there would miss its repair.
+func (r *recovery) settle(h *hole) {
+	if h.open() {
+		return
+	}
+	for _, s := range r.segs[slices.Index(r.segs, h.damage.seg)+1:] {
+		if row, ok := rowOf(s.tails, h.log); ok {
+			if row.tail.Position == h.from {
+				row.tail.Position = h.to
+			}
+			continue
+		}
+		i, _ := slices.BinarySearchFunc(s.tails, h.log, headLog.compare)
+		s.tails = slices.Insert(s.tails, i, headLog{log: h.log, tail: Tail{Position: h.to}})
 	}
 }
 

@@ -9,7 +9,7 @@ import (
 
 // rowOf returns a log's row in a sorted table.
 func rowOf(rows []headLog, log wire.LogID) (*headLog, bool) {
-	i, found := slices.BinarySearchFunc(rows, log, func(r headLog, l wire.LogID) int { return r.log.Compare(l) })
+	i, found := slices.BinarySearchFunc(rows, log, headLog.compare)
 	if !found {
 		return nil, false
 	}
