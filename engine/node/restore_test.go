@@ -113,3 +113,18 @@ func TestARepairThatCannotBeWrittenIsAskedAgain(t *testing.T) {
 	require.Empty(t, b.node.repairs)
 	require.Contains(t, w.take(), "mirror-repaired")
 }
+
+// Damage took the end of a mirror that the Store had applied: it comes again,
+// is not applied again, and the source's lag still returns to 0 (I2, I14).
+func TestAStoreAheadOfItsDamagedMirrorIsNotBehind(t *testing.T) {
+	w, a, b := livelyPair()
+	b.crash()
+	b.mirror.batches = b.mirror.batches[:1]
+	b.noApply = true // its Store has everything
+	b.open()
+	w.pass(5 * time.Second)
+	require.Equal(t, a.own.batches, b.mirror.batches)
+	s := a.node.Status(w.now()).Peers[0]
+	require.True(t, s.Applied.Known)
+	require.Zero(t, s.Applied.Entries)
+}

@@ -348,7 +348,8 @@ func (n *Node) bootLogs(b *Boot) {
 			o.store = c.Position
 			o.needs(c.Position, "the Store")
 		} else if m := n.mirrorLog(c.Log); m != nil {
-			m.store, m.applied = c.Position, min(c.Position.Seq, m.durable.Seq)
+			// It may be ahead of a damaged mirror: what comes again is not applied again.
+			m.store, m.applied = c.Position, c.Position.Seq
 		}
 	}
 	for _, id := range b.OwnSuspect {
