@@ -173,8 +173,8 @@ func (a *app) showImport(o *output, r *importReport) error {
 		}
 	} else {
 		p := &r.Progress
-		fmt.Fprintf(a.stdout, "imported %s, %s in %s: %s, %s/s\n", plural(names(p), "name", "names"), humanBytes(p.Bytes),
-			humanSeconds(p.Seconds), plural(p.Entries, "entry", "entries"),
+		fmt.Fprintf(a.stdout, "imported %s, %s in %s: %s, %s/s\n", plural(names(p), "name", "names"),
+			humanBytes(p.Bytes), humanSeconds(p.Seconds), plural(p.Entries, "entry", "entries"),
 			humanCount(int64(float64(p.Entries)/max(p.Seconds, 0.001))))
 		for _, c := range []struct {
 			count int64

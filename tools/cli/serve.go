@@ -114,7 +114,7 @@ func openFailure(f *serverFlags, err error) error {
 	case errors.Is(err, fsnode.ErrInUse), errors.Is(err, vfs.ErrLocked):
 		return failure(ExitRefused, err, "stop the other server, or name another directory with --data")
 	case errors.Is(err, engine.ErrOptions), errors.Is(err, namespace.ErrOptions):
-		return failure(ExitRefused, err, "start it with what the directory was created with, or name another with --data")
+		return failure(ExitRefused, err, "use what the directory was created with, or name another one with --data")
 	case errors.Is(err, syscall.EADDRINUSE):
 		return failure(ExitFailed, err, portNext(err, "--listen"))
 	case errors.Is(err, syscall.ENOSPC):

@@ -3,6 +3,7 @@ package cli
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/claudefs/repl/engine"
@@ -44,7 +45,8 @@ func statusScreen(s *engine.Status, o *output) string {
 	return b.String()
 }
 
-// peer prints one peer's block.
+// peer prints one peer's block. Logs that the site's own block has named already
+// are not named again.
 func (b *screen) peer(s *engine.Status, p *engine.PeerStatus, o *output) {
 	b.line("%s  %s  %s", p.Site, p.Role, healthText(o, p.Health, p.Reason))
 	b.line("  link %s  %s  rtt %s  window %s of %s", linkText(p), transportText(p.Transport, ""),
@@ -58,7 +60,11 @@ func (b *screen) peer(s *engine.Status, p *engine.PeerStatus, o *output) {
 	if o.wide() {
 		b.line("  sent %s, %s since open", plural(p.SentFrames, "frame", "frames"), humanBytes(p.SentBytes))
 	}
-	b.stoppedLogs(p.StoppedLogs)
+	b.stoppedLogs(slices.DeleteFunc(slices.Clone(p.StoppedLogs), func(l engine.StoppedLog) bool {
+		return slices.ContainsFunc(s.StoppedLogs, func(own engine.StoppedLog) bool {
+			return own.Site == l.Site && own.Shard == l.Shard
+		})
+	}))
 }
 
 // stoppedLogs prints logs that do not move, with what to do about each.
@@ -78,10 +84,10 @@ func (b *screen) stoppedLogs(logs []engine.StoppedLog) {
 
 // nextSteps says what to do about a stopped log, by its code.
 var nextSteps = map[string]string{
-	"unknown incarnation": "the peer knows this log by another identity: one side was replaced or restored; " +
-		"compare `cfs fs digest` at both sites before either is used",
+	"unknown incarnation": "one of the two sites was set up anew: move its data directory away, keep it, " +
+		"and start that site again while the other is up; it gets the history back",
 	"chain":        "the histories differ: stop writing this shard and compare `cfs fs digest` at both sites",
-	"gap":          "batches are missing between the two sites: the log resumes when the source sends them; watch `lag`",
+	"gap":          "batches between the two sites are missing: the log resumes when the source sends them",
 	"epoch":        "the sender writes in an older epoch: compare the primary that both sites' status names",
 	"order":        "a batch came out of order: restart the sender; if it stays, keep both data directories",
 	"suspect":      "this copy is damaged: it is repaired from any peer that has the log; bring one up",

@@ -74,7 +74,8 @@ func TestEveryKindOfDifferenceIsFound(t *testing.T) {
 		lost, duplicated int
 		difference       string
 	}{
-		{"a row twice at one site", func(_, b *story) { b.rows = append(b.rows, ref(1, 3)) }, 0, 1, "1 rows repeat an entry"},
+		{"a row twice at one site", func(_, b *story) { b.rows = append(b.rows, ref(1, 3)) }, 0, 1,
+			"1 rows repeat an entry"},
 		{"an acknowledged entry missing at site-b", func(_, b *story) { b.rows = b.rows[:2] }, 1, 0,
 			"site-b has no row for the acknowledged entry (shard 1, seq 3)"},
 		{"an acknowledged entry missing at both", func(a, b *story) { a.rows, b.rows = a.rows[:2], b.rows[:2] }, 2, 0,

@@ -176,7 +176,10 @@ func (p *pair) settled(ctx context.Context, wait time.Duration, show func(*engin
 // caughtUp says whether a knows, over a live link, that its only peer has
 // applied everything, and neither Store has a backlog.
 func caughtUp(a, b *engine.Status) bool {
-	return len(a.Peers) == 1 && a.Peers[0].Link == "live" && isZero(&a.Peers[0].Durable) && isZero(&a.Peers[0].Applied) &&
+	if len(a.Peers) != 1 || a.Peers[0].Link != "live" {
+		return false
+	}
+	return isZero(&a.Peers[0].Durable) && isZero(&a.Peers[0].Applied) &&
 		a.Apply.BacklogEntries == 0 && b.Apply.BacklogEntries == 0
 }
 

@@ -123,7 +123,8 @@ func (p *pair) compareDigests(ctx context.Context, f *findings) error {
 func (p *pair) audit(ctx context.Context, i int) (*siteAudit, error) {
 	audit := newSiteAudit()
 	return audit, p.clients[i].Decided(ctx, 0, func(row fsapi.DecidedRow) error {
-		ref := wire.Ref{Log: wire.LogID{Site: wire.SiteID(row.Site), Shard: wire.Shard(row.Shard)}, Seq: wire.Seq(row.Seq)}
+		log := wire.LogID{Site: wire.SiteID(row.Site), Shard: wire.Shard(row.Shard)}
+		ref := wire.Ref{Log: log, Seq: wire.Seq(row.Seq)}
 		if n, err := hex.Decode(ref.Incarnation[:], []byte(row.Incarnation)); err != nil || n != len(ref.Incarnation) {
 			return fmt.Errorf("row %d: incarnation %q", row.Row, row.Incarnation)
 		}
