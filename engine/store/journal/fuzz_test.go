@@ -102,7 +102,8 @@ func requireMet(t *testing.T, r *rand.Rand, j *Journal, all holder, what string)
 		delete(lacks, string(b))
 	}
 	for _, ref := range lacks {
-		t.Fatalf("%s: from unit %d, with %d of log %s: seq %d was not met", what, from, have[ref.Log].Seq, ref.Log, ref.Seq)
+		t.Fatalf("%s: from unit %d, with %d of log %s: seq %d was not met",
+			what, from, have[ref.Log].Seq, ref.Log, ref.Seq)
 	}
 }
 

@@ -272,7 +272,8 @@ func (r *Reader) readAround(d *damage, repaired []*hole) ([]*hole, error) {
 	}
 	if r.told != d && d.worse(&r.u, r.v) {
 		r.told = d
-		return nil, fmt.Errorf("%s: offset %d: unit %d: damaged again since opening: %w", d.File, d.Offset, d.Unit, ErrCorrupt)
+		return nil, fmt.Errorf("%s: offset %d: unit %d: damaged again since opening: %w",
+			d.File, d.Offset, d.Unit, ErrCorrupt)
 	}
 	refs, bad := slices.Clone(r.v.refs), slices.Clone(r.v.bad)
 	room := r.buf[n:total]

@@ -162,6 +162,7 @@ func (v *verifier) unit(b []byte, off int64, p place, out *verdict) (fatal error
 				return err
 			}
 			out.fault = err
+			v.refs, v.bad = v.refs[:0], v.bad[:0]
 			return nil
 		}
 		size := ref.Header.Bytes()
