@@ -160,7 +160,7 @@ func readFrames(path string) (*dumpReport, error) {
 		row, err := readFrame(data[at:])
 		if err != nil {
 			text := err.Error()
-			row = dumpRow{Kind: "damage", Bytes: int64(nextFrame(data[at:])), Damage: &text}
+			row = dumpRow{Kind: "damage", Bytes: int64(nextFrame(data[at:])), Damage: &text, Batches: []dumpBatch{}}
 			r.Damage++
 		}
 		row.Offset = int64(at)

@@ -116,6 +116,9 @@ func (a *app) runImport(ctx context.Context, o *output, f *importFlags, node *fs
 		line.Say("%s: %s", dir, importText(&report.Progress))
 		return importFailure(err)
 	}
+	if report.Errors == nil {
+		report.Errors = []string{} // a list is never null
+	}
 	return a.showImport(o, &importReport{Schema: 1, Kind: "import", Dir: dir, ImportID: f.id, Report: report})
 }
 

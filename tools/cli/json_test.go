@@ -1,0 +1,63 @@
+package cli
+
+import (
+	"bytes"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/claudefs/repl/engine/store/journal"
+	"github.com/claudefs/repl/tools/demo"
+	"github.com/claudefs/repl/tools/fsapi"
+	"github.com/claudefs/repl/tools/fsclient"
+	"github.com/claudefs/repl/wire"
+)
+
+// Every object that a verb prints keeps its keys (rule 3): a key that goes, or
+// comes, changes a golden file.
+func TestJSONKeysAreStable(t *testing.T) {
+	segment := &dumpReport{Schema: 1, Kind: "dump", What: "segment", Rows: []dumpRow{}}
+	for _, i := range []journal.Item{
+		{Head: &journal.HeadInfo{Kind: journal.Own, Logs: []journal.LogTail{{}}}},
+		{Unit: &journal.UnitInfo{Number: 1}},
+		{Batch: &wire.BatchHeader{Kind: wire.BatchData, FirstSeq: 1, Count: 1, FirstStamp: wire.StampOf(at),
+			LastStamp: wire.StampOf(at)}},
+		{Damage: &journal.Damage{Unit: 2, Reason: "reason"}},
+	} {
+		segment.addItem(&i)
+	}
+	for name, v := range map[string]any{
+		"ack":    ackRow{Schema: 1, Kind: "ack"},
+		"addrs":  addrs{Schema: 1, Kind: "addrs"},
+		"change": changeReport{Schema: 1, Kind: "change"},
+		"crash":  demo.CrashVerdict{Schema: 1, Kind: "crash"},
+		"demo":   demo.Verdict{Schema: 1, Kind: "demo"},
+		"digest": digestReport{fsapi.Digest{Schema: 1}, "digest"},
+		"dump":   segment,
+		"import": importReport{Schema: 1, Kind: "import", Report: fsclient.Report{Errors: []string{}}},
+		"ls":     listReport{Schema: 1, Kind: "ls", Names: []fsapi.Name{{Name: "name", Type: "file"}}},
+		"stat":   statReport{fsapi.Stat{Schema: 1, Type: "file"}, "stat", at},
+		"version": versionInfo{Schema: 1, Kind: "version", Version: "v0.1.0", Go: "go1.26", Platform: "linux/amd64",
+			WireVersion: wire.Version},
+	} {
+		var b bytes.Buffer
+		require.NoError(t, (&output{format: FormatJSON, stdout: &b}).object(v))
+		golden(t, "json/"+name+".json", b.String())
+		require.Contains(t, b.String(), `"schema": 1`)
+		require.Contains(t, b.String(), `"kind": "`+name+`"`)
+	}
+}
+
+// JSON.md names every kind that there is a golden file for.
+func TestJSONContractNamesEveryKind(t *testing.T) {
+	contract, err := os.ReadFile("JSON.md")
+	require.NoError(t, err)
+	files, err := os.ReadDir("testdata/json")
+	require.NoError(t, err)
+	for _, f := range files {
+		kind, _, _ := strings.Cut(strings.TrimSuffix(f.Name(), ".json"), "-")
+		require.Contains(t, string(contract), "| `"+kind+"` |")
+	}
+}
