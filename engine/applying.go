@@ -281,9 +281,16 @@ func (r *applyReader) follows(h *wire.BatchHeader) bool {
 	return true
 }
 
-// lacks asks for a piece of the mirror that damage took.
+// lacks asks for a piece of the mirror that damage took: the whole hole that the
+// journal knows there, because the Store may stand inside it.
 func (r *applyReader) lacks(log wire.LogID, from wire.Position, to wire.Seq) {
 	r.waiting[log] = true
+	for _, h := range r.f.j.Holes() {
+		if h.Log == log && h.From.Seq <= from.Seq && from.Seq < h.To.Seq {
+			from, to = h.From, h.To.Seq
+			break
+		}
+	}
 	r.a.e.step(&node.MirrorDamaged{Log: log, From: from, To: to})
 }
 
