@@ -105,7 +105,8 @@ func (c *checker) durable(site int, journal node.Journal, h *wire.BatchHeader) {
 		}
 		l.ends = append(l.ends, end)
 	case end.seq > tail.seq:
-		c.w.fail("I3", "%s flushed log %s from seq %d, the medium ends at %d", siteNames[site], h.Log(), h.FirstSeq, tail.seq)
+		c.w.fail("I3", "%s flushed log %s from seq %d, the medium ends at %d",
+			siteNames[site], h.Log(), h.FirstSeq, tail.seq)
 	default:
 		if chain, found := l.find(h.Incarnation, end.seq); !found || chain != end.chain {
 			c.w.fail("I4", "%s flushed log %s seq %d with another chain than before", siteNames[site], h.Log(), end.seq)
@@ -141,7 +142,8 @@ func (c *checker) shipped(to int, h *wire.BatchHeader) {
 	}
 	chain, found := c.ledgers[1-to][node.Own][h.Log()].find(h.Incarnation, h.LastSeq())
 	if !found || chain != h.Chain {
-		c.w.fail("I1", "log %s seq %d reached %s before it was flushed at its source", h.Log(), h.LastSeq(), siteNames[to])
+		c.w.fail("I1", "log %s seq %d reached %s before it was flushed at its source",
+			h.Log(), h.LastSeq(), siteNames[to])
 	}
 }
 
@@ -160,7 +162,8 @@ func (c *checker) opened(site int, journal node.Journal, tail func(wire.LogID) w
 			end = l.tail()
 		}
 		if chain, found := l.find(t.Incarnation, t.Seq); t.Seq != 0 && (!found || chain != t.Chain) {
-			c.w.fail("I1", "%s counts log %s up to %s, its medium holds it up to seq %d", siteNames[site], log, t, end.seq)
+			c.w.fail("I1", "%s counts log %s up to %s, its medium holds it up to seq %d",
+				siteNames[site], log, t, end.seq)
 		}
 	}
 }
@@ -359,7 +362,8 @@ func (c *checker) restless() string {
 		tail, _ := a.own.j.Tail(log)
 		for _, p := range [2]*process{a, b} {
 			if at := p.appliers[shard].Cursor(log); at != tail.Position {
-				return fmt.Sprintf("%s has applied log %s up to %d of %d", siteNames[p.site.index], log, at.Seq, tail.Position.Seq)
+				return fmt.Sprintf("%s has applied log %s up to %d of %d",
+					siteNames[p.site.index], log, at.Seq, tail.Position.Seq)
 			}
 		}
 	}
@@ -386,7 +390,8 @@ func (c *checker) converged() {
 			}
 			v, there := s.Get(o.shard, opKey(n))
 			if !o.applied[site] || !there || len(v.Payload) != o.payloadBytes {
-				c.w.fail("I1", "entry %d (log %s seq %d), acknowledged, is missing at %s", n, o.ref.Log, o.ref.Seq, siteNames[site])
+				c.w.fail("I1", "entry %d (log %s seq %d), acknowledged, is missing at %s",
+					n, o.ref.Log, o.ref.Seq, siteNames[site])
 			}
 		}
 	}

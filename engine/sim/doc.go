@@ -47,5 +47,8 @@
 // worlds with damage or a restored image keep every segment, because what is not
 // retained any more comes back by a bootstrap only.
 //
+// Where a reader meets damage that came after its journal was opened, the site
+// is started again, as an operator would: only an opening finds a hole's ends.
+//
 // It does not shrink a failing plan, and knows nothing of failover.
 package sim

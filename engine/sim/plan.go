@@ -106,7 +106,7 @@ type plan struct {
 func newPlan(seed uint64) plan {
 	s := newStream(seed, "plan")
 	p := plan{
-		duration:     s.between(30*time.Second, 55*time.Second),
+		duration:     s.between(30*time.Second, 58*time.Second),
 		shards:       1 << s.IntN(4),
 		payloadMax:   []int{64, 1 << 10, 8 << 10, 64 << 10}[s.IntN(4)],
 		burstMax:     1 << s.IntN(6),
@@ -216,8 +216,9 @@ func (p *plan) drawRestore(s stream) {
 // String is the plan as a failure shows it.
 func (p *plan) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "plan: %s, shards %d, payload ≤ %d, bursts ≤ %d every %s, window %d, frame %d, verify %s, retain %t\n",
-		p.duration, p.shards, p.payloadMax, p.burstMax, p.gap, p.windowBytes, p.frameBytes, p.verifyWait, p.retain)
+	fmt.Fprintf(&b, "plan: %s, shards %d, payload ≤ %d, bursts ≤ %d every %s, ",
+		p.duration, p.shards, p.payloadMax, p.burstMax, p.gap)
+	fmt.Fprintf(&b, "window %d, frame %d, verify %s, retain %t\n", p.windowBytes, p.frameBytes, p.verifyWait, p.retain)
 	fmt.Fprintf(&b, "network: delay %s + %s, %d B/s, cuts hold back %t; flush %s, store flush %s; faults %d of:",
 		p.delayMin, p.delayMean, p.bandwidth, p.stalls, p.flushMean, p.storeSync, len(p.faults))
 	for _, k := range p.enabled {

@@ -23,6 +23,7 @@ func TestPlantedBugsAreFound(t *testing.T) {
 			t.Errorf("sim-red: plant=%s not found in %d seeds", plant, tried)
 			continue
 		}
-		fmt.Printf("sim-red: plant=%s found seed=%d steps=%d invariant=%s\n", plant, found.Seed, found.Step, found.Invariant)
+		fmt.Printf("sim-red: plant=%s found seed=%d steps=%d invariant=%s\n", plant,
+			found.Seed, found.Step, found.Invariant)
 	}
 }

@@ -38,7 +38,8 @@ func (p *process) step(in node.Input, what string, a, b uint64) {
 		p.persist(&e.Persists[i])
 	}
 	for i := range e.Progress {
-		w.trace.add(line{w.now, w.steps, int8(p.site.index), "progress", uint64(e.Progress[i].Level), uint64(e.Progress[i].Position.Seq)})
+		level, seq := uint64(e.Progress[i].Level), uint64(e.Progress[i].Position.Seq)
+		w.trace.add(line{w.now, w.steps, int8(p.site.index), "progress", level, seq})
 		if p.site.index == 0 {
 			w.load.progressed(&e.Progress[i])
 		}

@@ -80,7 +80,8 @@ func TestCampaign(t *testing.T) {
 	var steps, faults []int
 	kinds, marks := map[string]int{}, map[string]int{}
 	broken, acked, virtual := 0, 0, time.Duration(0)
-	campaign(*seed0Flag, seeds, *parallelFlag, Options{Trace: *traceFlag, Plant: Plant(*plantFlag)}, func(r Result) bool {
+	o := Options{Trace: *traceFlag, Plant: Plant(*plantFlag)}
+	campaign(*seed0Flag, seeds, *parallelFlag, o, func(r Result) bool {
 		if *traceFlag {
 			fmt.Print(r.Trace)
 		}
