@@ -102,5 +102,8 @@
 // It does not fail over, relay one site's log to a third, or hand a log over to
 // a new incarnation: a log that begins anew where another incarnation is held is
 // refused, and a peer whose batches are no longer kept needs bootstrap. It does
-// not persist the highest session seen: links do not outlive their node.
+// not persist the highest session seen: links do not outlive their node. A site
+// whose sessions the peer has seen under a later (term, counter) takes up after
+// that one, with an alarm, because a source restored from an older image must be
+// able to ask for what it lost.
 package node

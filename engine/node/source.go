@@ -11,7 +11,7 @@ import (
 // sayHello opens the session on a link that just came up.
 func (n *Node) sayHello(p *peer) {
 	l := p.link
-	p.counter++
+	p.counter = max(p.counter+1, 1) // 0 is a hello's
 	p.phase, p.reason = phaseHello, ""
 	l.term = p.term
 	n.msg.hello = wire.Hello{
