@@ -27,7 +27,7 @@ type repair struct {
 	from   wire.Position
 	to     wire.Seq
 	proof  bool
-	failed LinkID
+	failed uint64 // link.number of the youngest link when it failed; 0 = it has not
 }
 
 // restored is what one stage of own batches will have added when it is durable.
@@ -59,7 +59,7 @@ func (n *Node) fetchNext(l *link) {
 		return
 	}
 	for i := range n.repairs {
-		if r := n.repairs[i]; r.log.Site == p.Site && r.failed != l.id && !n.asked(r.log) {
+		if r := n.repairs[i]; r.log.Site == p.Site && r.failed < l.number && !n.asked(r.log) {
 			n.repairs = slices.Delete(n.repairs, i, i+1)
 			n.askRepair(l, r)
 			return
@@ -124,7 +124,7 @@ func (n *Node) fetchLost(l *link) {
 }
 
 // repair is what the fetch was to repair, to be asked for again.
-func (f *fetch) repair(failed LinkID) repair {
+func (f *fetch) repair(failed uint64) repair {
 	return repair{log: f.log, from: f.start, to: f.to, proof: f.kind == 0, failed: failed}
 }
 
@@ -167,7 +167,7 @@ func (n *Node) fetched(l *link, in *FrameIn) error {
 	} else {
 		stage.From, stage.Last = start, f.from.Seq >= f.to
 		if stage.Last {
-			n.repairing = append(n.repairing, repaired{n.ticket, f.repair(l.id)})
+			n.repairing = append(n.repairing, repaired{n.ticket, f.repair(n.linkNumber)})
 		}
 	}
 	n.e.Stages = append(n.e.Stages, stage)
@@ -252,7 +252,7 @@ func (n *Node) fetchFailed(l *link, why *stream.Stop) {
 			"%s: the mirror behind seq %d cannot be repaired from site %s: %s",
 			n.logName(f.log), f.start.Seq, p.Name, why.Text))
 		n.noteStopped(f.log, why.Code, "mirror not repaired: "+why.Text)
-		n.repairs = append(n.repairs, f.repair(l.id))
+		n.repairs = append(n.repairs, f.repair(n.linkNumber))
 		n.fetchNext(l)
 		return
 	}

@@ -59,7 +59,8 @@ func (l *link) site() wire.SiteID {
 }
 
 func (n *Node) linkUp(in *LinkUp) {
-	l := &link{id: in.Link, heard: n.now.Mono}
+	n.linkNumber++
+	l := &link{id: in.Link, number: n.linkNumber, heard: n.now.Mono}
 	n.links[in.Link] = l
 	n.order = append(n.order, l)
 	if in.Peer == 0 {

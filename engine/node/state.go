@@ -43,12 +43,13 @@ type Node struct {
 	ownErr    error // the own journal stopped
 	mirrorErr error
 
-	peers     []*peer   // sorted by site
-	mirrors   []*mirror // sorted by site
-	unclean   int       // mirrored logs whose Store is behind their durable tail
-	links     map[LinkID]*link
-	order     []*link // in the order they came up
-	strangers int
+	peers      []*peer   // sorted by site
+	mirrors    []*mirror // sorted by site
+	unclean    int       // mirrored logs whose Store is behind their durable tail
+	links      map[LinkID]*link
+	linkNumber uint64  // of the youngest link
+	order      []*link // in the order they came up
+	strangers  int
 
 	ticket    uint64     // of stages, over both journals
 	restoring []restored // own batches staged, oldest first
@@ -205,7 +206,8 @@ const (
 // link is one link as long as the shell knows it.
 type link struct {
 	id      LinkID
-	peer    *peer // nil until the hello of an accepted link
+	number  uint64 // rises with every link, from 1
+	peer    *peer  // nil until the hello of an accepted link
 	dialed  bool
 	closing bool
 	open    bool // accepted: welcomed
