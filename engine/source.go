@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -182,10 +183,15 @@ func (l *peerLink) sendFetched(op *node.Op) (code wire.RefusalCode, text string,
 // walkFetched sends what the reader meets of the log, up to seq to.
 func (l *peerLink) walkFetched(op *node.Op, reader *journal.Reader, to wire.Seq) (wire.RefusalCode, string, error) {
 	at := op.Fetch.From
+	var damage error
 	for {
 		refs, err := reader.Next(fetchedBytesMax)
-		if err != nil {
-			return wire.RefuseSuspect, fmt.Sprintf("log %s behind seq %d: %v", op.Fetch.Log, at.Seq, err), nil
+		if errors.Is(err, journal.ErrCorrupt) {
+			damage = err // of some log: this one is whole if its next batch follows
+			continue
+		}
+		if err != nil || len(refs) == 0 && damage != nil {
+			return wire.RefuseSuspect, fmt.Sprintf("log %s behind seq %d: %v", op.Fetch.Log, at.Seq, cmp.Or(err, damage)), nil
 		}
 		if len(refs) == 0 {
 			return 0, "", nil
@@ -196,6 +202,9 @@ func (l *peerLink) walkFetched(op *node.Op, reader *journal.Reader, to wire.Seq)
 			h := &refs[i].Header
 			if h.Log() != op.Fetch.Log || h.Incarnation == at.Incarnation && h.LastSeq() <= at.Seq {
 				continue
+			}
+			if damage != nil && h.FirstSeq > at.Seq+1 {
+				return wire.RefuseSuspect, fmt.Sprintf("log %s behind seq %d: %v", op.Fetch.Log, at.Seq, damage), nil
 			}
 			if h.FirstSeq != at.Seq+1 || h.Prev != at.Chain {
 				return wire.RefuseChain, fmt.Sprintf("log %s: seq %d here does not continue seq %d of the asker",
