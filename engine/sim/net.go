@@ -50,13 +50,12 @@ type link struct {
 
 // end is one site's end of a link.
 type end struct {
-	link    *link
-	p       *process
-	id      node.LinkID
-	open    bool
-	told    bool   // the node knows it
-	rx      []byte // received, not yet a whole frame
-	session uint32 // of the last frame received
+	link *link
+	p    *process
+	id   node.LinkID
+	open bool
+	told bool   // the node knows it
+	rx   []byte // received, not yet a whole frame
 
 	// Of the direction that leaves here:
 	free   time.Duration // when the wire has taken what was sent

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"errors"
 
 	"github.com/claudefs/repl/engine/node"
@@ -48,7 +49,7 @@ func (p *process) operate() {
 		case node.OpShip:
 			p.ship(e, o)
 		case node.OpAnswer:
-			p.answer(e, e.session, o.Fetch)
+			p.answer(e, o.Envelope.Session, o.Fetch)
 		}
 	}
 }
@@ -183,7 +184,10 @@ var errForked = errors.New("the asker's chain is not ours")
 func (p *process) sendLog(e *end, session uint32, j *journal.Journal, unit journal.UnitNumber, f wire.Fetch) error {
 	r := j.NewReader(unit)
 	defer r.Close()
-	at := f.From.Seq
+	at, to := f.From.Seq, f.To
+	if t, _ := j.Tail(f.Log); to == 0 {
+		to = t.Position.Seq
+	}
 	var damage error
 	for {
 		refs, err := r.Next(feedBytes)
@@ -192,7 +196,7 @@ func (p *process) sendLog(e *end, session uint32, j *journal.Journal, unit journ
 			continue
 		}
 		if err != nil || len(refs) == 0 {
-			return err
+			return cmp.Or(err, damage)
 		}
 		var picked []wire.BatchRef
 		for i := range refs {
@@ -211,6 +215,9 @@ func (p *process) sendLog(e *end, session uint32, j *journal.Journal, unit journ
 		}
 		if len(picked) > 0 {
 			p.sendBatches(e, &wire.Envelope{Kind: wire.FrameFetched, Session: session, Number: f.ID}, picked)
+		}
+		if at >= to {
+			return nil
 		}
 	}
 }

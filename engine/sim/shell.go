@@ -133,7 +133,6 @@ func (p *process) receive(e *end, bytes []byte) {
 // frame hands a whole frame to the heart: control frames by their body, batches
 // by their headers.
 func (p *process) frame(e *end, envelope wire.Envelope, frame []byte) {
-	e.session = envelope.Session
 	in := &node.FrameIn{Link: e.id, Envelope: envelope}
 	body := wire.Body(&envelope, frame)
 	p.refs, p.headers = p.refs[:0], p.headers[:0]
