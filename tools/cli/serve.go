@@ -40,7 +40,10 @@ func (a *app) serve(ctx context.Context, f *serverFlags, peers []engine.Peer) er
 		Cluster: f.cluster, Site: f.site, DataDir: f.data, Shards: f.shards, Listen: f.listen, Insecure: f.insecure,
 		Peers: peers, Primary: f.primary, SegmentBytes: int64(f.segmentBytes), Logger: a.logger(f),
 	})
-	if err != nil {
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil // asked to end before it had begun
+	case err != nil:
 		return openFailure(f, err)
 	}
 	web := &http.Server{Handler: handler(node), ReadHeaderTimeout: headerWait}

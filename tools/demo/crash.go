@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"os"
 	"time"
 
 	"github.com/claudefs/repl/tools/cli/progress"
@@ -82,28 +81,24 @@ func Crash(ctx context.Context, o CrashOptions) (*CrashVerdict, error) {
 	if o.Seed == 0 {
 		o.Seed = rand.Uint64()
 	}
-	dir, err := workDir(o.Dir)
+	w, err := openWorkspace(o.Dir)
 	if err != nil {
 		return nil, err
 	}
 	random := rand.New(rand.NewPCG(o.Seed, 0))
-	p, err := newPair(o.Binary, dir, random, "--segment-bytes", shortSegments)
+	p, err := newPair(o.Binary, w, random, "--segment-bytes", shortSegments)
 	if err != nil {
 		return nil, err
 	}
 	r := &crashRun{o: o, pair: p, load: &load{acked: ledger{}}, random: random, line: progress.New(o.Progress)}
-	v := &CrashVerdict{Schema: 1, Kind: "crash", Seed: o.Seed, Dir: dir}
-	r.line.Say("crash: %d cycles; data in %s; seed %d", o.Cycles, dir, o.Seed)
+	v := &CrashVerdict{Schema: 1, Kind: "crash", Seed: o.Seed}
+	r.line.Say("crash: %d cycles; data in %s; seed %d", o.Cycles, w.dir, o.Seed)
 	began := time.Now()
 	err = r.play(ctx, v)
 	p.stop()
 	v.Seconds, v.KillsA, v.KillsB = time.Since(began).Seconds(), p.kills[0], p.kills[1]
-	if err == nil && v.OK && !o.Keep {
-		v.Dir = ""
-		err = os.RemoveAll(dir)
-	}
-	if v.Dir != "" {
-		r.line.Say("crash: data and logs are left in %s", dir)
+	if v.Dir, err = w.tidy(v.OK, o.Keep, err); v.Dir != "" {
+		r.line.Say("crash: data and logs are left in %s", v.Dir)
 	}
 	return v, err
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -65,43 +64,24 @@ func Demo(ctx context.Context, o Options) (*Verdict, error) {
 	if o.Seed == 0 {
 		o.Seed = rand.Uint64()
 	}
-	dir, err := workDir(o.Dir)
+	w, err := openWorkspace(o.Dir)
 	if err != nil {
 		return nil, err
 	}
 	random := rand.New(rand.NewPCG(o.Seed, 0))
-	p, err := newPair(o.Binary, dir, random)
+	p, err := newPair(o.Binary, w, random)
 	if err != nil {
 		return nil, err
 	}
 	r := &run{o: o, pair: p, tree: t, line: progress.New(o.Progress), plan: planKills(random, o.Kills), acked: ledger{}}
-	v := &Verdict{Schema: 1, Kind: "demo", Sites: len(siteNames), Tree: t.dir, Seed: o.Seed, Dir: dir}
-	r.line.Say("demo: %s: %d names, %d bytes; data in %s; seed %d", t.dir, t.names, t.bytes, dir, o.Seed)
+	v := &Verdict{Schema: 1, Kind: "demo", Sites: len(siteNames), Tree: t.dir, Seed: o.Seed}
+	r.line.Say("demo: %s: %d names, %d bytes; data in %s; seed %d", t.dir, t.names, t.bytes, w.dir, o.Seed)
 	err = r.play(ctx, v)
 	p.stop()
-	if err == nil && v.OK && !o.Keep {
-		v.Dir = ""
-		err = os.RemoveAll(dir)
-	}
-	if v.Dir != "" {
-		r.line.Say("demo: data and logs are left in %s", dir)
+	if v.Dir, err = w.tidy(v.OK, o.Keep, err); v.Dir != "" {
+		r.line.Say("demo: data and logs are left in %s", v.Dir)
 	}
 	return v, err
-}
-
-// workDir makes a directory for a run.
-func workDir(dir string) (string, error) {
-	if dir == "" {
-		return os.MkdirTemp("", "cfs-demo-")
-	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return "", err
-	}
-	names, err := os.ReadDir(dir)
-	if err == nil && len(names) > 0 {
-		err = fmt.Errorf("%s is not empty", dir)
-	}
-	return dir, err
 }
 
 // planKills spreads n kills over the import, each site getting half.

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/claudefs/repl/engine"
@@ -36,8 +34,8 @@ type pair struct {
 	kills     [2]int
 }
 
-// newPair prepares two sites below dir. exe is the cfs binary.
-func newPair(exe, dir string, random *rand.Rand, extra ...string) (*pair, error) {
+// newPair prepares two sites in a workspace. exe is the cfs binary.
+func newPair(exe string, w workspace, random *rand.Rand, extra ...string) (*pair, error) {
 	addrs, err := reservePorts(random, 4)
 	if err != nil {
 		return nil, err
@@ -49,14 +47,10 @@ func newPair(exe, dir string, random *rand.Rand, extra ...string) (*pair, error)
 	}
 	for i, name := range siteNames {
 		other := 1 - i
-		data := filepath.Join(dir, name)
-		if err := os.MkdirAll(data, 0o755); err != nil {
-			return nil, err
-		}
 		p.clients[i] = fsclient.New(p.admins[i])
 		p.processes[i] = &process{
-			name: name, path: exe, died: p.died, logPath: filepath.Join(dir, name+".log"),
-			args: append([]string{"server", "--site", name, "--cluster", clusterName, "--data", data,
+			name: name, path: exe, died: p.died, logPath: w.log(name),
+			args: append([]string{"server", "--site", name, "--cluster", clusterName, "--data", w.data(name),
 				"--listen", p.listens[i], "--admin", p.admins[i], "--insecure",
 				"--primary", siteNames[0], "--peer", siteNames[other] + "=" + p.listens[other]}, extra...),
 		}
