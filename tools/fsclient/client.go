@@ -70,12 +70,16 @@ func (e *AnswerError) Error() string {
 	return e.Body.Text + "; " + e.Body.Next
 }
 
-// Unwrap makes a POSIX error comparable: errors.Is(err, fs.ErrNotExist).
+// Unwrap makes a POSIX error comparable: errors.Is(err, fs.ErrNotExist). What is
+// none is ErrUnreachable if it may pass, else ErrRefused.
 func (e *AnswerError) Unwrap() error {
 	for errno := range errnoMax {
 		if e.Body.Errno != "" && unix.ErrnoName(errno) == e.Body.Errno {
 			return errno
 		}
+	}
+	if e.Status == http.StatusServiceUnavailable {
+		return ErrUnreachable
 	}
 	return ErrRefused
 }

@@ -127,6 +127,23 @@ func TestManyClientsInOneShardSeeOneOrder(t *testing.T) {
 	require.EqualValues(t, 6+names, d.Inodes)
 }
 
+// I10: a refused client is told at once, though it has not ended what it sends.
+func TestOneStreamTooManyIsRefusedAtOnce(t *testing.T) {
+	a := alone(t)
+	for range streamCountMax {
+		a.node.streams <- struct{}{}
+	}
+	_, err := a.client.Do(t.Context(), namespace.Operation{Op: engine.OpMkDir, Path: "/d"})
+	require.ErrorIs(t, err, fsclient.ErrUnreachable)
+	require.ErrorContains(t, err, "16 streams")
+	body, in := io.Pipe()
+	answer, err := http.Post("http://"+a.addr+"/v1/fs/ops", "", body)
+	require.NoError(t, err)
+	require.Equal(t, http.StatusServiceUnavailable, answer.StatusCode)
+	require.NoError(t, in.Close())
+	require.NoError(t, answer.Body.Close())
+}
+
 func TestNamesThatAreNoTextAreKeptAsTheyAre(t *testing.T) {
 	a := alone(t)
 	want := []string{"\xff\xfe", "a\nb", "<&>\u2028", "\x80"}

@@ -53,6 +53,12 @@ type stream struct {
 }
 
 func (n *Node) serveOps(w http.ResponseWriter, r *http.Request) {
+	// First of all: otherwise even a refusal would wait for the end of the body.
+	rc := http.NewResponseController(w)
+	if err := rc.EnableFullDuplex(); err != nil {
+		writeError(w, http.StatusHTTPVersionNotSupported, fsapi.Error{Text: err.Error(), Next: "use HTTP/1.1"})
+		return
+	}
 	select {
 	case n.streams <- struct{}{}:
 		defer func() { <-n.streams }()
@@ -63,12 +69,8 @@ func (n *Node) serveOps(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s := &stream{
-		n: n, in: bufio.NewReaderSize(r.Body, bufferBytes), out: w, rc: http.NewResponseController(w),
+		n: n, in: bufio.NewReaderSize(r.Body, bufferBytes), out: w, rc: rc,
 		groups: make(chan group, groupsUnderWay), room: make([]byte, groupBytesMax+fsapi.FrameBytesMax),
-	}
-	if err := s.rc.EnableFullDuplex(); err != nil {
-		writeError(w, http.StatusHTTPVersionNotSupported, fsapi.Error{Text: err.Error(), Next: "use HTTP/1.1"})
-		return
 	}
 	w.Header().Set("Content-Type", "application/octet-stream")
 	w.WriteHeader(http.StatusOK)
