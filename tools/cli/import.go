@@ -3,11 +3,11 @@ package cli
 import (
 	"bufio"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -71,11 +71,11 @@ func (a *app) fsImport() *cobra.Command {
 	}
 	c := verb("import DIR [--to PATH] [-o FORMAT]", "copy a real directory tree into the site", Change, 1, 1, run)
 	c.Long = `Copies a directory tree into the site: directories, files, symlinks, hard links, modes, owners,
-times and extended attributes. It goes on over a server that is killed and restarted, and repeats nothing:
-the same --import-id on the same tree finds everything done.`
+times and extended attributes. It goes on over a server that is killed and restarted, and repeats nothing.
+An import that was cut off goes on with the same --import-id, as long as the tree is the same.`
 	o, client = a.outputFlags(c), clientFlag(c)
 	fs := c.Flags()
-	fs.StringVar(&f.id, "import-id", "", "`NAME` of this import; the same again goes on with it (default from DIR)")
+	fs.StringVar(&f.id, "import-id", "", "`NAME` of this import; the same again goes on with it (default random)")
 	fs.StringVar(&f.to, "to", "/", "directory `PATH` at the site, made if absent")
 	fs.StringVar(&f.ackLog, "ack-log", "", "append every acknowledged entry to this `FILE` as JSON lines")
 	fs.DurationVar(&f.retryFor, "retry-for", 2*time.Minute, "how long a server may be silent before the import ends")
@@ -88,11 +88,9 @@ var errSilent = errors.New("the server did not come back")
 
 func (a *app) runImport(ctx context.Context, o *output, f *importFlags, node *fsclient.Client, dir string) error {
 	if f.id == "" {
-		absolute, err := filepath.Abs(dir)
-		if err != nil {
-			return err
-		}
-		f.id = absolute
+		// Not made of DIR: its files may change, and a request that was done before is
+		// not looked at again.
+		f.id = rand.Text()
 	}
 	acks, err := openAckLog(f.ackLog)
 	if err != nil {
@@ -114,7 +112,7 @@ func (a *app) runImport(ctx context.Context, o *output, f *importFlags, node *fs
 	}
 	if err = errors.Join(err, acks.close()); err != nil {
 		line.Say("%s: %s", dir, importText(&report.Progress))
-		return importFailure(err)
+		return importFailure(err, "run it again with --import-id "+f.id+": what is done is not repeated")
 	}
 	if report.Errors == nil {
 		report.Errors = []string{} // a list is never null
@@ -157,8 +155,7 @@ func (s *silence) look(p *fsclient.Progress) {
 	}
 }
 
-func importFailure(err error) error {
-	again := "run the same import again: what is done is not repeated"
+func importFailure(err error, again string) error {
 	if errors.Is(err, errSilent) {
 		return failure(ExitUnreachable, err, "start the server, then "+again)
 	}
@@ -199,7 +196,7 @@ func (a *app) showImport(o *output, r *importReport) error {
 		fmt.Fprintf(a.stderr, "left out: %s\n", text)
 	}
 	return failure(ExitPartly, fmt.Errorf("%s left out", plural(r.Unreadable+r.Refused, "name was", "names were")),
-		"mend what the lines above name and run the same import again")
+		"mend what the lines above name, then import it again")
 }
 
 // ackLog is the file of --ack-log; without a name it takes everything and
