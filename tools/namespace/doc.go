@@ -79,7 +79,8 @@
 //
 // Names 255 bytes, paths 4096, symlink targets 4095, extended attribute values
 // 65,535 bytes, 1024 attributes per inode, files 8 TiB, one write 1 MiB less 64 bytes.
-// Request ids and decided rows are kept for ever: about 120 bytes per entry.
+// Request ids and decided rows are kept for ever: about 170 bytes per entry, which
+// nobody collects yet.
 //
 // It does not follow symlinks, check permissions, count blocks, keep device
 // nodes, or hold files open that have lost their last name.
