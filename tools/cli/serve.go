@@ -16,7 +16,7 @@ import (
 	"github.com/claudefs/repl/engine/admin"
 	"github.com/claudefs/repl/engine/store/vfs"
 	"github.com/claudefs/repl/tools/namespace"
-	fsnode "github.com/claudefs/repl/tools/node"
+	"github.com/claudefs/repl/tools/fsnode"
 )
 
 const (
