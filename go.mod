@@ -2,11 +2,15 @@ module github.com/claudefs/repl
 
 go 1.26.0
 
-require github.com/zeebo/xxh3 v1.1.0
+// Each has one owner room. What stands here, every host's module graph gets.
+require (
+	github.com/stretchr/testify v1.12.1 // tests: assertions
+	github.com/zeebo/xxh3 v1.1.0 // wire, journal: digest and chain
+	golang.org/x/sys v0.49.0 // vfs, tcp: pwritev, fdatasync, flock, socket options
+	pgregory.net/rapid v1.3.0 // tests: properties against slow models
+)
 
 require (
 	github.com/klauspost/cpuid/v2 v2.2.10 // indirect
-	github.com/stretchr/testify v1.12.1 // indirect
-	golang.org/x/sys v0.49.0 // indirect
-	pgregory.net/rapid v1.3.0 // indirect
+	go.yaml.in/yaml/v3 v3.0.5 // indirect
 )
