@@ -191,7 +191,8 @@ func (l *peerLink) walkFetched(op *node.Op, reader *journal.Reader, to wire.Seq)
 			continue
 		}
 		if err != nil || len(refs) == 0 && damage != nil {
-			return wire.RefuseSuspect, fmt.Sprintf("log %s behind seq %d: %v", op.Fetch.Log, at.Seq, cmp.Or(err, damage)), nil
+			return wire.RefuseSuspect, fmt.Sprintf("log %s behind seq %d: %v", op.Fetch.Log, at.Seq,
+				cmp.Or(err, damage)), nil
 		}
 		if len(refs) == 0 {
 			return 0, "", nil

@@ -15,8 +15,8 @@ import (
 	"github.com/claudefs/repl/engine"
 	"github.com/claudefs/repl/engine/admin"
 	"github.com/claudefs/repl/engine/store/vfs"
-	"github.com/claudefs/repl/tools/namespace"
 	"github.com/claudefs/repl/tools/fsnode"
+	"github.com/claudefs/repl/tools/namespace"
 )
 
 const (

@@ -70,7 +70,8 @@ func ReadOperation(r *bufio.Reader, room []byte, op *namespace.Operation) (int, 
 	}
 	le := binary.LittleEndian
 	if b[0] != frameVersion || b[1] != 0 {
-		return 0, fmt.Errorf("operation of version %d.%d, this release reads %d: %w", b[0], b[1], frameVersion, ErrFrame)
+		return 0, fmt.Errorf("operation of version %d.%d, this release reads %d: %w", b[0], b[1], frameVersion,
+			ErrFrame)
 	}
 	// Offsets are those of the table less the length field.
 	pathBytes, targetBytes := int(le.Uint16(b[6:])), int(le.Uint16(b[60:]))

@@ -110,7 +110,8 @@ func FuzzReadOperation(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := ReadOperation(bufio.NewReader(bytes.NewReader(out)), make([]byte, FrameBytesMax), &again); err != nil {
+		if _, err := ReadOperation(bufio.NewReader(bytes.NewReader(out)), make([]byte, FrameBytesMax),
+			&again); err != nil {
 			t.Fatal(err)
 		}
 		if !reflect.DeepEqual(op, again) {

@@ -180,7 +180,8 @@ func TestAnImportedTreeIsTheSameAtBothSites(t *testing.T) {
 	level(t, a, b)
 	got, attributed := atNode(t, b.client)
 	require.Equal(t, want, got)
-	if names, err := unix.Llistxattr(filepath.Join(dir, "top 0/below/file-2"), make([]byte, 99)); err == nil && names > 0 {
+	if names, err := unix.Llistxattr(filepath.Join(dir, "top 0/below/file-2"),
+		make([]byte, 99)); err == nil && names > 0 {
 		require.Equal(t, 5, attributed)
 	}
 	log.audit(t, a)
@@ -285,11 +286,12 @@ func TestAnImportEndsWithItsContext(t *testing.T) {
 	client := fsclient.New(a.addr)
 	a.stop()
 	ctx, cancel := context.WithCancel(t.Context())
-	report, err := client.Import(ctx, tree(t, 2, 3), fsclient.ImportOptions{ID: "1", Progress: func(p fsclient.Progress) {
-		if p.Reconnects > 0 {
-			cancel()
-		}
-	}})
+	report, err := client.Import(ctx, tree(t, 2, 3),
+		fsclient.ImportOptions{ID: "1", Progress: func(p fsclient.Progress) {
+			if p.Reconnects > 0 {
+				cancel()
+			}
+		}})
 	require.ErrorIs(t, err, context.Canceled)
 	require.ErrorIs(t, report.LastError, fsclient.ErrUnreachable)
 }

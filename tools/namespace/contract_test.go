@@ -64,8 +64,9 @@ func entryOf(shard wire.Shard, n int) wire.Entry {
 		p.op, p.name2 = engine.OpSymlink, []byte("target")
 	}
 	return wire.Entry{
-		Op: p.op, UID: 1, GID: 2, Payload: p.encode(nil), Request: wire.RequestID{1, byte(shard), byte(n >> 8), byte(n)},
-		Keys: [][]byte{direntKey(nil, Root, string(p.name)), inodeKey(nil, inode)},
+		Op: p.op, UID: 1, GID: 2, Payload: p.encode(nil),
+		Request: wire.RequestID{1, byte(shard), byte(n >> 8), byte(n)},
+		Keys:    [][]byte{direntKey(nil, Root, string(p.name)), inodeKey(nil, inode)},
 	}
 }
 

@@ -85,7 +85,8 @@ func TestAFailingDiskStopsTheStore(t *testing.T) {
 			require.NoError(t, err)
 			broken.Store(true)
 			results := make([]Result, 1)
-			_, receipt, err := s.Submit(context.Background(), l, []Operation{{Op: engine.OpMkDir, Path: "/a/x"}}, results)
+			_, receipt, err := s.Submit(context.Background(), l, []Operation{{Op: engine.OpMkDir, Path: "/a/x"}},
+				results)
 			require.NoError(t, err)
 			if err = receipt.Wait(context.Background()); err == nil {
 				err = s.Sync(context.Background())

@@ -142,7 +142,8 @@ func (p *payload) decode(e *wire.Entry) error {
 		return fmt.Errorf("seq %d: payload of %d bytes: %w", e.Seq, len(b), wire.ErrProtocol)
 	}
 	if b[0] != Schema {
-		return fmt.Errorf("seq %d: payload schema %d, this release reads %d: %w", e.Seq, b[0], Schema, store.ErrUnknownOp)
+		return fmt.Errorf("seq %d: payload schema %d, this release reads %d: %w", e.Seq, b[0], Schema,
+			store.ErrUnknownOp)
 	}
 	p.flags = b[1]
 	if unknown := p.flags &^ flagsAllowed(p.op); unknown != 0 {
