@@ -70,7 +70,8 @@ func TestAFailingDiskStopsTheStore(t *testing.T) {
 		t.Run(fmt.Sprint(what), func(t *testing.T) {
 			var broken atomic.Bool
 			disk := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
-				syncs := op.Kind == errorfs.OpFileSync || op.Kind == errorfs.OpFileSyncData || op.Kind == errorfs.OpFileSyncTo
+				syncs := op.Kind == errorfs.OpFileSync || op.Kind == errorfs.OpFileSyncData ||
+					op.Kind == errorfs.OpFileSyncTo
 				if broken.Load() && strings.HasSuffix(op.Path, ".log") && (syncs || op.Kind == what) {
 					return errorfs.ErrInjected
 				}
