@@ -11,6 +11,9 @@ import (
 // idleAfter is how long after a flush an idle journal gets its empty unit.
 const idleAfter = 700 * time.Millisecond
 
+// boundAhead is how far the persisted clock bound runs ahead of the stamps.
+const boundAhead = time.Second
+
 // flusher carries one journal's units to the medium: one flush at a time, its
 // steps apart in time, so that a crash may come between any two.
 type flusher struct {
@@ -18,6 +21,7 @@ type flusher struct {
 	which   node.Journal
 	j       *journal.Journal
 	suspect []wire.LogID
+	bound   wire.Stamp // the persisted clock bound, of the own journal
 	tickets []ticket
 	asked   bool // a flush is asked for
 	busy    bool // a flush is under way
@@ -69,11 +73,9 @@ func (f *flusher) kick() {
 
 func (f *flusher) begin() {
 	f.asked = false
-	if f.which == node.Own {
-		if _, err := f.p.writer.Flush(f.j, f.p.wall()); err != nil {
-			f.failed(err)
-			return
-		}
+	if err := f.fill(); err != nil {
+		f.failed(err)
+		return
 	}
 	flush := f.j.BeginFlush()
 	if flush == nil {
@@ -90,6 +92,38 @@ func (f *flusher) begin() {
 		w.step(site, "sync", uint64(f.which), errBit(err))
 		f.p.later(phaseEnd, f.p.site.disk.flushTime(), func() { f.end(flush, err) })
 	})
+}
+
+// fill closes the writer's batches into the open unit of the own journal, with a
+// clock bound above their stamps.
+func (f *flusher) fill() error {
+	if f.which != node.Own {
+		return nil
+	}
+	p := f.p
+	reach := max(p.writer.StampMax(), wire.StampOf(p.wall())) + stampsOf(boundAhead)/2
+	if p.writer.PendingBytes() > 0 && reach > f.bound {
+		f.bound = reach + stampsOf(boundAhead)/2
+		records := []journal.ControlRecord{{ClockBound: f.bound}}
+		if _, err := f.j.StageControl(records, wire.StampOf(p.wall())); err != nil {
+			return err
+		}
+	}
+	_, err := p.writer.Flush(f.j, p.wall())
+	return err
+}
+
+// stampsOf is how many stamps a duration has.
+func stampsOf(d time.Duration) wire.Stamp { return wire.Stamp(d.Microseconds()) << 12 }
+
+// prepare does a step of zeroing the next segment. What fails there costs time
+// only; the flushes will tell.
+func (f *flusher) prepare() {
+	if f.p.site.w.plan.prepare && f.p.site.draw.oneIn(4) {
+		if _, err := f.j.Prepare(); err != nil {
+			f.p.site.w.mark("preparing a segment failed")
+		}
+	}
 }
 
 func (f *flusher) sync(flush *journal.Flush) error {
@@ -129,6 +163,7 @@ func (f *flusher) told(headers []wire.BatchHeader, unit journal.UnitNumber) {
 		}
 	}
 	f.settle()
+	f.prepare()
 	f.p.feeds[f.which-node.Own].kick()
 	f.idleLater()
 }

@@ -89,6 +89,7 @@ type plan struct {
 	appendedMax  int64         // payload bytes in all
 	storeSync    time.Duration // mean between flushes of a Store
 	retain       bool          // give served segments back
+	prepare      bool          // zero the next segments in advance
 	verifyWait   time.Duration
 	windowBytes  int64
 	frameBytes   int
@@ -127,6 +128,7 @@ func newPlan(seed uint64) plan {
 	if s.oneIn(16) {
 		p.payloadMax = 1 << 20
 	}
+	p.prepare = s.oneIn(8)
 	for i := range p.driftPPM {
 		p.driftPPM[i] = int64(s.IntN(1001)) - 500
 		p.offset[i] = s.between(-2*time.Second, 2*time.Second)

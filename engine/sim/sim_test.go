@@ -30,7 +30,17 @@ const (
 	faultsMedianMin = 50
 	seedsDefault    = 30
 	twiceEvery      = 100 // 1 % of the seeds run twice
+	marksSeedsMin   = 1000
 )
+
+// marks are situations that a campaign of marksSeedsMin seeds must reach: else
+// it has not tried what it claims to.
+var marks = []string{
+	"torn tail cut", "power cut with unsynced bytes", "journal poisoned", "store went back", "half a frame",
+	"batch with a wrong digest", "admitted unverified", "own batches fetched back", "damage found at open",
+	"feed met damage", "mirror repaired", "suspect log", "suspect log cleared", "segment given back",
+	"fetch answered", "writer full",
+}
 
 // campaign runs worlds in parallel, each on its own, and stops at the first
 // breach. each is called from one goroutine at a time.
@@ -78,7 +88,7 @@ func TestCampaign(t *testing.T) {
 	}
 	begun := time.Now()
 	var steps, faults []int
-	kinds, marks := map[string]int{}, map[string]int{}
+	kinds, reached := map[string]int{}, map[string]int{}
 	broken, acked, virtual := 0, 0, time.Duration(0)
 	o := Options{Trace: *traceFlag, Plant: Plant(*plantFlag)}
 	campaign(*seed0Flag, seeds, *parallelFlag, o, func(r Result) bool {
@@ -92,7 +102,7 @@ func TestCampaign(t *testing.T) {
 			kinds[k] += n
 		}
 		for m := range r.Marks {
-			marks[m]++
+			reached[m]++
 		}
 		if r.Breach != nil {
 			broken++
@@ -101,9 +111,14 @@ func TestCampaign(t *testing.T) {
 		return broken < 3
 	})
 	fmt.Printf("sim: faults by kind:%s\n", counts(kinds))
-	fmt.Printf("sim: worlds that reached:%s\n", counts(marks))
+	fmt.Printf("sim: worlds that reached:%s\n", counts(reached))
 	fmt.Printf("sim: median steps=%d faults=%d a seed; acked=%d, %s virtual in %s\n", median(steps), median(faults),
 		acked, virtual.Round(time.Second), time.Since(begun).Round(time.Millisecond))
+	for _, mark := range marks {
+		if broken == 0 && seeds >= marksSeedsMin && reached[mark] == 0 {
+			t.Errorf("invalid campaign: no world reached %q", mark)
+		}
+	}
 	fmt.Printf("sim: seeds=%d steps=%d faults=%d broken=%d\n", len(steps), sum(steps), sum(faults), broken)
 	if broken == 0 && (median(steps) < stepsMedianMin || median(faults) < faultsMedianMin) {
 		t.Errorf("invalid campaign: median of %d steps and %d faults a seed, want %d and %d",

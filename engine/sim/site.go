@@ -163,7 +163,7 @@ func (p *process) openJournal(which node.Journal, dir string) (*flusher, error) 
 	if len(r.Suspect) > 0 {
 		p.site.w.mark("suspect log")
 	}
-	return &flusher{p: p, which: which, j: j, suspect: r.Suspect}, nil
+	return &flusher{p: p, which: which, j: j, suspect: r.Suspect, bound: j.Control().ClockBound}, nil
 }
 
 func (p *process) openAppliers() {
