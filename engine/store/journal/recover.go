@@ -284,11 +284,6 @@ func (r *recovery) limits(i int) (limit, mark UnitNumber) {
 // enter compares what was replayed so far with the table of the next head.
 func (r *recovery) enter(f *segmentFile, oldest bool) {
 	name := r.o.path(f.seg.name)
-	before := len(r.hiding)
-	if f.cut {
-		reason := fmt.Sprintf("file of %d bytes, its head says %d", f.size, f.head.segmentBytes)
-		r.hide(&damage{seg: f.seg, Damage: Damage{File: name, Offset: f.size, Reason: reason}})
-	}
 	if f.head == nil {
 		d := &damage{seg: f.seg, Damage: Damage{File: name, Reason: f.fault.Error()}}
 		r.trusting = oldest
@@ -307,7 +302,7 @@ func (r *recovery) enter(f *segmentFile, oldest bool) {
 	for i := range f.head.logs {
 		r.enterLog(f, &f.head.logs[i], oldest)
 	}
-	r.entered = before
+	r.entered = len(r.hiding)
 	if r.o.Kind == Own {
 		control, err := decodeControl(f.head.control)
 		if err != nil {

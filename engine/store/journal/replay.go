@@ -79,6 +79,10 @@ func (r *recovery) endSegment(f *segmentFile, p place, off int64, last, limit, m
 		}
 		r.report.TornBytes += torn
 	}
+	if f.cut { // behind everything that the file still holds: no tail of it is proven
+		reason := fmt.Sprintf("file of %d bytes, its head says %d", f.size, f.head.segmentBytes)
+		r.hide(&damage{seg: s, Damage: Damage{File: r.o.path(s.name), Offset: f.size, Reason: reason}})
+	}
 	s.last, s.end = last, off
 	r.unit = max(r.unit, last)
 	return nil
