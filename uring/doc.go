@@ -1,0 +1,69 @@
+// Package uring promises the Linux kernel's asynchronous I/O ring to one
+// thread: submissions go out and completions come back without an allocation,
+// a lock or a copy, on any kernel from 5.15 on, and it says why where it cannot.
+//
+//	if err := uring.Supported(); err != nil { … fall back, and show err … }
+//	runtime.LockOSThread()
+//	ring, err := uring.Open(uring.Options{})
+//	ring.Next().Write(user, fd, block, offset)
+//	ready, err := ring.SubmitAndWait(1, time.Second)
+//	ring.Completions(func(c uring.Completion) { … })
+//
+// Two rings of memory are shared with the kernel. Who writes which end:
+//
+//	          Next()            Submit: publish tail, then io_uring_enter
+//	owner ──▶ ┌─────┬─────┬─────┐ ──▶ kernel
+//	          │ SQE │ SQE │ ··· │      head: kernel, inside enter
+//	          └─────┴─────┴─────┘      tail: owner
+//	owner ◀── ┌─────┬─────┬─────┐ ◀── kernel
+//	          │ CQE │ CQE │ ··· │      head: owner, once per Completions
+//	          └─────┴─────┴─────┘      tail: kernel
+//
+// An SQE belongs to the caller from [Ring.Next] to the next Submit. The bytes it
+// names belong to the kernel from Submit to the operation's last completion:
+// the one without [Completion.More]. A zero-copy send completes twice (below).
+//
+// # Rules
+//
+//   - A [Ring] is opened, used and closed by one goroutine that is locked to its
+//     thread (runtime.LockOSThread); the kernel refuses others. Only
+//     [Waker.Wake], [Ring.FD] and what [Region] is lent to are for everybody.
+//   - All memory that the kernel sees is mapped off the Go heap: [Map] for data;
+//     message headers, gather lists, addresses and times live in a [Slot]. A
+//     slice given to an SQE must come from there: the ring keeps nothing alive,
+//     and a goroutine's stack moves.
+//   - SQEs are zeroed by Next, so nothing of an earlier operation leaks into a
+//     later one.
+//   - One send in flight per stream: after a short one a second would overtake
+//     the rest. [Slot.Advance] drops what went out.
+//   - Sockets are used in blocking mode (no O_NONBLOCK): the ring waits, not the
+//     socket, and a non-blocking file makes the operation answer EAGAIN.
+//   - A multishot operation ends at any completion without More and is armed
+//     again by the caller; with [Completion.NoBuffers] after giving buffers back.
+//   - A zero-copy send answers first with its result and More; a second
+//     completion, [Completion.Notification], gives the bytes back, and says by
+//     [Completion.Copied] whether the kernel copied after all.
+//   - Bundled receives only with plain buffer rings: together with incremental
+//     ones kernels from 6.13 on gave buffers out of order. [SQE.RecvMultishot]
+//     refuses the pair.
+//
+// # Sleeping and waking
+//
+// [Waker] wakes a ring that sleeps. The ring publishes that it is idle, looks at
+// its queues once more, and only then blocks; a producer puts its work in first
+// and looks at the flag second. Whatever the order, one of them sees the other,
+// and a wake costs one atomic load while the ring is awake.
+//
+// # Limits
+//
+// 64 submissions and 256 completions by default; completions beyond that wait
+// in the kernel, are counted ([Stats].Overflows) and lose nothing. 64 slots of 64
+// parts. A buffer ring has at most 32,768 buffers. Registered buffers count
+// against RLIMIT_MEMLOCK: [Ring.RegisterBuffers] registers what fits and names
+// the rest. 64-bit Linux; elsewhere [Supported] says no. It serves I10: every
+// table here has a fixed size, and [Ring.Close] gives all of it back.
+//
+// It does no protocol, no retry, no buffering and no goroutines: links and files
+// are built on it. The tag giouring puts another library's ring under the same
+// surface, for comparison only; docs/giouring.md says what that one cannot do.
+package uring

@@ -1,0 +1,191 @@
+package uring
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Supported is nil if this process may have a ring. Else the error wraps
+// ErrUnsupported and says why: kernel, sysctl or seccomp. It makes a small ring
+// and closes it; any goroutine may call.
+func Supported() error {
+	return onThread(func() error {
+		r, err := Open(Options{Entries: 1, Slots: 1, SlotParts: 1, Setup: SetupPlain})
+		if err != nil {
+			return err
+		}
+		return r.Close()
+	})
+}
+
+// Probe tries what this kernel can do. Any goroutine may call.
+func Probe() Features {
+	f := Features{Kernel: release()}
+	f.Err = onThread(func() error {
+		r, err := Open(Options{Entries: 8, Slots: 8, SlotParts: 1})
+		if err != nil {
+			return err
+		}
+		f.has[FeatureDeferTaskrun] = r.Setup() <= SetupDefer
+		f.has[FeatureSingleIssuer] = r.Setup() <= SetupSingle
+		f.has[FeatureCoopTaskrun] = r.Setup() <= SetupCoop
+		f.has[FeatureSubmitAll] = r.Setup() <= SetupSubmitAll
+		f.has[FeatureRegisteredRing] = r.registered
+		return errors.Join(f.probeOps(r), f.probeFlags(r), r.Close())
+	})
+	return f
+}
+
+// onThread runs f on a thread of its own, as a ring needs it.
+func onThread(f func() error) error {
+	done := make(chan error, 1)
+	// Ends with f, which does not block: it waits for nothing but the kernel's
+	// immediate answers.
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		done <- f()
+	}()
+	return <-done
+}
+
+// probeOps asks the kernel which operations it knows.
+func (f *Features) probeOps(r *Ring) error {
+	region, err := Map(int(unsafe.Sizeof(probeResult{})))
+	if err != nil {
+		return err
+	}
+	probe := at[probeResult](region.Bytes(), 0)
+	if _, errno := r.register(registerProbe, unsafe.Pointer(probe), opCount); errno != 0 {
+		return errors.Join(fmt.Errorf("ask for operations: %w", errno), region.Free())
+	}
+	has := func(op int) bool { return probe.ops[op].flags&1 != 0 }
+	f.has[FeatureMsgRing] = has(opMsgRing)
+	f.has[FeatureSendZC] = has(opSendZC)
+	f.has[FeatureSendMsgZC] = has(opSendMsgZC)
+	f.has[FeatureRecvBundle] = r.granted()&featBundle != 0
+	return region.Free()
+}
+
+// probeFlags tries flags whose support no table tells: a kernel that does not
+// know one answers EINVAL.
+func (f *Features) probeFlags(r *Ring) error {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("socket pair: %w", err)
+	}
+	listener, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return errors.Join(fmt.Errorf("socket: %w", err), unix.Close(pair[0]), unix.Close(pair[1]))
+	}
+	defer func() {
+		for _, fd := range []int{pair[0], pair[1], listener} {
+			_ = unix.Close(fd) // nothing is in flight on them any more
+		}
+	}()
+	known := func(prepare func(s *SQE)) bool {
+		prepare(r.Next())
+		return r.answer(1, 0) != -int32(unix.EINVAL)
+	}
+	f.has[FeatureCancelAny] = known(func(s *SQE) { s.cancelEverything(1) })
+	if b, err := r.NewBufferRing(BufferOptions{Group: 1, Count: 1, Bytes: 16}); err == nil {
+		f.has[FeatureBufferRing] = true
+		f.has[FeatureRecvMultishot] = known(func(s *SQE) { s.RecvMultishot(1, pair[0], b, false) })
+		if err := b.Close(); err != nil {
+			return err
+		}
+	}
+	if b, err := r.NewBufferRing(BufferOptions{Group: 2, Count: 1, Bytes: 16, Incremental: true}); err == nil {
+		f.has[FeatureBufferInc] = true
+		if err := b.Close(); err != nil {
+			return err
+		}
+	}
+	// A listening socket without an address gets one from the system.
+	if err := unix.Listen(listener, 1); err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	f.has[FeatureAcceptMultishot] = known(func(s *SQE) { s.AcceptMultishot(1, listener) })
+	// A UNIX socket refuses zero-copy otherwise than an unknown flag is refused.
+	data := r.scratch.Bytes()[scratchBytes-16:]
+	f.has[FeatureSendZCReport] = f.has[FeatureSendZC] && known(func(s *SQE) { s.SendZC(1, pair[0], data, 0) })
+	return nil
+}
+
+// answer submits, cancels the operation named user if it does not answer at once,
+// and returns its last result.
+func (r *Ring) answer(user uint64, wait time.Duration) (res int32) {
+	res = -int32(unix.EINVAL)
+	ended := false
+	for try := 0; try < 8 && !ended; try++ {
+		if _, err := r.SubmitAndWait(1, wait); err != nil {
+			return res
+		}
+		r.Completions(func(c Completion) {
+			if c.User != user {
+				return
+			}
+			if !c.Notification() {
+				res = c.Res
+			}
+			ended = ended || !c.More()
+		})
+		if !ended {
+			r.Next().Cancel(user+1, user)
+			wait = 100 * time.Millisecond
+		}
+	}
+	return res
+}
+
+// explain says why a ring was refused.
+func explain(err error) error {
+	errno, ok := errors.AsType[unix.Errno](err)
+	if !ok {
+		return err
+	}
+	switch errno {
+	case unix.ENOSYS:
+		return fmt.Errorf("%w: kernel %s has no io_uring, or a seccomp filter hides it: %w", ErrUnsupported, release(), errno)
+	case unix.EPERM, unix.EACCES:
+		return fmt.Errorf("%w: %s: %w", ErrUnsupported, forbiddenBy(), errno)
+	case unix.ENOMEM:
+		return fmt.Errorf("%w: no memory for a ring, or over RLIMIT_MEMLOCK: %w", ErrUnsupported, errno)
+	case unix.EINVAL:
+		return fmt.Errorf("%w: kernel %s does not know our smallest setup: %w", ErrUnsupported, release(), errno)
+	}
+	return fmt.Errorf("io_uring_setup: %w", errno) // descriptors, for example: another time it may work
+}
+
+// forbiddenBy names who may have said EPERM.
+func forbiddenBy() string {
+	text, err := os.ReadFile("/proc/sys/kernel/io_uring_disabled")
+	switch value := string(bytes.TrimSpace(text)); {
+	case err == nil && value == "2":
+		return "the sysctl kernel.io_uring_disabled=2 forbids it"
+	case err == nil && value == "1":
+		return "the sysctl kernel.io_uring_disabled=1 forbids it without CAP_SYS_ADMIN or membership in kernel.io_uring_group"
+	}
+	status, err := os.ReadFile("/proc/thread-self/status")
+	if err == nil && strings.Contains(string(status), "\nSeccomp:\t2") {
+		return "a seccomp filter forbids it (container runtimes often do)"
+	}
+	return "permission denied, by a security module perhaps"
+}
+
+// release is the running kernel's.
+func release() string {
+	var name unix.Utsname
+	if unix.Uname(&name) != nil {
+		return "unknown"
+	}
+	return unix.ByteSliceToString(name.Release[:])
+}
