@@ -4,6 +4,7 @@ go 1.26.0
 
 // Each has one owner room. What stands here, every host's module graph gets.
 require (
+	github.com/pawelgaczynski/giouring v0.0.0-20230826085535-69588b89acb9 // uring, tag giouring only: comparison
 	github.com/stretchr/testify v1.12.1 // tests: assertions
 	github.com/zeebo/xxh3 v1.1.0 // wire, journal: digest and chain
 	golang.org/x/sys v0.49.0 // vfs, tcp: pwritev, fdatasync, flock, socket options

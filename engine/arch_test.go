@@ -24,6 +24,7 @@ var floors = map[string][]string{
 	"wire/link":          {"wire"},
 	"wire/link/tcp":      {"wire", "wire/link"},
 	"wire/link/linktest": {"wire", "wire/link"},
+	"uring":              {},
 
 	"engine/stream": {"wire"},
 	"engine/node":   {"wire", "engine/stream"},

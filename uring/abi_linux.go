@@ -45,7 +45,6 @@ const (
 	featFastPoll     = 1 << 5
 	featExtArg       = 1 << 8
 	featRsrcTags     = 1 << 10
-	featBundle       = 1 << 14
 
 	// featRequired came at the latest with 5.13; 5.15 is the oldest long-term
 	// kernel that has them all.

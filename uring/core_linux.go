@@ -19,7 +19,6 @@ const Driver = "raw"
 type core struct {
 	fd, enterFD     int
 	enterFlags      uintptr
-	features        uint32
 	rings, sqeMem   []byte
 	control         *Region // what register and enter point the kernel at
 	arg             *eventsArg
@@ -52,7 +51,7 @@ func (c *core) open(entries, completions uint32, setup Setup) (err error) {
 	if errno != 0 {
 		return errno
 	}
-	c.fd, c.enterFD, c.features = int(fd), int(fd), p.features
+	c.fd, c.enterFD = int(fd), int(fd)
 	if missing := featRequired &^ p.features; missing != 0 {
 		return fmt.Errorf("%w: kernel %s lacks ring features %#x; 5.15 has them", ErrUnsupported, release(), missing)
 	}
@@ -84,7 +83,6 @@ func (c *core) mapRings(p *params) (err error) {
 
 func (c *core) sizes() (entries, completions int) { return len(c.sqes), len(c.cqes) }
 func (c *core) descriptor() int                   { return c.fd }
-func (c *core) granted() uint32                   { return c.features }
 func (c *core) lost() uint32                      { return atomic.LoadUint32(c.cqLost) }
 
 func (c *core) next() *SQE {

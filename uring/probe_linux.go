@@ -71,7 +71,6 @@ func (f *Features) probeOps(r *Ring) error {
 	f.has[FeatureMsgRing] = has(opMsgRing)
 	f.has[FeatureSendZC] = has(opSendZC)
 	f.has[FeatureSendMsgZC] = has(opSendMsgZC)
-	f.has[FeatureRecvBundle] = r.granted()&featBundle != 0
 	return region.Free()
 }
 
@@ -99,6 +98,7 @@ func (f *Features) probeFlags(r *Ring) error {
 	if b, err := r.NewBufferRing(BufferOptions{Group: 1, Count: 1, Bytes: 16}); err == nil {
 		f.has[FeatureBufferRing] = true
 		f.has[FeatureRecvMultishot] = known(func(s *SQE) { s.RecvMultishot(1, pair[0], b, false) })
+		f.has[FeatureRecvBundle] = known(func(s *SQE) { s.RecvMultishot(1, pair[0], b, true) })
 		if err := b.Close(); err != nil {
 			return err
 		}

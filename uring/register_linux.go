@@ -73,6 +73,7 @@ func (r *Ring) registerMost(table *Region, count int) (int, error) {
 		}
 		// Unsafe rule 1: the table is a list of iovecs, which the kernel reads.
 		_, errno := r.register(registerBuffers, unsafe.Pointer(&table.Bytes()[0]), uint32(n))
+		r.pinned = errno == 0
 		return errno
 	}
 	errno := try(count)
@@ -104,6 +105,7 @@ func (r *Ring) UnregisterBuffers() error {
 	if _, errno := r.register(unregisterBuffers, nil, 0); errno != 0 {
 		return fmt.Errorf("unregister buffers: %w", errno)
 	}
+	r.pinned = false
 	return nil
 }
 

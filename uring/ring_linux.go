@@ -117,6 +117,7 @@ type Ring struct {
 	setup      Setup
 	thread     int
 	registered bool // enter uses a registered descriptor
+	pinned     bool // buffers are registered
 	visiting   bool
 	closed     bool
 	stats      Stats
@@ -336,8 +337,11 @@ func (r *Ring) Close() error {
 		r.closed = true
 		return fmt.Errorf("close ring, its memory is kept: %w", err)
 	}
-	r.closed = true
 	var errs []error
+	if r.pinned { // the kernel would unpin them later, when it gets round to it
+		errs = append(errs, r.UnregisterBuffers())
+	}
+	r.closed = true
 	for _, b := range r.bufferMem {
 		errs = append(errs, b.unregister())
 	}

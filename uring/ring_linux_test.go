@@ -249,19 +249,24 @@ func TestWakerWakesASleeperAndNobodyElse(t *testing.T) {
 		require.Zero(t, w.Wakes())
 
 		const total = 2000
-		var posted atomic.Int64
-		// Ends after total posts.
+		var posted, consumed atomic.Int64
+		// Ends after total posts; every tenth time it lets the ring fall asleep.
 		go func() {
 			for range total {
-				posted.Add(1)
-				w.Wake()
+				n := posted.Add(1)
+				if w.Wake(); n%10 == 0 {
+					for consumed.Load() < n {
+						runtime.Gosched()
+					}
+				}
 			}
 		}()
 		w.Arm(r.Next(), 1)
-		for posted.Load() < total {
+		for consumed.Load() < total {
 			seen := posted.Load()
+			consumed.Store(seen)
 			w.Idle()
-			if posted.Load() == seen {
+			if posted.Load() == seen && seen < total {
 				ready, err := r.SubmitAndWait(1, patience)
 				require.NoError(t, err)
 				require.NotZero(t, ready, "slept through a wake")
@@ -273,6 +278,7 @@ func TestWakerWakesASleeperAndNobodyElse(t *testing.T) {
 			})
 		}
 		require.LessOrEqual(t, w.Wakes(), uint64(total))
+		require.NotZero(t, w.Wakes())
 		require.NoError(t, r.Close())
 		require.NoError(t, w.Close())
 		w.Idle()
@@ -282,6 +288,7 @@ func TestWakerWakesASleeperAndNobodyElse(t *testing.T) {
 }
 
 func TestSpinnerSeesCompletionsWithoutSystemCalls(t *testing.T) {
+	otherDriver(t, "the flag that tells of pending work is not exported")
 	r := open(t, uring.Options{})
 	slot := r.Slot()
 	defer r.Release(slot)
@@ -387,10 +394,16 @@ func TestTenThousandRingsLeaveNothingBehind(t *testing.T) {
 	for range cycles {
 		cycle()
 	}
-	fdsNow, mapsNow, lockedNow := usage(t)
-	require.Equal(t, fds, fdsNow, "descriptors")
-	require.InDelta(t, maps, mapsNow, 50, "mappings") // the Go runtime maps too
-	require.LessOrEqual(t, lockedNow, locked+4096, "kB locked or pinned")
+	// The kernel takes a closed ring apart a little later.
+	require.Eventually(t, func() bool {
+		fdsNow, mapsNow, lockedNow := usage(t)
+		if fdsNow == fds && mapsNow <= maps+50 && lockedNow <= locked { // the Go runtime maps too
+			return true
+		}
+		t.Logf("descriptors %d -> %d, mappings %d -> %d, kB pinned %d -> %d",
+			fds, fdsNow, maps, mapsNow, locked, lockedNow)
+		return false
+	}, patience, 200*time.Millisecond)
 }
 
 // usage counts descriptors, mappings, and kB locked or pinned.

@@ -37,7 +37,6 @@ type surface interface {
 	// registerSelf makes enter use a registered descriptor, if it can.
 	registerSelf() bool
 	descriptor() int
-	granted() (features uint32)
 	close() error
 }
 
