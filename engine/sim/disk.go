@@ -205,7 +205,7 @@ func (d *disk) flip(f fault) {
 		return
 	}
 	lo, hi := x.off-flipBeforeBytes, x.off+int64(x.header.Bytes())
-	if f.draw>>10%8 == 0 {
+	if oldest := d.mem.Names(mirrorDir + "/segment-")[0]; f.draw>>10%8 == 0 && x.file != oldest {
 		lo, hi = 0, flipHeadBytes
 	}
 	bit := f.draw >> 20 % uint64((hi-lo)*8)

@@ -43,7 +43,7 @@
 // testdata/regression.seeds. Plants are mistakes made on purpose:
 // TestPlantedBugsAreFound expects a campaign to find each.
 //
-// Limits: two sites, one writer; at most one old image is restored per world;
+// Limits: two sites, one writer; the oldest head of the mirror is never damaged; at most one old image is restored per world;
 // worlds with damage or a restored image keep every segment, because what is not
 // retained any more comes back by a bootstrap only.
 //
