@@ -43,9 +43,10 @@
 // testdata/regression.seeds. Plants are mistakes made on purpose:
 // TestPlantedBugsAreFound expects a campaign to find each.
 //
-// Limits: two sites, one writer; the oldest head of the mirror is never damaged; at most one old image is restored per world;
-// worlds with damage or a restored image keep every segment, because what is not
-// retained any more comes back by a bootstrap only.
+// Limits: two sites, one writer; the oldest head of the mirror is never damaged;
+// at most one old image is restored per world; worlds with damage or a restored
+// image keep every segment, because what is not retained any more comes back by
+// a bootstrap only.
 //
 // Where a reader meets damage that came after its journal was opened, the site
 // is started again, as an operator would: only an opening finds a hole's ends.
