@@ -158,7 +158,7 @@ func explain(err error) error {
 	case unix.EPERM, unix.EACCES:
 		return fmt.Errorf("%w: %s: %w", ErrUnsupported, forbiddenBy(), errno)
 	case unix.ENOMEM:
-		return fmt.Errorf("%w: no memory for a ring, or over RLIMIT_MEMLOCK: %w", ErrUnsupported, errno)
+		return fmt.Errorf("%w: no memory for a ring: %s: %w", ErrUnsupported, lockLimit(), errno)
 	case unix.EINVAL:
 		return fmt.Errorf("%w: kernel %s does not know our smallest setup: %w", ErrUnsupported, release(), errno)
 	}
@@ -179,6 +179,15 @@ func forbiddenBy() string {
 		return "a seccomp filter forbids it (container runtimes often do)"
 	}
 	return "permission denied, by a security module perhaps"
+}
+
+// lockLimit names RLIMIT_MEMLOCK, which some kernels count rings against.
+func lockLimit() string {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_MEMLOCK, &limit); err != nil {
+		return "RLIMIT_MEMLOCK is unknown"
+	}
+	return fmt.Sprintf("RLIMIT_MEMLOCK is %d bytes", limit.Cur)
 }
 
 // release is the running kernel's.
