@@ -35,6 +35,8 @@ func (f *imageFile) ReadAt(p []byte, off int64) (int, error) {
 	return n, nil
 }
 
+func (f *imageFile) Refresh() error { return nil } // an image is the medium
+
 func (f *imageFile) Size() (int64, error) { return int64(len(f.b)), nil }
 
 func (f *imageFile) Close() error { return nil }

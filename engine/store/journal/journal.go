@@ -155,7 +155,7 @@ func open(o Options) (*Journal, *Recovery, error) {
 	if err := r.run(); err != nil {
 		return nil, nil, err
 	}
-	if err := r.makeDurable(); err != nil {
+	if err := r.clean(); err != nil {
 		return nil, nil, err
 	}
 	r.report.Term++
@@ -213,18 +213,8 @@ func (o *Options) complete() error {
 	return errors.Join(errs...)
 }
 
-// makeDurable flushes what recovery counted: after the end of a process its
-// last units may be in the page cache only. Older segments were flushed before
-// the head behind them was written. Then the leftovers go.
-func (r *recovery) makeDurable() error {
-	if n := len(r.files); n > 0 {
-		if err := r.look(r.files[n-1].seg.name); err != nil {
-			return err
-		}
-		if err := r.w.f.Sync(); err != nil {
-			return fmt.Errorf("%s: %w", r.w.name, err)
-		}
-	}
+// clean removes leftovers and surplus spares.
+func (r *recovery) clean() error {
 	for _, name := range r.junk {
 		if err := r.o.FS.Remove(r.o.path(name)); err != nil {
 			return fmt.Errorf("%s: %w", r.o.path(name), err)

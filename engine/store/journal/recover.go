@@ -112,6 +112,9 @@ func (r *recovery) list() error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", r.o.Dir, err)
 	}
+	if err := r.refresh(names); err != nil {
+		return err
+	}
 	for _, name := range names {
 		if n, ok := fileNumber(sparePrefix, name); ok {
 			r.spares = append(r.spares, name)
@@ -130,6 +133,30 @@ func (r *recovery) list() error {
 		if err := r.readHead(f); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// refresh flushes the newest segment file and has it read from the medium:
+// after the end of a process its last units may be in the system's cache only,
+// and after a flush that failed they may lie there as clean, so that no flush
+// would ever write them (fsync study, ATC 2020). Older files were flushed before
+// the head behind them was written.
+func (r *recovery) refresh(names []string) error {
+	newest := ""
+	for _, name := range names {
+		if _, ok := fileNumber(namePrefix, name); ok {
+			newest = name // names are sorted, and so are their numbers
+		}
+	}
+	if newest == "" {
+		return nil
+	}
+	if err := r.look(newest); err != nil {
+		return err
+	}
+	if err := r.w.f.Refresh(); err != nil {
+		return fmt.Errorf("%s: %w", r.w.name, err)
 	}
 	return nil
 }

@@ -154,6 +154,27 @@ func TestAFullDiskRefusesAndGivesRoomBack(t *testing.T) { // I10
 	create(t, m, "g", strings.Repeat("x", 8192))
 }
 
+// TestAFailedSyncTakesBytesForWritten: the cache shows them, a later Sync leaves
+// them out, a power cut takes them back; Refresh tells the truth, and writing
+// them again saves them.
+func TestAFailedSyncTakesBytesForWritten(t *testing.T) { // G5
+	m := vfs.NewMem(vfs.MemOptions{})
+	d := vfs.WithFaults(m, vfs.Fault{Op: vfs.OpSync, Match: "f", Call: 2, Effect: vfs.SyncThenClean})
+	f := create(t, d, "f", "old")
+	require.NoError(t, f.Sync())
+	require.NoError(t, d.SyncDir("."))
+	require.NoError(t, f.WriteAt([][]byte{[]byte("new")}, 0))
+	require.ErrorIs(t, f.Sync(), syscall.EIO)
+	require.NoError(t, f.Sync())
+	require.Equal(t, "new", content(t, m, "f"))
+	require.Equal(t, "old", content(t, m.Crash(all(vfs.Drop)), "f"))
+	require.NoError(t, f.Refresh())
+	require.Equal(t, "old", content(t, m, "f"))
+	require.NoError(t, f.WriteAt([][]byte{[]byte("new")}, 0))
+	require.NoError(t, f.Sync())
+	require.Equal(t, "new", content(t, m.Crash(all(vfs.Drop)), "f"))
+}
+
 func TestFaultsStrikeByScript(t *testing.T) { // G5
 	m := vfs.NewMem(vfs.MemOptions{})
 	d := vfs.WithFaults(m,

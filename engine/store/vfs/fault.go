@@ -34,11 +34,12 @@ const (
 type Effect uint8
 
 const (
-	Fail        Effect = iota // the call does nothing and returns Err
-	ShortWrite                // the first half of the bytes is written, then Err
-	SyncThenLie               // Sync returns Err; that file's later Syncs do nothing and return nil
-	FlipBit                   // a read succeeds with one bit of its bytes changed
-	LoseWrite                 // a write returns nil and does nothing
+	Fail          Effect = iota // the call does nothing and returns Err
+	ShortWrite                  // the first half of the bytes is written, then Err
+	SyncThenLie                 // Sync returns Err; that file's later Syncs do nothing and return nil
+	SyncThenClean               // Sync returns Err; what was dirty counts as clean until it is written again (Mem)
+	FlipBit                     // a read succeeds with one bit of its bytes changed
+	LoseWrite                   // a write returns nil and does nothing
 )
 
 // Fault is one line of a script: the Call-th call of kind Op whose base name
@@ -237,9 +238,19 @@ func (f *faultyFile) Sync() error {
 	case lies:
 		return nil
 	case struck:
+		if m, ok := f.File.(*memFile); ok && fault.Effect == SyncThenClean {
+			m.loseDirty()
+		}
 		return pathError("sync", f.name, fault.Err)
 	}
 	return f.File.Sync()
+}
+
+func (f *faultyFile) Refresh() error {
+	if err := f.d.fail(OpSync, "refresh", f.name); err != nil {
+		return err
+	}
+	return f.File.Refresh()
 }
 
 func (f *faultyFile) Size() (int64, error) {

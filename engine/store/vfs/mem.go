@@ -60,6 +60,7 @@ type inode struct {
 type oldPage struct {
 	data  *[pageBytes]byte // nil = zeros
 	dirty uint8            // bit i = sector i is unsynced
+	lost  uint8            // those that no Sync writes any more: one failed, and took them for written
 }
 
 // NewMem returns an empty disk whose root directories "." and "/" exist.

@@ -41,6 +41,60 @@ func (ino *inode) keepOld(n int64, lo, hi int) {
 	}
 	for s := lo; s < hi; s++ {
 		o.dirty |= 1 << s
+		o.lost &^= 1 << s
+	}
+}
+
+// sync puts what is dirty on the medium, except for what a failed sync lost.
+func (ino *inode) sync() {
+	for n, o := range ino.old {
+		if o.lost == 0 {
+			delete(ino.old, n)
+			continue
+		}
+		medium := new([pageBytes]byte)
+		if p := ino.page(n); p != nil {
+			*medium = *p
+		}
+		for s := range pageBytes / sectorBytes {
+			if o.lost&(1<<s) == 0 {
+				continue
+			}
+			at := medium[s*sectorBytes : (s+1)*sectorBytes]
+			clear(at)
+			if o.data != nil {
+				copy(at, o.data[s*sectorBytes:])
+			}
+		}
+		o.data, o.dirty = medium, o.lost
+	}
+	ino.syncedSize = ino.size
+}
+
+// Refresh shows what the medium has, also where a failed sync lost it.
+func (f *memFile) Refresh() error {
+	f.m.mu.Lock()
+	defer f.m.mu.Unlock()
+	if err := f.check("refresh"); err != nil {
+		return err
+	}
+	f.ino.sync()
+	for n, o := range f.ino.old {
+		if n < int64(len(f.ino.pages)) {
+			f.ino.pages[n] = o.data
+		}
+	}
+	f.ino.old = nil
+	return nil
+}
+
+// loseDirty is what a failed fsync does on Linux: the pages are marked clean, so
+// that no later one writes them, and reads go on to show them.
+func (f *memFile) loseDirty() {
+	f.m.mu.Lock()
+	defer f.m.mu.Unlock()
+	for _, o := range f.ino.old {
+		o.lost = o.dirty
 	}
 }
 
@@ -178,8 +232,7 @@ func (f *memFile) Sync() error {
 	if err := f.check("sync"); err != nil {
 		return err
 	}
-	f.ino.old = nil
-	f.ino.syncedSize = f.ino.size
+	f.ino.sync()
 	return nil
 }
 

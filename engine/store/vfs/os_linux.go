@@ -175,6 +175,19 @@ func (f *osFile) Sync() error {
 	}
 }
 
+// Refresh relies on what Linux does with POSIX_FADV_DONTNEED: clean pages of a
+// file that nobody has mapped are dropped.
+func (f *osFile) Refresh() error {
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	defer runtime.KeepAlive(f.f)
+	if err := unix.Fadvise(int(f.f.Fd()), 0, 0, unix.FADV_DONTNEED); err != nil {
+		return &fs.PathError{Op: "fadvise", Path: f.f.Name(), Err: err}
+	}
+	return nil
+}
+
 func (f *osFile) Size() (int64, error) {
 	info, err := f.f.Stat()
 	if err != nil {

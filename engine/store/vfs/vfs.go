@@ -41,6 +41,10 @@ type File interface {
 	// Sync makes the file's bytes, and the size needed to read them, durable.
 	// A failed Sync is final: the caller never tries again.
 	Sync() error
+	// Refresh makes later reads come from the medium: it syncs, then drops what is
+	// cached. After a Sync that failed, in this process or one before, the cache may
+	// show bytes that the medium never got, and a second Sync would say nothing.
+	Refresh() error
 	// Size is the current size in bytes.
 	Size() (int64, error)
 	Truncate(size int64) error
