@@ -167,12 +167,13 @@ type bufferReg struct {
 	_        [3]uint64
 }
 
-// bufferEntry is one provided buffer; the first one's last field is the tail.
+// bufferEntry is one provided buffer. The first one's last 16 bits are the tail;
+// they are stored together with its id, see BufferRing.Publish.
 type bufferEntry struct {
 	addr uint64
 	len  uint32
 	id   uint16
-	tail uint16
+	_    uint16
 }
 
 // probeResult is what REGISTER_PROBE fills.

@@ -103,6 +103,7 @@ func (c *core) registerSelf() bool { return false }
 
 func (c *core) close() error {
 	c.ring.QueueExit()
+	c.ring = nil // a use after close is a nil pointer, not a fault in unmapped memory
 	return nil
 }
 

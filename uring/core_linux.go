@@ -179,5 +179,6 @@ func (c *core) close() error {
 		}
 	}
 	errs = append(errs, c.control.Free())
+	*c = core{fd: -1} // a use after close is a nil pointer, not a fault in unmapped memory
 	return errors.Join(errs...)
 }

@@ -60,8 +60,10 @@
 // in the kernel, are counted ([Stats].Overflows) and lose nothing. 64 slots of 64
 // parts. A buffer ring has at most 32,768 buffers. Registered buffers count
 // against RLIMIT_MEMLOCK: [Ring.RegisterBuffers] registers what fits and names
-// the rest. 64-bit Linux; elsewhere [Supported] says no. It serves I10: every
-// table here has a fixed size, and [Ring.Close] gives all of it back.
+// the rest. Recent kernels (seen on 6.18) count the rings themselves too, about 6
+// pages each, and a closed one until they have taken it apart, shortly after.
+// 64-bit Linux; elsewhere [Supported] says no. It serves I10: every table here has
+// a fixed size, and [Ring.Close] gives all of it back.
 //
 // It does no protocol, no retry, no buffering and no goroutines: links and files
 // are built on it. The tag giouring puts another library's ring under the same

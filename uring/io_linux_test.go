@@ -108,6 +108,63 @@ func TestShortSendsAreResumed(t *testing.T) {
 	})
 }
 
+func TestAdvanceDropsExactlyWhatWasSent(t *testing.T) {
+	r := open(t, uring.Options{})
+	a, b := pair(t)
+	data, in := fill(mapped(t, 12), 0), make([]byte, 12)
+	slot := r.Slot()
+	for first := range len(data) + 1 {
+		for second := range len(data) - first + 1 {
+			require.Equal(t, 4, slot.Gather([][]byte{data[:3], data[3:3], data[3:7], data[7:]}))
+			require.Equal(t, len(data)-first, slot.Advance(first))
+			left := slot.Advance(second)
+			require.Equal(t, len(data)-first-second, left)
+			r.Next().SendMsg(1, a, slot, 0)
+			require.Equal(t, int32(left), one(t, r, 1).Res)
+			if left > 0 {
+				n, err := unix.Read(b, in)
+				require.NoError(t, err)
+				require.Equal(t, data[first+second:], in[:n])
+			}
+		}
+	}
+	r.Release(slot)
+
+	few := open(t, uring.Options{SlotParts: 2}).Slot()
+	require.Equal(t, 3, few.Gather([][]byte{data[:1], nil, data[1:2], data[2:]}), "the rest is for the next send")
+	require.Equal(t, 2, few.Len())
+}
+
+func TestReceivingAllocatesNothing(t *testing.T) {
+	need(t, uring.FeatureRecvMultishot)
+	r := open(t, uring.Options{})
+	a, b := pair(t)
+	buffers, err := r.NewBufferRing(uring.BufferOptions{Count: 8, Bytes: 64})
+	require.NoError(t, err)
+	data, received := fill(mapped(t, 64), 0), 0
+	take := func(id uint16, part []byte, _ bool) {
+		received += len(part)
+		buffers.Give(id)
+	}
+	visit := func(c uring.Completion) {
+		if c.User == 1 {
+			buffers.Take(c, take)
+		}
+	}
+	r.Next().RecvMultishot(1, b, buffers, false)
+	require.Zero(t, testing.AllocsPerRun(500, func() {
+		for want := received + len(data); received < want; {
+			if received == want-len(data) {
+				r.Next().Send(2, a, data, 0)
+			}
+			_, _ = r.SubmitAndWait(2, patience)
+			r.Completions(visit)
+			buffers.Publish()
+		}
+	}))
+	require.Equal(t, 501*len(data), received)
+}
+
 func TestConnectAcceptPollAndClose(t *testing.T) {
 	onEverySetup(t, func(t *testing.T, r *uring.Ring) {
 		l, port := listen(t)
@@ -226,14 +283,15 @@ func receive(t *testing.T, r *uring.Ring, fd int, b *uring.BufferRing, total int
 
 func TestMultishotReceiveSurvivesAnEmptyBufferRing(t *testing.T) {
 	need(t, uring.FeatureRecvMultishot)
+	type options = uring.BufferOptions
 	cases := map[string]struct {
 		o      uring.BufferOptions
 		bundle bool
 		needs  uring.Feature
 	}{
-		"plain":       {uring.BufferOptions{Count: 4, Bytes: 1000}, false, uring.FeatureBufferRing},
-		"bundle":      {uring.BufferOptions{Count: 16, Bytes: 1000}, true, uring.FeatureRecvBundle},
-		"incremental": {uring.BufferOptions{Count: 2, Bytes: 64 << 10, Incremental: true}, false, uring.FeatureBufferInc},
+		"plain":       {options{Count: 4, Bytes: 1000}, false, uring.FeatureBufferRing},
+		"bundle":      {options{Count: 16, Bytes: 1000}, true, uring.FeatureRecvBundle},
+		"incremental": {options{Count: 2, Bytes: 64 << 10, Incremental: true}, false, uring.FeatureBufferInc},
 	}
 	for name, test := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -1,9 +1,9 @@
 package uring
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
+	"math/bits"
 	"os"
 	"runtime"
 	"strings"
@@ -17,6 +17,9 @@ import (
 // ErrUnsupported and says why: kernel, sysctl or seccomp. It makes a small ring
 // and closes it; any goroutine may call.
 func Supported() error {
+	if bits.UintSize != 64 {
+		return fmt.Errorf("%w: this is a 32-bit program", ErrUnsupported)
+	}
 	return onThread(func() error {
 		r, err := Open(Options{Entries: 1, Slots: 1, SlotParts: 1, Setup: SetupPlain})
 		if err != nil {
@@ -28,7 +31,10 @@ func Supported() error {
 
 // Probe tries what this kernel can do. Any goroutine may call.
 func Probe() Features {
-	f := Features{Kernel: release()}
+	f := Features{Kernel: release(), Err: Supported()}
+	if f.Err != nil {
+		return f
+	}
 	f.Err = onThread(func() error {
 		r, err := Open(Options{Entries: 8, Slots: 8, SlotParts: 1})
 		if err != nil {
@@ -154,7 +160,8 @@ func explain(err error) error {
 	}
 	switch errno {
 	case unix.ENOSYS:
-		return fmt.Errorf("%w: kernel %s has no io_uring, or a seccomp filter hides it: %w", ErrUnsupported, release(), errno)
+		return fmt.Errorf("%w: kernel %s has no io_uring, or a seccomp filter hides it: %w",
+			ErrUnsupported, release(), errno)
 	case unix.EPERM, unix.EACCES:
 		return fmt.Errorf("%w: %s: %w", ErrUnsupported, forbiddenBy(), errno)
 	case unix.ENOMEM:
@@ -167,15 +174,21 @@ func explain(err error) error {
 
 // forbiddenBy names who may have said EPERM.
 func forbiddenBy() string {
-	text, err := os.ReadFile("/proc/sys/kernel/io_uring_disabled")
-	switch value := string(bytes.TrimSpace(text)); {
-	case err == nil && value == "2":
+	// A file that cannot be read says nothing, as an empty one.
+	sysctl, _ := os.ReadFile("/proc/sys/kernel/io_uring_disabled")
+	status, _ := os.ReadFile("/proc/thread-self/status")
+	return culprit(string(sysctl), string(status))
+}
+
+// culprit judges by the sysctl's value and the thread's status.
+func culprit(sysctl, status string) string {
+	switch strings.TrimSpace(sysctl) {
+	case "2":
 		return "the sysctl kernel.io_uring_disabled=2 forbids it"
-	case err == nil && value == "1":
-		return "the sysctl kernel.io_uring_disabled=1 forbids it without CAP_SYS_ADMIN or membership in kernel.io_uring_group"
+	case "1":
+		return "the sysctl kernel.io_uring_disabled=1 forbids it without CAP_SYS_ADMIN or kernel.io_uring_group"
 	}
-	status, err := os.ReadFile("/proc/thread-self/status")
-	if err == nil && strings.Contains(string(status), "\nSeccomp:\t2") {
+	if strings.Contains(status, "\nSeccomp:\t2") {
 		return "a seccomp filter forbids it (container runtimes often do)"
 	}
 	return "permission denied, by a security module perhaps"

@@ -114,6 +114,7 @@ type Stats struct {
 // memory.
 type Ring struct {
 	core
+	fd         int // for all goroutines, after Close too
 	setup      Setup
 	thread     int
 	registered bool // enter uses a registered descriptor
@@ -152,6 +153,7 @@ func Open(o Options) (*Ring, error) {
 		return nil, errors.Join(err, r.slots.region.Free(), r.core.close())
 	}
 	r.limit = at[timespec](r.scratch.Bytes(), 0)
+	r.fd = r.descriptor()
 	r.registered = r.registerSelf()
 	return r, nil
 }
@@ -161,13 +163,14 @@ func (r *Ring) Setup() Setup { return r.setup }
 
 // FD is the ring's descriptor, for SQE.MsgRing of other rings. Any goroutine may
 // ask.
-func (r *Ring) FD() int { return r.descriptor() }
+func (r *Ring) FD() int { return r.fd }
 
 // Stats counts since Open.
 func (r *Ring) Stats() Stats {
-	s := r.stats
-	s.Lost = uint64(r.lost())
-	return s
+	if !r.closed {
+		r.stats.Lost = uint64(r.lost())
+	}
+	return r.stats
 }
 
 // Next is the next free submission, zeroed; nil when Space is 0: Submit first.
@@ -326,12 +329,15 @@ func (r *Ring) owned() {
 // gives everything back, buffer rings included. What the kernel cannot cancel, a
 // disk write under way, it waits for, 5 s at most: then the ring's memory is
 // kept, the error says so, and the memory lent to those operations must not be
-// freed either. A second call returns ErrClosed.
+// freed either. Kernels before 5.19 cannot cancel everything at once: there the
+// owner cancels its receives, polls and timeouts by user first. User 1<<64 - 1
+// is Close's own. A second call returns ErrClosed.
 func (r *Ring) Close() error {
 	if r.closed {
 		return ErrClosed
 	}
 	r.owned()
+	r.Stats() // the last reading
 	r.discard()
 	if err := r.drain(); err != nil {
 		r.closed = true

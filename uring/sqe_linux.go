@@ -1,8 +1,10 @@
 package uring
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math"
+	"math/bits"
 	"net/netip"
 	"time"
 	"unsafe"
@@ -18,20 +20,19 @@ import (
 //
 // user comes back in the completions. Data is off-heap and at most 2 GiB - 4 KiB.
 type SQE struct {
-	opcode      uint8
-	flags       uint8
-	ioprio      uint16
-	fd          int32
-	off         uint64
-	addr        uint64
-	len         uint32
-	opFlags     uint32
-	user        uint64
-	buffer      uint16 // registered buffer, or group of provided ones
-	personality uint16
-	file        uint32
-	addr3       uint64
-	_           uint64
+	opcode  uint8
+	flags   uint8
+	ioprio  uint16
+	fd      int32
+	off     uint64
+	addr    uint64
+	len     uint32
+	opFlags uint32
+	user    uint64
+	buffer  uint16 // registered buffer, or group of provided ones
+	_       uint16
+	_       uint32
+	_       [2]uint64
 }
 
 func (s *SQE) set(op uint8, fd int, addr uint64, bytes uint32, off uint64) {
@@ -193,6 +194,9 @@ func (s *SQE) Connect(user uint64, fd int, slot *Slot, addr netip.AddrPort) *SQE
 // PollAdd completes once when one of events (unix.POLLIN, …) holds; Res is what
 // does.
 func (s *SQE) PollAdd(user uint64, fd int, events uint32) *SQE {
+	if binary.NativeEndian.Uint16([]byte{0, 1}) == 1 {
+		events = bits.RotateLeft32(events, 16) // the kernel reads the halves as two
+	}
 	s.prepPollAdd(fd, events)
 	return s.by(user)
 }
