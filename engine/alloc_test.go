@@ -44,6 +44,8 @@ func TestAppendingAndReceivingAllocateNothingPerEntry(t *testing.T) {
 	a, b := pair(t)
 	a.quiet(t)
 	b.quiet(t)
+	// What the journals keep for readers is full after the warming up.
+	a.options.RecentBytesMax, b.options.RecentBytesMax = 4<<20, 4<<20
 	b.start()
 	a.start()
 	e := entry("some key", "a payload of some bytes, the same for all")

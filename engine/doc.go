@@ -54,11 +54,14 @@
 //
 // # Limits
 //
-// Memory, at most: PendingBytesMax for appends, and as much again in pooled
-// buffers; per link one frame being received (4 MiB), one read being shipped
-// (about 2 MiB) and 16 MiB of control frames; 4 MiB staged per journal plus one
-// frame per link; one round of 1 MiB per apply reader; 1,024 events. WindowBytesMax is
-// not memory here: what is under way is read from the journal. A shard costs
+// Memory, at most: twice PendingBytesMax for appends, and PendingBytesMax again
+// in pooled buffers; RecentBytesMax per journal, which readers that keep up are
+// served from, and beyond it what each of them has read last (about 2 MiB) even
+// where that is recent no more; per link one frame being received (4 MiB), one
+// read being shipped (about 2 MiB) and 16 MiB of control frames; 4 MiB staged per
+// journal plus one frame per link; one round of 1 MiB per apply reader; 1,024
+// events. WindowBytesMax is not memory here: what is under way is read from the
+// journal. A shard costs
 // about 2 KiB. Applying takes a journal in rounds, and a round ends with its slowest
 // shard: a Store that blocks in one shard holds up the others, one that returns an
 // error does not.

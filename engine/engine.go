@@ -73,6 +73,7 @@ type Options struct {
 
 	PendingBytesMax  int64         // appended, not yet durable; then Append waits; default 32 MiB
 	WindowBytesMax   int64         // sent to one peer, not yet durable there; default 64 MiB
+	RecentBytesMax   int64         // of each journal, kept in memory for readers; default 32 MiB
 	SegmentBytes     int64         // journal segment file; default 64 MiB
 	VerifyWait       time.Duration // how long appends wait after Open for a peer to confirm the tail; default 3s
 	HeartbeatTimeout time.Duration // default 3s
@@ -196,7 +197,7 @@ func (e *Engine) journals() []*flusher { return []*flusher{e.own, e.mirror} }
 func (e *Engine) openJournal(kind journal.Kind, name string) (*journal.Journal, *journal.Recovery, error) {
 	return journal.Open(journal.Options{
 		FS: e.o.FS, Dir: e.o.Dir + "/" + name, Kind: kind, Cluster: e.id.cluster, Site: e.id.site,
-		SegmentBytes: e.o.SegmentBytes,
+		SegmentBytes: e.o.SegmentBytes, RecentBytesMax: e.o.RecentBytesMax,
 	})
 }
 

@@ -20,6 +20,8 @@ const (
 	pendingBytesMin         = 4 << 20 // any one entry fits beside a full batch
 	windowBytesDefault      = 64 << 20
 	windowBytesMin          = 2 << 20 // any one batch fits
+	recentBytesDefault      = 32 << 20
+	recentBytesMin          = 4 << 20 // any one unit fits
 	segmentBytesDefault     = 64 << 20
 	segmentBytesMin         = 4 << 20
 	segmentBytesStep        = 4 << 10
@@ -56,6 +58,7 @@ func (o *Options) Validate() error {
 	inRange("Shards", int64(o.Shards), 1, wire.ShardCountMax)
 	inRange("PendingBytesMax", o.PendingBytesMax, pendingBytesMin, bytesMax)
 	inRange("WindowBytesMax", o.WindowBytesMax, windowBytesMin, bytesMax)
+	inRange("RecentBytesMax", o.RecentBytesMax, recentBytesMin, bytesMax)
 	inRange("SegmentBytes", o.SegmentBytes, segmentBytesMin, bytesMax)
 	if o.SegmentBytes%segmentBytesStep != 0 {
 		fault("SegmentBytes is %d: allowed are multiples of %d", o.SegmentBytes, segmentBytesStep)
@@ -151,6 +154,7 @@ func (o Options) withDefaults() (Options, error) {
 	o.Shards = cmp.Or(o.Shards, shardsDefault)
 	o.PendingBytesMax = cmp.Or(o.PendingBytesMax, pendingBytesDefault)
 	o.WindowBytesMax = cmp.Or(o.WindowBytesMax, windowBytesDefault)
+	o.RecentBytesMax = cmp.Or(o.RecentBytesMax, recentBytesDefault)
 	o.SegmentBytes = cmp.Or(o.SegmentBytes, segmentBytesDefault)
 	o.VerifyWait = cmp.Or(o.VerifyWait, verifyWaitDefault)
 	o.HeartbeatTimeout = cmp.Or(o.HeartbeatTimeout, heartbeatTimeoutDefault)

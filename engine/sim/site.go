@@ -135,6 +135,10 @@ func (s *site) incarnation() (i wire.Incarnation) {
 	return i
 }
 
+// recentBytesMax is small, so that readers go back and forth between memory and
+// files.
+const recentBytesMax = 64 << 10
+
 func (p *process) openJournal(which node.Journal, dir string) (*flusher, error) {
 	kind := journal.Own
 	if which == node.Mirror {
@@ -142,7 +146,7 @@ func (p *process) openJournal(which node.Journal, dir string) (*flusher, error) 
 	}
 	j, r, err := journal.Open(journal.Options{
 		FS: p.site.disk, Dir: dir, Kind: kind, Cluster: wire.ClusterIDOf(clusterName), Site: p.site.id,
-		SegmentBytes: segmentBytes,
+		SegmentBytes: segmentBytes, RecentBytesMax: recentBytesMax,
 	})
 	if err != nil {
 		return nil, err

@@ -22,6 +22,9 @@ type Frame struct {
 	memory []byte // all of the class's bytes; Bytes is its beginning
 }
 
+// MemoryBytes is what the frame takes from its pool: more than its bytes.
+func (f *Frame) MemoryBytes() int { return len(f.memory) }
+
 // Body returns what follows envelope and extensions.
 func (f *Frame) Body() []byte { return wire.Body(&f.Envelope, f.Bytes) }
 

@@ -255,6 +255,7 @@ func crashes(mem *vfs.Mem, seed uint64, random int, try func(*vfs.Mem, string)) 
 func storyOptions(fsys vfs.FS) Options {
 	o := testOptions(fsys)
 	o.SegmentBytes, o.UnitBytesMax = 32<<10, 8<<10
+	o.RecentBytesMax = 20_000 // some of what a story reads comes from memory, some from files
 	return o
 }
 

@@ -19,14 +19,6 @@ func release(owners []Releaser) {
 	}
 }
 
-// openUnit is a unit in the making.
-type openUnit struct {
-	number UnitNumber
-	refs   []wire.BatchRef
-	owners []Releaser
-	used   int // header and batches
-}
-
 // undo is a log's staged tail before a Stage that may yet fail.
 type undo struct {
 	log  wire.LogID
@@ -38,9 +30,11 @@ type undo struct {
 // log: same incarnation, first seq = tail + 1, prev = tail's chain, stamps that
 // rise; or be the START of a new incarnation. A suspect log takes none
 // (ErrCorrupt). All are staged or none. The bytes are borrowed until
-// owner.Release, called once, after the flush that holds them ended (with or
-// without error), or before an error return; owner may be nil. Staged batches
-// are neither durable nor readable until EndFlush. It returns the number of the
+// owner.Release, called once: before an error return, or after the flush that
+// holds them ended with an error, or, when it ended well, once they are not
+// recent any more (Options.RecentBytesMax) and no reader lends them out. owner
+// may be nil: then they are never written to again. It may be Measured and
+// Settled. Staged batches are neither durable nor readable until EndFlush. It returns the number of the
 // unit that holds the last of them, which rises with every unit: once it is
 // durable, all of them are. Stage does not look at the bodies.
 func (j *Journal) Stage(batches []wire.BatchRef, owner Releaser) (UnitNumber, error) {
@@ -112,7 +106,12 @@ func (j *Journal) stageLocked(batches []wire.BatchRef, owner Releaser, control b
 	}
 	for i := range batches {
 		if len(u.refs) > 0 && u.used+len(batches[i].Bytes) > j.o.UnitBytesMax {
+			before := u
 			u = j.addUnit()
+			if owner != nil { // it goes with the last unit, and before reads its memory
+				before.next = u
+				u.holds++
+			}
 		}
 		u.refs = append(u.refs, batches[i])
 		u.used += len(batches[i].Bytes)
@@ -190,18 +189,10 @@ func (j *Journal) addUnit() *openUnit {
 	} else {
 		u = &openUnit{}
 	}
-	u.number, u.used = j.next, UnitHeaderBytes
+	u.number, u.used, u.holds = j.next, UnitHeaderBytes, 1
 	j.next++
 	j.pending = append(j.pending, u)
 	return u
-}
-
-// recycle empties a unit for reuse; nothing in it keeps a caller's bytes alive.
-func (j *Journal) recycle(u *openUnit) {
-	clear(u.refs)
-	clear(u.owners)
-	u.refs, u.owners = u.refs[:0], u.owners[:0]
-	j.free = append(j.free, u)
 }
 
 // StagedBytes is how much waits in the open unit; the caller's backpressure.
@@ -341,8 +332,8 @@ func (f *Flush) Sync() error {
 	return nil
 }
 
-// Flushed is what one flush made durable. Batches' bytes are gone; the slice
-// is reused by the next EndFlush. Control batches are left out.
+// Flushed is what one flush made durable. The batches' bytes may be gone; the
+// slice is reused by the next EndFlush. Control batches are left out.
 type Flushed struct {
 	Unit    UnitNumber
 	Headers []wire.BatchHeader
@@ -350,7 +341,7 @@ type Flushed struct {
 }
 
 // EndFlush accounts for a finished flush: with err == nil the unit is durable
-// and readable; else the journal is poisoned and every later Stage returns
+// and readable, and recent; else the journal is poisoned and every later Stage returns
 // ErrPoisoned; what waits is given back.
 func (j *Journal) EndFlush(f *Flush, err error) (Flushed, error) {
 	j.mu.Lock()
@@ -359,24 +350,31 @@ func (j *Journal) EndFlush(f *Flush, err error) (Flushed, error) {
 		err = errors.New("flush ended without a sync")
 	}
 	done := Flushed{Unit: u.number}
+	j.owners = j.owners[:0]
 	if err == nil {
-		err = j.account(f, &done)
+		if err = j.account(f, &done); err == nil {
+			j.owners = j.remember(u, j.owners)
+		}
 	}
 	j.flying = false
 	f.unit = nil
-	var waiting []Releaser
 	if err != nil {
 		j.err = fmt.Errorf("%w: %w", ErrPoisoned, err)
 		err = j.err
-		waiting = j.dropPending()
+		j.owners = j.dropPending(j.owners)
 		done = Flushed{Unit: done.Unit}
 	}
 	j.mu.Unlock()
-	release(u.owners) // outside the lock: an owner may call the journal
-	release(waiting)
+	for _, o := range u.owners { // outside the lock: an owner may call the journal
+		if s, ok := o.(Settled); ok {
+			s.FlushEnded()
+		}
+	}
 	j.mu.Lock()
-	j.recycle(u)
+	j.owners = j.drop(u, j.owners)
 	j.mu.Unlock()
+	release(j.owners)
+	clear(j.owners)
 	return done, err
 }
 
@@ -398,6 +396,7 @@ func (j *Journal) account(f *Flush, done *Flushed) error {
 	}
 	done.Headers = j.flushed
 	a := j.active
+	f.unit.seg, f.unit.off, f.unit.end = a.seg, a.off, f.end
 	a.off = f.end
 	a.seg.last, a.seg.end = f.unit.number, f.end
 	j.durable = f.unit.number
@@ -407,12 +406,12 @@ func (j *Journal) account(f *Flush, done *Flushed) error {
 	return nil
 }
 
-// dropPending empties the queue and returns whom to tell. The lock is held.
-func (j *Journal) dropPending() []Releaser {
-	var owners []Releaser
-	for _, u := range j.pending {
-		owners = append(owners, u.owners...)
-		j.recycle(u)
+// dropPending empties the queue and appends whom to tell to owners. The lock is
+// held.
+func (j *Journal) dropPending(owners []Releaser) []Releaser {
+	for i, u := range j.pending {
+		owners = j.drop(u, owners)
+		j.pending[i] = nil
 	}
 	j.pending = j.pending[:0]
 	j.staged = 0

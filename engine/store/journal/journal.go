@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/claudefs/repl/engine/store/vfs"
 	"github.com/claudefs/repl/wire"
@@ -54,6 +56,10 @@ type Options struct {
 	UnitBytesMax int
 	// SpareMax is how many recycled segments are kept for reuse; default 2.
 	SpareMax int
+	// RecentBytesMax is how much memory of durable units stays lent, so that
+	// readers that keep up need no file: the owners' memory (see Measured) and the
+	// units' own. 0: none.
+	RecentBytesMax int64
 
 	tiny bool // tests: allows sizes below the minimums
 }
@@ -108,6 +114,7 @@ type Journal struct {
 
 	pending []*openUnit // waiting, oldest first; at most the last is open
 	free    []*openUnit
+	recent  recent
 	next    UnitNumber // of the next unit to open
 	staged  int        // bytes of batches that wait
 	undo    []undo
@@ -120,10 +127,13 @@ type Journal struct {
 	lastSegment    uint64
 	lastGeneration uint64
 	flushed        []wire.BatchHeader
+	owners         []Releaser // whom EndFlush tells
 
 	preparing  *preparing // only Prepare touches it
 	lastSpare  uint64
 	lastRepair uint64
+
+	fileReadBytes atomic.Uint64 // by readers
 }
 
 // Open recovers the journal in o.Dir, or creates it: raises the term, flushes
@@ -210,6 +220,7 @@ func (o *Options) complete() error {
 	refuse(int64(o.UnitBytesMax) > o.SegmentBytes/2, "UnitBytesMax %d is more than half of SegmentBytes %d",
 		o.UnitBytesMax, o.SegmentBytes)
 	refuse(o.SpareMax < 0, "SpareMax %d", o.SpareMax)
+	refuse(o.RecentBytesMax < 0, "RecentBytesMax %d", o.RecentBytesMax)
 	return errors.Join(errs...)
 }
 
@@ -353,6 +364,9 @@ type Stats struct {
 	Units     uint64 // read by Open and flushed since
 	Flushes   uint64 // of this opening
 	LastFlush UnitNumber
+
+	RecentBytes   int64  // memory of durable units that stays lent
+	FileReadBytes uint64 // that readers read from files: they were behind
 }
 
 // Stats returns the sizes as they are now.
@@ -361,6 +375,7 @@ func (j *Journal) Stats() Stats {
 	defer j.mu.Unlock()
 	s := j.stats
 	s.Segments, s.Spare, s.LastFlush = len(j.segs), len(j.spares), j.durable
+	s.RecentBytes, s.FileReadBytes = j.recent.bytes, j.fileReadBytes.Load()
 	for _, seg := range j.segs {
 		s.Bytes += seg.end - seg.headBytes
 	}
@@ -369,7 +384,8 @@ func (j *Journal) Stats() Stats {
 
 // Close ends the journal: an open flush must have ended; staged batches are
 // dropped; an idle journal gets its closing empty unit, so that its last
-// batches lie below a durable-through mark.
+// batches lie below a durable-through mark. What a reader lends out is given
+// back when that reader closes.
 func (j *Journal) Close() error {
 	j.mu.Lock()
 	if j.flying {
@@ -380,7 +396,7 @@ func (j *Journal) Close() error {
 		j.mu.Unlock()
 		return ErrClosed
 	}
-	owners := j.dropPending()
+	owners := j.dropPending(nil)
 	stopped := j.err != nil
 	j.mu.Unlock()
 	release(owners)
@@ -394,7 +410,9 @@ func (j *Journal) Close() error {
 	}
 	j.mu.Lock()
 	j.closed = true
+	owners = j.forget(math.MaxUint64)
 	j.mu.Unlock()
+	release(owners)
 	if p := j.preparing; p != nil {
 		err = errors.Join(err, p.file.Close())
 		j.preparing = nil

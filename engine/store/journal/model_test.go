@@ -23,6 +23,109 @@ type model struct {
 	durable int             // of all: a flush that ended well covers them
 	floor   map[wire.LogID]int
 	births  byte
+	loans   []*loan // to the journal that is open
+	readers []*standing
+}
+
+// loan is the memory of one Stage. When it is given back, it is scribbled on, so
+// that whoever still reads it is found out.
+type loan struct {
+	m        *model
+	batches  []wire.BatchRef
+	spare    int // memory beside the batches that is lent with them
+	released int
+}
+
+func (m *model) lend(t *rapid.T, batches []wire.BatchRef) *loan {
+	l := &loan{m: m, spare: rapid.IntRange(0, 4000).Draw(t, "spare")}
+	for _, b := range batches {
+		l.batches = append(l.batches, wire.BatchRef{Header: b.Header, Bytes: bytes.Clone(b.Bytes)})
+	}
+	m.loans = append(m.loans, l)
+	return l
+}
+
+func (l *loan) MemoryBytes() (n int) {
+	for i := range l.batches {
+		n += len(l.batches[i].Bytes)
+	}
+	return n + l.spare
+}
+
+func (l *loan) Release() {
+	if l.released++; l.released > 1 {
+		l.m.t.Fatal("memory given back twice")
+	}
+	for i := range l.batches {
+		b := l.batches[i].Bytes
+		for k := range b {
+			b[k] = 0xee
+		}
+	}
+}
+
+// standing is a reader that is kept from step to step.
+type standing struct {
+	r    *Reader
+	at   int // of model.all, -1 = it has met nothing yet
+	lent []wire.BatchRef
+}
+
+// check compares what is lent with the model, once more before it goes back.
+func (s *standing) check(m *model) {
+	m.t.Helper()
+	for i := range s.lent {
+		if want := &m.all[s.at-len(s.lent)+i]; !bytes.Equal(s.lent[i].Bytes, want.Bytes) {
+			m.t.Fatalf("batch %d of %d lent at %d differs (I3)", i, len(s.lent), s.at)
+		}
+	}
+}
+
+func (m *model) stand(t *rapid.T) {
+	if len(m.readers) > 3 {
+		return
+	}
+	from := rapid.Uint64Range(0, uint64(m.j.Durable())+1).Draw(t, "from")
+	m.readers = append(m.readers, &standing{r: m.j.NewReader(UnitNumber(from)), at: -1})
+}
+
+func (m *model) goOn(t *rapid.T) {
+	if len(m.readers) == 0 {
+		return
+	}
+	s := m.readers[rapid.IntRange(0, len(m.readers)-1).Draw(t, "reader")]
+	s.check(m)
+	refs, err := s.r.Next(rapid.IntRange(1, 20000).Draw(t, "bytesMax"))
+	m.must(err)
+	if s.at < 0 && len(refs) > 0 {
+		for s.at = 0; m.all[s.at].Header.Chain != refs[0].Header.Chain; s.at++ {
+		}
+	}
+	s.lent = refs
+	s.at += len(refs)
+	if s.at > m.durable {
+		t.Fatalf("a reader stands at %d of %d durable batches (I1)", s.at, m.durable)
+	}
+	s.check(m)
+}
+
+func (m *model) leave(*rapid.T) {
+	for _, s := range m.readers {
+		s.check(m)
+		s.r.Close()
+	}
+	m.readers = nil
+}
+
+// settle checks that a journal that is over has given everything back.
+func (m *model) settle() {
+	m.t.Helper()
+	for _, l := range m.loans {
+		if l.released != 1 {
+			m.t.Fatalf("memory given back %d times by the end", l.released)
+		}
+	}
+	m.loans = nil
 }
 
 func (m *model) must(err error) {
@@ -49,7 +152,8 @@ func (m *model) stage(t *rapid.T) {
 		batches = append(batches, m.w.batch(shard, rapid.IntRange(0, 5000).Draw(t, "size")))
 	}
 	before := m.j.StagedBytes()
-	n, err := m.j.Stage(batches, nil)
+	l := m.lend(t, batches)
+	n, err := m.j.Stage(l.batches, l)
 	m.must(err)
 	if n <= m.j.Durable() || m.j.StagedBytes() <= before {
 		t.Fatalf("staged into unit %d, unit %d is durable", n, m.j.Durable())
@@ -99,8 +203,15 @@ func (m *model) prepare(*rapid.T) {
 	m.must(err)
 }
 
-func (m *model) closeAndOpen(*rapid.T) {
-	m.must(m.j.Close())
+func (m *model) closeAndOpen(t *rapid.T) {
+	if rapid.Bool().Draw(t, "readers first") {
+		m.leave(t)
+		m.must(m.j.Close())
+	} else {
+		m.must(m.j.Close())
+		m.leave(t)
+	}
+	m.settle()
 	m.open()
 }
 
@@ -115,6 +226,8 @@ func (m *model) crash(t *rapid.T) {
 	} else {
 		m.mem.Kill()
 	}
+	m.leave(t)
+	m.loans = nil // the process is over
 	m.open()
 }
 
@@ -239,14 +352,19 @@ func TestTheJournalAgreesWithItsModel(t *testing.T) { // I1, I3, I9, I12
 	rapid.Check(t, func(t *rapid.T) {
 		m := &model{t: t, mem: vfs.NewMem(vfs.MemOptions{}), w: newWriter(5), floor: map[wire.LogID]int{}}
 		m.o = storyOptions(m.mem)
+		m.o.RecentBytesMax = rapid.SampledFrom([]int64{0, 1, 10_000, 60_000, 1 << 20}).Draw(t, "recent")
 		m.open()
 		t.Repeat(map[string]func(*rapid.T){
 			"stage": m.stage, "stage again": m.stage, "restart": m.restart, "flush": m.flush,
 			"flush one": m.flushOneUnit,
 			"prepare":   m.prepare, "reopen": m.closeAndOpen, "crash": m.crash, "retain": m.retain, "read": m.read,
+			"stand": m.stand, "go on": m.goOn, "go on again": m.goOn, "leave": m.leave,
 			"": func(*rapid.T) {
 				if err := m.j.Err(); err != nil {
 					t.Fatal(err)
+				}
+				if n := m.j.Stats().RecentBytes; n > m.o.RecentBytesMax {
+					t.Fatalf("%d bytes are recent, allowed are %d (I10)", n, m.o.RecentBytesMax)
 				}
 			},
 		})

@@ -9,9 +9,10 @@ import (
 	"github.com/claudefs/repl/wire"
 )
 
-// Reader walks a journal in physical order. One goroutine at a time. It pins
-// the segment that it stands in, and holds one open file and one buffer that
-// grows to the largest of bytesMax and a unit.
+// Reader walks a journal in physical order: from memory where its next unit is
+// recent, else from the files. One goroutine at a time. It pins the segment that
+// it stands in, and holds one open file and one buffer that grows to the largest
+// of bytesMax and a unit, or as much of recent memory.
 type Reader struct {
 	j       *Journal
 	from    UnitNumber // units below it are passed over
@@ -28,6 +29,8 @@ type Reader struct {
 	queue   []*hole
 	repair  vfs.File // of queue[0]; nil = not open yet
 	at      int64    // in repair
+	lent    []*openUnit
+	owners  []Releaser // whom to tell that they are lent no more
 	closed  bool
 }
 
@@ -43,17 +46,23 @@ func (j *Journal) NewReader(from UnitNumber) *Reader {
 	r := &Reader{j: j, from: from, seg: j.segs[i], off: j.segs[i].headBytes, v: newVerifier()}
 	r.unit = max(from, r.seg.first) - 1
 	r.seg.pins++
+	if units := j.recent.all(); len(units) > 0 && len(r.seg.damages) == 0 && from >= units[0].number {
+		if k := from - units[0].number; k < UnitNumber(len(units)) && units[k].seg == r.seg {
+			r.off = units[k].off // what lies before it would be passed over
+		}
+	}
 	return r
 }
 
 // Next returns the batches of one or more whole following units, at least one
-// unit and further ones while their bytes fit bytesMax; verified, control
-// batches left out. No batches and no error: the reader stands at the durable
+// unit and further ones while their bytes fit bytesMax; control batches left
+// out. What is read from a file is verified; what is recent is what was staged. No batches and no error: the reader stands at the durable
 // end. The result is borrowed until the next call. Units replaced by a repair
 // are read from the repair. ErrCorrupt names file, offset and unit; the next call
 // goes on with what is intact of it, or behind it. Any other error changes nothing: the next call
 // tries again.
 func (r *Reader) Next(bytesMax int) ([]wire.BatchRef, error) {
+	r.giveBack()
 	r.refs = r.refs[:0]
 	for len(r.refs) == 0 {
 		if len(r.queue) > 0 {
@@ -73,11 +82,15 @@ func (r *Reader) Next(bytesMax int) ([]wire.BatchRef, error) {
 			}
 		case end <= r.off:
 			return nil, nil
+		case r.readRecent(end, bytesMax):
 		default:
 			if err := r.readUnits(end, bytesMax); err != nil {
 				return nil, err
 			}
 		}
+	}
+	if len(r.lent) > 0 {
+		r.checkLent()
 	}
 	return r.refs, nil
 }
@@ -125,6 +138,7 @@ func (r *Reader) fill(f vfs.File, name string, off int64, n int) ([]byte, error)
 		r.buf = make([]byte, n)
 	}
 	b := r.buf[:n]
+	r.j.fileReadBytes.Add(uint64(n))
 	if _, err := f.ReadAt(b, off); err != nil {
 		return nil, fmt.Errorf("%s: reading %d bytes at offset %d: %w", r.j.o.path(name), n, off, err)
 	}
@@ -307,6 +321,7 @@ func (r *Reader) takeRepair(rf *repairFile, room []byte) ([]byte, error) {
 	}
 	defer f.Close()
 	n := int(rf.end - rf.headBytes)
+	r.j.fileReadBytes.Add(uint64(n))
 	if _, err := f.ReadAt(room[:n], rf.headBytes); err != nil {
 		return nil, fmt.Errorf("%s: %w", full, err)
 	}
@@ -384,8 +399,9 @@ func (r *Reader) Backlog() int64 {
 	return n
 }
 
-// Close gives up the pin.
+// Close gives up the pin, and what the last Next lent out.
 func (r *Reader) Close() {
+	r.giveBack()
 	r.j.mu.Lock()
 	defer r.j.mu.Unlock()
 	if r.closed {

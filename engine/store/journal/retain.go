@@ -123,6 +123,10 @@ func (j *Journal) Retain(floor func(wire.LogID) wire.Position) (int, error) {
 		if s == nil {
 			return gone, nil
 		}
+		j.mu.Lock()
+		owners := j.forget(s.last) // no reader can stand there any more
+		j.mu.Unlock()
+		release(owners)
 		if err := j.discard(s, repairs, spare); err != nil {
 			return gone + 1, err
 		}

@@ -4,7 +4,7 @@
 //
 //	Append(shard) ─ encode ─▶ open batch ─ full · stamp too far · Flush ─▶ closed ─▶ Journal.Stage
 //	                              ▲                                                     │
-//	                              └────────────── pool ◀── Release (flush ended) ◀──────┘
+//	                              └──── pool ◀── Release (not lent any more) ◀──────────┘
 //
 //	log:  START (seq 1, chain of nothing) │ seq 2 … n │ n+1 … │ …   Prev of each = Chain of the one before
 //
@@ -12,9 +12,10 @@
 //
 //   - I3, I4: the batches of a log are contiguous and chained in the order in
 //     which Append gave out their seqs; a batch once closed never changes.
-//   - I10: at most BytesMax is appended and not yet released. Buffers grow by
-//     doubling, so they hold less than 2 × BytesMax + 1 KiB per open batch, and
-//     the pool keeps at most BytesMax of unused ones.
+//   - I10: at most BytesMax is appended and not yet flushed. Buffers grow by
+//     doubling, so what is pending holds less than 2 × BytesMax + 1 KiB per open
+//     batch; what is flushed and still lent is the journal's to bound
+//     (RecentBytesMax); the pool keeps at most BytesMax of unused memory.
 //   - A stamp is above ClockFloor, above the log's last one, and at or above the
 //     wall clock's microsecond: a clock that steps back never issues one twice.
 //

@@ -17,16 +17,28 @@ const (
 
 // buffer is one batch, from its first entry until the journal releases it.
 type buffer struct {
-	writer *Writer
-	bytes  []byte // header room, then the body so far
-	header wire.BatchHeader
-	next   *buffer
-	refs   [1]wire.BatchRef // what Stage is called with
+	writer  *Writer
+	bytes   []byte // header room, then the body so far
+	header  wire.BatchHeader
+	next    *buffer
+	settled bool             // not pending any more
+	refs    [1]wire.BatchRef // what Stage is called with
 }
 
-// Release gives the batch's memory back: the journal's flush ended.
+// MemoryBytes implements journal.Measured.
+func (b *buffer) MemoryBytes() int { return cap(b.bytes) }
+
+// FlushEnded implements journal.Settled: the batch is pending no more.
+func (b *buffer) FlushEnded() {
+	if !b.settled {
+		b.settled = true
+		b.writer.pending.Add(-int64(len(b.bytes)))
+	}
+}
+
+// Release gives the batch's memory back: the journal lends it to nobody any more.
 func (b *buffer) Release() {
-	b.writer.pending.Add(-int64(len(b.bytes)))
+	b.FlushEnded()
 	b.writer.pool.put(b)
 }
 

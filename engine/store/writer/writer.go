@@ -289,7 +289,8 @@ func (w *Writer) stage(j *journal.Journal, shard wire.Shard) (int, error) {
 // fail makes the first error final.
 func (w *Writer) fail(err error) { w.failure.CompareAndSwap(nil, &err) }
 
-// PendingBytes is what is appended and not yet released by the journal.
+// PendingBytes is what is appended and not yet flushed. The journal may lend a
+// batch's memory to readers for longer; that is its Stats.RecentBytes.
 func (w *Writer) PendingBytes() int64 { return w.pending.Load() }
 
 // StampMax is the highest stamp that Flush has staged, at least ClockFloor, for

@@ -1,0 +1,199 @@
+package journal
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/claudefs/repl/wire"
+)
+
+// Measured is an owner that says how much memory it keeps from reuse while it is
+// lent, which may be much more than its batches. Without it the bytes of the
+// batches count.
+type Measured interface{ MemoryBytes() int }
+
+// Settled is an owner that wants to know when the flush of its batches has ended,
+// well or not: its memory may stay lent long after that. FlushEnded is called
+// once at most, without the journal's lock, before Release.
+type Settled interface{ FlushEnded() }
+
+// refBytes is what one batch costs in memory beside its bytes.
+const refBytes = 256
+
+// freeUnitsMax is how many empty units are kept for reuse.
+const freeUnitsMax = 64
+
+// openUnit is a unit in the making, then on its way, then recent. Who holds it,
+// holds the memory of its batches: the journal, each reader that lent them out,
+// and the unit before it if one Stage lent memory to both.
+type openUnit struct {
+	number UnitNumber
+	refs   []wire.BatchRef
+	owners []Releaser
+	used   int // header and batches
+	holds  int
+	next   *openUnit // one owner's memory lies in both; it is given back by next
+
+	// Where it lies, once it is durable.
+	seg         *segment
+	off, end    int64
+	memoryBytes int64
+}
+
+// recent is the newest durable units, whose batches are still where they were
+// staged from; a reader that keeps up takes them from here. They lie one behind
+// the other, and the last one ends where the journal does.
+//
+//	         evicted ◀─ ┌────┬────┬────┬────┐ ◀─ EndFlush
+//	read from the file  │  7 │  8 │  9 │ 10 │
+//	                    └────┴────┴─▲──┴────┘
+//	                              Reader
+type recent struct {
+	units []*openUnit // units[:lo] are gone
+	lo    int
+	bytes int64
+}
+
+func (c *recent) all() []*openUnit { return c.units[c.lo:] }
+
+// at returns the index in all of the unit that lies at off of a segment.
+func (c *recent) at(s *segment, off int64) (int, bool) {
+	return slices.BinarySearchFunc(c.all(), off, func(u *openUnit, off int64) int {
+		if u.seg.number != s.number {
+			return cmp.Compare(u.seg.number, s.number)
+		}
+		return cmp.Compare(u.off, off)
+	})
+}
+
+// pop takes the oldest out.
+func (c *recent) pop() *openUnit {
+	u := c.units[c.lo]
+	c.units[c.lo] = nil
+	c.lo++
+	c.bytes -= u.memoryBytes
+	if c.lo > len(c.units)/2 {
+		n := copy(c.units, c.all())
+		clear(c.units[n:])
+		c.units, c.lo = c.units[:n], 0
+	}
+	return u
+}
+
+// remember makes a durable unit the newest recent one and evicts the oldest ones
+// beyond RecentBytesMax. What nobody reads any more goes to owners. The lock is
+// held.
+func (j *Journal) remember(u *openUnit, owners []Releaser) []Releaser {
+	if j.o.RecentBytesMax == 0 {
+		return owners
+	}
+	u.memoryBytes = int64(cap(u.refs) * refBytes)
+	for _, o := range u.owners {
+		if m, ok := o.(Measured); ok {
+			u.memoryBytes += int64(m.MemoryBytes())
+		}
+	}
+	if u.memoryBytes < int64(u.used) { // owners that do not say, or none
+		u.memoryBytes += int64(u.used)
+	}
+	u.holds++
+	j.recent.units = append(j.recent.units, u)
+	j.recent.bytes += u.memoryBytes
+	for j.recent.bytes > j.o.RecentBytesMax {
+		owners = j.drop(j.recent.pop(), owners)
+	}
+	return owners
+}
+
+// forget evicts all recent units up to a number. The lock is held.
+func (j *Journal) forget(through UnitNumber) (owners []Releaser) {
+	for len(j.recent.all()) > 0 && j.recent.all()[0].number <= through {
+		owners = j.drop(j.recent.pop(), owners)
+	}
+	return owners
+}
+
+// drop gives up one hold of a unit. The last one's end appends whom to tell to
+// owners, and empties the unit for reuse; nothing in it keeps a caller's bytes
+// alive. The lock is held.
+func (j *Journal) drop(u *openUnit, owners []Releaser) []Releaser {
+	for u != nil {
+		if u.holds--; u.holds > 0 {
+			return owners
+		}
+		if u.holds < 0 {
+			panic(fmt.Sprintf("journal: unit %d given back more often than held", u.number))
+		}
+		owners = append(owners, u.owners...)
+		next := u.next
+		clear(u.refs)
+		clear(u.owners)
+		*u = openUnit{refs: u.refs[:0], owners: u.owners[:0]}
+		if len(j.free) < freeUnitsMax {
+			j.free = append(j.free, u)
+		}
+		u = next
+	}
+	return owners
+}
+
+// readRecent takes the units from the reader's place on, at least one, that end
+// at or before end and fit bytesMax, from memory; false if they are not there.
+// They stay lent until the next call.
+func (r *Reader) readRecent(end int64, bytesMax int) bool {
+	j := r.j
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	i, found := j.recent.at(r.seg, r.off)
+	if !found {
+		return false
+	}
+	first := r.off
+	for _, u := range j.recent.all()[i:] {
+		if u.seg != r.seg || u.off != r.off || u.end > end || u.off > first && u.end-first > int64(bytesMax) {
+			break
+		}
+		u.holds++
+		r.lent = append(r.lent, u)
+		r.off = u.end
+		if u.number < r.from {
+			continue
+		}
+		r.unit = u.number
+		for k := range u.refs {
+			if u.refs[k].Header.Kind != wire.BatchControl {
+				r.refs = append(r.refs, u.refs[k])
+			}
+		}
+	}
+	return true
+}
+
+// checkLent asserts that nobody wrote to lent memory: its headers are what was
+// staged. Bodies were verified, or made, before they were staged.
+func (r *Reader) checkLent() {
+	for i := range r.refs {
+		b := &r.refs[i]
+		if len(b.Bytes) != b.Header.Bytes() || wire.Chain(b.Bytes[8:24]) != b.Header.Chain {
+			panic(fmt.Sprintf("journal: log %s seq %d was written to while it was lent", b.Header.Log(), b.Header.FirstSeq))
+		}
+	}
+}
+
+// giveBack ends the loan of what the last Next returned.
+func (r *Reader) giveBack() {
+	if len(r.lent) == 0 {
+		return
+	}
+	r.j.mu.Lock()
+	r.owners = r.owners[:0]
+	for i, u := range r.lent {
+		r.owners = r.j.drop(u, r.owners)
+		r.lent[i] = nil
+	}
+	r.lent = r.lent[:0]
+	r.j.mu.Unlock()
+	release(r.owners)
+	clear(r.owners)
+}
