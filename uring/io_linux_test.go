@@ -55,10 +55,17 @@ func TestFailedWriteCancelsItsLinkedFlush(t *testing.T) {
 				require.True(t, c.Canceled())
 			}
 		}
-		r.Next().Write(1, int(readOnly.Fd()), mapped(t, 512), 0).HardLink()
+		// Short counts as failed for a link, not for a hard one.
+		r.Next().Read(1, int(readOnly.Fd()), mapped(t, 512), 0).Link()
 		r.Next().Nop(2)
 		for _, c := range wait(t, r, 2) {
-			require.Equal(t, c.User == 1, c.Err() != nil)
+			require.Equal(t, c.User == 2, c.Canceled())
+		}
+		r.Next().Read(1, int(readOnly.Fd()), mapped(t, 512), 0).HardLink()
+		r.Next().Nop(2)
+		for _, c := range wait(t, r, 2) {
+			require.NoError(t, c.Err())
+			require.Zero(t, c.Res)
 		}
 	})
 }

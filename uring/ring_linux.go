@@ -3,7 +3,6 @@ package uring
 import (
 	"errors"
 	"fmt"
-	"runtime"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -122,7 +121,8 @@ type Ring struct {
 	visiting   bool
 	closed     bool
 	stats      Stats
-	inFlight   int // submitted and not completed for good; messages from other rings make it too small
+	inFlight   int       // submitted and not completed for good; messages from other rings make it too small
+	underway   *underway // where the kernel cannot cancel everything at once; else nil
 	slots      *slots
 	scratch    *Region // what register points the kernel at, and the limit of a wait
 	limit      *timespec
@@ -154,6 +154,9 @@ func Open(o Options) (*Ring, error) {
 	}
 	r.limit = at[timespec](r.scratch.Bytes(), 0)
 	r.fd = r.descriptor()
+	if r.setup > SetupCoop {
+		r.underway = &underway{users: map[uint64]int{}}
+	}
 	r.registered = r.registerSelf()
 	return r, nil
 }
@@ -175,7 +178,13 @@ func (r *Ring) Stats() Stats {
 
 // Next is the next free submission, zeroed; nil when Space is 0: Submit first.
 // One that was taken is submitted, so it must be filled.
-func (r *Ring) Next() *SQE { return r.next() }
+func (r *Ring) Next() *SQE {
+	s := r.next()
+	if r.underway != nil && s != nil {
+		r.underway.prepared = append(r.underway.prepared, s)
+	}
+	return s
+}
 
 // Space is how many submissions can be prepared before Submit. A linked chain
 // must fit: what the next Submit begins is no longer linked.
@@ -259,6 +268,9 @@ func (r *Ring) enter(wait uint32, events bool, limit *timespec) error {
 	taken := before - r.queued()
 	r.stats.Submitted += uint64(taken)
 	r.inFlight += taken
+	if r.underway != nil {
+		r.underway.submitted(taken)
+	}
 	switch errno {
 	case 0:
 		if before > 0 && taken == 0 {
@@ -288,6 +300,9 @@ func (r *Ring) Completions(visit func(Completion)) (count int) {
 		n := r.each(func(c Completion) {
 			if !c.More() {
 				r.inFlight--
+				if r.underway != nil {
+					r.underway.ended(c.User)
+				}
 			}
 			visit(c)
 		})
@@ -329,9 +344,7 @@ func (r *Ring) owned() {
 // gives everything back, buffer rings included. What the kernel cannot cancel, a
 // disk write under way, it waits for, 5 s at most: then the ring's memory is
 // kept, the error says so, and the memory lent to those operations must not be
-// freed either. Kernels before 5.19 cannot cancel everything at once: there the
-// owner cancels its receives, polls and timeouts by user first. User 1<<64 - 1
-// is Close's own. A second call returns ErrClosed.
+// freed either. User 1<<64 - 1 is Close's own. A second call returns ErrClosed.
 func (r *Ring) Close() error {
 	if r.closed {
 		return ErrClosed
@@ -339,6 +352,9 @@ func (r *Ring) Close() error {
 	r.owned()
 	r.Stats() // the last reading
 	r.discard()
+	if r.underway != nil {
+		r.underway.prepared = nil
+	}
 	if err := r.drain(); err != nil {
 		r.closed = true
 		return fmt.Errorf("close ring, its memory is kept: %w", err)
@@ -357,32 +373,4 @@ func (r *Ring) Close() error {
 	}
 	errs = append(errs, r.slots.region.Free(), r.scratch.Free())
 	return errors.Join(errs...)
-}
-
-// drain ends what is in flight. Messages from other rings make inFlight too
-// small, so the kernel's word that nothing is left to cancel counts as well.
-func (r *Ring) drain() error {
-	deadline := time.Now().Add(closeWithin)
-	for r.stats.Submitted > 0 {
-		answered, found := false, false
-		r.next().cancelEverything(closeUser)
-		for !answered {
-			if _, err := r.SubmitAndWait(1, 10*time.Millisecond); err != nil && !errors.Is(err, ErrBusy) {
-				return err
-			}
-			r.Completions(func(c Completion) {
-				if c.User == closeUser {
-					answered, found = true, c.Res > 0 || c.Res == -int32(unix.EALREADY)
-				}
-			})
-			if time.Now().After(deadline) {
-				return fmt.Errorf("%d operations still in flight", r.inFlight)
-			}
-		}
-		if !found && r.inFlight <= 0 {
-			return nil
-		}
-		runtime.Gosched()
-	}
-	return nil
 }

@@ -326,6 +326,7 @@ func TestClosePromisesNoOperationIsLeft(t *testing.T) {
 		r.Next().Recv(1, a, data, 0)
 		r.Next().PollAdd(2, b, unix.POLLIN)
 		r.Next().Timeout(3, r.Slot(), time.Hour)
+		r.Next().Recv(3, a, data[64:], 0) // a user may have several
 		require.NoError(t, r.Submit())
 		r.Next().Write(4, 1, fill(data, 0), 0) // prepared, never submitted
 		require.NoError(t, r.Close())
@@ -374,13 +375,15 @@ func TestTenThousandRingsLeaveNothingBehind(t *testing.T) {
 		cycles = 500
 	}
 	usage(t) // the runtime opens descriptors of its own with the first file
-	region := mapped(t, 4096)
+	region, features := mapped(t, 4096), uring.Probe()
 	cycle := func() {
 		r, err := uring.Open(uring.Options{Entries: 8})
 		require.NoError(t, err)
-		b, err := r.NewBufferRing(uring.BufferOptions{Count: 8, Bytes: 64})
-		require.NoError(t, err)
-		require.Equal(t, 8, b.Lent())
+		if features.Has(uring.FeatureBufferRing) {
+			b, err := r.NewBufferRing(uring.BufferOptions{Count: 8, Bytes: 64})
+			require.NoError(t, err)
+			require.Equal(t, 8, b.Lent())
+		}
 		_, err = r.RegisterBuffers([][]byte{region})
 		require.NoError(t, err)
 		r.Next().Nop(1)

@@ -245,7 +245,8 @@ func (s *SQE) Link() *SQE {
 	return s
 }
 
-// HardLink starts the next submission when this one ended, whatever came of it.
+// HardLink starts the next submission when this one ended, even if it came up
+// short; one that could not begin cancels the next on older kernels.
 func (s *SQE) HardLink() *SQE {
 	s.flags |= sqeHardLink
 	return s
