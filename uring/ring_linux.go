@@ -353,7 +353,7 @@ func (r *Ring) Close() error {
 	r.Stats() // the last reading
 	r.discard()
 	if r.underway != nil {
-		r.underway.prepared = nil
+		r.underway.prepared = r.underway.prepared[:r.queued()] // none, or what became harmless
 	}
 	if err := r.drain(); err != nil {
 		r.closed = true
