@@ -77,6 +77,11 @@ func (c *core) enter(wait uint32, events bool, limit *timespec) unix.Errno {
 	return errnoOf(err)
 }
 
+func (c *core) fetch() unix.Errno {
+	_, err := c.ring.GetEvents()
+	return errnoOf(err)
+}
+
 func (c *core) ready() int { return int(c.ring.CQReady()) }
 
 // each counts inside: ForEachCQE goes on to completions that arrive meanwhile, so

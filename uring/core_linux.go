@@ -122,6 +122,11 @@ func (c *core) enter(wait uint32, events bool, limit *timespec) unix.Errno {
 	return errno
 }
 
+func (c *core) fetch() unix.Errno {
+	_, _, errno := unix.Syscall6(unix.SYS_IO_URING_ENTER, uintptr(c.enterFD), 0, 0, c.enterFlags|enterGetEvents, 0, 0)
+	return errno
+}
+
 func (c *core) ready() int { return int(atomic.LoadUint32(c.cqTail) - atomic.LoadUint32(c.cqHead)) }
 
 func (c *core) each(visit func(Completion)) int {

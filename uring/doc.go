@@ -42,7 +42,9 @@
 //     again by the caller; with [Completion.NoBuffers] after giving buffers back.
 //   - A zero-copy send answers first with its result and More; a second
 //     completion, [Completion.Notification], gives the bytes back, and says by
-//     [Completion.Copied] whether the kernel copied after all.
+//     [Completion.Copied] whether the kernel copied after all. It comes when the
+//     peer has acknowledged, so a stalled peer's socket is reset before the ring
+//     is closed.
 //   - Bundled receives only with plain buffer rings: together with incremental
 //     ones kernels from 6.13 on gave buffers out of order. [SQE.RecvMultishot]
 //     refuses the pair.

@@ -289,7 +289,8 @@ func (r *Ring) enter(wait uint32, events bool, limit *timespec) error {
 
 // Completions visits what is ready, in the kernel's order, and then gives the
 // places back all at once; it returns how many. visit may prepare and submit, but
-// not call Completions. What overflowed is fetched and visited too.
+// not call Completions. What overflowed is fetched and visited too; nothing is
+// submitted by it.
 func (r *Ring) Completions(visit func(Completion)) (count int) {
 	if r.visiting {
 		panic("uring: Completions within Completions")
@@ -311,8 +312,8 @@ func (r *Ring) Completions(visit func(Completion)) (count int) {
 			break
 		}
 		r.stats.Overflows++
-		// An error here shows again in the owner's next Submit.
-		if err := r.enter(0, true, nil); err != nil {
+		r.stats.Enters++
+		if r.fetch() != 0 { // the owner's next Submit or wait fetches, or tells the error
 			break
 		}
 	}

@@ -22,6 +22,8 @@ type surface interface {
 	// run completions if events, to wait for so many if wait > 0, not beyond
 	// limit if that is not nil (off-heap).
 	enter(wait uint32, events bool, limit *timespec) unix.Errno
+	// fetch enters the kernel for overflowed completions, and submits nothing.
+	fetch() unix.Errno
 	// ready counts completions that each would visit.
 	ready() int
 	// each visits the completions that are there and consumes them at once.

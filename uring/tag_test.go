@@ -15,6 +15,9 @@ import (
 
 // TestHostsNeverLinkGiouring: only files that need the tag may import it.
 func TestHostsNeverLinkGiouring(t *testing.T) {
+	if _, err := os.Stat("../go.mod"); err != nil {
+		t.Skip("not in the source tree: ", err)
+	}
 	found := 0
 	require.NoError(t, filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") {
