@@ -87,13 +87,7 @@ func (e *Engine) LastIndex(shard Shard) uint64 {
 // put gives the entry its place in the log, as soon as the log takes appends
 // and the writer has room.
 func (e *Engine) put(ctx context.Context, shard Shard, entry *Entry, index uint64, level Level) (Ref, error) {
-	if int64(shard) >= int64(len(e.shards)) {
-		return Ref{}, fmt.Errorf("shard %d: the engine has %d: %w", shard, len(e.shards), ErrOptions)
-	}
-	if err := e.checkLevel(level); err != nil {
-		return Ref{}, err
-	}
-	if err := e.admit(ctx, shard); err != nil {
+	if err := e.mayPut(ctx, shard, level); err != nil {
 		return Ref{}, err
 	}
 	for {
@@ -102,16 +96,24 @@ func (e *Engine) put(ctx context.Context, shard Shard, entry *Entry, index uint6
 		}
 		ref, err := e.writer.Append(shard, entry, index, time.Now())
 		if err == nil {
-			e.appended(ref, entry)
+			e.appended(ref, wire.EntryBytes(entry))
 			return ref, nil
 		}
-		if !errors.Is(err, writer.ErrFull) {
-			return Ref{}, e.writerError(err)
-		}
-		if err := e.awaitRoom(ctx); err != nil {
+		if err := e.mayRetry(ctx, shard, err); err != nil {
 			return Ref{}, err
 		}
 	}
+}
+
+// mayPut checks the arguments of an append and waits for its shard's admission.
+func (e *Engine) mayPut(ctx context.Context, shard Shard, level Level) error {
+	if int64(shard) >= int64(len(e.shards)) {
+		return fmt.Errorf("shard %d: the engine has %d: %w", shard, len(e.shards), ErrOptions)
+	}
+	if err := e.checkLevel(level); err != nil {
+		return err
+	}
+	return e.admit(ctx, shard)
 }
 
 // admit waits until the shard's log takes appends.
@@ -152,14 +154,14 @@ func (e *Engine) awaitRoom(ctx context.Context) error {
 }
 
 // appended notes an entry that has its place, and has it flushed.
-func (e *Engine) appended(ref Ref, entry *Entry) {
+func (e *Engine) appended(ref Ref, bytes int) {
 	s := &e.shards[ref.Log.Shard]
 	s.mu.Lock()
 	s.incarnation = ref.Incarnation
 	s.appended = max(s.appended, ref.Seq)
 	s.mu.Unlock()
 	e.entries.Add(1)
-	e.bytes.Add(uint64(wire.EntryBytes(entry)))
+	e.bytes.Add(uint64(bytes))
 	e.own.wakeUp()
 }
 

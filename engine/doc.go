@@ -7,8 +7,9 @@
 //	err = eng.Wait(ctx, ref, engine.Durable(1))
 //
 // Call [Open] first; a host brings its state behind [Store] and proves it with
-// storetest.Run. Then [Engine.Append], or [Engine.AppendAt] for a host with a
-// Raft log of its own. What each [Level] buys:
+// storetest.Run. Then [Engine.Append]; [Engine.Reserve] for a host that writes its
+// payload where the journal and the links take it from, uncopied; or
+// [Engine.AppendAt] for a host with a Raft log of its own. What each [Level] buys:
 //
 //	Async        a place in the log; nothing survives yet
 //	Local        the journal here is flushed: survives a crash of this node

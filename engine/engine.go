@@ -157,6 +157,7 @@ type Engine struct {
 	waiters sync.Pool // of *waiter
 
 	links     links
+	frames    *link.Pool // of the engine's own transport; nil = the host named one
 	listener  link.Listener
 	appliers  *appliers
 	events    events

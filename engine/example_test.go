@@ -3,7 +3,9 @@ package engine_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
+	"strings"
 
 	"github.com/claudefs/repl/engine"
 	"github.com/claudefs/repl/engine/store"
@@ -64,6 +66,32 @@ func Example() {
 	// seq 2 is durable at site-a
 	// and at one other site
 	// site-b has /home, mode 0755 of user 1001
+}
+
+// A host that reads its payload from somewhere has it put straight into the
+// batch that goes to disk and peers.
+func ExampleEngine_Reserve() {
+	dir, remove := temporary()
+	defer remove()
+	ctx := context.Background()
+	state := store.NewMem()
+	e := must(engine.Open(ctx, engine.Options{
+		Cluster: "prod", Site: "site-a", Dir: dir, Store: state, SegmentBytes: 4 << 20,
+	}))
+	defer e.Close(ctx)
+
+	request := strings.NewReader("twelve bytes")
+	r := must(e.Reserve(ctx, 7, &engine.Entry{Op: engine.OpWrite, Keys: [][]byte{[]byte("/f")}}, request.Len()))
+	if _, err := io.ReadFull(request, r.Payload); err != nil {
+		r.Abort()
+		return
+	}
+	ref := must(r.Commit(ctx, engine.AppliedHere))
+	value, _ := state.Get(7, []byte("/f"))
+	fmt.Printf("seq %d: %s\n", ref.Seq, value.Payload)
+
+	// Output:
+	// seq 2: twelve bytes
 }
 
 // A host with a Raft log of its own feeds the engine from it. After a restart it

@@ -300,7 +300,7 @@ func TestAStalledPeerCostsNeitherMemoryNorAppends(t *testing.T) {
 	net := linktest.NewMemory()
 	a := newSite(t, net, "site-a", "site-b")
 	a.quiet(t)
-	a.options.PendingBytesMax, a.options.WindowBytesMax = 4<<20, 2<<20
+	a.options.PendingBytesMax, a.options.WindowBytesMax, a.options.RecentBytesMax = 4<<20, 2<<20, 4<<20
 	silent, err := net.Listen("site-b") // Accepts links and never says a word.
 	require.NoError(t, err)
 	defer silent.Close()

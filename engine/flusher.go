@@ -3,6 +3,7 @@ package engine
 import (
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/claudefs/repl/engine/node"
@@ -33,6 +34,8 @@ type flusher struct {
 	name        string
 	j           *journal.Journal
 	kick        chan struct{} // capacity 1
+	idle        atomic.Bool   // the goroutine waits for kick, or is about to look once more
+	wakes       atomic.Uint64 // how often kick was used
 	quit        chan struct{}
 	over        chan struct{} // closed when the goroutine has ended
 	durableRose func()        // wakes the journal's apply reader
@@ -64,12 +67,13 @@ func newFlusher(e *Engine, kind node.Journal, name string, j *journal.Journal) *
 	return f
 }
 
-// wakeUp has the goroutine look for work. It never blocks: a token that is there
-// already stands for this one too.
+// wakeUp has the goroutine look for work that is there already. While it works,
+// this is one load: it looks again before it rests. Only who finds it idle uses
+// the channel, whose capacity therefore always suffices.
 func (f *flusher) wakeUp() {
-	select {
-	case f.kick <- struct{}{}:
-	default:
+	if f.idle.Load() && f.idle.CompareAndSwap(true, false) {
+		f.wakes.Add(1)
+		f.kick <- struct{}{}
 	}
 }
 
@@ -92,14 +96,20 @@ func (f *flusher) awaitPersist(t ticket) {
 func (f *flusher) run() {
 	defer close(f.over)
 	for {
-		select {
+		for f.flush() {
+		}
+		// Published first, looked again then: what was added before anybody saw the
+		// goroutine idle is found here, and what comes later finds it idle.
+		f.idle.Store(true)
+		if f.flush() && f.idle.CompareAndSwap(true, false) {
+			continue
+		}
+		select { // Where somebody was quicker, the token is there.
 		case <-f.kick:
 		case <-f.quit:
 			for f.flush() {
 			}
 			return
-		}
-		for f.flush() {
 		}
 	}
 }
@@ -274,8 +284,8 @@ func (f *flusher) drain() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.draining = f.failed == nil
+	f.wakeUp()
 	for f.draining {
-		f.wakeUp()
 		f.changed.Wait()
 	}
 }

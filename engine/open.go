@@ -16,6 +16,8 @@ import (
 	"github.com/claudefs/repl/engine/store/writer"
 	"github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/wire"
+	"github.com/claudefs/repl/wire/link"
+	"github.com/claudefs/repl/wire/link/tcp"
 )
 
 // epochFirst is the epoch of the cluster's writer until there is failover.
@@ -28,10 +30,7 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	o, err := o.withDefaults()
-	if err != nil {
-		return nil, err
-	}
+	o = o.withDefaults()
 	e := &Engine{
 		o: o, id: identityOf(&o), opened: time.Now().Add(-time.Second), // the heart's clock never shows zero
 		primary: wire.SiteIDOf(o.Cluster, o.Primary),
@@ -42,6 +41,14 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	}
 	slices.SortFunc(e.peers, func(a, b peerInfo) int { return cmp.Compare(a.site, b.site) })
 	e.waiters.New = newWaiter
+	if e.o.Transport == nil {
+		e.frames = new(link.Pool)
+		transport, err := tcp.New(tcp.Options{Pool: e.frames})
+		if err != nil {
+			return nil, err
+		}
+		e.o.Transport = transport
+	}
 	e.life, e.endLife = context.WithCancel(context.Background())
 	if err := e.open(ctx); err != nil {
 		e.endLife()

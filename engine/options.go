@@ -10,7 +10,6 @@ import (
 
 	"github.com/claudefs/repl/engine/store/vfs"
 	"github.com/claudefs/repl/wire"
-	"github.com/claudefs/repl/wire/link/tcp"
 )
 
 // Defaults and bounds of the options.
@@ -149,8 +148,8 @@ func (o *Options) primaryName() string {
 	return first
 }
 
-// withDefaults returns a copy with every zero knob set.
-func (o Options) withDefaults() (Options, error) {
+// withDefaults returns a copy with every zero knob set, but for the transport.
+func (o Options) withDefaults() Options {
 	o.Shards = cmp.Or(o.Shards, shardsDefault)
 	o.PendingBytesMax = cmp.Or(o.PendingBytesMax, pendingBytesDefault)
 	o.WindowBytesMax = cmp.Or(o.WindowBytesMax, windowBytesDefault)
@@ -163,12 +162,5 @@ func (o Options) withDefaults() (Options, error) {
 	if o.FS == nil {
 		o.FS = vfs.OS{}
 	}
-	if o.Transport == nil {
-		transport, err := tcp.New(tcp.Options{})
-		if err != nil {
-			return o, err
-		}
-		o.Transport = transport
-	}
-	return o, nil
+	return o
 }

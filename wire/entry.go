@@ -82,14 +82,21 @@ func CheckEntry(e *Entry) error {
 // stamp; stamp - base must fit 32 bits (about one second), see StampFits. e has
 // passed CheckEntry. It allocates only when dst must grow.
 func AppendEntry(dst []byte, base, stamp Stamp, e *Entry) []byte {
+	dst = slices.Grow(dst, EntryBytes(e))
+	return append(AppendEntryHead(dst, base, stamp, e, len(e.Payload)), e.Payload...)
+}
+
+// AppendEntryHead is AppendEntry up to where the payload begins: the caller puts
+// payloadBytes there. e.Payload is not looked at.
+func AppendEntryHead(dst []byte, base, stamp Stamp, e *Entry, payloadBytes int) []byte {
 	at := len(dst)
-	dst = slices.Grow(dst, EntryBytes(e))[:at+EntryHeaderBytes]
+	dst = slices.Grow(dst, EntryHeaderBytes)[:at+EntryHeaderBytes]
 	b := dst[at:]
 	le := binary.LittleEndian
 	le.PutUint32(b[0:], uint32(stamp-base))
 	le.PutUint32(b[4:], e.UID)
 	le.PutUint32(b[8:], e.GID)
-	le.PutUint32(b[12:], uint32(len(e.Payload)))
+	le.PutUint32(b[12:], uint32(payloadBytes))
 	le.PutUint16(b[16:], uint16(e.Op))
 	le.PutUint16(b[18:], uint16(e.extensionBytes()))
 	b[20] = uint8(len(e.Keys))
@@ -105,8 +112,7 @@ func AppendEntry(dst []byte, base, stamp Stamp, e *Entry) []byte {
 		dst = le.AppendUint16(dst, uint16(len(e.Request)))
 		dst = append(dst, e.Request[:]...)
 	}
-	dst = append(dst, e.Extensions...)
-	return append(dst, e.Payload...)
+	return append(dst, e.Extensions...)
 }
 
 // StampFits says whether an entry stamped s may join a batch that began at

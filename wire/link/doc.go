@@ -25,7 +25,8 @@
 //   - I11: sizes are checked against the format before memory is taken.
 //
 // Limits: a frame has at most wire.FrameBytesMax bytes and pins less than twice
-// its size, at least 512 bytes. A Reader reads 16 KiB ahead.
+// its size, at least 512 bytes. A Reader reads 16 KiB ahead, except between large
+// frames, which are read where they stay (Pool.CopiedBytes counts the others).
 //
 // It does not reconnect, number, acknowledge, compress, seal or authenticate:
 // the session above does. It does not queue either: Send blocks while the peer

@@ -73,6 +73,8 @@ type Pool struct {
 	// IdleBytesMaxDefault. Set it before the first use.
 	IdleBytesMax int
 
+	copied atomic.Uint64
+
 	mu        sync.Mutex
 	idle      [classCount][]*Frame // last in, first out: the warmest memory first
 	idleBytes int
@@ -101,6 +103,10 @@ func (p *Pool) Memory() (heldBytes, idleBytes int) {
 	defer p.mu.Unlock()
 	return p.heldBytes, p.idleBytes
 }
+
+// CopiedBytes is how many bytes of frames Readers have copied from their
+// read-ahead into the frames' memory. The rest was read where it lies.
+func (p *Pool) CopiedBytes() uint64 { return p.copied.Load() }
 
 func classBytes(class int) int { return 1 << (classBitsMin + class) }
 

@@ -9,9 +9,12 @@ import (
 )
 
 // readAheadBytes is what a Reader may read beyond the frame it needs. Small
-// frames then share a system call, about a hundred at 160 bytes, while of a
-// 64 KiB frame at most a quarter, and of a 1 MiB frame 1.5 %, is copied once
-// more on its way into the frame's own memory.
+// frames then share a system call, about a hundred at 160 bytes, and are copied
+// once on their way into their own memory. A frame behind one that is larger than
+// this is expected to be large too: its envelope is read alone, and the rest
+// where it belongs. So a stream of large frames is copied nowhere, for the same
+// two system calls per frame; only the first large one behind small ones is
+// copied in part.
 const readAheadBytes = 16 << 10
 
 // Reader cuts checked frames out of a byte stream. A link over a stream embeds
@@ -21,7 +24,8 @@ type Reader struct {
 	stream io.Reader
 	pool   *Pool
 	buffer []byte
-	lo, hi int // buffer[lo:hi] was read from the stream, not yet taken
+	lo, hi int  // buffer[lo:hi] was read from the stream, not yet taken
+	large  bool // the last frame was larger than buffer
 	err    error
 }
 
@@ -46,7 +50,11 @@ func (r *Reader) Next() (*Frame, error) {
 }
 
 func (r *Reader) next() (*Frame, error) {
-	if err := r.fill(wire.EnvelopeBytes); err != nil {
+	ahead := len(r.buffer)
+	if r.large {
+		ahead = wire.EnvelopeBytes
+	}
+	if err := r.fill(wire.EnvelopeBytes, ahead); err != nil {
 		if r.hi == r.lo && errors.Is(err, io.EOF) {
 			return nil, io.EOF
 		}
@@ -59,6 +67,7 @@ func (r *Reader) next() (*Frame, error) {
 	}
 	f := r.pool.Take(e.FrameBytes())
 	f.Envelope = e
+	r.large = e.FrameBytes() > len(r.buffer)
 	if err := r.readInto(f.Bytes); err != nil {
 		f.Release()
 		return nil, err
@@ -70,35 +79,38 @@ func (r *Reader) next() (*Frame, error) {
 	return f, nil
 }
 
-// readInto fills dst, which begins with what the buffer holds. What the buffer
-// cannot hold is read straight into dst.
+// readInto fills dst, which begins with what the buffer holds. What is missing of
+// a large frame is read straight into dst.
 func (r *Reader) readInto(dst []byte) error {
 	n := copy(dst, r.buffer[r.lo:r.hi])
 	r.lo += n
 	rest := len(dst) - n
-	if rest > len(r.buffer) {
+	r.pool.copied.Add(uint64(n))
+	if r.large && rest > 0 {
 		got, err := io.ReadFull(r.stream, dst[n:])
 		if err != nil {
 			return cutShort(n+got, len(dst), err)
 		}
 		return nil
 	}
-	if err := r.fill(rest); err != nil {
+	if err := r.fill(rest, len(r.buffer)); err != nil {
 		return cutShort(n+r.hi-r.lo, len(dst), err)
 	}
 	r.lo += copy(dst[n:], r.buffer[r.lo:r.hi])
+	r.pool.copied.Add(uint64(rest))
 	return nil
 }
 
-// fill reads until at least need bytes are buffered; need ≤ len(buffer).
-func (r *Reader) fill(need int) error {
+// fill reads until at least need bytes are buffered, at most ahead;
+// need ≤ ahead ≤ len(buffer).
+func (r *Reader) fill(need, ahead int) error {
 	have := r.hi - r.lo
 	if have >= need {
 		return nil
 	}
-	copy(r.buffer, r.buffer[r.lo:r.hi])
+	copy(r.buffer, r.buffer[r.lo:r.hi]) // Part of an envelope, or nothing.
 	r.lo, r.hi = 0, have
-	n, err := io.ReadAtLeast(r.stream, r.buffer[have:], need-have)
+	n, err := io.ReadAtLeast(r.stream, r.buffer[have:ahead], need-have)
 	r.hi += n
 	return err
 }

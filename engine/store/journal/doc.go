@@ -1,8 +1,9 @@
 // Package journal keeps batches durable: one stream of segments with one flush,
 // of which a node has two, its own and a mirror.
 //
-//	Stage ─▶ open unit ─ BeginFlush ─▶ Write ─▶ Sync ─▶ EndFlush ─▶ durable, readable
-//	                                     │
+//	Stage ─▶ open unit ─ BeginFlush ─▶ Write ─▶ Sync ─▶ EndFlush ─▶ durable, recent ─ evicted ─▶ Release
+//	                                     │                             │
+//	                                     │                             └──▶ Reader, while it keeps up
 //	segment-1  ┌──────┬──────┬──────┬────▼─┬─ ─ ─ ─    head: who, term, generation, the last
 //	           │ head │ unit │ unit │ unit │ zeros      valid unit before it, all log tails,
 //	           └──────┴──────┴──────┴──────┴─ ─ ─ ─    control state
@@ -25,6 +26,8 @@
 //     at or below any durable-through mark are damage, named by file, offset and
 //     unit; only above every mark they are a torn tail, which is cut. A cut is for
 //     ever: the next segment names the last unit before it.
+//     What is served from memory is what was staged; the file is checked when it
+//     is read.
 //   - I10: see the limits below; nothing grows without one.
 //   - I12: Retain gives a segment back only when floor covers every log that has
 //     batches in it and no reader stands in or before it.
@@ -37,8 +40,11 @@
 //
 // Limits. Memory: per log one state (about 250 bytes), per retained segment one
 // row of 96 bytes for each log; staged batches are the caller's and bounded by
-// StagedBytes; a reader holds one buffer of max(bytesMax, largest unit), or of a
-// damaged unit with its repairs. Disk: segments of a fixed size, at most
+// StagedBytes; durable batches stay lent for readers up to RecentBytesMax, counted
+// by the memory that their owners keep from reuse (Measured), the oldest unit goes
+// first, and what a reader lends out goes only at its next call: so each reader
+// holds at most one more Next's worth, and one buffer of max(bytesMax, largest
+// unit), or of a damaged unit with its repairs. Disk: segments of a fixed size, at most
 // max(1, SpareMax) spares beyond what Retain keeps, repairs no larger than what
 // they replace. A head may take a quarter of a segment with its table of logs.
 // One file descriptor, one more per reader.

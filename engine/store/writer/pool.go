@@ -3,6 +3,7 @@ package writer
 import (
 	"math/bits"
 	"sync"
+	"sync/atomic"
 
 	"github.com/claudefs/repl/wire"
 )
@@ -13,6 +14,10 @@ const (
 	classBitsMin = 10
 	classBitsMax = 21
 	classCount   = classBitsMax - classBitsMin + 1
+
+	// growBytesMax is the size from which a batch is written where it lies, and
+	// never copied.
+	growBytesMax = 16 << 10
 )
 
 // buffer is one batch, from its first entry until the journal releases it.
@@ -32,6 +37,7 @@ func (b *buffer) MemoryBytes() int { return cap(b.bytes) }
 func (b *buffer) FlushEnded() {
 	if !b.settled {
 		b.settled = true
+		b.writer.pool.heldBytes.Add(-int64(cap(b.bytes)))
 		b.writer.pending.Add(-int64(len(b.bytes)))
 	}
 }
@@ -42,10 +48,18 @@ func (b *buffer) Release() {
 	b.writer.pool.put(b)
 }
 
+// fits says whether size more bytes go into the batch. One of growBytesMax or more
+// is closed rather than copied.
+func (b *buffer) fits(size int) bool {
+	n := len(b.bytes)
+	return n+size <= cap(b.bytes) || n < growBytesMax && n+size <= wire.BatchBytesMax
+}
+
 // pool lends batch memory by size class. A sync.Pool was rejected: it has no
 // bound, and forgets at every collection.
 type pool struct {
 	idleBytesMax int64
+	heldBytes    atomic.Int64 // capacity of what is pending
 
 	mu        sync.Mutex
 	buffers   []*buffer // without memory
@@ -69,19 +83,22 @@ func (p *pool) take(size int) *buffer {
 		b = new(buffer)
 	}
 	b.bytes = p.pop(classOf(size))
+	p.heldBytes.Add(int64(cap(b.bytes)))
 	return b
 }
 
-// grow makes room for size more bytes in b.
-func (p *pool) grow(b *buffer, size int) {
+// grow makes room for size more bytes in b, and returns how many it copied.
+func (p *pool) grow(b *buffer, size int) (copied uint64) {
 	if len(b.bytes)+size <= cap(b.bytes) {
-		return
+		return 0
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	bigger := append(p.pop(classOf(len(b.bytes)+size)), b.bytes...)
+	p.heldBytes.Add(int64(cap(bigger) - cap(b.bytes)))
 	p.push(b.bytes)
 	b.bytes = bigger
+	return uint64(len(bigger))
 }
 
 func (p *pool) put(b *buffer) {

@@ -16,6 +16,9 @@ var (
 	// ErrFull: BytesMax is appended and not yet flushed. Nothing was done; try
 	// again after a flush.
 	ErrFull = errors.New("too much appended and not yet flushed")
+	// ErrReserved: somebody holds a reservation of the shard. Nothing was done;
+	// Turn tells when to try again.
+	ErrReserved = errors.New("the shard's tail is reserved")
 	// ErrIndex: the host's index does not rise. Nothing was done.
 	ErrIndex = errors.New("host index does not rise")
 )
@@ -72,6 +75,13 @@ type shardLog struct {
 	open        *buffer
 	first, last *buffer // closed and not yet staged, in order
 	dirty       bool
+
+	placed    placed
+	reserved  bool          // placed is a reservation's
+	token     uint64        // of the last reservation
+	turn      chan struct{} // closed when the reservation ends; nil while nobody waits
+	lastBytes int           // of the last sealed data batch
+	copied    uint64        // bytes
 }
 
 // New returns a Writer whose shards all start empty; SetTail tells what exists.
@@ -91,7 +101,7 @@ func (w *Writer) SetTail(shard wire.Shard, t journal.Tail) {
 	l := &w.logs[shard]
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.open != nil || l.first != nil {
+	if l.open != nil || l.first != nil || l.reserved {
 		panic(fmt.Sprintf("writer: tail of shard %d set while entries are pending", shard))
 	}
 	l.incarnation = t.Position.Incarnation
@@ -114,20 +124,41 @@ func (w *Writer) Append(shard wire.Shard, e *wire.Entry, index uint64, wall time
 	l := &w.logs[shard]
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	payload, err := w.place(l, shard, e, len(e.Payload), index, wall)
+	if err != nil {
+		return wire.Ref{}, err
+	}
+	l.copied += uint64(copy(payload, e.Payload))
+	return w.commit(l, shard), nil
+}
+
+// placed is an entry that is encoded behind its batch and does not count yet.
+type placed struct {
+	at    int // of the batch's bytes
+	stamp wire.Stamp
+	index uint64
+}
+
+// place makes room for an entry and encodes it there, all but its payload, whose
+// room it returns. l.mu is held.
+func (w *Writer) place(l *shardLog, shard wire.Shard, e *wire.Entry, payloadBytes int, index uint64,
+	wall time.Time) ([]byte, error) {
 	if failure := w.failure.Load(); failure != nil {
-		return wire.Ref{}, *failure
+		return nil, *failure
+	}
+	if l.reserved {
+		return nil, ErrReserved
 	}
 	if index != 0 && index <= l.index {
-		return wire.Ref{}, fmt.Errorf("shard %d: index %d behind %d: %w", shard, index, l.index, ErrIndex)
+		return nil, fmt.Errorf("shard %d: index %d behind %d: %w", shard, index, l.index, ErrIndex)
 	}
-	size := wire.EntryBytes(e)
+	size := wire.EntryBytes(e) - len(e.Payload) + payloadBytes
 	created := l.incarnation == wire.Incarnation{}
 	stamp := l.next(wall)
 	if created {
 		stamp++ // The START batch takes the first one.
 	}
-	fits := l.open != nil && len(l.open.bytes)+size <= wire.BatchBytesMax &&
-		wire.StampFits(l.open.header.FirstStamp, stamp)
+	fits := l.open != nil && l.open.fits(size) && wire.StampFits(l.open.header.FirstStamp, stamp)
 	need := size
 	if !fits {
 		need += wire.BatchHeaderBytes
@@ -137,28 +168,50 @@ func (w *Writer) Append(shard wire.Shard, e *wire.Entry, index uint64, wall time
 	}
 	if w.pending.Add(int64(need)) > w.o.BytesMax {
 		w.pending.Add(-int64(need))
-		return wire.Ref{}, ErrFull
+		return nil, ErrFull
 	}
 	if created {
 		w.start(l, shard, stamp-1)
 	}
 	if !fits {
-		l.seal()
-		l.open = w.newBatch(l, shard, wire.BatchData, stamp, wire.BatchHeaderBytes+size)
+		if full := l.open; full != nil {
+			l.seal()
+			l.lastBytes = min(2*len(full.bytes), wire.BatchBytesMax) // the next one is wanted larger
+		}
+		l.open = w.newBatch(l, shard, wire.BatchData, stamp, w.hinted(l, wire.BatchHeaderBytes+size))
 	}
-	w.pool.grow(l.open, size)
+	l.copied += w.pool.grow(l.open, size)
 	b := l.open
-	b.bytes = wire.AppendEntry(b.bytes, b.header.FirstStamp, stamp, e)
-	if index != 0 {
-		l.index = index
+	l.placed = placed{at: len(b.bytes), stamp: stamp, index: index}
+	b.bytes = wire.AppendEntryHead(b.bytes, b.header.FirstStamp, stamp, e, payloadBytes)
+	n := len(b.bytes)
+	b.bytes = b.bytes[:n+payloadBytes]
+	return b.bytes[n : n+payloadBytes : n+payloadBytes], nil
+}
+
+// commit makes the placed entry the log's last one. l.mu is held.
+func (w *Writer) commit(l *shardLog, shard wire.Shard) wire.Ref {
+	b, p := l.open, &l.placed
+	if p.index != 0 {
+		l.index = p.index
 	}
 	l.seq++
-	l.stamp = stamp
+	l.stamp = p.stamp
 	b.header.Count++
-	b.header.LastStamp = stamp
+	b.header.LastStamp = p.stamp
 	b.header.LastIndex = l.index
 	w.mark(l, shard)
-	return wire.Ref{Log: wire.LogID{Site: w.o.Site, Shard: shard}, Incarnation: l.incarnation, Seq: l.seq}, nil
+	return wire.Ref{Log: wire.LogID{Site: w.o.Site, Shard: shard}, Incarnation: l.incarnation, Seq: l.seq}
+}
+
+// hinted is how much memory a batch that needs size bytes begins with: as much as
+// the shard's last one came to, because growing copies; but no more than it needs
+// once what is pending takes BytesMax of memory.
+func (w *Writer) hinted(l *shardLog, size int) int {
+	if l.lastBytes > size && w.pool.heldBytes.Load()+int64(2*l.lastBytes) <= w.o.BytesMax {
+		return l.lastBytes
+	}
+	return size
 }
 
 // next is the stamp that follows: the wall clock's, unless the log is ahead. A
@@ -206,6 +259,9 @@ func (l *shardLog) seal() {
 		return
 	}
 	l.open = nil
+	if b.header.Kind == wire.BatchData {
+		l.lastBytes = len(b.bytes)
+	}
 	b.header.Prev = l.chain
 	wire.CloseBatch(b.bytes, &b.header)
 	l.chain = b.header.Chain
@@ -228,7 +284,7 @@ func (w *Writer) mark(l *shardLog, shard wire.Shard) {
 	w.dirtyMu.Unlock()
 }
 
-// Flush closes all open batches and stages them, in rising order of shard, in
+// Flush closes all open batches, but those with a reservation, and stages them, in rising order of shard, in
 // the journal; a new log gets its START batch first. It returns how many
 // batches it staged. After an error the outcome of everything pending is
 // unknown, the rest of it is dropped, and every later Append and Flush returns
@@ -259,7 +315,9 @@ func (w *Writer) Flush(j *journal.Journal, wall time.Time) (int, error) {
 func (w *Writer) stage(j *journal.Journal, shard wire.Shard) (int, error) {
 	l := &w.logs[shard]
 	l.mu.Lock()
-	l.seal()
+	if !l.reserved { // else Commit or Abort has the shard flushed again
+		l.seal()
+	}
 	b := l.first
 	l.first, l.last, l.dirty = nil, nil, false
 	l.mu.Unlock()

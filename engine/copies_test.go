@@ -1,0 +1,106 @@
+package engine_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/claudefs/repl/engine"
+	"github.com/stretchr/testify/require"
+)
+
+// overTCP has a pair talk over real sockets, with the engines' own transport.
+func overTCP(t testing.TB, left, right *site) {
+	for _, s := range []*site{left, right} {
+		s.quiet(t)
+		s.options.Transport, s.options.Listen = nil, "127.0.0.1:0"
+	}
+	right.options.Peers[0].Addrs = nil
+	right.start()
+	left.options.Peers[0].Addrs = []string{right.Addr()}
+	left.start()
+}
+
+// TestHowOftenAPayloadByteIsCopied counts, at the places where bytes are copied,
+// what a steady stream costs: at the source from Reserve to the journal's and the
+// socket's system calls, at the receiver from the socket's to the journal's. What
+// is neither copied nor read back reaches both from where it lies.
+func TestHowOftenAPayloadByteIsCopied(t *testing.T) {
+	for _, test := range []struct {
+		payloadBytes int
+		copiesMax    float64
+	}{
+		{200, 1}, {4 << 10, 1}, {12 << 10, 1},
+		{16 << 10, 0}, {64 << 10, 0}, {1 << 20, 0},
+	} {
+		t.Run(fmt.Sprintf("payloads of %d bytes", test.payloadBytes), func(t *testing.T) {
+			left, right := pair(t)
+			overTCP(t, left, right)
+			run := func(bytes int) {
+				var last engine.Ref
+				for n := 0; n < bytes; n += test.payloadBytes {
+					last = left.reserve(0, "some key", test.payloadBytes, engine.Async)
+					if test.payloadBytes >= 16<<10 || n%(16*test.payloadBytes) == 0 { // about one batch at a time
+						require.NoError(t, left.Wait(soon(t), last, engine.Local))
+					}
+				}
+				require.NoError(t, left.Wait(soon(t), last, engine.Applied(1)))
+				require.NoError(t, left.Wait(soon(t), last, engine.AppliedHere))
+			}
+			bytes := min(24<<20, 16_000*test.payloadBytes)
+			run(bytes / 4)
+			began := time.Now()
+			source, receiver := left.Counters().Own, right.Counters().Mirror
+			run(bytes)
+			source2, receiver2 := left.Counters().Own, right.Counters().Mirror
+			atSource := float64(source2.CopiedBytes-source.CopiedBytes) / float64(bytes)
+			atReceiver := float64(receiver2.CopiedBytes-receiver.CopiedBytes) / float64(bytes)
+			t.Logf("copies of a byte: %.4f at the source, %.4f at the receiver; %d flushes, %d wakes",
+				atSource, atReceiver, source2.Flushes-source.Flushes, source2.Wakes-source.Wakes)
+			require.LessOrEqual(t, atSource, test.copiesMax)
+			// Headers count too. Control frames, of which heartbeats are the most, are
+			// small, and 16 KiB behind one are read ahead.
+			headers := 100 / float64(test.payloadBytes)
+			control := 4 + time.Since(began).Seconds()*8
+			require.LessOrEqual(t, atReceiver, test.copiesMax*(1+headers)+control*(16<<10)/float64(bytes))
+			require.Equal(t, source.FileReadBytes, source2.FileReadBytes, "nobody is behind")
+			require.Equal(t, receiver.FileReadBytes, receiver2.FileReadBytes, "nobody is behind")
+			require.Positive(t, source2.RecentBytes)
+		})
+	}
+}
+
+// reserve appends an entry whose payload is written where it lies.
+func (s *site) reserve(shard engine.Shard, key string, payloadBytes int, level engine.Level) engine.Ref {
+	s.t.Helper()
+	r, err := s.Reserve(soon(s.t), shard, entry(key, ""), payloadBytes)
+	require.NoError(s.t, err)
+	for i := range r.Payload {
+		r.Payload[i] = byte(i)
+	}
+	ref, err := r.Commit(soon(s.t), level)
+	require.NoError(s.t, err)
+	return ref
+}
+
+func TestAFlusherIsNotWokenByEveryEntry(t *testing.T) {
+	a, _ := pair(t)
+	a.quiet(t)
+	a.options.Peers, a.options.Listen = nil, ""
+	a.start()
+	a.put(0, "k", "v", engine.AppliedHere)
+	before := a.Counters().Own
+	const entries = 20_000
+	var last engine.Ref
+	for i := range entries {
+		ref, err := a.Append(context.Background(), engine.Shard(i%4), entry("k", "v"), engine.Async)
+		require.NoError(t, err)
+		last = ref
+	}
+	require.NoError(t, a.Wait(soon(t), last, engine.Local))
+	after := a.Counters().Own
+	t.Logf("%d entries, %d flushes, %d wakes", entries, after.Flushes-before.Flushes, after.Wakes-before.Wakes)
+	require.LessOrEqual(t, after.Wakes-before.Wakes, after.Flushes-before.Flushes+10)
+	require.Less(t, after.Wakes-before.Wakes, uint64(entries/4))
+}

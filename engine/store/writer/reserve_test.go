@@ -1,0 +1,142 @@
+package writer
+
+import (
+	"bytes"
+	"testing"
+	"time"
+
+	"github.com/claudefs/repl/wire"
+	"github.com/stretchr/testify/require"
+)
+
+func TestAReservedPayloadIsWrittenWhereItLies(t *testing.T) {
+	w, j := newWriter(t, 3)
+	r, err := w.Reserve(1, entry(0), 20_000, noon)
+	require.NoError(t, err)
+	require.Len(t, r.Payload, 20_000)
+	require.Equal(t, 20_000, cap(r.Payload), "appending cannot write behind it")
+	copy(r.Payload, bytes.Repeat([]byte("x"), 20_000))
+	ref, err := r.Commit()
+	require.NoError(t, err)
+	require.Equal(t, wire.Seq(2), ref.Seq)
+	require.Zero(t, w.CopiedBytes())
+	flush(t, w, j)
+	require.Equal(t, []string{string(bytes.Repeat([]byte("x"), 20_000))}, readBack(t, j)[1])
+	require.Zero(t, w.PendingBytes())
+}
+
+func TestOtherShardsDoNotWaitForAReservation(t *testing.T) {
+	w, j := newWriter(t, 3)
+	_, err := w.Append(0, entry(1), 0, noon)
+	require.NoError(t, err)
+	require.Nil(t, w.Turn(0))
+	r, err := w.Reserve(0, entry(0), 5, noon)
+	require.NoError(t, err)
+	_, err = w.Append(0, entry(1), 0, noon)
+	require.ErrorIs(t, err, ErrReserved)
+	_, err = w.Reserve(0, entry(0), 5, noon)
+	require.ErrorIs(t, err, ErrReserved)
+	turn := w.Turn(0)
+	require.NotNil(t, turn)
+	_, err = w.Append(1, entry(1), 0, noon)
+	require.NoError(t, err)
+	for _, h := range flush(t, w, j) {
+		require.True(t, h.Shard == 1 || h.Kind == wire.BatchStart, "the open batch of shard 0 stays")
+	}
+	_, err = r.Commit()
+	require.NoError(t, err)
+	<-turn
+	headers := flush(t, w, j)
+	require.Len(t, headers, 1)
+	require.EqualValues(t, 2, headers[0].Count)
+	require.Zero(t, w.PendingBytes())
+	require.Len(t, readBack(t, j)[0], 2)
+}
+
+func TestAnAbortedReservationLeavesNoEntry(t *testing.T) { // I3, I10
+	w, j := newWriter(t, 3)
+	r, err := w.Reserve(0, entry(0), 100, noon)
+	require.NoError(t, err)
+	r.Abort()
+	headers := flush(t, w, j)
+	require.Len(t, headers, 1)
+	require.Equal(t, wire.BatchStart, headers[0].Kind)
+	require.Zero(t, w.PendingBytes())
+	_, err = w.Append(0, entry(10), 0, noon)
+	require.NoError(t, err)
+	r, err = w.Reserve(0, entry(0), 1<<20, noon) // a batch of its own
+	require.NoError(t, err)
+	r.Abort()
+	ref, err := w.Append(0, entry(20), 0, noon.Add(time.Millisecond))
+	require.NoError(t, err)
+	require.Equal(t, wire.Seq(3), ref.Seq)
+	flush(t, w, j)
+	require.Zero(t, w.PendingBytes())
+	require.Zero(t, w.pool.heldBytes.Load())
+	require.Len(t, readBack(t, j)[0], 2)
+}
+
+func TestAReservationThatHasEndedIsNotUsedAgain(t *testing.T) {
+	w, _ := newWriter(t, 1)
+	r, err := w.Reserve(0, entry(0), 5, noon)
+	require.NoError(t, err)
+	second := r
+	_, err = r.Commit()
+	require.NoError(t, err)
+	require.Panics(t, func() { _, _ = r.Commit() })
+	require.Panics(t, func() { r.Abort() })
+	require.Panics(t, func() { second.Abort() })
+	r, err = w.Reserve(0, entry(0), 5, noon)
+	require.NoError(t, err)
+	require.Panics(t, func() { _, _ = second.Commit() }, "another one's place")
+	r.Abort()
+	var never Reservation
+	require.Panics(t, func() { never.Abort() })
+}
+
+func TestAReservationBeyondTheLimitsChangesNothing(t *testing.T) {
+	w, _ := newWriter(t, 1)
+	for _, bytes := range []int{-1, wire.EntryPayloadBytesMax + 1} {
+		_, err := w.Reserve(0, entry(0), bytes, noon)
+		require.ErrorIs(t, err, wire.ErrLimit)
+	}
+	_, err := w.Reserve(0, entry(1), 1, noon)
+	require.ErrorIs(t, err, wire.ErrProtocol)
+	_, err = w.Reserve(1, entry(0), 1, noon)
+	require.ErrorIs(t, err, wire.ErrLimit)
+	require.Zero(t, w.PendingBytes())
+}
+
+func TestAReservationOutlivesAFailedFlushAndSaysSo(t *testing.T) {
+	w, j := newWriter(t, 2)
+	r, err := w.Reserve(0, entry(0), 5, noon)
+	require.NoError(t, err)
+	_, err = w.Append(1, entry(0), 0, noon)
+	require.NoError(t, err)
+	require.NoError(t, j.Close())
+	_, failed := w.Flush(j, noon)
+	require.Error(t, failed)
+	_, err = r.Commit()
+	require.Equal(t, failed, err)
+	_, _ = w.Flush(j, noon)
+	require.Zero(t, w.PendingBytes())
+}
+
+func TestBatchesThatStayAboutAsLargeAreNotCopiedToGrow(t *testing.T) {
+	w, j := newWriter(t, 1)
+	round := func() {
+		for range 20 {
+			r, err := w.Reserve(0, entry(0), 3000, noon)
+			require.NoError(t, err)
+			_, err = r.Commit()
+			require.NoError(t, err)
+		}
+		flush(t, w, j)
+	}
+	round()
+	grown := w.CopiedBytes()
+	require.Positive(t, grown)
+	require.Less(t, grown, uint64(2*64<<10))
+	round()
+	require.Equal(t, grown, w.CopiedBytes())
+}
