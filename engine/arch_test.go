@@ -31,6 +31,7 @@ var floors = map[string][]string{
 
 	"engine/store":           {"wire"},
 	"engine/store/vfs":       {},
+	"engine/store/arena":     {},
 	"engine/store/journal":   {"wire", "engine/store/vfs"},
 	"engine/store/writer":    {"wire", "engine/store/journal"},
 	"engine/store/storetest": {"wire", "engine/store"},
@@ -38,9 +39,10 @@ var floors = map[string][]string{
 
 	"engine": {
 		"wire", "wire/link", "wire/link/tcp", "engine/stream", "engine/node", "engine/apply",
-		"engine/store", "engine/store/vfs", "engine/store/journal", "engine/store/writer",
+		"engine/store", "engine/store/vfs", "engine/store/journal", "engine/store/writer", "engine/store/arena",
 	},
 	"engine/admin": {"engine"},
+	"bench":        {}, // benchmarks only; tests may look anywhere
 	"engine/sim": {
 		"wire", "engine/stream", "engine/node", "engine/apply",
 		"engine/store", "engine/store/vfs", "engine/store/journal", "engine/store/writer",

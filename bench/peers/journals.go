@@ -1,0 +1,327 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/claudefs/repl/engine/store/journal"
+	"github.com/claudefs/repl/engine/store/vfs"
+	"github.com/claudefs/repl/wire"
+	"golang.org/x/sys/unix"
+)
+
+const journalSegmentBytes = 64 << 20
+
+// clocked measures a loop whose step makes some commits: warm-up, then the time.
+func clocked(s *spec, step func() (commits int, err error)) (m measure, err error) {
+	for until := time.Now().Add(s.Warm); time.Now().Before(until); {
+		if _, err := step(); err != nil {
+			return m, err
+		}
+	}
+	a, err := used()
+	if err != nil {
+		return m, err
+	}
+	for until := a.at.Add(s.Duration); time.Now().Before(until); {
+		n, err := step()
+		if err != nil {
+			return m, err
+		}
+		m.Records += uint64(n)
+	}
+	b, err := used()
+	if err != nil {
+		return m, err
+	}
+	m.between(a, b)
+	m.Bytes = m.Records * uint64(s.RecordBytes)
+	return m, nil
+}
+
+// soloSerial is what a journal is measured against: one record, one pwrite, one
+// fdatasync, in a file that was written before.
+func soloSerial(_ context.Context, s *spec) (m measure, err error) {
+	f, err := os.Create(filepath.Join(s.Dir, "serial"))
+	if err != nil {
+		return m, err
+	}
+	defer f.Close()
+	if _, err := f.Write(make([]byte, journalSegmentBytes)); err != nil {
+		return m, err
+	}
+	if err := f.Sync(); err != nil {
+		return m, err
+	}
+	record := make([]byte, headBytes+s.RecordBytes)
+	off, n := int64(0), uint64(0)
+	return clocked(s, func() (int, error) {
+		n++
+		putNumber(record[headBytes:], n)
+		putHead(record, 1, n, record[headBytes:])
+		if off+int64(len(record)) > journalSegmentBytes {
+			off = 0
+		}
+		if _, err := f.WriteAt(record, off); err != nil {
+			return 0, err
+		}
+		off += int64(len(record))
+		return 1, unix.Fdatasync(int(f.Fd()))
+	})
+}
+
+// journalLoad is how a journal is driven.
+type journalLoad struct {
+	depth     int  // commits under way
+	unwritten bool // files are allocated and not written before their use, and never used again
+}
+
+func soloJournal(load journalLoad) func(context.Context, *spec) (measure, error) {
+	return func(_ context.Context, s *spec) (measure, error) {
+		o := journal.Options{
+			FS: vfs.OS{}, Dir: filepath.Join(s.Dir, "journal"), Kind: journal.Own, Cluster: 1, Site: 1,
+			SegmentBytes: journalSegmentBytes,
+		}
+		if load.unwritten {
+			o.FS = unwrittenFS{vfs.OS{}}
+		}
+		j, _, err := journal.Open(o)
+		if err != nil {
+			return measure{}, err
+		}
+		w := &journalWorker{s: s, j: j, load: load}
+		w.house = make(chan error, 1)
+		w.quit = make(chan struct{})
+		go w.keepHouse() // Ends with quit.
+		before := j.Stats().Flushes
+		m, err := clocked(s, w.step)
+		if err == nil {
+			err = w.settle()
+		}
+		flushes := j.Stats().Flushes - before
+		close(w.quit)
+		if house := <-w.house; err == nil {
+			err = house
+		}
+		if err != nil {
+			return m, err
+		}
+		m.Note = fmt.Sprintf("%.1f commits a flush", float64(w.commits)/float64(flushes))
+		return m, j.Close()
+	}
+}
+
+// journalWorker commits batches of one entry and keeps as many under way as it
+// may: while a unit is being flushed, the next ones are staged.
+type journalWorker struct {
+	s       *spec
+	j       *journal.Journal
+	load    journalLoad
+	header  wire.BatchHeader
+	free    [][]byte
+	held    [][]byte // staged or being flushed, oldest first
+	refs    [1]wire.BatchRef
+	entry   wire.Entry
+	flush   chan flushed
+	way     bool // a flush is under way
+	commits uint64
+	quit    chan struct{}
+	house   chan error
+}
+
+type flushed struct {
+	f   *journal.Flush
+	err error
+}
+
+// step fills the depth, then waits for one flush.
+func (w *journalWorker) step() (int, error) {
+	for len(w.held) < w.load.depth {
+		if err := w.stage(); err != nil {
+			return 0, err
+		}
+		if !w.way && w.load.depth > 1 {
+			w.begin()
+		}
+	}
+	if w.load.depth == 1 { // No goroutine: nothing else is under way.
+		f := w.j.BeginFlush()
+		err := f.Write()
+		if err == nil {
+			err = f.Sync()
+		}
+		return w.end(flushed{f, err})
+	}
+	n, err := w.end(<-w.flush)
+	if err == nil && len(w.held) > 0 {
+		w.begin()
+	}
+	return n, err
+}
+
+// settle waits for what is under way.
+func (w *journalWorker) settle() error {
+	for w.way {
+		if _, err := w.end(<-w.flush); err != nil {
+			return err
+		}
+		if len(w.held) > 0 {
+			w.begin()
+		}
+	}
+	return nil
+}
+
+// begin hands the open unit to a goroutine, as the engine's flusher is one.
+func (w *journalWorker) begin() {
+	f := w.j.BeginFlush()
+	if f == nil {
+		return
+	}
+	if w.flush == nil {
+		w.flush = make(chan flushed, 1)
+	}
+	w.way = true
+	go func() { // Ends with the flush.
+		err := f.Write()
+		if err == nil {
+			err = f.Sync()
+		}
+		w.flush <- flushed{f, err}
+	}()
+}
+
+func (w *journalWorker) end(f flushed) (int, error) {
+	w.way = false
+	done, err := w.j.EndFlush(f.f, f.err)
+	if err != nil {
+		return 0, err
+	}
+	n := len(done.Headers)
+	w.free = append(w.free, w.held[:n]...)
+	w.held = append(w.held[:0], w.held[n:]...)
+	w.commits += uint64(n)
+	return n, nil
+}
+
+func (w *journalWorker) stage() error {
+	if w.header.FirstSeq == 0 {
+		if err := w.start(); err != nil {
+			return err
+		}
+	}
+	var b []byte
+	if n := len(w.free); n > 0 {
+		b, w.free = w.free[n-1], w.free[:n-1]
+	} else {
+		b = make([]byte, wire.BatchHeaderBytes, wire.BatchHeaderBytes+w.s.RecordBytes+64)
+	}
+	h := &w.header
+	h.Prev, h.FirstSeq = h.Chain, h.FirstSeq+1
+	h.FirstStamp++
+	h.LastStamp = h.FirstStamp
+	if w.entry.Payload == nil {
+		w.entry = wire.Entry{Op: 1, Keys: [][]byte{[]byte("key")}, Payload: make([]byte, w.s.RecordBytes)}
+	}
+	putNumber(w.entry.Payload, uint64(h.FirstSeq))
+	b = wire.AppendEntry(b[:wire.BatchHeaderBytes], h.FirstStamp, h.FirstStamp, &w.entry)
+	wire.CloseBatch(b, h)
+	w.refs[0] = wire.BatchRef{Header: *h, Bytes: b}
+	w.held = append(w.held, b)
+	_, err := w.j.Stage(w.refs[:], nil)
+	return err
+}
+
+// start opens the log.
+func (w *journalWorker) start() error {
+	w.header = wire.BatchHeader{
+		Kind: wire.BatchStart, Incarnation: wire.Incarnation{1}, Cluster: 1, Site: 1, Epoch: 1, Count: 1,
+		FirstSeq: 1, FirstStamp: 1 << 12, LastStamp: 1 << 12,
+	}
+	b, err := wire.AppendStart(make([]byte, wire.BatchHeaderBytes), nil)
+	if err != nil {
+		return err
+	}
+	wire.CloseBatch(b, &w.header)
+	w.refs[0] = wire.BatchRef{Header: w.header, Bytes: b}
+	w.held = append(w.held, b)
+	_, err = w.j.Stage(w.refs[:], nil)
+	w.header.Kind = wire.BatchData
+	return err
+}
+
+// keepHouse prepares and gives back segments, as the engine's housework does.
+func (w *journalWorker) keepHouse() {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-w.quit:
+			w.house <- nil
+			return
+		case <-tick.C:
+		}
+		for more := true; more; {
+			var err error
+			if more, err = w.j.Prepare(); err != nil {
+				w.house <- err
+				return
+			}
+		}
+		if w.load.unwritten {
+			continue
+		}
+		_, err := w.j.Retain(func(log wire.LogID) wire.Position {
+			tail, _ := w.j.Tail(log)
+			return tail.Position
+		})
+		if err != nil {
+			w.house <- err
+			return
+		}
+	}
+}
+
+// unwrittenFS is a disk on which a file is allocated where it should be zeroed:
+// what a journal gets that relies on fallocate alone.
+type unwrittenFS struct{ vfs.FS }
+
+func (u unwrittenFS) Create(name string) (vfs.File, error) {
+	f, err := u.FS.Create(name)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := os.OpenFile(name, os.O_RDWR, 0)
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return &unwrittenFile{f, raw}, nil
+}
+
+type unwrittenFile struct {
+	vfs.File
+	raw *os.File
+}
+
+var zeros = make([]byte, 1<<20)
+
+// zeroBytesMin tells the zeroing of a file, which comes in large pieces, from the
+// padding of a unit.
+const zeroBytesMin = 64 << 10
+
+func (f *unwrittenFile) WriteAt(parts [][]byte, off int64) error {
+	if len(parts) == 1 && len(parts[0]) >= zeroBytesMin && bytes.Equal(parts[0], zeros[:len(parts[0])]) {
+		return unix.Fallocate(int(f.raw.Fd()), 0, off, int64(len(parts[0])))
+	}
+	return f.File.WriteAt(parts, off)
+}
+
+func (f *unwrittenFile) Close() error {
+	f.raw.Close()
+	return f.File.Close()
+}
