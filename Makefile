@@ -6,13 +6,16 @@ KILLS   ?= 6
 CYCLES  ?= 300
 SEEDS   ?= 2000
 FUZZ    ?= 20s
+BENCH   ?= .
+TIME    ?= 1s
+ARGS    ?=
 BIN      = bin/cfs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test check race sim sim-red crash fuzz host clean
+.PHONY: help setup build demo test check race sim sim-red crash fuzz host bench bench-peers clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## installs or names what is missing (Go, gcc for the race detector)
 	@ci/setup
@@ -27,7 +30,7 @@ test: setup ## every test, with the race detector; under 10 minutes on 2 cores
 	@ci/test
 
 check: setup ## the quick half: lint, floors, unit tests without the race detector
-	@$(GO) test ./... ./tools/...
+	@$(GO) test ./... ./bench/peers/... ./tools/...
 
 race: setup ## the root module's tests under the race detector
 	@$(GO) test -race ./...
@@ -46,6 +49,12 @@ fuzz: setup ## every decoder for FUZZ each
 
 host: setup ## a program outside the module links the engine: builds, runs, counts modules
 	@ci/host
+
+bench: setup ## go test -bench of every hot path (BENCH=regexp TIME=1s)
+	@$(GO) test -run '^$$' -bench '$(BENCH)' -benchtime $(TIME) ./bench
+
+bench-peers: setup ## the same work on net.Conn, grpc-go, JetStream: a line per goal, bench/RESULTS.md (ARGS=…)
+	@ci/bench-peers $(ARGS)
 
 clean: ## removes what was built
 	@rm -rf bin
