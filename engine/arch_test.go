@@ -22,9 +22,10 @@ const module = "github.com/claudefs/repl/"
 var floors = map[string][]string{
 	"wire":               {},
 	"wire/link":          {"wire"},
-	"wire/link/tcp":      {"wire", "wire/link"},
+	"wire/link/socket":   {"wire/link"},
+	"wire/link/tcp":      {"wire", "wire/link", "wire/link/socket"},
 	"wire/link/linktest": {"wire", "wire/link"},
-	"uring":              {},
+	"uring":              {"wire", "wire/link", "wire/link/socket", "engine/store/vfs"},
 
 	"engine/stream": {"wire"},
 	"engine/node":   {"wire", "engine/stream"},
@@ -38,7 +39,7 @@ var floors = map[string][]string{
 	"engine/apply":           {"wire", "engine/store"},
 
 	"engine": {
-		"wire", "wire/link", "wire/link/tcp", "engine/stream", "engine/node", "engine/apply",
+		"wire", "wire/link", "wire/link/tcp", "uring", "engine/stream", "engine/node", "engine/apply",
 		"engine/store", "engine/store/vfs", "engine/store/journal", "engine/store/writer", "engine/store/arena",
 	},
 	"engine/admin": {"engine"},

@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"github.com/claudefs/repl/wire/link"
+	"github.com/claudefs/repl/wire/link/socket"
 )
 
 // Conn is one TCP link. See link.Conn for what may be concurrent.
@@ -102,7 +103,7 @@ func (c *Conn) Info() link.Info {
 		return info
 	}
 	// It fails only on a closed socket, whose figures are unknown.
-	_ = raw.Control(func(fd uintptr) { readInfo(int(fd), &info) })
+	_ = raw.Control(func(fd uintptr) { socket.ReadInfo(int(fd), &info) })
 	return info
 }
 
@@ -141,6 +142,6 @@ func (c *Conn) broken() bool {
 	}
 	over := false
 	// It fails only on a socket that was closed here, which classify tells apart.
-	_ = raw.Control(func(fd uintptr) { over = isOver(int(fd)) })
+	_ = raw.Control(func(fd uintptr) { over = socket.Over(int(fd)) })
 	return over
 }

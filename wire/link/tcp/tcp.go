@@ -10,11 +10,11 @@ import (
 	"time"
 
 	"github.com/claudefs/repl/wire/link"
+	"github.com/claudefs/repl/wire/link/socket"
 )
 
-// DeadAfterDefault bears a lost route and a receiver's slow flush; sessions
-// notice silence earlier by their heartbeats.
-const DeadAfterDefault = 20 * time.Second
+// DeadAfterDefault is Options.DeadAfter where that is 0.
+const DeadAfterDefault = socket.DeadAfterDefault
 
 // Options configures a Transport. The zero value is ready to use.
 type Options struct {
@@ -31,14 +31,15 @@ type Options struct {
 
 // Validate reports all faults at once.
 func (o *Options) Validate() error {
-	var faults []error
-	if o.DeadAfter != 0 && o.DeadAfter < 3*time.Second {
-		faults = append(faults, fmt.Errorf("tcp: dead-after %v is under 3s", o.DeadAfter))
+	s := o.socket()
+	if err := s.Validate(); err != nil {
+		return fmt.Errorf("tcp: %w", err)
 	}
-	if o.Congestion != "" && !congestionSupported {
-		faults = append(faults, fmt.Errorf("tcp: congestion control %q: not on this system", o.Congestion))
-	}
-	return errors.Join(faults...)
+	return nil
+}
+
+func (o *Options) socket() socket.Options {
+	return socket.Options{Congestion: o.Congestion, DeadAfter: o.DeadAfter}
 }
 
 // Transport opens TCP links. Its methods may be called by any goroutine.
@@ -94,16 +95,16 @@ func (t *Transport) Listen(addr string) (link.Listener, error) {
 	return &listener{socket: l.(*net.TCPListener), pool: t.options.Pool}, nil
 }
 
-// keepAlive probes an idle link so that DeadAfter has passed when the last
-// probe stayed unanswered.
 func (t *Transport) keepAlive() net.KeepAliveConfig {
-	third := max(time.Second, (t.options.DeadAfter / 3).Truncate(time.Second))
-	return net.KeepAliveConfig{Enable: true, Idle: third, Interval: third, Count: 2}
+	o := t.options.socket()
+	every := o.ProbeEvery()
+	return net.KeepAliveConfig{Enable: true, Idle: every, Interval: every, Count: socket.ProbesMax}
 }
 
 func (t *Transport) tune(_, _ string, raw syscall.RawConn) error {
 	var err error
-	if ctlErr := raw.Control(func(fd uintptr) { err = tuneSocket(int(fd), &t.options) }); ctlErr != nil {
+	o := t.options.socket()
+	if ctlErr := raw.Control(func(fd uintptr) { err = socket.Tune(int(fd), &o) }); ctlErr != nil {
 		return ctlErr
 	}
 	return err

@@ -1,6 +1,7 @@
-package tcp
+package socket
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -11,8 +12,9 @@ import (
 
 const congestionSupported = true
 
-// tuneSocket sets what net has no option for. It runs before connect or listen.
-func tuneSocket(fd int, o *Options) error {
+// Tune sets what net has no option for. It runs before connect or listen;
+// accepted sockets inherit it.
+func Tune(fd int, o *Options) error {
 	// Keepalive alone does not bound a link with data under way: the kernel would
 	// go on retransmitting for about 15 minutes.
 	err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(o.DeadAfter.Milliseconds()))
@@ -30,8 +32,27 @@ func tuneSocket(fd int, o *Options) error {
 	return nil
 }
 
-// readInfo fills in what the kernel tells; the rest stays unknown.
-func readInfo(fd int, info *link.Info) {
+// TuneAll is Tune with what net would set: no delay, and keepalive.
+func TuneAll(fd int, o *Options) error {
+	every := int(o.ProbeEvery().Seconds())
+	set := func(level, name, value int) error {
+		if err := unix.SetsockoptInt(fd, level, name, value); err != nil {
+			return fmt.Errorf("socket option %d of level %d to %d: %w", name, level, value, err)
+		}
+		return nil
+	}
+	return errors.Join(
+		set(unix.IPPROTO_TCP, unix.TCP_NODELAY, 1),
+		set(unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1),
+		set(unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, every),
+		set(unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, every),
+		set(unix.IPPROTO_TCP, unix.TCP_KEEPCNT, ProbesMax),
+		Tune(fd, o),
+	)
+}
+
+// ReadInfo fills in what the kernel tells; the rest stays unknown.
+func ReadInfo(fd int, info *link.Info) {
 	if name, err := unix.GetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION); err == nil {
 		info.Congestion = name
 	}
@@ -41,9 +62,9 @@ func readInfo(fd int, info *link.Info) {
 	}
 }
 
-// isOver says whether neither direction can carry anything any more: after the
+// Over says whether neither direction can carry anything any more: after the
 // peer's orderly close ours still can.
-func isOver(fd int) bool {
+func Over(fd int) bool {
 	t, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
 	return err == nil && t.State == unix.BPF_TCP_CLOSE
 }
