@@ -170,5 +170,8 @@ func (e *Engine) writerError(err error) error {
 	if errors.Is(err, journal.ErrPoisoned) || errors.Is(err, journal.ErrClosed) || errors.Is(err, journal.ErrOrder) {
 		return fmt.Errorf("%w: %w", ErrDurability, err)
 	}
+	if errors.Is(err, writer.ErrClosed) {
+		return ErrClosed
+	}
 	return err
 }

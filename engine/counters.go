@@ -5,6 +5,16 @@ package engine
 type Counters struct {
 	Own    JournalCounters
 	Mirror JournalCounters
+	Memory MemoryCounters
+}
+
+// MemoryCounters are those of the memory that batches and received frames live
+// in; frames only with the engine's own transport.
+type MemoryCounters struct {
+	RegionBytes int64  // mapped off the heap; 0 = the system refused
+	LentBytes   int64  // of the region, in use or kept for reuse
+	HeapBytes   int64  // of the heap: small buffers, and what found no room in the region
+	Spilled     uint64 // how often a large one found no room
 }
 
 // JournalCounters are those of one journal and of the way into it.
@@ -27,6 +37,8 @@ func (e *Engine) Counters() Counters {
 	if e.frames != nil {
 		c.Mirror.CopiedBytes = e.frames.CopiedBytes()
 	}
+	m := e.memory.Stats()
+	c.Memory = MemoryCounters{m.RegionBytes, m.LentBytes, m.HeapBytes, m.Spilled}
 	return c
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/claudefs/repl/engine/store"
+	"github.com/claudefs/repl/engine/store/arena"
 	"github.com/claudefs/repl/engine/store/journal"
 	"github.com/claudefs/repl/engine/store/vfs"
 	"github.com/claudefs/repl/engine/store/writer"
@@ -157,6 +158,7 @@ type Engine struct {
 	waiters sync.Pool // of *waiter
 
 	links     links
+	memory    *arena.Arena
 	frames    *link.Pool // of the engine's own transport; nil = the host named one
 	listener  link.Listener
 	appliers  *appliers
@@ -295,6 +297,15 @@ func (e *Engine) closeFiles() error {
 		} else if f != nil {
 			f.j.Close() // Its own failure has been told; the files are given back.
 		}
+	}
+	if e.writer != nil {
+		e.writer.Close()
+	}
+	if e.frames != nil {
+		e.frames.Drain()
+	}
+	if e.memory != nil {
+		faults = append(faults, e.memory.Close())
 	}
 	faults = append(faults, e.lock.Close())
 	return errors.Join(faults...)

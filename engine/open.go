@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/claudefs/repl/engine/node"
+	"github.com/claudefs/repl/engine/store/arena"
 	"github.com/claudefs/repl/engine/store/journal"
 	"github.com/claudefs/repl/engine/store/vfs"
 	"github.com/claudefs/repl/engine/store/writer"
@@ -19,6 +20,10 @@ import (
 	"github.com/claudefs/repl/wire/link"
 	"github.com/claudefs/repl/wire/link/tcp"
 )
+
+// arenaBytesMax bounds the region that an engine maps; what needs more has it
+// from the heap. Only touched pages take memory.
+const arenaBytesMax = 1 << 30
 
 // epochFirst is the epoch of the cluster's writer until there is failover.
 const epochFirst wire.Epoch = 1
@@ -41,14 +46,6 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	}
 	slices.SortFunc(e.peers, func(a, b peerInfo) int { return cmp.Compare(a.site, b.site) })
 	e.waiters.New = newWaiter
-	if e.o.Transport == nil {
-		e.frames = new(link.Pool)
-		transport, err := tcp.New(tcp.Options{Pool: e.frames})
-		if err != nil {
-			return nil, err
-		}
-		e.o.Transport = transport
-	}
 	e.life, e.endLife = context.WithCancel(context.Background())
 	if err := e.open(ctx); err != nil {
 		e.endLife()
@@ -68,6 +65,9 @@ func (e *Engine) open(ctx context.Context) (err error) {
 			err = errors.Join(err, e.closeFiles())
 		}
 	}()
+	if err := e.openMemory(); err != nil {
+		return err
+	}
 	if err := e.openJournals(ctx); err != nil {
 		return err
 	}
@@ -89,7 +89,7 @@ func (e *Engine) open(ctx context.Context) (err error) {
 	e.heart.node = node.New(e.nodeConfig(randomSeed()), boot)
 	e.writer = writer.New(writer.Options{
 		Cluster: e.id.cluster, Site: e.id.site, Shards: e.o.Shards, Epoch: epochFirst,
-		BytesMax: e.o.PendingBytesMax, ClockFloor: control.ClockBound, Incarnation: newIncarnation,
+		BytesMax: e.o.PendingBytesMax, Memory: e.memory, ClockFloor: control.ClockBound, Incarnation: newIncarnation,
 	})
 	if e.o.Listen != "" {
 		if e.listener, err = e.o.Transport.Listen(e.o.Listen); err != nil {
@@ -129,6 +129,26 @@ func (e *Engine) takeDir() error {
 		return errors.Join(err, lock.Close())
 	}
 	return nil
+}
+
+// openMemory maps what batches and received frames live in, and makes the
+// transport, if the host named none, with frames there. A system that maps no
+// region leaves both on the heap.
+func (e *Engine) openMemory() (err error) {
+	// Pending batches in buffers that grew, unused ones, recent ones of both
+	// journals, and frames on their way.
+	bytes := min(3*e.o.PendingBytesMax+2*e.o.RecentBytesMax+64<<20, arenaBytesMax)
+	if e.memory, err = arena.New(bytes); err != nil {
+		if e.memory, err = arena.New(0); err != nil {
+			return err
+		}
+	}
+	if e.o.Transport != nil {
+		return nil
+	}
+	e.frames = &link.Pool{Source: e.memory}
+	e.o.Transport, err = tcp.New(tcp.Options{Pool: e.frames})
+	return err
 }
 
 func (e *Engine) openJournals(ctx context.Context) error {

@@ -12,7 +12,7 @@
 //
 // The package holds the contract (Transport, Listener, Conn), what transports
 // over a byte stream share (Reader, CheckParts) and the frames' memory (Frame,
-// Pool). The rooms below it implement the contract; linktest has the suite that
+// Pool, with Memory behind it). The rooms below it implement the contract; linktest has the suite that
 // each of them passes.
 //
 // Invariants:

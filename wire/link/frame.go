@@ -62,9 +62,18 @@ const (
 // IdleBytesMaxDefault keeps four frames of the largest size, or 256 of 64 KiB.
 const IdleBytesMaxDefault = 16 << 20
 
+// Memory is where a Pool gets its memory from, and gives it back to. Its methods
+// may be called by any goroutine.
+type Memory interface {
+	// Alloc lends size bytes of unspecified content.
+	Alloc(size int) []byte
+	// Free takes back what Alloc lent.
+	Free(memory []byte)
+}
+
 // Pool lends memory for frames, in classes by size. It keeps released memory
-// for the next frame, never more than IdleBytesMax of it, and drops the rest to
-// the garbage collector; what is held beyond that is up to the callers. A
+// for the next frame, never more than IdleBytesMax of it, and gives the rest to
+// Source or the garbage collector; what is held beyond that is up to the callers. A
 // receiver whose callers hold a steady number of frames allocates nothing. (A
 // sync.Pool was rejected: it has no bound, and forgets at every collection.)
 // The zero Pool is ready to use. Its methods may be called by any goroutine.
@@ -72,6 +81,9 @@ type Pool struct {
 	// IdleBytesMax bounds the unused memory that is kept; 0 means
 	// IdleBytesMaxDefault. Set it before the first use.
 	IdleBytesMax int
+	// Source is where frames live. Nil means the Go heap. Set it before the first
+	// use, and Drain the pool before it ends.
+	Source Memory
 
 	copied atomic.Uint64
 
@@ -79,6 +91,7 @@ type Pool struct {
 	idle      [classCount][]*Frame // last in, first out: the warmest memory first
 	idleBytes int
 	heldBytes int
+	drained   bool
 }
 
 // Take lends a frame of size bytes with one reference and unspecified content;
@@ -90,7 +103,7 @@ func (p *Pool) Take(size int) *Frame {
 	class := max(0, bits.Len(uint(size-1))-classBitsMin)
 	f := p.pop(class)
 	if f == nil {
-		f = &Frame{pool: p, class: class, memory: make([]byte, classBytes(class))}
+		f = &Frame{pool: p, class: class, memory: p.alloc(classBytes(class))}
 	}
 	f.Bytes = f.memory[:size:size]
 	f.refs.Store(1)
@@ -102,6 +115,32 @@ func (p *Pool) Memory() (heldBytes, idleBytes int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.heldBytes, p.idleBytes
+}
+
+// Drain gives all unused memory back, and from now on what is released too.
+func (p *Pool) Drain() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.drained = true
+	p.trim(0)
+}
+
+func (p *Pool) alloc(size int) []byte {
+	if p.Source == nil {
+		return make([]byte, size)
+	}
+	return p.Source.Alloc(size)
+}
+
+// trim gives unused memory back until no more than limit is kept. p.mu is held.
+func (p *Pool) trim(limit int) {
+	for p.idleBytes > limit {
+		f := p.removeIdle(p.fattestClass())
+		if p.Source != nil {
+			p.Source.Free(f.memory)
+		}
+		f.memory = nil
+	}
 }
 
 // CopiedBytes is how many bytes of frames Readers have copied from their
@@ -126,12 +165,13 @@ func (p *Pool) put(f *Frame) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.drained {
+		limit = 0
+	}
 	p.heldBytes -= classBytes(f.class)
 	p.idleBytes += classBytes(f.class)
 	p.idle[f.class] = append(p.idle[f.class], f)
-	for p.idleBytes > limit {
-		p.removeIdle(p.fattestClass())
-	}
+	p.trim(limit)
 }
 
 func (p *Pool) removeIdle(class int) *Frame {

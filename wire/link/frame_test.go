@@ -127,3 +127,40 @@ func TestManyGoroutinesShareAPool(t *testing.T) {
 		t.Fatalf("held %d, idle %d", held, idle)
 	}
 }
+
+// ledger is a Memory that knows what it lent.
+type ledger struct{ lent map[*byte]bool }
+
+func (l *ledger) Alloc(size int) []byte {
+	b := make([]byte, size)
+	l.lent[&b[0]] = true
+	return b
+}
+
+func (l *ledger) Free(b []byte) {
+	if !l.lent[&b[0]] {
+		panic("not lent")
+	}
+	delete(l.lent, &b[0])
+}
+
+func TestADrainedPoolHasGivenEverythingBack(t *testing.T) {
+	l := &ledger{lent: map[*byte]bool{}}
+	p := &Pool{Source: l, IdleBytesMax: 1 << 20}
+	var frames []*Frame
+	for i := range 100 {
+		frames = append(frames, p.Take(1+i*1000))
+	}
+	held := frames[0]
+	for _, f := range frames[1:] {
+		f.Release()
+	}
+	p.Drain()
+	if len(l.lent) != 1 {
+		t.Fatalf("%d pieces are lent, one frame is held", len(l.lent))
+	}
+	held.Release()
+	if len(l.lent) != 0 {
+		t.Fatal("what is released after Drain is kept")
+	}
+}

@@ -59,6 +59,7 @@ func (b *buffer) fits(size int) bool {
 // bound, and forgets at every collection.
 type pool struct {
 	idleBytesMax int64
+	source       Memory       // nil = the heap
 	heldBytes    atomic.Int64 // capacity of what is pending
 
 	mu        sync.Mutex
@@ -113,7 +114,10 @@ func (p *pool) pop(class int) []byte {
 	idle := p.memory[class]
 	last := len(idle) - 1
 	if last < 0 {
-		return make([]byte, 0, classBytes(class))
+		if p.source == nil {
+			return make([]byte, 0, classBytes(class))
+		}
+		return p.source.Alloc(classBytes(class))[:0]
 	}
 	p.memory[class] = idle[:last]
 	p.idleBytes -= int64(classBytes(class))
@@ -122,9 +126,29 @@ func (p *pool) pop(class int) []byte {
 
 func (p *pool) push(memory []byte) {
 	if p.idleBytes+int64(cap(memory)) > p.idleBytesMax {
+		p.giveBack(memory)
 		return
 	}
 	class := classOf(cap(memory))
 	p.idleBytes += int64(cap(memory))
 	p.memory[class] = append(p.memory[class], memory[:0])
+}
+
+func (p *pool) giveBack(memory []byte) {
+	if p.source != nil {
+		p.source.Free(memory)
+	}
+}
+
+// drain gives unused memory back, and from now on what is released too.
+func (p *pool) drain() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.idleBytesMax, p.idleBytes = 0, 0
+	for class := range p.memory {
+		for _, memory := range p.memory[class] {
+			p.giveBack(memory)
+		}
+		p.memory[class] = nil
+	}
 }

@@ -111,7 +111,7 @@ func (w *Writer) takeBack(l *shardLog, shard wire.Shard) {
 	b := l.open
 	w.pending.Add(-int64(len(b.bytes) - l.placed.at))
 	b.bytes = b.bytes[:l.placed.at]
-	if b.header.Count == 0 {
+	if b.header.Count == 0 || w.failure.Load() != nil { // nobody flushes it any more
 		l.open = nil
 		b.Release()
 	}

@@ -140,3 +140,48 @@ func TestBatchesThatStayAboutAsLargeAreNotCopiedToGrow(t *testing.T) {
 	round()
 	require.Equal(t, grown, w.CopiedBytes())
 }
+
+// ledger is a Memory that knows what it lent.
+type ledger map[*byte]bool
+
+func (l ledger) Alloc(size int) []byte {
+	b := make([]byte, size)
+	l[&b[0]] = true
+	return b
+}
+
+func (l ledger) Free(b []byte) {
+	if !l[&b[:1][0]] {
+		panic("not lent")
+	}
+	delete(l, &b[:1][0])
+}
+
+func TestAClosedWriterGivesAllItsMemoryBack(t *testing.T) {
+	_, j := newWriter(t, 4)
+	l := ledger{}
+	w := New(Options{
+		Cluster: 7, Site: 1, Shards: 4, Epoch: 1, BytesMax: 4 << 20, Memory: l,
+		Incarnation: func() wire.Incarnation { return wire.Incarnation{1} },
+	})
+	for shard := range wire.Shard(3) {
+		for range 100 {
+			_, err := w.Append(shard, entry(3000), 0, noon)
+			require.NoError(t, err)
+		}
+		if shard == 0 {
+			flush(t, w, j)
+		}
+	}
+	r, err := w.Reserve(3, entry(0), 100_000, noon)
+	require.NoError(t, err)
+	w.Close()
+	require.NotEmpty(t, l, "the reservation's")
+	r.Payload[99_999] = 1
+	_, err = r.Commit()
+	require.ErrorIs(t, err, ErrClosed)
+	_, err = w.Append(0, entry(1), 0, noon)
+	require.ErrorIs(t, err, ErrClosed)
+	require.Zero(t, w.PendingBytes())
+	require.Empty(t, l)
+}

@@ -19,12 +19,22 @@ var (
 	// ErrReserved: somebody holds a reservation of the shard. Nothing was done;
 	// Turn tells when to try again.
 	ErrReserved = errors.New("the shard's tail is reserved")
+	// ErrClosed: the writer is closed.
+	ErrClosed = errors.New("writer closed")
 	// ErrIndex: the host's index does not rise. Nothing was done.
 	ErrIndex = errors.New("host index does not rise")
 )
 
 // startBytes is the size of a START batch that names no ends.
 const startBytes = wire.ShippedBytesMin
+
+// Memory is where batches live. Its methods may be called by any goroutine.
+type Memory interface {
+	// Alloc lends size bytes of unspecified content.
+	Alloc(size int) []byte
+	// Free takes back what Alloc lent.
+	Free(memory []byte)
+}
 
 // Options of a Writer.
 type Options struct {
@@ -38,6 +48,9 @@ type Options struct {
 	// ErrFull. At least two batches of wire.BatchBytesMax, so that any one entry
 	// fits an empty writer.
 	BytesMax int64
+	// Memory lends the memory of batches; nil = the Go heap. Close the Writer
+	// before it ends.
+	Memory Memory
 	// ClockFloor: no stamp at or below it is given out.
 	ClockFloor wire.Stamp
 	// Incarnation returns a new random identity.
@@ -87,7 +100,7 @@ type shardLog struct {
 // New returns a Writer whose shards all start empty; SetTail tells what exists.
 func New(o Options) *Writer {
 	w := &Writer{o: o, logs: make([]shardLog, o.Shards)}
-	w.pool.idleBytesMax = o.BytesMax
+	w.pool.idleBytesMax, w.pool.source = o.BytesMax, o.Memory
 	w.stampMax.Store(uint64(o.ClockFloor))
 	for i := range w.logs {
 		w.logs[i].stamp = o.ClockFloor
@@ -346,6 +359,32 @@ func (w *Writer) stage(j *journal.Journal, shard wire.Shard) (int, error) {
 
 // fail makes the first error final.
 func (w *Writer) fail(err error) { w.failure.CompareAndSwap(nil, &err) }
+
+// Close drops what is pending and gives its memory back; that of a reservation
+// when it ends. Everything fails from now on. What the journal has is given back
+// by the journal.
+func (w *Writer) Close() {
+	w.fail(ErrClosed)
+	w.flushMu.Lock()
+	defer w.flushMu.Unlock()
+	for i := range w.logs {
+		l := &w.logs[i]
+		l.mu.Lock()
+		if l.open != nil && !l.reserved {
+			l.open.Release()
+			l.open = nil
+		}
+		b := l.first
+		l.first, l.last = nil, nil
+		l.mu.Unlock()
+		for b != nil {
+			next := b.next
+			b.Release()
+			b = next
+		}
+	}
+	w.pool.drain()
+}
 
 // PendingBytes is what is appended and not yet flushed. The journal may lend a
 // batch's memory to readers for longer; that is its Stats.RecentBytes.
