@@ -30,13 +30,14 @@ var floors = map[string][]string{
 	"engine/stream": {"wire"},
 	"engine/node":   {"wire", "engine/stream"},
 
-	"engine/store":           {"wire"},
-	"engine/store/vfs":       {},
-	"engine/store/arena":     {},
-	"engine/store/journal":   {"wire", "engine/store/vfs"},
-	"engine/store/writer":    {"wire", "engine/store/journal"},
-	"engine/store/storetest": {"wire", "engine/store"},
-	"engine/apply":           {"wire", "engine/store"},
+	"engine/store":             {"wire"},
+	"engine/store/vfs":         {},
+	"engine/store/vfs/vfstest": {"engine/store/vfs"},
+	"engine/store/arena":       {},
+	"engine/store/journal":     {"wire", "engine/store/vfs"},
+	"engine/store/writer":      {"wire", "engine/store/journal"},
+	"engine/store/storetest":   {"wire", "engine/store"},
+	"engine/apply":             {"wire", "engine/store"},
 
 	"engine": {
 		"wire", "wire/link", "wire/link/tcp", "uring", "engine/stream", "engine/node", "engine/apply",

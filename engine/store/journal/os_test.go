@@ -8,11 +8,31 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/claudefs/repl/engine/store/vfs"
+	"github.com/claudefs/repl/uring"
 	"github.com/claudefs/repl/wire"
 )
 
+// realDisks are the operating system's files by system calls and, where there is
+// one, by a ring.
+func realDisks(t *testing.T, test func(t *testing.T, d vfs.FS)) {
+	t.Run("os", func(t *testing.T) { test(t, vfs.OS{}) })
+	t.Run("io_uring", func(t *testing.T) {
+		if err := uring.Supported(); err != nil {
+			t.Skip(err)
+		}
+		loop, err := uring.OpenLoop(uring.LoopOptions{})
+		require.NoError(t, err)
+		test(t, loop.FS())
+		require.NoError(t, loop.Close())
+	})
+}
+
 func TestRealFilesWithTheDefaultSizes(t *testing.T) { // I1
-	o := Options{FS: vfs.OS{}, Dir: filepath.Join(t.TempDir(), "a", "own"), Kind: Own, Cluster: testCluster, Site: 5}
+	realDisks(t, realFilesWithTheDefaultSizes)
+}
+
+func realFilesWithTheDefaultSizes(t *testing.T, d vfs.FS) {
+	o := Options{FS: d, Dir: filepath.Join(t.TempDir(), "a", "own"), Kind: Own, Cluster: testCluster, Site: 5}
 	w := newWriter(5)
 	var want [][]byte
 	for round := range 3 {
@@ -37,8 +57,12 @@ func TestRealFilesWithTheDefaultSizes(t *testing.T) { // I1
 }
 
 func TestADirectoryThatCannotBeWrittenIsNamed(t *testing.T) { // I10
+	realDisks(t, directoryThatCannotBeWritten)
+}
+
+func directoryThatCannotBeWritten(t *testing.T, d vfs.FS) {
 	dir := t.TempDir()
-	o := Options{FS: vfs.OS{}, Dir: filepath.Join(dir, "file", "own"), Kind: Own, Cluster: testCluster, Site: 5}
+	o := Options{FS: d, Dir: filepath.Join(dir, "file", "own"), Kind: Own, Cluster: testCluster, Site: 5}
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "file"), nil, 0o600))
 	_, _, err := Open(o)
 	require.ErrorContains(t, err, filepath.Join(dir, "file"))

@@ -206,3 +206,16 @@ func TestFaultsStrikeByScript(t *testing.T) { // G5
 	require.Equal(t, 4, d.Calls(vfs.OpWrite))
 	require.Equal(t, 2, d.Calls(vfs.OpSync))
 }
+
+func read(t *testing.T, f vfs.File) []byte {
+	t.Helper()
+	size, err := f.Size()
+	require.NoError(t, err)
+	b := make([]byte, size)
+	n, err := f.ReadAt(b, 0)
+	if size > 0 {
+		require.NoError(t, err)
+	}
+	require.EqualValues(t, size, n)
+	return b
+}

@@ -8,7 +8,7 @@
 //	Faulty    │ wraps either: the k-th call fails once or for ever, writes stop
 //	          │ half way, a failed Sync lies from then on, reads flip a bit
 //
-// The contract that both disks pass (conformance_test.go): a file's bytes
+// The contract that all disks pass (package vfstest): a file's bytes
 // survive after File.Sync, its name after SyncDir; MkdirAll is durable when it
 // returns; before that each sector and each name may be there or not,
 // independently, and a rename is there or not as a whole.
