@@ -82,8 +82,13 @@ type Options struct {
 
 	Logger    *slog.Logger   // nil = silent
 	Events    func(Event)    // nil = none; called by one goroutine, must not block
-	Transport link.Transport // nil = the best this machine offers: today tcp
-	FS        vfs.FS         // nil = the operating system's
+	Transport link.Transport // nil = as IO says
+	FS        vfs.FS         // nil = the operating system's, as IO says
+	// IO says what carries links and reads and writes journals where Transport and
+	// FS are nil: "auto", the default, takes io_uring where this process may have
+	// it; "io_uring" insists on it, so that Open says why not; "portable" does with
+	// what every system has. Status tells which it is, and why.
+	IO string
 }
 
 // Peer is another site.
@@ -157,6 +162,7 @@ type Engine struct {
 	room    roomWaiters
 	waiters sync.Pool // of *waiter
 
+	path      dataPath
 	links     links
 	memory    *arena.Arena
 	frames    *link.Pool // of the engine's own transport; nil = the host named one
@@ -298,6 +304,8 @@ func (e *Engine) closeFiles() error {
 			f.j.Close() // Its own failure has been told; the files are given back.
 		}
 	}
+	// The kernel must not see memory any more that is given back below.
+	faults = append(faults, e.path.close())
 	if e.writer != nil {
 		e.writer.Close()
 	}

@@ -17,8 +17,6 @@ import (
 	"github.com/claudefs/repl/engine/store/writer"
 	"github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/wire"
-	"github.com/claudefs/repl/wire/link"
-	"github.com/claudefs/repl/wire/link/tcp"
 )
 
 // arenaBytesMax bounds the region that an engine maps; what needs more has it
@@ -57,8 +55,11 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 // open takes the directory, then everything in it; what it took it gives back
 // when a later step fails.
 func (e *Engine) open(ctx context.Context) (err error) {
-	if err := e.takeDir(); err != nil {
+	if err := e.openDataPath(); err != nil {
 		return err
+	}
+	if err := e.takeDir(); err != nil {
+		return errors.Join(err, e.path.close())
 	}
 	defer func() {
 		if err != nil {
@@ -143,12 +144,7 @@ func (e *Engine) openMemory() (err error) {
 			return err
 		}
 	}
-	if e.o.Transport != nil {
-		return nil
-	}
-	e.frames = &link.Pool{Source: e.memory}
-	e.o.Transport, err = tcp.New(tcp.Options{Pool: e.frames})
-	return err
+	return e.openLinks()
 }
 
 func (e *Engine) openJournals(ctx context.Context) error {
@@ -253,6 +249,7 @@ func (e *Engine) start(cursors []stream.Cursor) {
 	e.events.open(&e.o)
 	e.clock.open(e)
 	e.housework.open()
+	e.tellDataPath()
 	e.tellRecovery()
 	e.appliers.start(cursors)
 	for _, f := range e.journals() {

@@ -8,7 +8,6 @@ import (
 	"time"
 	"unicode"
 
-	"github.com/claudefs/repl/engine/store/vfs"
 	"github.com/claudefs/repl/wire"
 )
 
@@ -67,6 +66,11 @@ func (o *Options) Validate() error {
 	}
 	if t := o.HeartbeatTimeout; t != 0 && (t < heartbeatTimeoutMin || t > durationMax) {
 		fault("HeartbeatTimeout is %v: allowed is 0 for the default, or %v to %v", t, heartbeatTimeoutMin, durationMax)
+	}
+	switch o.IO {
+	case "", ioAuto, ioUring, ioPortable:
+	default:
+		fault("IO is %q: allowed are %q, the default, %q and %q", o.IO, ioAuto, ioUring, ioPortable)
 	}
 	faults = append(faults, o.validatePeers()...)
 	if len(faults) == 0 {
@@ -157,10 +161,8 @@ func (o Options) withDefaults() Options {
 	o.SegmentBytes = cmp.Or(o.SegmentBytes, segmentBytesDefault)
 	o.VerifyWait = cmp.Or(o.VerifyWait, verifyWaitDefault)
 	o.HeartbeatTimeout = cmp.Or(o.HeartbeatTimeout, heartbeatTimeoutDefault)
+	o.IO = cmp.Or(o.IO, ioAuto)
 	o.Primary = o.primaryName()
 	o.Peers = slices.Clone(o.Peers)
-	if o.FS == nil {
-		o.FS = vfs.OS{}
-	}
 	return o
 }

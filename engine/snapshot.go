@@ -27,7 +27,7 @@ func (e *Engine) Status() Status {
 	s := Status{
 		Schema: 1, Kind: "status", At: heart.At, Cluster: e.id.clusterName, Site: e.id.siteName,
 		Role: e.role(e.id.siteName), Primary: e.o.Primary, Epoch: uint64(epochFirst), Term: uint32(heart.Term),
-		Shards: len(e.shards), Transport: e.o.Transport.Name(), TransportReason: transportReason(e.o.Transport.Name()),
+		Shards: len(e.shards), Transport: e.o.Transport.Name(), TransportReason: e.transportReason(),
 		Listen: e.Addr(), Insecure: e.o.Insecure,
 		Journals: []JournalStatus{}, Peers: []PeerStatus{}, StoppedLogs: e.stoppedLogs(heart.Stopped),
 	}
@@ -48,14 +48,6 @@ func (e *Engine) role(site string) string {
 		return rolePrimary
 	}
 	return roleStandby
-}
-
-// transportReason says why links are not carried by something faster.
-func transportReason(name string) string {
-	if name == "tcp" {
-		return "io_uring and RDMA links are not part of this release"
-	}
-	return "named by the host"
 }
 
 func (e *Engine) appendStatus(shards map[node.Admission]int) AppendStatus {

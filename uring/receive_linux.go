@@ -318,6 +318,7 @@ func (r *receiver) feed(data []byte) {
 			r.at, r.have = copy(r.frame.Bytes, r.head[:]), 0
 		}
 		n := copy(r.frame.Bytes[r.at:], data)
+		r.conn.pool.CountCopied(n)
 		r.at += n
 		data = data[n:]
 		r.deliver()

@@ -38,7 +38,8 @@ func (a *app) serve(ctx context.Context, f *serverFlags, peers []engine.Peer) er
 	defer listener.Close()
 	node, err := fsnode.Open(ctx, fsnode.Options{
 		Cluster: f.cluster, Site: f.site, DataDir: f.data, Shards: f.shards, Listen: f.listen, Insecure: f.insecure,
-		Peers: peers, Primary: f.primary, SegmentBytes: int64(f.segmentBytes), Logger: a.logger(f),
+		Peers: peers, Primary: f.primary, SegmentBytes: int64(f.segmentBytes), IO: f.io,
+		Logger: a.logger(f),
 	})
 	switch {
 	case err != nil && ctx.Err() != nil:

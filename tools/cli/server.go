@@ -23,6 +23,7 @@ type serverFlags struct {
 	primary             string
 	insecure            bool
 	segmentBytes        size
+	io                  string
 	addrFile            string
 	logFormat           string
 	verbose             bool
@@ -33,6 +34,12 @@ const (
 	segmentBytesMin  = 4 << 20
 	segmentBytesStep = 4 << 10
 )
+
+// ioAuto is the default of --io.
+const ioAuto = "auto"
+
+// knownIO says whether --io can be that.
+func knownIO(io string) bool { return io == ioAuto || io == "io_uring" || io == "portable" }
 
 // siteName is what a site or a cluster may be called: names are typed by people
 // at bad moments, and printed in tables.
@@ -68,6 +75,7 @@ journaled, and replicated to every --peer. Only the primary site takes changes.`
 	fs.BoolVar(&f.insecure, "insecure", false, "links without TLS, which is not part of this release")
 	fs.IntVar(&f.shards, "shards", 256, "shard count, `N`; fixed at creation, equal at all sites")
 	fs.Var(&f.segmentBytes, "segment-bytes", "size of a journal segment file (default 64MiB)")
+	fs.StringVar(&f.io, "io", ioAuto, "`HOW` links and journals are carried: auto, io_uring or portable")
 	fs.StringVar(&f.addrFile, "addr-file", "", "write the real addresses to this `FILE` as JSON when ready")
 	fs.StringVar(&f.logFormat, "log", "text", "log `FORMAT` on stderr: text or json")
 	fs.BoolVar(&f.verbose, "verbose", false, "log debug messages too")
@@ -90,6 +98,8 @@ func (f *serverFlags) check() ([]engine.Peer, error) {
 	case f.segmentBytes != 0 && (f.segmentBytes < segmentBytesMin || f.segmentBytes%segmentBytesStep != 0):
 		return nil, usage("leave --segment-bytes out for 64MiB", "--segment-bytes %d: at least 4MiB, in steps of 4KiB",
 			f.segmentBytes)
+	case !knownIO(f.io):
+		return nil, usage("leave --io out for auto", "--io %q is not auto, io_uring or portable", f.io)
 	case f.logFormat != "text" && f.logFormat != "json":
 		return nil, usage(help, "--log %q is not text or json", f.logFormat)
 	case f.listen == "" && len(f.peers) > 0:

@@ -30,6 +30,7 @@ const (
 type CrashOptions struct {
 	Binary   string // of cfs
 	Cycles   int
+	IO       string // of the servers, as cfs server --io
 	Dir      string // "" = a temporary one
 	Keep     bool   // leave Dir as it is
 	Seed     uint64 // 0 = random
@@ -86,7 +87,8 @@ func Crash(ctx context.Context, o CrashOptions) (*CrashVerdict, error) {
 		return nil, err
 	}
 	random := rand.New(rand.NewPCG(o.Seed, 0))
-	p, err := newPair(o.Binary, w, random, "--segment-bytes", shortSegments)
+	p, err := newPair(o.Binary, w, random,
+		append(ioFlag(o.IO), "--segment-bytes", shortSegments)...)
 	if err != nil {
 		return nil, err
 	}

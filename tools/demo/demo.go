@@ -27,6 +27,7 @@ type Options struct {
 	Binary   string // of cfs
 	Tree     string // "" = /usr/share, or the Go tree
 	Kills    int    // SIGKILLs in all
+	IO       string // of the servers, as cfs server --io
 	Dir      string // for the sites' data; "" = a temporary one
 	Keep     bool   // leave Dir as it is
 	Seed     uint64 // of the moments and victims; 0 = random
@@ -69,7 +70,7 @@ func Demo(ctx context.Context, o Options) (*Verdict, error) {
 		return nil, err
 	}
 	random := rand.New(rand.NewPCG(o.Seed, 0))
-	p, err := newPair(o.Binary, w, random)
+	p, err := newPair(o.Binary, w, random, ioFlag(o.IO)...)
 	if err != nil {
 		return nil, err
 	}

@@ -58,6 +58,14 @@ func newPair(exe string, w workspace, random *rand.Rand, extra ...string) (*pair
 	return p, nil
 }
 
+// ioFlag is the servers' --io; "" leaves it to them.
+func ioFlag(io string) []string {
+	if io == "" {
+		return nil
+	}
+	return []string{"--io", io}
+}
+
 // start starts both servers and waits until they answer.
 func (p *pair) start(ctx context.Context) error {
 	for _, process := range p.processes {

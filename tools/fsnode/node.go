@@ -43,6 +43,7 @@ type Options struct {
 	Events           func(engine.Event)
 	Transport        link.Transport
 	FS               vfs.FS // of the journals; nil = the operating system's
+	IO               string // how links and journals are carried, as in engine.Options
 
 	CacheBytes int64            // of the namespace; default as there
 	Now        func() time.Time // of the namespace; nil = time.Now
@@ -86,7 +87,7 @@ func Open(ctx context.Context, o Options) (_ *Node, err error) {
 		Cluster: o.Cluster, Site: o.Site, Dir: filepath.Join(o.DataDir, "repl"), Store: n.store, Shards: o.Shards,
 		Listen: o.Listen, Insecure: o.Insecure, Peers: o.Peers, Primary: o.Primary,
 		SegmentBytes: o.SegmentBytes, WindowBytesMax: o.WindowBytesMax, VerifyWait: o.VerifyWait,
-		HeartbeatTimeout: o.HeartbeatTimeout, Logger: o.Logger, Events: o.Events, Transport: o.Transport, FS: o.FS,
+		HeartbeatTimeout: o.HeartbeatTimeout, Logger: o.Logger, Events: o.Events, Transport: o.Transport, FS: o.FS, IO: o.IO,
 	})
 	if err != nil {
 		return nil, errors.Join(err, n.store.Close(), n.lock.Close())

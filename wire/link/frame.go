@@ -147,6 +147,9 @@ func (p *Pool) trim(limit int) {
 // read-ahead into the frames' memory. The rest was read where it lies.
 func (p *Pool) CopiedBytes() uint64 { return p.copied.Load() }
 
+// CountCopied is for links that cut frames out of a stream without a Reader.
+func (p *Pool) CountCopied(bytes int) { p.copied.Add(uint64(bytes)) }
+
 func classBytes(class int) int { return 1 << (classBitsMin + class) }
 
 // pop counts the memory as held, and returns an idle frame if there is one.

@@ -1,0 +1,118 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/claudefs/repl/engine/store/vfs"
+	"github.com/claudefs/repl/uring"
+	"github.com/claudefs/repl/wire/link"
+	"github.com/claudefs/repl/wire/link/tcp"
+)
+
+// What Options.IO may say.
+const (
+	ioAuto     = "auto"
+	ioUring    = "io_uring"
+	ioPortable = "portable"
+)
+
+// eventDataPath tells at open what carries links and writes journals, and why.
+const eventDataPath = "data-path"
+
+// dataPath is what an engine chose for links and files that the host left to it.
+type dataPath struct {
+	loop   *uring.Loop // nil = system calls of Go's own packages
+	reason string      // why not io_uring, or where it came from
+	links  bool        // the engine chose the links
+	files  bool        // the engine chose the files
+}
+
+// openDataPath chooses what the host did not name. One loop serves both.
+func (e *Engine) openDataPath() (err error) {
+	d := &e.path
+	d.links, d.files = e.o.Transport == nil, e.o.FS == nil
+	if d.files {
+		e.o.FS = vfs.OS{}
+	}
+	if d.links || d.files {
+		if err := d.open(e.o.IO); err != nil {
+			return err
+		}
+	}
+	if d.files && d.loop != nil {
+		e.o.FS = d.loop.FS()
+	}
+	return nil
+}
+
+// open opens a loop, or says why there is none.
+func (d *dataPath) open(io string) (err error) {
+	switch io {
+	case ioPortable:
+		d.reason = "asked for by the option IO"
+		return nil
+	case ioUring:
+		d.reason = "asked for by the option IO"
+	case ioAuto:
+		d.reason = "this machine offers it"
+	}
+	if d.loop, err = uring.OpenLoop(uring.LoopOptions{}); err == nil {
+		return nil
+	}
+	if io == ioUring {
+		return fmt.Errorf("option IO is %q: %w: let it choose, or take %q", ioUring, err, ioPortable)
+	}
+	d.reason = err.Error()
+	return nil
+}
+
+// openLinks makes the transport, if the host named none, with frames in the
+// engine's memory.
+func (e *Engine) openLinks() (err error) {
+	if !e.path.links {
+		return nil
+	}
+	e.frames = &link.Pool{Source: e.memory}
+	if e.path.loop != nil {
+		e.o.Transport, err = e.path.loop.Transport(uring.TransportOptions{Pool: e.frames})
+	} else {
+		e.o.Transport, err = tcp.New(tcp.Options{Pool: e.frames})
+	}
+	return err
+}
+
+// tellDataPath tells which one it is.
+func (e *Engine) tellDataPath() {
+	d := &e.path
+	if !d.links && !d.files {
+		return
+	}
+	files := ioPortable
+	if d.files && d.loop != nil {
+		files = ioUring
+	} else if !d.files {
+		files = "the host's"
+	}
+	e.events.tell(Event{Kind: eventDataPath, Shard: -1, Text: fmt.Sprintf("links: %s, journal files: %s: %s",
+		e.o.Transport.Name(), files, d.reason)})
+}
+
+// transportReason says why links are carried by what they are.
+func (e *Engine) transportReason() string {
+	if !e.path.links {
+		return "named by the host"
+	}
+	return e.path.reason
+}
+
+// close ends the loop, behind all links and files.
+func (d *dataPath) close() error {
+	if d.loop == nil {
+		return nil
+	}
+	if err := d.loop.Close(); err != nil && !errors.Is(err, uring.ErrClosed) {
+		return err
+	}
+	return nil
+}
