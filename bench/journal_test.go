@@ -16,7 +16,7 @@ import (
 )
 
 // disks are where journals are measured: memory without copies that crash, and
-// the disk of the test's directory.
+// the disk of the test's directory, by system calls and by a ring.
 var disks = []struct {
 	name string
 	open func(b *testing.B) (vfs.FS, string)
@@ -27,6 +27,7 @@ var disks = []struct {
 			vfs.Fault{Op: vfs.OpWrite, Call: 3, Forever: true, Effect: vfs.LoseWrite}), "/j"
 	}},
 	{"disk", func(b *testing.B) (vfs.FS, string) { return vfs.OS{}, b.TempDir() }},
+	{"disk-io_uring", func(b *testing.B) (vfs.FS, string) { return openLoop(b).FS(), b.TempDir() }},
 }
 
 func openJournal(b *testing.B, fs vfs.FS, dir string) *journal.Journal {

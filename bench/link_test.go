@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/claudefs/repl/uring"
 	"github.com/claudefs/repl/wire"
 	"github.com/claudefs/repl/wire/link"
 	"github.com/claudefs/repl/wire/link/linktest"
@@ -17,18 +18,32 @@ import (
 // An error skips it, with its text.
 var transports = []struct {
 	name string
-	open func() (link.Transport, error)
+	open func(b *testing.B) (link.Transport, error)
 }{
-	{"memory", func() (link.Transport, error) { return linktest.NewMemory(), nil }},
-	{"tcp", func() (link.Transport, error) { return tcp.New(tcp.Options{Congestion: "cubic"}) }},
+	{"memory", func(*testing.B) (link.Transport, error) { return linktest.NewMemory(), nil }},
+	{"tcp", func(*testing.B) (link.Transport, error) { return tcp.New(tcp.Options{Congestion: "cubic"}) }},
+	{"io_uring", func(b *testing.B) (link.Transport, error) {
+		return openLoop(b).Transport(uring.TransportOptions{Congestion: "cubic"})
+	}},
+}
+
+// openLoop is a ring for the time of a benchmark; without one it is skipped.
+func openLoop(b *testing.B) *uring.Loop {
+	b.Helper()
+	loop, err := uring.OpenLoop(uring.LoopOptions{})
+	if err != nil {
+		b.Skipf("no io_uring here: %v", err)
+	}
+	b.Cleanup(func() { loop.Close() })
+	return loop
 }
 
 var linkSizes = []int{64, 256, 4 << 10, 64 << 10, 1 << 20}
 
 // linkPair is both ends of one link.
-func linkPair(b *testing.B, open func() (link.Transport, error)) (near, far link.Conn) {
+func linkPair(b *testing.B, open func(*testing.B) (link.Transport, error)) (near, far link.Conn) {
 	b.Helper()
-	transport, err := open()
+	transport, err := open(b)
 	if err != nil {
 		b.Skipf("no such link here: %v", err)
 	}

@@ -9,6 +9,8 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
+	"runtime/pprof"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -94,6 +96,26 @@ func play(role string, c contender, s *spec, t *talk) error {
 	return fmt.Errorf("no role %q", role)
 }
 
+// profile writes a CPU profile of this process until end is called.
+func profile(s *spec, role string) (end func(), err error) {
+	if s.Profiles == "" {
+		return func() {}, nil
+	}
+	name := fmt.Sprintf("%s-%s-%s.pprof", s.Row, s.Contender, role)
+	f, err := os.Create(filepath.Join(s.Profiles, name))
+	if err != nil {
+		return nil, err
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return func() {
+		pprof.StopCPUProfile()
+		f.Close()
+	}, nil
+}
+
 func playReceiver(ctx context.Context, c contender, s *spec, t *talk) error {
 	r, err := c.receive(ctx, s)
 	if err != nil {
@@ -110,6 +132,11 @@ func playReceiver(ctx context.Context, c contender, s *spec, t *talk) error {
 		return err
 	}
 	before, err := r.records()
+	if err != nil {
+		return err
+	}
+	ring := ringOf(r)
+	stop, err := profile(s, "receiver")
 	if err != nil {
 		return err
 	}
@@ -132,8 +159,10 @@ func playReceiver(ctx context.Context, c contender, s *spec, t *talk) error {
 	if err != nil {
 		return err
 	}
+	stop()
 	m.between(a, b)
 	m.Records = after - before
+	m.Ring = ringOf(r).since(ring)
 	m.Bytes = m.Records * uint64(s.RecordBytes)
 	if err := t.say(said{Word: "done", Measure: m, Total: after}); err != nil {
 		return err
@@ -182,7 +211,11 @@ func playSender(ctx context.Context, c contender, s *spec, t *talk) error {
 		return fmt.Errorf("%d connected sockets seen, %d are this contender's: congestion control is not known",
 			m.Sockets, c.sockets)
 	}
-	before := l.sent
+	before, ring := l.sent, ringOf(n)
+	stop, err := profile(s, "sender")
+	if err != nil {
+		return err
+	}
 	a, err := used()
 	if err != nil {
 		return err
@@ -194,8 +227,10 @@ func playSender(ctx context.Context, c contender, s *spec, t *talk) error {
 	if err != nil {
 		return err
 	}
+	stop()
 	m.between(a, b)
 	m.Records = l.sent - before
+	m.Ring = ringOf(n).since(ring)
 	m.Bytes = m.Records * uint64(s.RecordBytes)
 	l.percentiles(&m)
 	if noted, ok := n.(interface{ note() string }); ok {

@@ -153,7 +153,7 @@ func (n *jsSenderEnd) open(s *spec) (err error) {
 	ctx, cancel := context.WithTimeout(n.ctx, jsReady)
 	defer cancel()
 	_, err = n.here.CreateStream(ctx, jetstream.StreamConfig{
-		Name: jsStream, Subjects: []string{jsSubject}, Storage: jetstream.FileStorage, Retention: jetstream.LimitsPolicy,
+		Name: jsStream, Subjects: []string{jsSubject}, Storage: jetstream.FileStorage,
 	})
 	if err != nil {
 		return err

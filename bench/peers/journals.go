@@ -10,11 +10,13 @@ import (
 
 	"github.com/claudefs/repl/engine/store/journal"
 	"github.com/claudefs/repl/engine/store/vfs"
+	"github.com/claudefs/repl/uring"
 	"github.com/claudefs/repl/wire"
 	"golang.org/x/sys/unix"
 )
 
-const journalSegmentBytes = 64 << 20
+// Segments are small enough that a run of a second recycles them several times.
+const journalSegmentBytes = 8 << 20
 
 // clocked measures a loop whose step makes some commits: warm-up, then the time.
 func clocked(s *spec, step func() (commits int, err error)) (m measure, err error) {
@@ -77,6 +79,7 @@ func soloSerial(_ context.Context, s *spec) (m measure, err error) {
 // journalLoad is how a journal is driven.
 type journalLoad struct {
 	depth     int  // commits under way
+	ring      bool // files are written by io_uring
 	unwritten bool // files are allocated and not written before their use, and never used again
 }
 
@@ -86,8 +89,16 @@ func soloJournal(load journalLoad) func(context.Context, *spec) (measure, error)
 			FS: vfs.OS{}, Dir: filepath.Join(s.Dir, "journal"), Kind: journal.Own, Cluster: 1, Site: 1,
 			SegmentBytes: journalSegmentBytes,
 		}
-		if load.unwritten {
+		switch {
+		case load.unwritten:
 			o.FS = unwrittenFS{vfs.OS{}}
+		case load.ring:
+			loop, err := uring.OpenLoop(uring.LoopOptions{})
+			if err != nil {
+				return measure{}, err
+			}
+			defer loop.Close()
+			o.FS = loop.FS()
 		}
 		j, _, err := journal.Open(o)
 		if err != nil {
@@ -314,11 +325,27 @@ var zeros = make([]byte, 1<<20)
 // padding of a unit.
 const zeroBytesMin = 64 << 10
 
+// WriteAt leaves out zeros at the end: only allocated.
 func (f *unwrittenFile) WriteAt(parts [][]byte, off int64) error {
-	if len(parts) == 1 && len(parts[0]) >= zeroBytesMin && bytes.Equal(parts[0], zeros[:len(parts[0])]) {
-		return unix.Fallocate(int(f.raw.Fd()), 0, off, int64(len(parts[0])))
+	last := len(parts) - 1
+	if last < 0 || len(parts[last]) < zeroBytesMin || !bytes.Equal(parts[last], zeros[:len(parts[last])]) {
+		return f.File.WriteAt(parts, off)
 	}
-	return f.File.WriteAt(parts, off)
+	end := off
+	for _, p := range parts[:last] {
+		end += int64(len(p))
+	}
+	if err := unix.Fallocate(int(f.raw.Fd()), 0, end, int64(len(parts[last]))); err != nil {
+		return &os.PathError{Op: "fallocate", Path: f.raw.Name(), Err: err}
+	}
+	return f.File.WriteAt(parts[:last], off)
+}
+
+func (f *unwrittenFile) Truncate(size int64) error {
+	if err := f.File.Truncate(size); err != nil {
+		return err
+	}
+	return unix.Fallocate(int(f.raw.Fd()), 0, 0, size)
 }
 
 func (f *unwrittenFile) Close() error {

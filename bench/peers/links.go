@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"sync"
 
@@ -12,22 +13,31 @@ import (
 	"github.com/claudefs/repl/wire/link/tcp"
 )
 
-// linkKind is a link of this module that the round trips measure. A transport
-// that comes to the module comes here with one line; spin says whether it polls
-// before it sleeps.
+// linkKind is a link of this module that is measured by itself. A transport that
+// comes to the module comes here with one line, the fastest first.
 type linkKind struct {
 	name string
-	spin bool
-	open func() (link.Transport, error)
+	spin bool // it polls before it sleeps
+	open func() (opened, error)
+}
+
+// opened is a transport and what to close and count with it.
+type opened struct {
+	link.Transport
+	ring  func() ringCount
+	close func() error
 }
 
 func linkKinds() []linkKind {
-	return []linkKind{
-		{"link-tcp", false, func() (link.Transport, error) { return tcp.New(tcp.Options{Congestion: congestion}) }},
-	}
+	return append(ringKinds(), linkKind{"link-tcp", false, openTCP})
 }
 
-// linkOf is the first kind that polls, or does not; the fastest stand first.
+func openTCP() (opened, error) {
+	t, err := tcp.New(tcp.Options{Congestion: congestion})
+	return opened{t, func() ringCount { return ringCount{} }, func() error { return nil }}, err
+}
+
+// linkOf is the first kind that polls, or does not.
 func linkOf(spin bool) (name string, ok bool) {
 	for _, k := range linkKinds() {
 		if k.spin == spin {
@@ -50,8 +60,9 @@ func linkContenders() (all []contender) {
 
 // linkReceiver verifies each batch and acks each frame.
 type linkReceiver struct {
-	listener link.Listener
-	over     chan struct{}
+	transport opened
+	listener  link.Listener
+	over      chan struct{}
 
 	mu   sync.Mutex
 	conn link.Conn
@@ -68,7 +79,7 @@ func receiveLink(k linkKind, s *spec) (receiver, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &linkReceiver{listener: l, over: make(chan struct{})}
+	r := &linkReceiver{transport: transport, listener: l, over: make(chan struct{})}
 	go r.run(s) // Ends with its one connection, or with close.
 	return r, nil
 }
@@ -89,8 +100,10 @@ func (r *linkReceiver) close() error {
 	}
 	r.mu.Unlock()
 	<-r.over
-	return err
+	return errors.Join(err, r.transport.close())
 }
+
+func (r *linkReceiver) ring() ringCount { return r.transport.ring() }
 
 func (r *linkReceiver) run(s *spec) {
 	defer close(r.over)
@@ -104,25 +117,31 @@ func (r *linkReceiver) run(s *spec) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !errors.Is(err, net.ErrClosed) && !errors.Is(err, link.ErrLost) && err.Error() != "EOF" {
+	if !errors.Is(err, net.ErrClosed) && !errors.Is(err, link.ErrLost) && !errors.Is(err, io.EOF) {
 		r.err = err
 	}
 }
 
+// serve checks frames. Acks of a stream are sent by a goroutine of their own, for
+// as many frames as have come meanwhile; a round trip needs none.
 func (r *linkReceiver) serve(s *spec, conn link.Conn) error {
 	var refs []wire.BatchRef
 	var entries wire.EntryReader
 	var e wire.Entry
-	out := make([]byte, 0, 128)
-	parts := make([][]byte, 1)
+	checked := newWatermark()
+	defer checked.fail(io.EOF)
+	if s.Mode != modeTrip {
+		go ackAll(conn, checked) // Ends with this call.
+	}
+	ack := newAcker(conn)
 	check := checker{recordBytes: s.RecordBytes}
 	for {
 		f, err := conn.Recv()
 		if err != nil {
 			return err
 		}
-		envelope := f.Envelope
-		refs, err = wire.SplitBatches(f.Body(), int(envelope.BatchCount), refs[:0])
+		frame := f.Envelope.Number
+		refs, err = wire.SplitBatches(f.Body(), int(f.Envelope.BatchCount), refs[:0])
 		if err != nil {
 			return err
 		}
@@ -142,30 +161,60 @@ func (r *linkReceiver) serve(s *spec, conn link.Conn) error {
 		r.mu.Lock()
 		r.last = check.last
 		r.mu.Unlock()
-		out = (&wire.Ack{Level: wire.LevelReceived, Number: envelope.Number}).AppendTo(out[:0], envelope.Session)
-		parts[0] = out
-		if err := conn.Send(parts); err != nil {
+		if s.Mode == modeTrip {
+			err = ack.send(frame)
+		} else {
+			checked.raise(frame)
+		}
+		if err != nil {
 			return err
 		}
 	}
 }
 
-// linkSender closes a batch of one entry per record, as the writer would.
+func ackAll(conn link.Conn, checked *watermark) {
+	ack := newAcker(conn)
+	for sent := uint64(0); ; {
+		if checked.wait(sent+1) != nil {
+			return
+		}
+		sent = checked.load()
+		if ack.send(sent) != nil {
+			return
+		}
+	}
+}
+
+// acker sends acks out of one buffer.
+type acker struct {
+	conn  link.Conn
+	bytes []byte
+	parts [1][]byte
+}
+
+func newAcker(conn link.Conn) *acker { return &acker{conn: conn} }
+
+func (a *acker) send(frame uint64) error {
+	a.bytes = (&wire.Ack{Level: wire.LevelReceived, Number: frame}).AppendTo(a.bytes[:0], 1)
+	a.parts[0] = a.bytes
+	return a.conn.Send(a.parts[:])
+}
+
+// linkSender closes a batch of one entry per record, as the writer would, and
+// sends it as one frame.
 type linkSender struct {
-	conn   link.Conn
-	header wire.BatchHeader
-	entry  wire.Entry
-	batch  []byte
-	head   []byte
-	parts  [2][]byte
-	number uint64
-	marks  *watermark
+	transport opened
+	conn      link.Conn
+	header    wire.BatchHeader
+	entry     wire.Entry
+	batch     []byte
+	head      []byte
+	parts     [2][]byte
+	number    uint64
+	marks     *watermark
 }
 
 func sendLink(ctx context.Context, k linkKind, s *spec) (sender, error) {
-	if s.Mode != modeTrip {
-		return nil, fmt.Errorf("%s: links alone do round trips only", k.name)
-	}
 	transport, err := k.open()
 	if err != nil {
 		return nil, err
@@ -174,30 +223,31 @@ func sendLink(ctx context.Context, k linkKind, s *spec) (sender, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &linkSender{
-		conn: conn, marks: newWatermark(),
+	n := &linkSender{
+		transport: transport, conn: conn, marks: newWatermark(),
 		header: wire.BatchHeader{
 			Kind: wire.BatchData, Incarnation: wire.Incarnation{1}, Cluster: 1, Site: 1, Epoch: 1, Count: 1,
 			FirstStamp: 1 << 12, LastStamp: 1 << 12,
 		},
 		entry: wire.Entry{Op: 1, Keys: [][]byte{[]byte("the key")}},
-	}, nil
+		batch: make([]byte, wire.BatchHeaderBytes),
+	}
+	if s.Mode != modeTrip {
+		go n.listen() // Ends with the link.
+	}
+	return n, nil
 }
 
-func (n *linkSender) trip(record []byte) error {
-	n.number++
-	n.entry.Payload = record
-	n.header.FirstSeq, n.header.Prev = wire.Seq(n.number), n.header.Chain
-	n.batch = append(n.batch[:0], make([]byte, wire.BatchHeaderBytes)...)
-	n.batch = wire.AppendEntry(n.batch, n.header.FirstStamp, n.header.FirstStamp, &n.entry)
-	wire.CloseBatch(n.batch, &n.header)
-	n.head = wire.AppendBatchesEnvelope(n.head[:0], &wire.Envelope{
-		Kind: wire.FrameBatches, BatchCount: 1, WireBytes: uint32(len(n.batch)), Session: 1, Number: n.number,
-	})
-	n.parts = [2][]byte{n.head, n.batch}
-	if err := n.conn.Send(n.parts[:]); err != nil {
-		return err
+func (n *linkSender) listen() {
+	for {
+		if err := n.readAck(); err != nil {
+			n.marks.fail(err)
+			return
+		}
 	}
+}
+
+func (n *linkSender) readAck() error {
 	f, err := n.conn.Recv()
 	if err != nil {
 		return err
@@ -207,14 +257,35 @@ func (n *linkSender) trip(record []byte) error {
 	if err := ack.Decode(f.Body()); err != nil {
 		return err
 	}
-	if ack.Number != n.number {
-		return fmt.Errorf("ack of frame %d, %d was due", ack.Number, n.number)
-	}
+	n.marks.raise(ack.Number)
 	return nil
 }
 
-func (n *linkSender) put([]byte) error     { return errors.New("round trips only") }
-func (n *linkSender) flush() error         { return nil }
-func (n *linkSender) drain(uint64) error   { return nil }
-func (n *linkSender) answered() *watermark { return n.marks }
-func (n *linkSender) close() error         { return n.conn.Close() }
+func (n *linkSender) put(record []byte) error {
+	n.number++
+	n.entry.Payload = record
+	n.header.FirstSeq, n.header.Prev = wire.Seq(n.number), n.header.Chain
+	n.batch = wire.AppendEntry(n.batch[:wire.BatchHeaderBytes], n.header.FirstStamp, n.header.FirstStamp, &n.entry)
+	wire.CloseBatch(n.batch, &n.header)
+	n.head = wire.AppendBatchesEnvelope(n.head[:0], &wire.Envelope{
+		Kind: wire.FrameBatches, BatchCount: 1, WireBytes: uint32(len(n.batch)), Session: 1, Number: n.number,
+	})
+	n.parts = [2][]byte{n.head, n.batch}
+	return n.conn.Send(n.parts[:])
+}
+
+func (n *linkSender) trip(record []byte) error {
+	if err := n.put(record); err != nil {
+		return err
+	}
+	if err := n.readAck(); err != nil {
+		return err
+	}
+	return n.marks.wait(n.number)
+}
+
+func (n *linkSender) flush() error            { return nil }
+func (n *linkSender) drain(sent uint64) error { return n.marks.wait(sent) }
+func (n *linkSender) answered() *watermark    { return n.marks }
+func (n *linkSender) ring() ringCount         { return n.transport.ring() }
+func (n *linkSender) close() error            { return errors.Join(n.conn.Close(), n.transport.close()) }

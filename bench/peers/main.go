@@ -48,6 +48,7 @@ type options struct {
 	out      string
 	dir      string
 	procs    int
+	profiles string
 }
 
 func parse(args []string, stderr io.Writer) (o options, err error) {
@@ -55,12 +56,13 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	flags.SetOutput(stderr)
 	flags.IntVar(&o.rounds, "rounds", 5, "rounds of every row; ratios need 5")
 	flags.DurationVar(&o.duration, "duration", time.Second, "of one run of one contender, without its warm-up")
-	only := flags.String("only", "", "rows and contenders `REGEXP`, matched with row/contender; the report is not written")
-	flags.BoolVar(&o.quick, "quick", false, "one round of 200 ms: does everything still run? The report is not written")
+	only := flags.String("only", "", "`REGEXP` of row/contender; no report then")
+	flags.BoolVar(&o.quick, "quick", false, "one round of 200 ms: does everything run? No report then")
 	flags.BoolVar(&o.gate, "gate", false, "exit with 99 when a goal is short or invalid")
-	flags.StringVar(&o.out, "out", "", "report `FILE`; default bench/RESULTS.md, and none with -only, -quick or few rounds")
+	flags.StringVar(&o.out, "out", "", "report `FILE`; default bench/RESULTS.md for complete runs, none for others")
 	flags.StringVar(&o.dir, "dir", os.TempDir(), "`DIRECTORY` on a real disk, for the durable rows")
 	flags.IntVar(&o.procs, "procs", runtime.NumCPU(), "GOMAXPROCS of every process, pinned or not")
+	flags.StringVar(&o.profiles, "profiles", "", "`DIRECTORY` for a CPU profile of each process; no report then")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
@@ -70,7 +72,7 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	if o.quick {
 		o.rounds, o.duration = 1, 200*time.Millisecond
 	}
-	complete := *only == "" && !o.quick && o.rounds >= roundsMin
+	complete := *only == "" && !o.quick && o.profiles == "" && o.rounds >= roundsMin
 	if o.out == "" && complete {
 		o.out = filepath.Join("bench", "RESULTS.md")
 	}
@@ -85,6 +87,14 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 		return o, fmt.Errorf("-dir: %s is in memory: name a directory on a disk", o.dir)
 	case runtime.NumCPU() < 2:
 		return o, errors.New("one processor: sender and receiver need one each")
+	}
+	if o.profiles != "" {
+		if o.profiles, err = filepath.Abs(o.profiles); err != nil {
+			return o, err
+		}
+		if err := os.MkdirAll(o.profiles, 0o755); err != nil {
+			return o, fmt.Errorf("-profiles: %w", err)
+		}
 	}
 	if o.out != "" { // Before the work, not after it.
 		if _, err := os.Stat(filepath.Dir(o.out)); err != nil {
@@ -133,7 +143,7 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 // measureAll runs the rows in directories of their own, which go in the end.
 func measureAll(ctx context.Context, o *options, all *results, stderr io.Writer) (err error) {
-	r := &runner{procs: o.procs, duration: o.duration, progress: stderr}
+	r := &runner{procs: o.procs, duration: o.duration, profiles: o.profiles, progress: stderr}
 	if r.self, err = os.Executable(); err != nil {
 		return err
 	}

@@ -169,6 +169,7 @@ func lead(sending, receiving *process) (*measure, error) {
 	m.CPU += taken.Measure.CPU
 	m.Mallocs += taken.Measure.Mallocs
 	m.Switches += taken.Measure.Switches
+	m.FarRing = taken.Measure.Ring
 	return &m, nil
 }
 

@@ -40,7 +40,8 @@ func TestEveryKindOfContenderRunsEndToEnd(t *testing.T) {
 	only := "^(stream-256B/(ours-1|net-coalesce|grpc-record|jetstream)|stream-64KiB/(ours-256|grpc-batch)|" +
 		"trip-link/|open-50/(ours-1|net)|durable-64KiB/(ours-1|net|grpc|jetstream)|journal-|limits/memcpy)"
 	var stdout, stderr bytes.Buffer
-	code := command(t.Context(), []string{"-quick", "-only", only, "-dir", diskDir(t), "-out", report}, &stdout, &stderr)
+	args := []string{"-quick", "-only", only, "-dir", diskDir(t), "-out", report}
+	code := command(t.Context(), args, &stdout, &stderr)
 	require.Equal(t, exitDone, code, stderr.String())
 	require.NotContains(t, stderr.String(), "FAILED")
 
@@ -64,8 +65,8 @@ func TestAGateTurnsAnInvalidGoalIntoItsExitCode(t *testing.T) {
 
 func TestWrongArgumentsAreRefusedBeforeAnythingRuns(t *testing.T) {
 	for _, args := range [][]string{
-		{"-only", "("}, {"-only", "no such row"}, {"-rounds", "0"}, {"more"}, {"-dir", "/dev/shm"}, {"-dir", "/nowhere"},
-		{"-out", "/nowhere/report.md"},
+		{"-only", "("}, {"-only", "no such row"}, {"-rounds", "0"}, {"more"},
+		{"-dir", "/dev/shm"}, {"-dir", "/nowhere"}, {"-out", "/nowhere/report.md"},
 	} {
 		var stdout, stderr bytes.Buffer
 		require.Equal(t, exitUsage, command(t.Context(), args, &stdout, &stderr), "%v", args)
@@ -89,7 +90,7 @@ func filled(factor, jitter float64) *results {
 					if strings.HasPrefix(name, "ours") {
 						scale = factor * (1 + jitter*float64(round))
 					}
-					m := &measure{Bytes: uint64(rate * scale * 1e6), Elapsed: time.Second, CPU: time.Second, P50: time.Second}
+					m := &measure{Bytes: uint64(rate * scale * 1e6), Elapsed: time.Second, CPU: time.Second}
 					m.Records = m.Bytes / uint64(row.recordBytes)
 					if row.mode == modeTrip {
 						m.P50 = time.Duration(rate * 1e3)
@@ -158,7 +159,7 @@ func TestEveryGoalHasItsLine(t *testing.T) {
 		all = append(all, verdicts[i].String())
 	}
 	text := strings.Join(all, "\n")
-	for _, goal := range []string{"P1", "P2", "P3", "P4", "P5", "P6", "P6b", "P7", "P7b", "P8", "P9", "P10", "P12", "P13", "P14"} {
+	for _, goal := range strings.Fields("P1 P2 P3 P4 P5 P6 P6b P7 P7b P8 P9 P10 P12 P13 P14") {
 		require.Contains(t, text, fmt.Sprintf("ratio %s-", goal))
 	}
 	for _, v := range verdicts {

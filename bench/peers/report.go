@@ -35,7 +35,7 @@ func (r *results) write(w io.Writer, machine []string, started time.Time, durati
 	for i := range all {
 		p("%s", all[i].cells())
 	}
-	p("\n## Rows\n\nMedians of the rounds (lowest–highest); processor time, allocations and switches of both processes.")
+	p("\n## Rows\n\nMedians of the rounds (lowest–highest). Processor time, allocations, switches: of both processes.")
 	for i := range r.rows {
 		r.table(p, &r.rows[i])
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -24,14 +25,18 @@ func rows() []row {
 		{name: "stream-64B", mode: modeStream, recordBytes: 64,
 			contenders: []string{"ours-1", "ours-256", "net-coalesce", "grpc-record"}},
 		{name: "stream-256B", mode: modeStream, recordBytes: 256,
-			contenders: []string{"ours-1", "ours-256", "net-coalesce", "net-frame", "grpc-record", "grpc-batch", "jetstream"}},
+			contenders: []string{"ours-1", "ours-256", "net-coalesce", "net-frame", "grpc-record", "grpc-batch",
+				"jetstream"}},
 		{name: "stream-4KiB", mode: modeStream, recordBytes: 4 << 10,
 			contenders: []string{"ours-1", "ours-256", "net-coalesce", "net-frame", "grpc-record"}},
 		{name: "stream-64KiB", mode: modeStream, recordBytes: 64 << 10,
 			contenders: []string{"ours-1", "ours-256", "net-coalesce", "grpc-batch", "jetstream"}},
 		{name: "stream-1MiB", mode: modeStream, recordBytes: 1 << 20,
 			contenders: []string{"ours-1", "ours-256", "net-coalesce", "grpc-batch", "iperf3-cubic", "iperf3-bbr"}},
-		tripLink(),
+		linkRow(row{name: ringRow, about: "no journal anywhere", mode: modeStream, recordBytes: 64 << 10,
+			contenders: []string{"net-coalesce"}}),
+		linkRow(row{name: "trip-link", about: "no journal anywhere", mode: modeTrip, recordBytes: 256,
+			contenders: []string{"net-frame", "net-spin", "grpc-record"}}),
 		{name: "trip-memory", about: "engines journal in memory", mode: modeTrip, recordBytes: 256,
 			contenders: []string{"ours-1", "net-frame", "grpc-record"}},
 		{name: "trip-durable", about: "flushed at both ends", mode: modeTrip, recordBytes: 256, durable: true,
@@ -40,7 +45,7 @@ func rows() []row {
 	for _, percent := range []int{10, 50, 80} {
 		all = append(all, row{
 			name: fmt.Sprintf("open-%d", percent), mode: modeOpen, recordBytes: 256, share: float64(percent) / 100,
-			about:      fmt.Sprintf("at %d %% of the peak of the slowest of these; times run from when a record was due", percent),
+			about:      fmt.Sprintf("at %d %% of the slowest's peak; times run from when a record was due", percent),
 			contenders: []string{"ours-1", "ours-256", "net-coalesce", "grpc-record"},
 		})
 	}
@@ -51,16 +56,14 @@ func rows() []row {
 			recordBytes: 64 << 10, durable: true,
 			contenders: []string{"ours-1", "ours-256", "net-coalesce", "grpc-batch", "jetstream"}},
 		row{name: "journal-256B", about: "commits", solo: true, recordBytes: 256, durable: true,
-			contenders: []string{"pwrite-fdatasync", "journal-1", "journal-16"}},
+			contenders: slices.Compact([]string{"pwrite-fdatasync", "journal-1", "journal-16", journalAtDepth()})},
 		row{name: "journal-4KiB", about: "commits", solo: true, recordBytes: 4 << 10, durable: true,
 			contenders: []string{"journal-1", "journal-fallocate"}},
 	)
 }
 
-// tripLink has every link of ours, each under its own name.
-func tripLink() row {
-	r := row{name: "trip-link", about: "no journal anywhere", mode: modeTrip, recordBytes: 256,
-		contenders: []string{"net-frame", "net-spin", "grpc-record"}}
+// linkRow adds every link of ours, each under its own name.
+func linkRow(r row) row {
 	for _, k := range linkKinds() {
 		r.contenders = append(r.contenders, k.name)
 	}
@@ -83,7 +86,9 @@ func (r *row) spec(contender string, duration time.Duration) spec {
 // with 21.9 GB/s of memcpy and 6.30 GB/s of loopback: MB/s, or µs of p50. Those
 // with a log at both ends have none.
 var figures = map[string]map[string]float64{
-	"stream-256B":   {"net-coalesce": 5018, "net-frame": 36.6, "grpc-record": 279, "grpc-batch": 1316, "jetstream": 29.4},
+	"stream-256B": {
+		"net-coalesce": 5018, "net-frame": 36.6, "grpc-record": 279, "grpc-batch": 1316, "jetstream": 29.4,
+	},
 	"stream-64KiB":  {"net-coalesce": 3891, "grpc-batch": 1316, "jetstream": 279},
 	"stream-1MiB":   {"net-coalesce": 6938, "grpc-batch": 2148},
 	"trip-link":     {"net-frame": 66, "net-spin": 8.0, "grpc-record": 83.5},

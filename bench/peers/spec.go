@@ -35,7 +35,8 @@ type spec struct {
 	Addr        string // the receiver's, for the sender
 	Duration    time.Duration
 	Warm        time.Duration
-	Rate        int // records a second, of modeOpen
+	Rate        int    // records a second, of modeOpen
+	Profiles    string // directory for a CPU profile of each process; "" = none
 }
 
 // window is how many records may be sent and not answered for.
@@ -55,6 +56,30 @@ type measure struct {
 	Max      time.Duration `json:"max_ns,omitempty"`
 	Sockets  int           `json:"sockets"` // that were found on the congestion control asked for
 	Note     string        `json:"note,omitempty"`
+
+	// Of a ring, at this end and at the receiver's; 0 without one.
+	Ring    ringCount `json:"ring"`
+	FarRing ringCount `json:"far_ring"`
+}
+
+// ringCount is what a ring has done.
+type ringCount struct {
+	Enters uint64 `json:"enters"` // system calls
+	Wakes  uint64 `json:"wakes"`  // system calls of others that ended its sleep
+}
+
+func (c ringCount) since(before ringCount) ringCount {
+	return ringCount{c.Enters - before.Enters, c.Wakes - before.Wakes}
+}
+
+// ringed is a sender or receiver that has a ring.
+type ringed interface{ ring() ringCount }
+
+func ringOf(x any) ringCount {
+	if r, ok := x.(ringed); ok {
+		return r.ring()
+	}
+	return ringCount{}
 }
 
 // usage is what the process has used so far.
