@@ -11,10 +11,10 @@ import (
 )
 
 // overTCP has a pair talk over real sockets, with the engines' own transport.
-func overTCP(t testing.TB, left, right *site) {
+func overTCP(t testing.TB, left, right *site, io string) {
 	for _, s := range []*site{left, right} {
 		s.quiet(t)
-		s.options.Transport, s.options.Listen = nil, "127.0.0.1:0"
+		s.options.Transport, s.options.Listen, s.options.IO = nil, "127.0.0.1:0", io
 	}
 	right.options.Peers[0].Addrs = nil
 	right.start()
@@ -27,48 +27,69 @@ func overTCP(t testing.TB, left, right *site) {
 // socket's system calls, at the receiver from the socket's to the journal's. What
 // is neither copied nor read back reaches both from where it lies.
 func TestHowOftenAPayloadByteIsCopied(t *testing.T) {
-	for _, test := range []struct {
-		payloadBytes int
-		copiesMax    float64
-	}{
-		{200, 1}, {4 << 10, 1}, {12 << 10, 1},
-		{16 << 10, 0}, {64 << 10, 0}, {1 << 20, 0},
-	} {
-		t.Run(fmt.Sprintf("payloads of %d bytes", test.payloadBytes), func(t *testing.T) {
-			left, right := pair(t)
-			overTCP(t, left, right)
-			run := func(bytes int) {
-				var last engine.Ref
-				for n := 0; n < bytes; n += test.payloadBytes {
-					last = left.reserve(0, "some key", test.payloadBytes, engine.Async)
-					if test.payloadBytes >= 16<<10 || n%(16*test.payloadBytes) == 0 { // about one batch at a time
-						require.NoError(t, left.Wait(soon(t), last, engine.Local))
-					}
-				}
-				require.NoError(t, left.Wait(soon(t), last, engine.Applied(1)))
-				require.NoError(t, left.Wait(soon(t), last, engine.AppliedHere))
+	for _, payloadBytes := range []int{200, 4 << 10, 12 << 10, 16 << 10, 64 << 10, 1 << 20} {
+		t.Run(fmt.Sprintf("payloads of %d bytes", payloadBytes), func(t *testing.T) {
+			copiesMax := 0.0
+			if payloadBytes < 16<<10 {
+				copiesMax = 1
 			}
-			bytes := min(24<<20, 16_000*test.payloadBytes)
-			run(bytes / 4)
-			began := time.Now()
-			source, receiver := left.Counters().Own, right.Counters().Mirror
-			run(bytes)
-			source2, receiver2 := left.Counters().Own, right.Counters().Mirror
-			atSource := float64(source2.CopiedBytes-source.CopiedBytes) / float64(bytes)
-			atReceiver := float64(receiver2.CopiedBytes-receiver.CopiedBytes) / float64(bytes)
-			t.Logf("copies of a byte: %.4f at the source, %.4f at the receiver; %d flushes, %d wakes",
-				atSource, atReceiver, source2.Flushes-source.Flushes, source2.Wakes-source.Wakes)
-			require.LessOrEqual(t, atSource, test.copiesMax)
+			c := streamed(t, payloadBytes, "portable")
+			require.LessOrEqual(t, c.atSource, copiesMax)
 			// Headers count too. Control frames, of which heartbeats are the most, are
 			// small, and 16 KiB behind one are read ahead.
-			headers := 100 / float64(test.payloadBytes)
-			control := 4 + time.Since(began).Seconds()*8
-			require.LessOrEqual(t, atReceiver, test.copiesMax*(1+headers)+control*(16<<10)/float64(bytes))
-			require.Equal(t, source.FileReadBytes, source2.FileReadBytes, "nobody is behind")
-			require.Equal(t, receiver.FileReadBytes, receiver2.FileReadBytes, "nobody is behind")
-			require.Positive(t, source2.RecentBytes)
+			headers := 100 / float64(payloadBytes)
+			control := 4 + c.took.Seconds()*8
+			require.LessOrEqual(t, c.atReceiver, copiesMax*(1+headers)+control*(16<<10)/float64(c.bytes))
 		})
 	}
+}
+
+// TestOverARingNoByteIsCopiedTwice: the source is as above; a ring's receiver
+// reads ahead of each frame.
+func TestOverARingNoByteIsCopiedTwice(t *testing.T) {
+	needRing(t)
+	c := streamed(t, 64<<10, "io_uring")
+	require.Zero(t, c.atSource)
+	require.LessOrEqual(t, c.atReceiver, 1.0)
+}
+
+// costs is what a stream of so many bytes came to, in copies of each byte.
+type costs struct {
+	atSource, atReceiver float64
+	bytes                int
+	took                 time.Duration
+}
+
+// streamed has payloads of one size go from site to site, and counts.
+func streamed(t *testing.T, payloadBytes int, io string) costs {
+	left, right := pair(t)
+	overTCP(t, left, right, io)
+	run := func(bytes int) {
+		var last engine.Ref
+		for n := 0; n < bytes; n += payloadBytes {
+			last = left.reserve(0, "some key", payloadBytes, engine.Async)
+			if payloadBytes >= 16<<10 || n%(16*payloadBytes) == 0 { // about one batch at a time
+				require.NoError(t, left.Wait(soon(t), last, engine.Local))
+			}
+		}
+		require.NoError(t, left.Wait(soon(t), last, engine.Applied(1)))
+		require.NoError(t, left.Wait(soon(t), last, engine.AppliedHere))
+	}
+	c := costs{bytes: min(24<<20, 16_000*payloadBytes)}
+	run(c.bytes / 4)
+	began := time.Now()
+	source, receiver := left.Counters().Own, right.Counters().Mirror
+	run(c.bytes)
+	source2, receiver2 := left.Counters().Own, right.Counters().Mirror
+	c.took = time.Since(began)
+	c.atSource = float64(source2.CopiedBytes-source.CopiedBytes) / float64(c.bytes)
+	c.atReceiver = float64(receiver2.CopiedBytes-receiver.CopiedBytes) / float64(c.bytes)
+	t.Logf("copies of a byte: %.4f at the source, %.4f at the receiver; %d flushes, %d wakes",
+		c.atSource, c.atReceiver, source2.Flushes-source.Flushes, source2.Wakes-source.Wakes)
+	require.Equal(t, source.FileReadBytes, source2.FileReadBytes, "nobody is behind")
+	require.Equal(t, receiver.FileReadBytes, receiver2.FileReadBytes, "nobody is behind")
+	require.Positive(t, source2.RecentBytes)
+	return c
 }
 
 // reserve appends an entry whose payload is written where it lies.

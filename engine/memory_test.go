@@ -11,7 +11,7 @@ import (
 
 func TestAClosedEngineHasGivenAllItsMemoryBack(t *testing.T) { // I10
 	left, right := pair(t)
-	overTCP(t, left, right)
+	overTCP(t, left, right, "")
 	for n := range 200 {
 		left.reserve(engine.Shard(n%4), "some key", 40_000+100*n, engine.Async)
 		left.put(engine.Shard(n%4), "other key", "a value", engine.Async)
