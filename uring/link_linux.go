@@ -20,6 +20,7 @@ import (
 type Conn struct {
 	loop          *Loop
 	pool          *link.Pool
+	memory        *Region // what is received ahead, and what is staged to be sent
 	local, remote string
 	closed        atomic.Bool
 	lost          atomic.Bool // the kernel told of a reset or timeout
@@ -54,8 +55,9 @@ var (
 // here on, whatever it returns.
 func newConn(l *Loop, fd int, pool *link.Pool) (*Conn, error) {
 	c := &Conn{loop: l, fd: fd, pool: pool, local: nameOf(unix.Getsockname(fd)), remote: nameOf(unix.Getpeername(fd))}
-	c.sending = sendOp{conn: c}
-	c.sending.op = op{task: &c.sending, done: make(chan struct{}, 1)}
+	c.sending.conn = c
+	c.sending.op = op{task: &c.sending, lost: c.sending.fail}
+	c.sending.woken = make(chan struct{}, 1)
 	c.inbox.arrived = make(chan struct{}, 1)
 	c.receiving.conn = c
 	c.receiving.op.task = &c.receiving
@@ -65,11 +67,14 @@ func newConn(l *Loop, fd int, pool *link.Pool) (*Conn, error) {
 	for _, o := range []*connOp{&c.opening, &c.closing, &c.resuming} {
 		o.task = o
 	}
-	region, err := Map(aheadBytes)
+	region, err := Map(aheadBytes + 2*stageBytes)
 	if err != nil {
 		return nil, errors.Join(err, unix.Close(fd))
 	}
-	c.receiving.ahead = region
+	c.memory = region
+	c.receiving.ahead = region.Bytes()[:aheadBytes:aheadBytes]
+	c.sending.staged = region.Bytes()[aheadBytes : aheadBytes : aheadBytes+stageBytes]
+	c.sending.spare = region.Bytes()[aheadBytes+stageBytes : aheadBytes+stageBytes : aheadBytes+2*stageBytes]
 	if err := l.do(&c.opening.op); err != nil {
 		return nil, errors.Join(c.failure(err), region.Free(), unix.Close(fd))
 	}
@@ -124,7 +129,11 @@ func (c *Conn) Send(parts [][]byte) error {
 	}
 	err := link.CheckParts(parts)
 	if err == nil {
-		err = c.sending.send(parts)
+		size := 0
+		for _, part := range parts {
+			size += len(part)
+		}
+		err = c.sending.send(parts, size)
 	}
 	if err != nil {
 		c.sendErr = c.failure(err)
@@ -194,11 +203,13 @@ func (c *Conn) end(l *Loop) {
 
 // free gives everything back once nothing is under way.
 func (c *Conn) free(l *Loop) {
-	if !c.ended || c.freed || c.sending.slot != nil || c.receiving.state != receiveIdle {
+	if !c.ended || c.freed || c.sending.busy() || c.receiving.state != receiveIdle {
 		return
 	}
 	c.freed = true
-	c.receiving.free(l)
+	c.receiving.close(l)
+	c.sending.fail(ErrClosed)
+	c.freeMemory()
 	c.closeSocket()
 	l.remove(c)
 	c.inbox.fail(ErrClosed)
@@ -212,8 +223,9 @@ func (c *Conn) free(l *Loop) {
 func (c *Conn) abandon(l *Loop, err error) {
 	c.freed = true
 	c.closeSocket()
+	c.sending.fail(err)
 	if l.clean {
-		c.receiving.abandon()
+		c.freeMemory()
 	}
 	c.inbox.fail(err)
 	if c.closed.Load() {
@@ -222,6 +234,12 @@ func (c *Conn) abandon(l *Loop, err error) {
 	if c.closeAwaited {
 		c.closing.finish(nil)
 	}
+}
+
+func (c *Conn) freeMemory() {
+	c.receiving.drop()
+	c.sending.drop()
+	_ = c.memory.Free() // once, by freed
 }
 
 func (c *Conn) closeSocket() {
@@ -270,70 +288,4 @@ func (c *Conn) failure(err error) error {
 		return fmt.Errorf("%w: with %s: %w", link.ErrLost, c.remote, err)
 	}
 	return fmt.Errorf("link with %s: %w", c.remote, err)
-}
-
-// sendOp is the gathered send of a link. There is one in flight at a time, since
-// after a short one a second would overtake the rest.
-type sendOp struct {
-	op
-	conn  *Conn
-	pins  pins
-	parts [][]byte // behind what slot holds
-	slot  *Slot    // the loop's; nil = not under way
-}
-
-func (s *sendOp) send(parts [][]byte) error {
-	s.pins.take(parts)
-	s.parts = parts
-	err := s.conn.loop.do(&s.op)
-	s.parts = nil
-	if !s.lent {
-		s.pins.giveBack(len(parts))
-	}
-	return err
-}
-
-func (s *sendOp) start(l *Loop) bool {
-	if s.conn.ended || l.closing() {
-		s.end(l, ErrClosed)
-		return true
-	}
-	if s.slot == nil {
-		if s.slot = l.ring.Slot(); s.slot == nil {
-			return false
-		}
-	}
-	if s.slot.Len() == 0 {
-		s.parts = s.parts[s.slot.Gather(s.parts):]
-	}
-	// With MSG_WAITALL kernels from 5.19 on send the whole by themselves.
-	l.ring.Next().SendMsg(l.fly(&s.op), s.conn.fd, s.slot, unix.MSG_WAITALL)
-	return true
-}
-
-func (s *sendOp) completed(l *Loop, c Completion) {
-	err := c.Err()
-	switch {
-	case s.conn.ended:
-		err = ErrClosed
-	case transient(err):
-		l.later(&s.op)
-		return
-	case err == nil:
-		l.active = true
-		if s.slot.Advance(int(c.Res)) > 0 || len(s.parts) > 0 {
-			l.later(&s.op)
-			return
-		}
-	}
-	s.end(l, err)
-}
-
-func (s *sendOp) end(l *Loop, err error) {
-	if s.slot != nil {
-		l.ring.Release(s.slot)
-		s.slot = nil
-	}
-	s.finish(err)
-	s.conn.free(l)
 }

@@ -14,6 +14,7 @@ type op struct {
 	task task
 	done chan struct{} // capacity 1; nil = nobody waits
 	err  error         // the outcome, for who was waiting
+	lost func(error)   // instead of done, where the poster may not be waiting
 
 	// The loop's own.
 	user   uint32
@@ -33,6 +34,9 @@ type task interface {
 // finish tells the poster.
 func (o *op) finish(err error) {
 	o.err = err
+	if o.lost != nil {
+		o.lost(err)
+	}
 	if o.done != nil {
 		o.done <- struct{}{}
 	}

@@ -137,7 +137,7 @@ type receiver struct {
 	op
 	conn  *Conn
 	state receiveState
-	ahead *Region
+	ahead []byte
 	ring  *BufferRing // over ahead; nil = one receive at a time
 	group uint16
 	held  []uint16 // pieces kept from the kernel while the inbox is full
@@ -157,7 +157,7 @@ func (r *receiver) open(l *Loop) {
 	r.visit = r.piece
 	if group, ok := l.groups.take(); ok {
 		ring, err := l.ring.NewBufferRing(BufferOptions{
-			Group: group, Count: aheadPieces, Bytes: aheadBytes / aheadPieces, Memory: r.ahead.Bytes(),
+			Group: group, Count: aheadPieces, Bytes: aheadBytes / aheadPieces, Memory: r.ahead,
 		})
 		if err != nil { // a kernel before 5.19, or no memory: one receive at a time
 			l.groups.give(group)
@@ -219,7 +219,7 @@ func (r *receiver) start(l *Loop) bool {
 		l.ring.Next().Recv(user, fd, rest, unix.MSG_WAITALL)
 	case r.ring == nil || r.large:
 		r.state = receiveSingle
-		l.ring.Next().Recv(user, fd, r.ahead.Bytes()[:aheadBytes], 0)
+		l.ring.Next().Recv(user, fd, r.ahead, 0)
 	default:
 		r.giveHeld()
 		r.state = receiveMulti
@@ -238,7 +238,7 @@ func (r *receiver) completed(l *Loop, c Completion) {
 		r.received(l, c)
 	case receiveSingle:
 		if c.Res > 0 {
-			r.feed(r.ahead.Bytes()[:c.Res])
+			r.feed(r.ahead[:c.Res])
 		}
 	case receiveDirect:
 		r.pinner.Unpin()
@@ -379,17 +379,10 @@ func (r *receiver) close(l *Loop) {
 	l.groups.give(r.group)
 }
 
-// free gives back all memory.
-func (r *receiver) free(l *Loop) {
-	r.close(l)
-	r.abandon()
-}
-
-// abandon is free behind the end of the ring, which took its buffer rings along.
-func (r *receiver) abandon() {
+// drop releases the frame under way.
+func (r *receiver) drop() {
 	if r.frame != nil {
 		r.frame.Release()
 		r.frame = nil
 	}
-	_ = r.ahead.Free() // once, by the link's freed
 }
