@@ -18,8 +18,8 @@ import (
 
 // said is one line of a child's conversation with its parent, as JSON.
 //
-//	receiver: ready(addr) ── begin ▶ begun ───────────────── end(total) ▶ done(measure)
-//	sender:                warm ─────── begin ▶ done(measure)
+//	receiver: ready(addr) ── begin(total) ▶ begun ───────────────── end(total) ▶ done(measure)
+//	sender:                warm(total) ─────── begin ▶ done(measure)
 //	solo:     done(measure)
 type said struct {
 	Word    string  `json:"word"`
@@ -124,14 +124,15 @@ func playReceiver(ctx context.Context, c contender, s *spec, t *talk) error {
 	if err := t.say(said{Word: "ready", Addr: r.addr()}); err != nil {
 		return err
 	}
-	if _, err := t.hear("begin"); err != nil {
+	begin, err := t.hear("begin")
+	if err != nil {
 		return err
 	}
 	var m measure
 	if m.Sockets, err = sameCongestion(congestion); err != nil {
 		return err
 	}
-	before, err := r.records()
+	before, err := caughtUp(r, begin.Total) // with the warm-up
 	if err != nil {
 		return err
 	}
@@ -197,7 +198,7 @@ func playSender(ctx context.Context, c contender, s *spec, t *talk) error {
 		return fmt.Errorf("warm-up: %w", err)
 	}
 	l.times.Reset()
-	if err := t.say(said{Word: "warm"}); err != nil {
+	if err := t.say(said{Word: "warm", Total: l.sent}); err != nil {
 		return err
 	}
 	if _, err := t.hear("begin"); err != nil {

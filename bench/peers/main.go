@@ -42,6 +42,7 @@ func main() {
 type options struct {
 	rounds   int
 	duration time.Duration
+	warm     time.Duration
 	only     *regexp.Regexp
 	quick    bool
 	gate     bool
@@ -56,6 +57,7 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	flags.SetOutput(stderr)
 	flags.IntVar(&o.rounds, "rounds", 5, "rounds of every row; ratios need 5")
 	flags.DurationVar(&o.duration, "duration", time.Second, "of one run of one contender, without its warm-up")
+	flags.DurationVar(&o.warm, "warm", time.Second, "warm-up before it: logs and journals begin to reuse their files")
 	only := flags.String("only", "", "`REGEXP` of row/contender; no report then")
 	flags.BoolVar(&o.quick, "quick", false, "one round of 200 ms: does everything run? No report then")
 	flags.BoolVar(&o.gate, "gate", false, "exit with 99 when a goal is short or invalid")
@@ -70,7 +72,7 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 		return o, fmt.Errorf("-only: %w", err)
 	}
 	if o.quick {
-		o.rounds, o.duration = 1, 200*time.Millisecond
+		o.rounds, o.duration, o.warm = 1, 200*time.Millisecond, 50*time.Millisecond
 	}
 	complete := *only == "" && !o.quick && o.profiles == "" && o.rounds >= roundsMin
 	if o.out == "" && complete {
@@ -79,8 +81,8 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	switch memory, err := inMemory(o.dir); {
 	case flags.NArg() > 0:
 		return o, fmt.Errorf("unknown argument %q", flags.Arg(0))
-	case o.rounds < 1 || o.duration < time.Millisecond || o.procs < 1:
-		return o, errors.New("-rounds, -duration and -procs are at least 1, 1ms and 1")
+	case o.rounds < 1 || o.duration < time.Millisecond || o.warm < time.Millisecond || o.procs < 1:
+		return o, errors.New("-rounds, -duration, -warm and -procs are at least 1, 1ms, 1ms and 1")
 	case err != nil:
 		return o, fmt.Errorf("-dir: %w", err)
 	case memory:
@@ -143,7 +145,7 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 // measureAll runs the rows in directories of their own, which go in the end.
 func measureAll(ctx context.Context, o *options, all *results, stderr io.Writer) (err error) {
-	r := &runner{procs: o.procs, duration: o.duration, profiles: o.profiles, progress: stderr}
+	r := &runner{procs: o.procs, duration: o.duration, warm: o.warm, profiles: o.profiles, progress: stderr}
 	if r.self, err = os.Executable(); err != nil {
 		return err
 	}

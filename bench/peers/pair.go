@@ -139,10 +139,11 @@ func (r *runner) converse(ctx context.Context, receiving *process, s spec, cpu i
 }
 
 func lead(sending, receiving *process) (*measure, error) {
-	if _, err := sending.hear("warm"); err != nil {
+	warm, err := sending.hear("warm")
+	if err != nil {
 		return nil, err
 	}
-	if err := receiving.say(said{Word: "begin"}); err != nil {
+	if err := receiving.say(said{Word: "begin", Total: warm.Total}); err != nil {
 		return nil, err
 	}
 	if _, err := receiving.hear("begun"); err != nil {

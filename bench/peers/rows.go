@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"slices"
-	"time"
 )
 
 // row is one comparison: the same work for each of its contenders.
@@ -71,13 +70,13 @@ func linkRow(r row) row {
 }
 
 // spec of one contender's run, without what belongs to a run.
-func (r *row) spec(contender string, duration time.Duration) spec {
+func (r *row) spec(contender string) spec {
 	s := spec{
 		Row: r.name, Contender: contender, Mode: r.mode, RecordBytes: r.recordBytes, FrameBytes: r.recordBytes,
-		Durable: r.durable, Duration: duration, Warm: max(50*time.Millisecond, duration/4),
+		Durable: r.durable,
 	}
 	if contender == "net-coalesce" || contender == "grpc-batch" {
-		s.FrameBytes = max(r.recordBytes, coalesceBytes)
+		s.FrameBytes = max(r.recordBytes, coalesceBytes-headBytes)
 	}
 	return s
 }

@@ -16,6 +16,7 @@ type runner struct {
 	disk     string // directories of this run
 	memory   string
 	duration time.Duration
+	warm     time.Duration
 	profiles string
 	progress io.Writer
 }
@@ -48,8 +49,8 @@ func (r *runner) run(ctx context.Context, all *results) error {
 }
 
 func (r *runner) once(ctx context.Context, all *results, row *row, at cell, round int) {
-	s := row.spec(at.contender, r.duration)
-	s.Profiles = r.profiles
+	s := row.spec(at.contender)
+	s.Duration, s.Warm, s.Profiles = r.duration, r.warm, r.profiles
 	if row.mode == modeOpen {
 		s.Rate = all.rate(at.pin, row)
 	}
