@@ -66,7 +66,7 @@ func TestAppendingAndReceivingAllocateNothingPerEntry(t *testing.T) {
 		}
 		require.NoError(t, a.Wait(soon(t), last, engine.Applied(1)))
 	}
-	run(100_000) // Buffers grow to what the load needs.
+	run(300_000) // Buffers grow to what the load needs.
 	const entries = 200_000
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)

@@ -186,6 +186,7 @@ func (j *Journal) addUnit() *openUnit {
 	var u *openUnit
 	if n := len(j.free); n > 0 {
 		u, j.free = j.free[n-1], j.free[:n-1]
+		j.freeBytes -= u.ownBytes()
 	} else {
 		u = &openUnit{}
 	}

@@ -112,15 +112,16 @@ type Journal struct {
 	hiding   int  // hiding damages found by Open
 	holes    []*hole
 
-	pending []*openUnit // waiting, oldest first; at most the last is open
-	free    []*openUnit
-	recent  recent
-	next    UnitNumber // of the next unit to open
-	staged  int        // bytes of batches that wait
-	undo    []undo
-	flush   Flush
-	flying  bool // flush is under way
-	stats   Stats
+	pending   []*openUnit // waiting, oldest first; at most the last is open
+	free      []*openUnit
+	freeBytes int // of free
+	recent    recent
+	next      UnitNumber // of the next unit to open
+	staged    int        // bytes of batches that wait
+	undo      []undo
+	flush     Flush
+	flying    bool // flush is under way
+	stats     Stats
 
 	// Only the flush under way and Close touch these.
 	active         *active

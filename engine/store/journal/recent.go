@@ -21,8 +21,9 @@ type Settled interface{ FlushEnded() }
 // refBytes is what one batch costs in memory beside its bytes.
 const refBytes = 256
 
-// freeUnitsMax is how many empty units are kept for reuse.
-const freeUnitsMax = 64
+// freeBytesMax is how much memory of empty units is kept for reuse: enough for
+// what one large unit pushes out of a ring of small ones.
+const freeBytesMax = 1 << 20
 
 // openUnit is a unit in the making, then on its way, then recent. Who holds it,
 // holds the memory of its batches: the journal, each reader that lent them out,
@@ -40,6 +41,9 @@ type openUnit struct {
 	off, end    int64
 	memoryBytes int64
 }
+
+// ownBytes is what the unit takes beside its batches.
+func (u *openUnit) ownBytes() int { return (1 + cap(u.refs)) * refBytes }
 
 // recent is the newest durable units, whose batches are still where they were
 // staged from; a reader that keeps up takes them from here. They lie one behind
@@ -88,7 +92,7 @@ func (j *Journal) remember(u *openUnit, owners []Releaser) []Releaser {
 	if j.o.RecentBytesMax == 0 {
 		return owners
 	}
-	u.memoryBytes = int64(cap(u.refs) * refBytes)
+	u.memoryBytes = int64(u.ownBytes())
 	for _, o := range u.owners {
 		if m, ok := o.(Measured); ok {
 			u.memoryBytes += int64(m.MemoryBytes())
@@ -130,7 +134,8 @@ func (j *Journal) drop(u *openUnit, owners []Releaser) []Releaser {
 		clear(u.refs)
 		clear(u.owners)
 		*u = openUnit{refs: u.refs[:0], owners: u.owners[:0]}
-		if len(j.free) < freeUnitsMax {
+		if j.freeBytes+u.ownBytes() <= freeBytesMax {
+			j.freeBytes += u.ownBytes()
 			j.free = append(j.free, u)
 		}
 		u = next
