@@ -26,6 +26,8 @@ type dataPath struct {
 	reason string      // why not io_uring, or where it came from
 	links  bool        // the engine chose the links
 	files  bool        // the engine chose the files
+
+	ringFiles bool // and they are the loop's
 }
 
 // openDataPath chooses what the host did not name. One loop serves both.
@@ -40,7 +42,8 @@ func (e *Engine) openDataPath() (err error) {
 			return err
 		}
 	}
-	if d.files && d.loop != nil {
+	d.ringFiles = d.files && d.loop != nil && e.o.IO == ioUring
+	if d.ringFiles {
 		e.o.FS = d.loop.FS()
 	}
 	return nil
@@ -89,7 +92,7 @@ func (e *Engine) tellDataPath() {
 		return
 	}
 	files := ioPortable
-	if d.files && d.loop != nil {
+	if d.ringFiles {
 		files = ioUring
 	} else if !d.files {
 		files = "the host's"

@@ -277,7 +277,7 @@ func (c *Conn) errClosed() error {
 func (c *Conn) failure(err error) error {
 	_, fromKernel := errors.AsType[unix.Errno](err)
 	switch {
-	case c.closed.Load(), errors.Is(err, ErrClosed):
+	case c.closed.Load(), c.loop.ending.Load(), errors.Is(err, ErrClosed):
 		return c.errClosed()
 	case errors.Is(err, link.ErrLost), err == io.EOF:
 		return err

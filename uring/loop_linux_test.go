@@ -1,16 +1,18 @@
 package uring_test
 
 import (
+	"bytes"
 	"context"
-	"io/fs"
+	"errors"
+	"fmt"
 	"os"
-	"path/filepath"
 	"runtime"
-	"sync"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/claudefs/repl/uring"
 	"github.com/claudefs/repl/wire"
@@ -49,31 +51,11 @@ func TestRingLinksConform(t *testing.T) {
 	})
 }
 
-// proxied is a transport whose every listener stands behind a proxy.
-type proxied struct{ link.Transport }
-
-type proxiedListener struct {
-	link.Listener
-	proxy *linktest.Proxy
-}
-
-func (p proxied) Listen(addr string) (link.Listener, error) {
-	l, err := p.Transport.Listen(addr)
-	if err != nil {
-		return nil, err
-	}
-	proxy, err := linktest.NewProxy(l.Addr())
-	if err != nil {
-		return nil, err
-	}
-	return proxiedListener{l, proxy}, nil
-}
-
-func (l proxiedListener) Addr() string { return l.proxy.Addr() }
-
-func (l proxiedListener) Close() error {
-	_ = l.proxy.Close()
-	return l.Listener.Close()
+func TestRingLinksConformThroughAProxy(t *testing.T) {
+	needRing(t)
+	linktest.Conformance(t, func(t *testing.T) link.Transport {
+		return linktest.Proxied(t, openTransport(t, uring.LoopOptions{}))
+	})
 }
 
 // frame is one that links carry: they do not look into its body.
@@ -102,4 +84,272 @@ func links(t testing.TB, tr link.Transport) (dialed, accepted link.Conn) {
 	return dialed, accepted
 }
 
-var _ = []any{fs.ErrClosed, os.ErrClosed, filepath.Join, runtime.GC, sync.Mutex{}, time.Now}
+// throughProxy returns both ends of a link and the proxy between them.
+func throughProxy(t testing.TB, tr link.Transport) (p *linktest.Proxy, dialed, accepted link.Conn) {
+	t.Helper()
+	n, err := tr.Listen("127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = n.Close() })
+	p, err = linktest.NewProxy(n.Addr())
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = p.Close() })
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	dialed, err = tr.Dial(ctx, p.Addr())
+	require.NoError(t, err)
+	accepted, err = n.Accept()
+	require.NoError(t, err)
+	t.Cleanup(func() { _, _ = dialed.Close(), accepted.Close() })
+	return p, dialed, accepted
+}
+
+func sendAll(c link.Conn, frames ...[]byte) <-chan error {
+	done := make(chan error, 1)
+	go func() { // ends with the frames, or with the link
+		for _, f := range frames {
+			if err := c.Send([][]byte{f[:wire.EnvelopeBytes], f[wire.EnvelopeBytes:]}); err != nil {
+				done <- err
+				return
+			}
+		}
+		done <- nil
+	}()
+	return done
+}
+
+func recvSame(t testing.TB, c link.Conn, want []byte) {
+	t.Helper()
+	f, err := c.Recv()
+	require.NoError(t, err)
+	defer f.Release()
+	require.True(t, bytes.Equal(want, f.Bytes), "a frame of %d bytes arrived as one of %d", len(want), len(f.Bytes))
+}
+
+// A reset in the middle of any kind of receive is a loss, never an orderly end.
+func TestResetsAreLosses(t *testing.T) {
+	onLoops(t, func(t *testing.T, o uring.LoopOptions) {
+		tr := openTransport(t, o)
+		for _, after := range []int64{0, 10, wire.EnvelopeBytes, 5000, 16 << 10, 40_000, 200_000} {
+			p, dialed, accepted := throughProxy(t, tr)
+			p.ResetAfter(linktest.ToTarget, 300+after)
+			done := sendAll(dialed, frame(300, 1), frame(300_000, 2))
+			recvSame(t, accepted, frame(300, 1))
+			_, err := accepted.Recv()
+			require.ErrorIs(t, err, link.ErrLost, "after %d bytes", after)
+			<-done
+			for err = nil; err == nil; { // what was sent may have found room on its way
+				err = dialed.Send([][]byte{frame(300, 3)})
+			}
+			require.True(t, errors.Is(err, link.ErrLost) || errors.Is(err, link.ErrClosed), err)
+		}
+	})
+}
+
+// A slow way delivers frames in pieces of any size (I9).
+func TestASlowWayChangesNothing(t *testing.T) {
+	onLoops(t, func(t *testing.T, o uring.LoopOptions) {
+		p, dialed, accepted := throughProxy(t, openTransport(t, o))
+		p.Bandwidth(linktest.ToTarget, 8<<20)
+		var frames [][]byte
+		for i, size := range []int{300, 20_000, 300, 64 << 10, 64 << 10, 300, 4000, 4100, 16<<10 + 33, 1 << 20, 300} {
+			frames = append(frames, frame(size, uint64(i+1)))
+		}
+		done := sendAll(dialed, frames...)
+		for _, want := range frames {
+			recvSame(t, accepted, want)
+		}
+		require.NoError(t, <-done)
+	})
+}
+
+// Who does not receive holds a bounded amount, and the sender up; nothing is
+// lost when he comes back (I10).
+func TestAReceiverThatPausesHoldsUpItsSenderOnly(t *testing.T) {
+	onLoops(t, func(t *testing.T, o uring.LoopOptions) {
+		loop := openLoop(t, o)
+		pool := &link.Pool{}
+		tr, err := loop.Transport(uring.TransportOptions{Pool: pool})
+		require.NoError(t, err)
+		for _, size := range []int{300, 3000, 60_000} {
+			dialed, accepted := links(t, tr)
+			count := (32 << 20) / size
+			done := make(chan error, 1)
+			go func() { // ends with the frames, or with the link
+				var err error
+				for i := 0; i < count && err == nil; i++ {
+					err = dialed.Send([][]byte{frame(size, uint64(i+1))})
+				}
+				done <- err
+			}()
+			other, served := links(t, tr)
+			for i := range uint64(200) {
+				require.NoError(t, other.Send([][]byte{frame(300, i+1)}))
+				recvSame(t, served, frame(300, i+1))
+			}
+			held, _ := pool.Memory()
+			require.LessOrEqual(t, held, 2<<20)
+			for i := range count {
+				f, err := accepted.Recv()
+				require.NoError(t, err)
+				require.Equal(t, uint64(i+1), f.Envelope.Number)
+				f.Release()
+			}
+			require.NoError(t, <-done)
+		}
+	})
+}
+
+func TestAClosedLoopEndsEverything(t *testing.T) {
+	onLoops(t, func(t *testing.T, o uring.LoopOptions) {
+		loop, err := uring.OpenLoop(o)
+		require.NoError(t, err)
+		tr, err := loop.Transport(uring.TransportOptions{})
+		require.NoError(t, err)
+		dialed, accepted := links(t, tr)
+		n, err := tr.Listen("127.0.0.1:0")
+		require.NoError(t, err)
+		ended := make(chan error, 3)
+		go func() { _, err := n.Accept(); ended <- err }()      // ends with the loop
+		go func() { _, err := accepted.Recv(); ended <- err }() // so does this
+		go func() { ended <- <-sendAll(accepted, huge()...) }() // and this
+		require.NoError(t, loop.Close())
+		for range 3 {
+			require.ErrorIs(t, <-ended, link.ErrClosed)
+		}
+		require.ErrorIs(t, dialed.Send([][]byte{frame(300, 1)}), link.ErrClosed)
+		_, err = tr.Dial(context.Background(), n.Addr())
+		require.ErrorIs(t, err, link.ErrClosed)
+		_, err = tr.Listen("127.0.0.1:0")
+		require.ErrorIs(t, err, link.ErrClosed)
+		require.NoError(t, n.Close())
+		require.Zero(t, loop.Stats().Links)
+	})
+}
+
+func huge() (frames [][]byte) {
+	for i := range uint64(8) {
+		frames = append(frames, frame(wire.FrameBytesMax, i+1))
+	}
+	return frames
+}
+
+// pinnedPages is what the kernel holds of this process's memory.
+func pinnedPages(t testing.TB) string {
+	t.Helper()
+	status, err := os.ReadFile("/proc/self/status")
+	require.NoError(t, err)
+	lines := ""
+	for line := range strings.Lines(string(status)) {
+		if strings.HasPrefix(line, "VmPin:") || strings.HasPrefix(line, "VmLck:") {
+			lines += line
+		}
+	}
+	return lines
+}
+
+func TestAThousandLinksAndLoopsLeaveNothing(t *testing.T) { // I10
+	needRing(t)
+	cycle := func(links int) {
+		loop, err := uring.OpenLoop(uring.LoopOptions{})
+		require.NoError(t, err)
+		tr, err := loop.Transport(uring.TransportOptions{})
+		require.NoError(t, err)
+		n, err := tr.Listen("127.0.0.1:0")
+		require.NoError(t, err)
+		for range links {
+			dialed, err := tr.Dial(context.Background(), n.Addr())
+			require.NoError(t, err)
+			accepted, err := n.Accept()
+			require.NoError(t, err)
+			require.NoError(t, dialed.Send([][]byte{frame(300, 1)}))
+			recvSame(t, accepted, frame(300, 1))
+			require.NoError(t, dialed.Close())
+			require.NoError(t, accepted.Close())
+		}
+		require.NoError(t, n.Close())
+		require.Zero(t, loop.Stats().Links)
+		require.NoError(t, loop.Close())
+	}
+	cycle(1)
+	goroutines, pinned := runtime.NumGoroutine(), pinnedPages(t)
+	open, err := os.ReadDir("/proc/self/fd")
+	require.NoError(t, err)
+	for range 10 {
+		cycle(100)
+	}
+	require.Equal(t, pinned, pinnedPages(t))
+	for deadline := time.Now().Add(patience); ; runtime.Gosched() {
+		now, err := os.ReadDir("/proc/self/fd")
+		require.NoError(t, err)
+		if len(now) <= len(open) && runtime.NumGoroutine() <= goroutines {
+			return
+		}
+		require.True(t, time.Now().Before(deadline), "%d descriptors, %d before", len(now), len(open))
+	}
+}
+
+// Frames of a busy moment share system calls; an idle loop makes none.
+func TestSmallFramesShareSends(t *testing.T) {
+	loop := openLoop(t, uring.LoopOptions{})
+	tr, err := loop.Transport(uring.TransportOptions{})
+	require.NoError(t, err)
+	dialed, accepted := links(t, tr)
+	const count = 20_000
+	small := frame(300, 1)
+	done := make(chan error, 1)
+	go func() { // ends with the frames
+		var err error
+		for i := 0; i < count && err == nil; i++ {
+			err = dialed.Send([][]byte{small})
+		}
+		done <- err
+	}()
+	for range count {
+		recvSame(t, accepted, small)
+	}
+	require.NoError(t, <-done)
+	s := loop.Stats()
+	require.Less(t, s.Submitted, uint64(count), "%+v", s)
+	require.Positive(t, s.Wakes)
+	require.Equal(t, s.Enters, loop.Stats().Enters)
+}
+
+func TestDialsThatNobodyAnswersEndWithTheirContext(t *testing.T) {
+	tr := openTransport(t, uring.LoopOptions{})
+	for _, addr := range []string{"no-port", "127.0.0.1:1", "[::1%lo]:1", "127.0.0.1:70000"} {
+		_, err := tr.Dial(context.Background(), addr)
+		require.ErrorIs(t, err, link.ErrUnreachable, addr)
+	}
+	// A full backlog drops connection requests.
+	fd, port := listen(t)
+	require.NoError(t, unix.Listen(fd, 0))
+	for range 8 {
+		ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+		c, err := tr.Dial(ctx, fmt.Sprintf("127.0.0.1:%d", port))
+		cancel()
+		if err == nil { // the backlog had room yet
+			defer c.Close()
+			continue
+		}
+		require.ErrorIs(t, err, link.ErrUnreachable)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		return
+	}
+	t.Skip("this system's backlog of 0 takes 8 connections and more")
+}
+
+func TestRingSocketsAreTunedAndTell(t *testing.T) {
+	tr, err := openLoop(t, uring.LoopOptions{}).Transport(uring.TransportOptions{Congestion: "reno"})
+	require.NoError(t, err)
+	dialed, accepted := links(t, tr)
+	for _, c := range []link.Conn{dialed, accepted} {
+		info := c.(link.Informer).Info()
+		require.Equal(t, "io_uring", info.Transport)
+		require.Equal(t, "reno", info.Congestion)
+		require.Positive(t, info.RTT)
+	}
+	require.NoError(t, dialed.Close())
+	require.Equal(t, link.Info{Transport: "io_uring"}, dialed.(link.Informer).Info())
+	_, err = openLoop(t, uring.LoopOptions{}).Transport(uring.TransportOptions{DeadAfter: time.Second})
+	require.ErrorContains(t, err, "dead-after 1s is under 3s")
+}

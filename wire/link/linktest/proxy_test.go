@@ -20,38 +20,6 @@ func newTCP(t testing.TB) link.Transport {
 	return tr
 }
 
-// proxied is TCP whose every listener stands behind a proxy.
-type proxied struct {
-	link.Transport
-	t *testing.T
-}
-
-type proxiedListener struct {
-	link.Listener
-	proxy *Proxy
-}
-
-func (p proxied) Listen(addr string) (link.Listener, error) {
-	l, err := p.Transport.Listen(addr)
-	if err != nil {
-		return nil, err
-	}
-	proxy, err := NewProxy(l.Addr())
-	if err != nil {
-		return nil, err
-	}
-	p.t.Cleanup(func() { wantError(p.t, proxy.Close(), nil) })
-	return proxiedListener{l, proxy}, nil
-}
-
-func (l proxiedListener) Addr() string { return l.proxy.Addr() }
-
-// Close stops accepting only: accepted links live on, through the proxy too.
-func (l proxiedListener) Close() error {
-	_ = l.proxy.listener.Close() // fails when repeated
-	return l.Listener.Close()
-}
-
 func TestTCPThroughAFaultlessProxyConforms(t *testing.T) {
 	Conformance(t, func(t *testing.T) link.Transport { return proxied{newTCP(t), t} })
 }
