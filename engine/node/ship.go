@@ -20,6 +20,7 @@ func (n *Node) read(p *peer) {
 func (n *Node) readOn(p *peer) {
 	p.readAgain = p.reading
 	if p.readIdle {
+		p.readIdle = false // Where the window is full, the next ack reads on.
 		n.read(p)
 	}
 }
