@@ -47,7 +47,9 @@
 //  7. A contender that runs below 0.75 of what it ran at when the goals were set,
 //     scaled by memcpy and loopback then and now (their geometric mean), voids
 //     its goals: it was not tuned.
-//  8. Pinned means sender on processor 0, receiver on 1, from their start on. The
+//  8. A machine that is over 20 % busy with something else before a row judges
+//     nothing in it, unless asked (-busy).
+//  9. Pinned means sender on processor 0, receiver on 1, from their start on. The
 //     goals count pinned; the table shows both. GOMAXPROCS is the same for all
 //     (-procs).
 //

@@ -187,6 +187,9 @@ func (r *results) compare(g *goal, ours string) (ratio, spread float64, void str
 	case len(each) < roundsMin:
 		return 0, 0, fmt.Sprintf("%d rounds, %d are needed", len(each), roundsMin)
 	}
+	if noise := r.noise[g.row]; noise > busyShareMax && !r.busy {
+		return 0, 0, fmt.Sprintf("processors %.0f %% busy with something else", 100*noise)
+	}
 	ratio, spread = median(each), interquartile(each)/median(each)
 	if spread > spreadMax {
 		return ratio, spread, fmt.Sprintf("spread %.0f %%", 100*spread)

@@ -13,9 +13,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// quietShareMax is how busy a machine may be before a row and still count as
-// quiet: sampled while nothing of ours runs.
-const quietShareMax = 0.05
+// How busy a machine may be before a row, sampled while nothing of ours runs but
+// what the kernel still writes back: beyond quietShareMax the report says so,
+// beyond busyShareMax the row's races are not judged.
+const (
+	quietShareMax = 0.05
+	busyShareMax  = 0.20
+)
 
 // busyShare is the share of all processors' time that was used during d, stolen
 // time included.

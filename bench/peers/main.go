@@ -50,6 +50,7 @@ type options struct {
 	dir      string
 	procs    int
 	profiles string
+	busy     bool
 }
 
 func parse(args []string, stderr io.Writer) (o options, err error) {
@@ -64,6 +65,7 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	flags.StringVar(&o.out, "out", "", "report `FILE`; default bench/RESULTS.md for complete runs, none for others")
 	flags.StringVar(&o.dir, "dir", os.TempDir(), "`DIRECTORY` on a real disk, for the durable rows")
 	flags.IntVar(&o.procs, "procs", runtime.NumCPU(), "GOMAXPROCS of every process, pinned or not")
+	flags.BoolVar(&o.busy, "busy", false, "judge although something else runs; no report then")
 	flags.StringVar(&o.profiles, "profiles", "", "`DIRECTORY` for a CPU profile of each process; no report then")
 	if err := flags.Parse(args); err != nil {
 		return o, err
@@ -74,7 +76,7 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	if o.quick {
 		o.rounds, o.duration, o.warm = 1, 200*time.Millisecond, 50*time.Millisecond
 	}
-	complete := *only == "" && !o.quick && o.profiles == "" && o.rounds >= roundsMin
+	complete := *only == "" && !o.quick && !o.busy && o.profiles == "" && o.rounds >= roundsMin
 	if o.out == "" && complete {
 		o.out = filepath.Join("bench", "RESULTS.md")
 	}
@@ -136,6 +138,7 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exitUsage
 	}
 	all, started := newResults(o.rounds, chosen, everything), time.Now()
+	all.busy = o.busy
 	if err := measureAll(ctx, &o, all, stderr); err != nil {
 		fmt.Fprintf(stderr, "peers: %v\n", err)
 		return exitFailed

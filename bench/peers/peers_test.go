@@ -136,6 +136,16 @@ func TestAWideSpreadIsNeitherOkNorShort(t *testing.T) {
 		lineOf(t, filled(10, 0.25), "P2-64KiB-vs-grpc", "1"))
 }
 
+func TestABusyMachineJudgesNothingUnlessAsked(t *testing.T) {
+	r := filled(4.31*1316/1000, 0)
+	r.noise["stream-64KiB"] = 0.97
+	const name = "P2-64KiB-vs-grpc"
+	require.Equal(t, "ratio P2-64KiB-vs-grpc shards=1 - goal >=3.5 invalid (processors 97 % busy with something else)",
+		lineOf(t, r, name, "1"))
+	r.busy = true
+	require.Contains(t, lineOf(t, r, name, "1"), "4.31 goal >=3.5 ok")
+}
+
 func TestAContenderBelowItsOwnFigureVoidsItsGoals(t *testing.T) {
 	r := filled(10, 0)
 	for _, m := range r.of(pinned, "stream-64KiB", "grpc-batch") {

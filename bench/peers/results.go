@@ -24,7 +24,8 @@ type results struct {
 	measures   map[cell][]*measure // by round; nil = it failed
 	failures   map[cell]string     // the last one's text
 	retried    int                 // runs that were repeated after a failure
-	noise      float64             // the busiest the machine was before a row, of its processors' time
+	noise      map[string]float64  // by row: share of the processors' time that something else used before it
+	busy       bool                // judge on a busy machine too
 }
 
 // cell is one contender of one row.
@@ -37,7 +38,7 @@ type cell struct {
 func newResults(rounds int, rows []row, everything bool) *results {
 	return &results{
 		rounds: rounds, everything: everything, rows: rows,
-		measures: make(map[cell][]*measure), failures: make(map[cell]string),
+		measures: make(map[cell][]*measure), failures: make(map[cell]string), noise: make(map[string]float64),
 	}
 }
 

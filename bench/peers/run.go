@@ -29,7 +29,7 @@ func (r *runner) run(ctx context.Context, all *results) error {
 		if err != nil {
 			return err
 		}
-		all.noise = max(all.noise, busy)
+		all.noise[row.name] = busy
 		for _, pin := range row.pins() {
 			for round := range all.rounds {
 				for _, name := range row.contenders {
