@@ -62,9 +62,9 @@
 // read being shipped (about 2 MiB) and 16 MiB of control frames; 4 MiB staged per
 // journal plus one frame per link; one round of 1 MiB per apply reader; 1,024
 // events. Batches and frames of 16 KiB and more live off the heap, in a region
-// mapped for all of that, up to 1 GiB (engine/store/arena). WindowBytesMax is not memory here: what is under way is read from the
-// journal. A shard costs
-// about 2 KiB. Applying takes a journal in rounds, and a round ends with its slowest
+// mapped for all of that, up to 1 GiB (engine/store/arena). WindowBytesMax is not
+// memory here: what is under way is read from the journal. A shard costs about
+// 2 KiB. Applying takes a journal in rounds, and a round ends with its slowest
 // shard: a Store that blocks in one shard holds up the others, one that returns an
 // error does not.
 //

@@ -40,7 +40,8 @@ func (e *Engine) Reserve(ctx context.Context, shard Shard, entry *Entry, payload
 		}
 		place, err := e.writer.Reserve(shard, entry, payloadBytes, time.Now())
 		if err == nil {
-			return Reservation{Payload: place.Payload, e: e, bytes: wire.EntryBytes(entry) + payloadBytes, place: place}, nil
+			return Reservation{Payload: place.Payload, e: e, bytes: wire.EntryBytes(entry) + payloadBytes,
+				place: place}, nil
 		}
 		if err := e.mayRetry(ctx, shard, err); err != nil {
 			return Reservation{}, err

@@ -87,7 +87,8 @@ func Open(ctx context.Context, o Options) (_ *Node, err error) {
 		Cluster: o.Cluster, Site: o.Site, Dir: filepath.Join(o.DataDir, "repl"), Store: n.store, Shards: o.Shards,
 		Listen: o.Listen, Insecure: o.Insecure, Peers: o.Peers, Primary: o.Primary,
 		SegmentBytes: o.SegmentBytes, WindowBytesMax: o.WindowBytesMax, VerifyWait: o.VerifyWait,
-		HeartbeatTimeout: o.HeartbeatTimeout, Logger: o.Logger, Events: o.Events, Transport: o.Transport, FS: o.FS, IO: o.IO,
+		HeartbeatTimeout: o.HeartbeatTimeout, Logger: o.Logger, Events: o.Events, Transport: o.Transport, FS: o.FS,
+		IO: o.IO,
 	})
 	if err != nil {
 		return nil, errors.Join(err, n.store.Close(), n.lock.Close())

@@ -57,9 +57,10 @@ func (j *Journal) NewReader(from UnitNumber) *Reader {
 // Next returns the batches of one or more whole following units, at least one
 // unit and further ones while their bytes fit bytesMax; control batches left
 // out. What is read from a file is verified; what is recent is what was staged.
-// No batches and no error: the reader stands at the durable end. The result is borrowed until the next call. Units replaced by a repair
-// are read from the repair. ErrCorrupt names file, offset and unit; the next call
-// goes on with what is intact of it, or behind it. Any other error changes nothing: the next call
+// No batches and no error: the reader stands at the durable end. The result is
+// borrowed until the next call. Units replaced by a repair are read from the
+// repair. ErrCorrupt names file, offset and unit; the next call goes on with what
+// is intact of it, or behind it. Any other error changes nothing: the next call
 // tries again.
 func (r *Reader) Next(bytesMax int) ([]wire.BatchRef, error) {
 	r.giveBack()

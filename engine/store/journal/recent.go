@@ -181,7 +181,8 @@ func (r *Reader) checkLent() {
 	for i := range r.refs {
 		b := &r.refs[i]
 		if len(b.Bytes) != b.Header.Bytes() || wire.Chain(b.Bytes[8:24]) != b.Header.Chain {
-			panic(fmt.Sprintf("journal: log %s seq %d was written to while it was lent", b.Header.Log(), b.Header.FirstSeq))
+			panic(fmt.Sprintf("journal: log %s seq %d was written to while it was lent", b.Header.Log(),
+				b.Header.FirstSeq))
 		}
 	}
 }
