@@ -26,8 +26,6 @@ type dataPath struct {
 	reason string      // why not io_uring, or where it came from
 	links  bool        // the engine chose the links
 	files  bool        // the engine chose the files
-
-	ringFiles bool // and they are the loop's
 }
 
 // openDataPath chooses what the host did not name. One loop serves both.
@@ -42,31 +40,28 @@ func (e *Engine) openDataPath() (err error) {
 			return err
 		}
 	}
-	d.ringFiles = d.files && d.loop != nil && e.o.IO == ioUring
-	if d.ringFiles {
+	if d.files && d.loop != nil {
 		e.o.FS = d.loop.FS()
 	}
 	return nil
 }
 
-// open opens a loop, or says why there is none.
+// open opens a loop, or says why there is none. Today auto never opens one: the
+// hand-over to the ring's thread costs more than the ring saves; package uring
+// has the figures.
 func (d *dataPath) open(io string) (err error) {
+	d.reason = "asked for by the option IO"
 	switch io {
-	case ioPortable:
-		d.reason = "asked for by the option IO"
-		return nil
-	case ioUring:
-		d.reason = "asked for by the option IO"
 	case ioAuto:
-		d.reason = "this machine offers it"
+		d.reason = "io_uring is there, and slower by our measurements: the option IO asks for it"
+		if err := uring.Supported(); err != nil {
+			d.reason = err.Error()
+		}
+	case ioUring:
+		if d.loop, err = uring.OpenLoop(uring.LoopOptions{}); err != nil {
+			return fmt.Errorf("option IO is %q: %w: let it choose, or take %q", ioUring, err, ioPortable)
+		}
 	}
-	if d.loop, err = uring.OpenLoop(uring.LoopOptions{}); err == nil {
-		return nil
-	}
-	if io == ioUring {
-		return fmt.Errorf("option IO is %q: %w: let it choose, or take %q", ioUring, err, ioPortable)
-	}
-	d.reason = err.Error()
 	return nil
 }
 
@@ -92,7 +87,7 @@ func (e *Engine) tellDataPath() {
 		return
 	}
 	files := ioPortable
-	if d.ringFiles {
+	if d.files && d.loop != nil {
 		files = ioUring
 	} else if !d.files {
 		files = "the host's"

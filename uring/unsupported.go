@@ -5,6 +5,10 @@ package uring
 import (
 	"fmt"
 	"runtime"
+	"time"
+
+	"github.com/claudefs/repl/engine/store/vfs"
+	"github.com/claudefs/repl/wire/link"
 )
 
 // Supported says that there is no io_uring outside Linux.
@@ -14,3 +18,40 @@ func Supported() error {
 
 // Probe says what Supported says.
 func Probe() Features { return Features{Kernel: runtime.GOOS, Err: Supported()} }
+
+// Setup is of Linux.
+type Setup uint8
+
+// LoopOptions of OpenLoop.
+type LoopOptions struct{ Setup Setup }
+
+// LoopStats counts nothing here.
+type LoopStats struct {
+	Enters, Submitted, Completed, Wakes, Spins, NoBuffers, Overflows uint64
+	Links                                                            int
+}
+
+// Loop cannot be opened here.
+type Loop struct{}
+
+// OpenLoop says what Supported says.
+func OpenLoop(LoopOptions) (*Loop, error) { return nil, Supported() }
+
+// Stats is empty.
+func (*Loop) Stats() LoopStats { return LoopStats{} }
+
+// Close returns ErrClosed.
+func (*Loop) Close() error { return ErrClosed }
+
+// TransportOptions configures Loop.Transport.
+type TransportOptions struct {
+	Congestion string
+	DeadAfter  time.Duration
+	Pool       *link.Pool
+}
+
+// Transport says what Supported says.
+func (*Loop) Transport(TransportOptions) (link.Transport, error) { return nil, Supported() }
+
+// FS has no files here.
+func (*Loop) FS() vfs.FS { return nil }
