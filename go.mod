@@ -7,7 +7,7 @@ require (
 	github.com/pawelgaczynski/giouring v0.0.0-20230826085535-69588b89acb9 // uring, tag giouring only: comparison
 	github.com/stretchr/testify v1.12.1 // tests: assertions
 	github.com/zeebo/xxh3 v1.1.0 // wire, journal: digest and chain
-	golang.org/x/sys v0.49.0 // vfs, tcp: pwritev, fdatasync, flock, socket options
+	golang.org/x/sys v0.49.0 // vfs, tcp, uring, arena: system calls
 	pgregory.net/rapid v1.3.0 // tests: properties against slow models
 )
 
