@@ -12,7 +12,7 @@ ARGS    ?=
 BIN      = bin/cfs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test check race sim sim-red crash fuzz host bench bench-peers clean
+.PHONY: help setup build demo test check race sim sim-red crash trace-io fuzz host bench bench-peers clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ sim-red: setup ## plants known bugs: the simulator must find each
 
 crash: build ## real processes under load, killed at random (CYCLES=n)
 	@$(BIN) crash --cycles $(CYCLES)
+
+trace-io: build ## two servers on io_uring under strace: links and journals see nothing but io_uring_enter
+	@ci/trace-io
 
 fuzz: setup ## every decoder for FUZZ each
 	@ci/fuzz $(FUZZ)

@@ -56,6 +56,52 @@
 // and looks at the flag second. Whatever the order, one of them sees the other,
 // and a wake costs one atomic load while the ring is awake.
 //
+// # The loop
+//
+// [Loop] is one ring with the goroutine that owns it, and serves the links
+// ([Loop.Transport], which passes linktest.Conformance) and the files ([Loop.FS],
+// which passes vfstest.Conformance) of one engine:
+//
+//	Send, WriteAt, Dial …  ── post ──▶ queue ─▶ ┌──────┐ ─▶ kernel
+//	     ▲                   wake if idle       │ loop │
+//	     └── semaphore ◀── the last completion ─└──────┘ ◀─ kernel
+//
+// An operation is made once, with its link or file, and is used again and again:
+// the steady state allocates nothing. It waits in a list of the loop for a free
+// submission or slot. Close, and a ring that fails, end every operation with an
+// error; nothing hangs.
+//
+//   - Sending: a frame under 16 KiB is copied to a stage of its link, so Send does
+//     not wait for the loop; a larger one is gathered from where it lies.
+//   - Receiving: small frames by multishot into 16 KiB of the link's own, in four
+//     pieces; a frame that lacks 16 KiB or more is received where it will lie. A
+//     receiver that pauses holds at most about 1 MiB of whole frames and one under
+//     way; then the kernel gets no pieces back, and the peer's window closes.
+//   - Memory of callers that lies on the Go heap is pinned (runtime.Pinner) from
+//     before the submission to the last completion, within the one call that lent
+//     it; frames under way likewise. Gather lists live in slots.
+//   - A file's write is WRITEV, its sync FSYNC with datasync; [File.WriteDurable]
+//     is both in one (RWF_DSYNC). Names and directories are package vfs's.
+//   - The loop sleeps in io_uring_enter. It spins before, 20 µs at most, within 1 ms
+//     of traffic, without disk operations under way, and with GOMAXPROCS of 4 or
+//     more: with 2 it kept what it had woken from running.
+//
+// Measured on 2 cores (kernel 6.18, two processes over loopback, other work on the
+// machine, so by the order of size only), against package tcp and vfs.OS:
+//
+//	                              portable      ring
+//	round trip of a frame, p50       19 µs    120 µs
+//	stream of 1 KiB frames         0.4 GB/s  0.6 GB/s, at a third of the CPU
+//	stream of 64 KiB frames        2.7 GB/s  0.8 GB/s
+//	stream of 1 MiB frames         3.4 GB/s  2.4 GB/s
+//	write and sync of 64 KiB, p50   140 µs    220 µs
+//	durable append at a peer, p50   0.4 ms    0.9 ms
+//	cfs demo, entries per second    12,900    12,000
+//
+// The hand-over costs it: to wake the loop's thread, and from it a goroutine, takes
+// 50 µs where a system call of the goroutine's own takes a few. So an engine's
+// Options.IO of "auto" stays with the portable way, and "io_uring" is for asking.
+//
 // # Limits
 //
 // 64 submissions and 256 completions by default; completions beyond that wait
@@ -67,7 +113,11 @@
 // 64-bit Linux; elsewhere [Supported] says no. It serves I10: every table here has
 // a fixed size, and [Ring.Close] gives all of it back.
 //
-// It does no protocol, no retry, no buffering and no goroutines: links and files
-// are built on it. The tag giouring puts another library's ring under the same
-// surface, for comparison only; docs/giouring.md says what that one cannot do.
+// A Loop holds 256 slots of 128 parts and 32 disk operations; each link 144 KiB and
+// one descriptor, and no goroutine. Links wait for Accept up to 64.
+//
+// A [Ring] does no protocol, no retry, no buffering and no goroutines: links and
+// files are built on it. Links are not sent zero-copy, nor received in bundles. The
+// tag giouring puts another library's ring under the same surface, for comparison
+// only; docs/giouring.md says what that one cannot do.
 package uring

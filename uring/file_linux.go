@@ -35,24 +35,31 @@ func (l *Loop) FS() FS { return FS{loop: l} }
 
 // Create implements vfs.FS; the result is a *File.
 func (d FS) Create(name string) (vfs.File, error) {
-	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o640)
-	if err != nil {
-		return nil, err
-	}
-	return &File{loop: d.loop, f: f}, nil
+	return d.open(name, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL)
 }
 
 // Open implements vfs.FS; the result is a *File. One that may only be read is
 // opened for reading; writing to it then fails.
 func (d FS) Open(name string) (vfs.File, error) {
-	f, err := os.OpenFile(name, os.O_RDWR, 0)
+	f, err := d.open(name, unix.O_RDWR)
 	if errors.Is(err, unix.EACCES) || errors.Is(err, unix.EROFS) {
-		f, err = os.Open(name)
+		f, err = d.open(name, unix.O_RDONLY)
 	}
-	if err != nil {
-		return nil, err
+	return f, err
+}
+
+// open does without package os, which offers each file to its poller.
+func (d FS) open(name string, flags int) (vfs.File, error) {
+	for {
+		fd, err := unix.Open(name, flags|unix.O_CLOEXEC, 0o640)
+		switch err {
+		case nil:
+			return &File{loop: d.loop, f: os.NewFile(uintptr(fd), name)}, nil
+		case unix.EINTR:
+		default:
+			return nil, &fs.PathError{Op: "open", Path: name, Err: err}
+		}
 	}
-	return &File{loop: d.loop, f: f}, nil
 }
 
 // File is an open file. Errors carry the path and unwrap to the errno.

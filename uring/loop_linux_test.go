@@ -316,7 +316,7 @@ func TestSmallFramesShareSends(t *testing.T) {
 
 func TestDialsThatNobodyAnswersEndWithTheirContext(t *testing.T) {
 	tr := openTransport(t, uring.LoopOptions{})
-	for _, addr := range []string{"no-port", "127.0.0.1:1", "[::1%lo]:1", "127.0.0.1:70000"} {
+	for _, addr := range []string{"no-port", "127.0.0.1:1", "[::1%lo]:1", "127.0.0.1:none"} {
 		_, err := tr.Dial(context.Background(), addr)
 		require.ErrorIs(t, err, link.ErrUnreachable, addr)
 	}
