@@ -52,7 +52,8 @@ func (t *Transport) Listen(addr string) (link.Listener, error) {
 		return nil, fmt.Errorf("listen at %s: %w", addr, err)
 	}
 	n := &listener{
-		t: t, addr: name, fd: fd, single: t.loop.old, accepted: make(chan accepted, acceptedMax), over: make(chan struct{}),
+		t: t, addr: name, fd: fd, single: t.loop.old,
+		accepted: make(chan accepted, acceptedMax), over: make(chan struct{}),
 	}
 	n.arming = acceptOp{op{}, n}
 	n.arming.task = &n.arming

@@ -145,7 +145,8 @@ func (l *Loop) Stats() LoopStats {
 	c := &l.counted
 	return LoopStats{
 		Enters: c.enters.Load(), Submitted: c.submitted.Load(), Completed: c.completed.Load(), Spins: c.spins.Load(),
-		NoBuffers: c.noBuffers.Load(), Overflows: c.overflows.Load(), Wakes: l.waker.Wakes(), Links: int(c.owners.Load()),
+		NoBuffers: c.noBuffers.Load(), Overflows: c.overflows.Load(), Wakes: l.waker.Wakes(),
+		Links: int(c.owners.Load()),
 	}
 }
 
