@@ -86,8 +86,9 @@
 //     of traffic, without disk operations under way, and with GOMAXPROCS of 4 or
 //     more: with 2 it kept what it had woken from running.
 //
-// Measured on 2 cores (kernel 6.18, two processes over loopback, other work on the
-// machine, so by the order of size only), against package tcp and vfs.OS:
+// Measured on 2 cores (kernel 6.18, loopback, links and cfs demo between two
+// processes, the rest in one; other work on the machine, so by the order of size
+// only), against package tcp and vfs.OS:
 //
 //	                              portable      ring
 //	round trip of a frame, p50       19 µs    120 µs
@@ -97,7 +98,6 @@
 //	write and sync of 64 KiB, p50   140 µs    220 µs
 //	durable append at a peer, p50   0.4 ms    0.9 ms
 //	cfs demo, entries per second    17,000    16,700
-//	cfs crash, acknowledged in 50     6,800     5,000
 //
 // The hand-over costs it: to wake the loop's thread, and from it a goroutine, takes
 // 50 µs where a system call of the goroutine's own takes a few. So an engine's
