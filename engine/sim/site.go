@@ -51,7 +51,7 @@ type image struct {
 	mem     *vfs.Mem
 	crashed map[string][]extent
 	store   *store.Mem
-	tails   [3]map[wire.LogID]wire.Seq
+	books   [3]map[wire.LogID]*ledger // what the medium held, by journal
 }
 
 func newSite(w *world, index int) *site {
@@ -307,9 +307,9 @@ func (s *site) takeImage() {
 		i.crashed[name] = slices.Clone(f.crashed)
 	}
 	for journal, book := range s.w.check.ledgers[s.index] {
-		i.tails[journal] = map[wire.LogID]wire.Seq{}
+		i.books[journal] = map[wire.LogID]*ledger{}
 		for log, l := range book {
-			i.tails[journal][log] = l.tail().seq
+			i.books[journal][log] = &ledger{incarnation: l.incarnation, ends: slices.Clone(l.ends)}
 		}
 	}
 	s.image = i
@@ -324,7 +324,7 @@ func (s *site) restore(f fault) {
 	s.disk.replace(s.image.mem, s.image.crashed)
 	s.store.mem = s.image.store
 	s.restoredAt = s.w.now
-	s.w.check.restored(s.index, s.image.tails)
+	s.w.check.restored(s.index, s.image.books)
 	s.w.check.storeCrashed(s.index, s.store.mem, true)
 	s.image = nil
 	s.w.fault(f.kind)

@@ -457,3 +457,36 @@ func TestWhatAFailedFlushLeftInTheCacheIsFlushedAnew(t *testing.T) {
 	}
 	require.Greater(t, counted, 100)
 }
+
+// TestANewSegmentThatNeverCountedHidesNoUnflushedUnit: the next segment's file is
+// there without a head, so the one before it is the newest that counts, and what
+// lies in its cache is flushed before it is counted (I1).
+func TestANewSegmentThatNeverCountedHidesNoUnflushedUnit(t *testing.T) {
+	mem := vfs.NewMem(vfs.MemOptions{})
+	o := testOptions(mem)
+	j, _ := reopen(t, o, nil)
+	w := newWriter(o.Site)
+	for _, end := range []func() error{func() error { return flush(j) }, func() error { return j.BeginFlush().Write() }} {
+		_, err := j.Stage([]wire.BatchRef{w.batch(0, 10)}, nil)
+		require.NoError(t, err)
+		require.NoError(t, end())
+	}
+	mem.Kill()
+	f, err := mem.Create(o.path(fileName(namePrefix, 2)))
+	require.NoError(t, err)
+	require.NoError(t, f.Truncate(o.SegmentBytes))
+	mem.Kill()
+
+	j, _, err = Open(o)
+	require.NoError(t, err)
+	next := w.batch(0, 10)
+	log := next.Header.Log()
+	counted, known := j.Tail(log)
+	require.True(t, known)
+	o.FS = mem.Crash(func(vfs.Unsynced) vfs.Fate { return vfs.Drop })
+	j, rec, err := Open(o)
+	require.NoError(t, err)
+	require.Empty(t, rec.Damage)
+	now, _ := j.Tail(log)
+	require.Equal(t, counted, now)
+}

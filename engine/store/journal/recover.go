@@ -106,16 +106,13 @@ func (r *recovery) run() error {
 	return nil
 }
 
-// list opens every file of the directory and reads the heads.
+// list finds the files of the directory and reads the heads of the segments.
 func (r *recovery) list() error {
 	names, err := r.o.FS.List(r.o.Dir)
 	if err != nil {
 		return fmt.Errorf("%s: %w", r.o.Dir, err)
 	}
-	if err := r.refresh(names); err != nil {
-		return err
-	}
-	for _, name := range names {
+	for _, name := range names { // sorted, and so are the numbers in them
 		if n, ok := fileNumber(sparePrefix, name); ok {
 			r.spares = append(r.spares, name)
 			r.lastSpare = max(r.lastSpare, n)
@@ -124,48 +121,36 @@ func (r *recovery) list() error {
 			r.lastRepair = max(r.lastRepair, n)
 			r.repairs = append(r.repairs, &repairFile{name: name, number: n})
 		}
-		n, ok := fileNumber(namePrefix, name)
-		if !ok {
-			continue
+		if n, ok := fileNumber(namePrefix, name); ok {
+			r.files = append(r.files, &segmentFile{seg: &segment{name: name, number: n}})
 		}
-		f := &segmentFile{seg: &segment{name: name, number: n}}
-		r.files = append(r.files, f)
+	}
+	// From the newest down to the first whose head holds, files are flushed and read
+	// from the medium: after the end of a process their last units may be in the
+	// system's cache only, and after a flush that failed they may lie there as clean,
+	// so that no flush would ever write them (fsync study, ATC 2020). Older ones were
+	// flushed before the head behind them was written.
+	flushed := false
+	for _, f := range slices.Backward(r.files) {
+		if err := r.look(f.seg.name); err != nil {
+			return err
+		}
+		if !flushed {
+			if err := r.w.f.Refresh(); err != nil {
+				return fmt.Errorf("%s: %w", r.w.name, err)
+			}
+		}
 		if err := r.readHead(f); err != nil {
 			return err
 		}
+		flushed = flushed || f.head != nil
 	}
 	return nil
 }
 
-// refresh flushes the newest segment file and has it read from the medium:
-// after the end of a process its last units may be in the system's cache only,
-// and after a flush that failed they may lie there as clean, so that no flush
-// would ever write them (fsync study, ATC 2020). Older files were flushed before
-// the head behind them was written.
-func (r *recovery) refresh(names []string) error {
-	newest := ""
-	for _, name := range names {
-		if _, ok := fileNumber(namePrefix, name); ok {
-			newest = name // names are sorted, and so are their numbers
-		}
-	}
-	if newest == "" {
-		return nil
-	}
-	if err := r.look(newest); err != nil {
-		return err
-	}
-	if err := r.w.f.Refresh(); err != nil {
-		return fmt.Errorf("%s: %w", r.w.name, err)
-	}
-	return nil
-}
-
-// readHead fills in head or fault; an error is one that ends the opening.
+// readHead fills in head or fault; an error is one that ends the opening. The
+// window stands in the file.
 func (r *recovery) readHead(f *segmentFile) error {
-	if err := r.look(f.seg.name); err != nil {
-		return err
-	}
 	h, err := readHead(&r.w)
 	if err == nil {
 		err = r.checkHead(h, f.seg.number)
