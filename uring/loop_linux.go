@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -365,9 +366,12 @@ func (l *Loop) shutDown(err error) {
 	if closed != nil && err == nil {
 		l.err = closed
 	}
-	for _, o := range l.flying { // the kernel kept these
+	if closed != nil {
+		kept.add(l)
+	}
+	for _, o := range l.flying { // nobody took their completions
 		if o != nil {
-			o.lent = true
+			o.lent = closed != nil
 			o.finish(l.err)
 		}
 	}
@@ -383,6 +387,21 @@ func (l *Loop) shutDown(err error) {
 	l.refuse()
 	// It fails only if it was closed before.
 	_ = l.waker.Close()
+}
+
+// kept are the loops whose memory the kernel did not give back: it must outlive
+// them, and it stays pinned. So this is the one thing that the package keeps.
+var kept keptLoops
+
+type keptLoops struct {
+	mu    sync.Mutex
+	loops []*Loop
+}
+
+func (k *keptLoops) add(l *Loop) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.loops = append(k.loops, l)
 }
 
 // windDown cancels what is under way and sees it end.

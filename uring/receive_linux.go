@@ -381,6 +381,7 @@ func (r *receiver) close(l *Loop) {
 
 // drop releases the frame under way.
 func (r *receiver) drop() {
+	r.pinner.Unpin() // of a receive whose completion nobody took
 	if r.frame != nil {
 		r.frame.Release()
 		r.frame = nil
