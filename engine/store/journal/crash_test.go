@@ -466,7 +466,8 @@ func TestANewSegmentThatNeverCountedHidesNoUnflushedUnit(t *testing.T) {
 	o := testOptions(mem)
 	j, _ := reopen(t, o, nil)
 	w := newWriter(o.Site)
-	for _, end := range []func() error{func() error { return flush(j) }, func() error { return j.BeginFlush().Write() }} {
+	for _, end := range []func() error{func() error { return flush(j) },
+		func() error { return j.BeginFlush().Write() }} {
 		_, err := j.Stage([]wire.BatchRef{w.batch(0, 10)}, nil)
 		require.NoError(t, err)
 		require.NoError(t, end())
