@@ -59,6 +59,9 @@ func (n *Node) serveOps(w http.ResponseWriter, r *http.Request) {
 		writeError(w, http.StatusHTTPVersionNotSupported, fsapi.Error{Text: err.Error(), Next: "use HTTP/1.1"})
 		return
 	}
+	// A stream has its connection to itself, refused or not: net/http may still be
+	// reading behind the body when it turns to a next request, and panics then.
+	w.Header().Set("Connection", "close")
 	select {
 	case n.streams <- struct{}{}:
 		defer func() { <-n.streams }()
@@ -73,9 +76,6 @@ func (n *Node) serveOps(w http.ResponseWriter, r *http.Request) {
 		groups: make(chan group, groupsUnderWay), room: make([]byte, groupBytesMax+fsapi.FrameBytesMax),
 	}
 	w.Header().Set("Content-Type", "application/octet-stream")
-	// A stream has its connection to itself: net/http may still be reading behind
-	// the body when it turns to a next request, and panics then.
-	w.Header().Set("Connection", "close")
 	w.WriteHeader(http.StatusOK)
 	if err := s.rc.Flush(); err != nil {
 		return
