@@ -46,7 +46,7 @@ func chooseTree(ctx context.Context, dir string) (tree, error) {
 func measureTree(ctx context.Context, dir string) (tree, error) {
 	resolved, err := filepath.EvalSymlinks(dir)
 	if err != nil {
-		return tree{}, err
+		return tree{}, fmt.Errorf("%w: %w", ErrNoTree, err)
 	}
 	t := tree{dir: resolved}
 	err = filepath.WalkDir(resolved, func(path string, d fs.DirEntry, err error) error {
