@@ -68,7 +68,7 @@
 // shard: a Store that blocks in one shard holds up the others, one that returns an
 // error does not.
 //
-// Idle, an engine with two links has 16 goroutines at any number of shards
+// Idle, an engine with two links has 17 goroutines at any number of shards
 // (TestIdleShardsCostNoGoroutinesAndNoTimers) and one timer: with peers the
 // heartbeat's, every 250 ms; without peers none. Two connected engines of 256
 // shards took 8 ms of processor time in 5 s, both together.
@@ -79,7 +79,7 @@
 // # What it does not do yet
 //
 // Encrypt or authenticate links (so Insecure must be asked for by name), fail
-// over, take writes at several sites, compress, use io_uring or RDMA, throttle.
+// over, take writes at several sites, compress, use RDMA, throttle. io_uring is there on request (Options.IO).
 // It never logs by itself, catches signals, exits, or keeps anything in the
 // package: two engines live in one process.
 package engine
