@@ -15,11 +15,8 @@
 // and receiving takes no new memory in the steady state; I11, a claimed size is
 // checked before memory is taken.
 //
-// Limits: a proxy holds up to 16 MiB under way per connection and direction. It
-// stands between two TCP connections, so the kernels at both sides see a healthy
-// peer: a cut is silence to the sessions above, not lost packets, and does not
-// set off the kernel's own timeouts.
+// The proxy is package faultproxy's, which tells its limits.
 //
 // It does not lose, reorder or repeat parts of a stream, which TCP would not
-// show to anyone, and it speaks no frames: its faults fall on bytes.
+// show to anyone.
 package linktest

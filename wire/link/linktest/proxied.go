@@ -37,6 +37,6 @@ func (l proxiedListener) Addr() string { return l.proxy.Addr() }
 
 // Close stops accepting only: accepted links live on, through the proxy too.
 func (l proxiedListener) Close() error {
-	_ = l.proxy.listener.Close() // fails when repeated
+	l.proxy.StopListening()
 	return l.Listener.Close()
 }
