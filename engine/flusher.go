@@ -314,6 +314,7 @@ func (f *flusher) atRest() {
 	if f.j.StageIdle() {
 		f.wakeUp()
 	}
+	f.e.housework.rest(f.kind)
 }
 
 // err is why the journal stopped; nil while it runs.

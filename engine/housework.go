@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -25,7 +26,8 @@ type housework struct {
 	mu      sync.Mutex
 	sync    bool
 	retains [node.Mirror + 1]bool
-	zeroing bool
+	rests   [node.Mirror + 1]bool
+	spares  bool
 	repairs []*repair
 
 	gathering map[wire.LogID]*repair // the heart's, under its mutex
@@ -49,7 +51,8 @@ func (w *housework) ask(note func()) {
 
 func (w *housework) syncStore()            { w.ask(func() { w.sync = true }) }
 func (w *housework) retain(j node.Journal) { w.ask(func() { w.retains[j] = true }) }
-func (w *housework) prepare()              { w.ask(func() { w.zeroing = true }) }
+func (w *housework) rest(j node.Journal)   { w.ask(func() { w.rests[j] = true }) }
+func (w *housework) prepare()              { w.ask(func() { w.spares = true }) }
 func (w *housework) repair(r *repair)      { w.ask(func() { w.repairs = append(w.repairs, r) }) }
 
 // run does what is asked for until the engine's life ends.
@@ -63,21 +66,26 @@ func (e *Engine) keepHouse() {
 			return
 		}
 		w.mu.Lock()
-		sync, retains, zeroing, repairs := w.sync, w.retains, w.zeroing, w.repairs
-		w.sync, w.retains, w.zeroing, w.repairs = false, [node.Mirror + 1]bool{}, false, nil
+		sync, retains, rests, spares, repairs := w.sync, w.retains, w.rests, w.spares, w.repairs
+		w.sync, w.spares, w.repairs = false, false, nil
+		w.retains, w.rests = [node.Mirror + 1]bool{}, [node.Mirror + 1]bool{}
 		w.mu.Unlock()
 		for _, r := range repairs {
 			e.repair(r)
 		}
-		if sync {
+		needy := needsSpare(e.journals())
+		if sync || spares && needy {
 			e.syncStore()
 		}
-		for j, due := range retains {
-			if due {
-				e.retain(node.Journal(j))
+		for _, f := range e.journals() {
+			if retains[f.kind] || spares && f.j.NeedsSpare() {
+				e.retain(f.kind)
+			}
+			if rests[f.kind] {
+				e.trim(f)
 			}
 		}
-		if zeroing && e.prepareSegments() {
+		if spares && e.prepareSegments() {
 			w.prepare()
 		}
 	}
@@ -150,6 +158,22 @@ func (e *Engine) retain(kind node.Journal) {
 	if _, err := f.j.Retain(find(floors)); err != nil && !errors.Is(err, journal.ErrClosed) {
 		e.events.tell(Event{Kind: eventRetainFailed, Shard: -1, Alarm: true,
 			Text: fmt.Sprintf("%s journal: giving segments back: %v", f.name, err)})
+	}
+}
+
+// needsSpare: a journal's newest segment is half full and nothing may follow it
+// yet. What peers and the Store no longer need is given back then, so that files
+// go round: a peer's cursor rises with every acknowledgement and is known, the
+// Store's only by its Sync, which a stream of so many bytes is worth.
+func needsSpare(journals []*flusher) bool {
+	return slices.ContainsFunc(journals, func(f *flusher) bool { return f.j.NeedsSpare() })
+}
+
+// trim gives the spares of a busy time back.
+func (e *Engine) trim(f *flusher) {
+	if err := f.j.Trim(); err != nil {
+		e.events.tell(Event{Kind: eventRetainFailed, Shard: -1, Alarm: true,
+			Text: fmt.Sprintf("%s journal: giving spare segments back: %v", f.name, err)})
 	}
 }
 

@@ -229,6 +229,7 @@ func TestManyPeerCursorsSpanControlBatches(t *testing.T) { // I10
 
 func TestAReaderPinsItsSegment(t *testing.T) { // I12
 	o := testOptions(vfs.NewMem(vfs.MemOptions{}))
+	o.SpareBusyMax = 2
 	j, _ := reopen(t, o, nil)
 	w := newWriter(5)
 	for range 40 {

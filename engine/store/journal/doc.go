@@ -38,14 +38,21 @@
 // journal closes with an empty unit (StageIdle). So the simulator drives it as
 // the engine does.
 //
+// A steady stream goes round in the same files: where nothing waits to follow a
+// half-full segment (NeedsSpare), what is no longer needed becomes the next file
+// (Retain), and zeros are written (Prepare) only where that supplies none.
+//
 // Limits. Memory: per log one state (about 250 bytes), per retained segment one
 // row of 96 bytes for each log; staged batches are the caller's and bounded by
 // StagedBytes; durable batches stay lent for readers up to RecentBytesMax, counted
 // by the memory that their owners keep from reuse (Measured), the oldest unit goes
 // first, and what a reader lends out goes only at its next call: so each reader
 // holds at most one more Next's worth, and one buffer of max(bytesMax, largest
-// unit), or of a damaged unit with its repairs. Disk: segments of a fixed size, at most
-// max(1, SpareMax) spares beyond what Retain keeps, repairs no larger than what
+// unit), or of a damaged unit with its repairs. Disk: segments of a fixed size, beyond
+// what Retain keeps at most one that is being zeroed and as many spares as were begun
+// between two Retains that gave some back, SpareBusyMax at most (1 GiB), and at rest
+// (Trim) or after Open
+// max(1, SpareMax); repairs no larger than what
 // they replace. A head may take a quarter of a segment with its table of logs.
 // One file descriptor, one more per reader.
 //

@@ -291,6 +291,7 @@ func (f *Flush) Write() error {
 		a.zeroed = min(end+j.o.zeroAhead(), a.size)
 		if a.zeroed > end {
 			f.parts = append(f.parts, zeros[:a.zeroed-end])
+			j.zeroedBytes.Add(uint64(a.zeroed - end))
 		}
 	}
 	err := a.file.WriteAt(f.parts, a.off)

@@ -54,8 +54,11 @@ type Options struct {
 	SegmentBytes int64
 	// UnitBytesMax is the most one flush unit may hold; default 2 MiB.
 	UnitBytesMax int
-	// SpareMax is how many recycled segments are kept for reuse; default 2.
+	// SpareMax is how many recycled segments are kept for reuse at rest; default 2.
 	SpareMax int
+	// SpareBusyMax is how many at most while segments come and go: as many as were
+	// begun between two calls of Retain that gave some back. Default 1 GiB's worth.
+	SpareBusyMax int
 	// RecentBytesMax is how much memory of durable units stays lent, so that
 	// readers that keep up need no file: the owners' memory (see Measured) and the
 	// units' own. 0: none.
@@ -130,11 +133,15 @@ type Journal struct {
 	flushed        []wire.BatchHeader
 	owners         []Releaser // whom EndFlush tells
 
-	preparing  *preparing // only Prepare touches it
+	preparing  atomic.Pointer[preparing] // only Prepare and Close change it
+	zeroed     string                    // the spare that Prepare made, under mu
+	begun      int                       // segments, since Retain last gave one back; under mu
+	pace       int                       // the most of them lately, falling slowly; under mu
 	lastSpare  uint64
 	lastRepair uint64
 
 	fileReadBytes atomic.Uint64 // by readers
+	zeroedBytes   atomic.Uint64
 }
 
 // Open recovers the journal in o.Dir, or creates it: raises the term, flushes
@@ -199,6 +206,9 @@ func (o *Options) complete() error {
 	if o.SpareMax == 0 {
 		o.SpareMax = 2
 	}
+	if o.SpareBusyMax == 0 {
+		o.SpareBusyMax = max(o.SpareMax, int((1<<30)/max(1, o.SegmentBytes)))
+	}
 	var errs []error
 	refuse := func(bad bool, format string, args ...any) {
 		if bad {
@@ -221,6 +231,7 @@ func (o *Options) complete() error {
 	refuse(int64(o.UnitBytesMax) > o.SegmentBytes/2, "UnitBytesMax %d is more than half of SegmentBytes %d",
 		o.UnitBytesMax, o.SegmentBytes)
 	refuse(o.SpareMax < 0, "SpareMax %d", o.SpareMax)
+	refuse(o.SpareBusyMax < o.SpareMax, "SpareBusyMax %d is less than SpareMax %d", o.SpareBusyMax, o.SpareMax)
 	refuse(o.RecentBytesMax < 0, "RecentBytesMax %d", o.RecentBytesMax)
 	return errors.Join(errs...)
 }
@@ -366,6 +377,12 @@ type Stats struct {
 	Flushes   uint64 // of this opening
 	LastFlush UnitNumber
 
+	// Of this opening: segments begun in a file that was one before, files made of
+	// zeros ahead of their use, files given back to the system, and how many zeros
+	// were written, ahead or with a flush.
+	Recycled, Zeroed, Removed uint64
+	ZeroedBytes               uint64
+
 	RecentBytes   int64  // memory of durable units that stays lent
 	FileReadBytes uint64 // that readers read from files: they were behind
 }
@@ -377,6 +394,7 @@ func (j *Journal) Stats() Stats {
 	s := j.stats
 	s.Segments, s.Spare, s.LastFlush = len(j.segs), len(j.spares), j.durable
 	s.RecentBytes, s.FileReadBytes = j.recent.bytes, j.fileReadBytes.Load()
+	s.ZeroedBytes = j.zeroedBytes.Load()
 	for _, seg := range j.segs {
 		s.Bytes += seg.end - seg.headBytes
 	}
@@ -414,9 +432,9 @@ func (j *Journal) Close() error {
 	owners = j.forget(math.MaxUint64)
 	j.mu.Unlock()
 	release(owners)
-	if p := j.preparing; p != nil {
+	if p := j.preparing.Load(); p != nil {
 		err = errors.Join(err, p.file.Close())
-		j.preparing = nil
+		j.preparing.Store(nil)
 	}
 	return errors.Join(err, j.active.file.Close(), j.lock.Close())
 }

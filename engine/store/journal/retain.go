@@ -112,14 +112,17 @@ func (j *Journal) shortOf(i int, said map[wire.LogID]wire.Position) *headLog {
 // covers the tail at its end of every log that has batches in it, and no reader
 // stands in or before it. floor returns the position up to which everybody is
 // served; a log that it has nothing for keeps its batches. It returns how many
-// segments went. The newest never goes. One call at a time.
+// segments went. The newest never goes. What goes becomes a spare, as long as no
+// more wait than were begun between two calls that gave something back: a steady
+// stream goes round in the same files (see NeedsSpare), however late floor rises.
+// One call at a time, Trim's included.
 func (j *Journal) Retain(floor func(wire.LogID) wire.Position) (int, error) {
 	for gone := 0; ; gone++ {
 		end := j.oldestEnd()
 		if end == nil {
 			return gone, nil
 		}
-		s, repairs, spare := j.retire(ask(floor, end))
+		s, repairs, spare := j.retire(ask(floor, end), gone == 0)
 		if s == nil {
 			return gone, nil
 		}
@@ -145,8 +148,9 @@ func (j *Journal) oldestEnd() []headLog {
 }
 
 // retire takes the oldest segment out of the journal if nobody needs it. spare
-// is the name under which its file may be kept, or empty.
-func (j *Journal) retire(floor map[wire.LogID]wire.Position) (s *segment, repairs []string, spare string) {
+// is the name under which its file may be kept, or empty. first: nothing went
+// before it in this call.
+func (j *Journal) retire(floor map[wire.LogID]wire.Position, first bool) (s *segment, repairs []string, spare string) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.closed || j.segs[0].pins > 0 {
@@ -167,7 +171,10 @@ func (j *Journal) retire(floor map[wire.LogID]wire.Position) (s *segment, repair
 		}
 	}
 	j.segs = j.segs[1:]
-	if len(j.spares) < j.o.SpareMax && len(s.damages) == 0 {
+	if first { // The pace falls slowly, so that one short pause throws nothing away.
+		j.pace, j.begun = max(j.begun, j.pace-1), 0
+	}
+	if len(j.spares) < max(j.o.SpareMax, min(j.pace, j.o.SpareBusyMax)) && len(s.damages) == 0 {
 		j.lastSpare++
 		spare = fileName(sparePrefix, j.lastSpare)
 	}
@@ -196,10 +203,47 @@ func (j *Journal) discard(s *segment, repairs []string, spare string) error {
 	if err := o.FS.SyncDir(o.Dir); err != nil {
 		return fmt.Errorf("%s: %w", o.Dir, err)
 	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
 	if spare != "" {
-		j.mu.Lock()
 		j.spares = append(j.spares, spare)
-		j.mu.Unlock()
+	} else {
+		j.stats.Removed++
 	}
 	return nil
+}
+
+// NeedsSpare: the newest segment is half full and no file waits to follow it.
+// Whoever can learn now that something is needed no longer should, and call
+// Retain; what that does not supply, Prepare makes.
+func (j *Journal) NeedsSpare() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.needsSpare() && j.preparing.Load() == nil
+}
+
+// needsSpare is called with the lock held.
+func (j *Journal) needsSpare() bool {
+	return !j.closed && j.err == nil && len(j.spares) == 0 && j.segs[len(j.segs)-1].end >= j.o.SegmentBytes/2
+}
+
+// Trim removes the spares beyond SpareMax: the journal is at rest, and what its
+// last pace needed is given back. One call at a time, Retain's included.
+func (j *Journal) Trim() error {
+	for {
+		j.mu.Lock()
+		n := len(j.spares)
+		j.pace, j.begun = 0, 0
+		if j.closed || j.err != nil || n <= j.o.SpareMax {
+			j.mu.Unlock()
+			return nil
+		}
+		full := j.o.path(j.spares[n-1])
+		j.spares = j.spares[:n-1]
+		j.stats.Removed++
+		j.mu.Unlock()
+		if err := j.o.FS.Remove(full); err != nil {
+			return fmt.Errorf("%s: %w", full, err)
+		}
+	}
 }

@@ -104,6 +104,9 @@ func (j *Journal) createSegment(h *head) (*active, error) {
 		name: name, number: h.segment, generation: h.generation, headBytes: h.bytes,
 		first: h.first, last: h.first - 1, end: h.bytes, tails: h.logs, tailsKnown: true,
 	}
+	j.mu.Lock()
+	j.begun++
+	j.mu.Unlock()
 	return &active{seg: seg, file: f, size: o.SegmentBytes, zeroed: max(zeroed, h.bytes), off: h.bytes}, nil
 }
 
@@ -158,7 +161,12 @@ func (j *Journal) takeSpare() string {
 		return ""
 	}
 	name := j.spares[0]
-	j.spares = j.spares[1:]
+	j.spares = append(j.spares[:0], j.spares[1:]...)
+	if name == j.zeroed {
+		j.zeroed = ""
+	} else {
+		j.stats.Recycled++
+	}
 	return name
 }
 
@@ -170,7 +178,7 @@ type preparing struct {
 }
 
 // Prepare does one step of the work that keeps flushes short: when the newest
-// segment is half full and no spare waits, it writes the next chunk of zeros of
+// segment is half full and no spare waits (NeedsSpare), it writes the next chunk of zeros of
 // a new spare. It returns whether there is more to do. The journal has no
 // goroutine of its own: call it from one of yours, beside flushes but not beside
 // Close, one call at a time; without it the flush that needs a new file zeroes it piece by piece. An
@@ -180,44 +188,41 @@ func (j *Journal) Prepare() (more bool, err error) {
 		return false, nil
 	}
 	if err := j.prepareStep(); err != nil {
-		if p := j.preparing; p != nil {
+		if p := j.preparing.Load(); p != nil {
 			p.file.Close()
 			_ = j.o.FS.Remove(j.o.path(p.name)) // a leftover is found and reused by the next Open
-			j.preparing = nil
+			j.preparing.Store(nil)
 		}
 		return false, err
 	}
-	return j.preparing != nil, nil
+	return j.preparing.Load() != nil, nil
 }
 
 func (j *Journal) wantsSpare() bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.closed || j.err != nil {
-		return false
-	}
-	newest := j.segs[len(j.segs)-1]
-	return j.preparing != nil || len(j.spares) == 0 && newest.end >= j.o.SegmentBytes/2
+	return j.needsSpare() || !j.closed && j.err == nil && j.preparing.Load() != nil
 }
 
 func (j *Journal) prepareStep() error {
 	o := &j.o
-	if j.preparing == nil {
+	if j.preparing.Load() == nil {
 		name := fileName(sparePrefix, j.nextSpare())
 		f, err := o.FS.Create(o.path(name))
 		if err != nil {
 			return fmt.Errorf("%s: %w", o.path(name), err)
 		}
-		j.preparing = &preparing{name: name, file: f}
+		j.preparing.Store(&preparing{name: name, file: f})
 		return nil
 	}
-	p := j.preparing
+	p := j.preparing.Load()
 	if p.off < o.SegmentBytes {
 		n := min(int64(len(zeros)), o.SegmentBytes-p.off)
 		if err := p.file.WriteAt([][]byte{zeros[:n]}, p.off); err != nil {
 			return fmt.Errorf("%s: %w", o.path(p.name), err)
 		}
 		p.off += n
+		j.zeroedBytes.Add(uint64(n))
 		return nil
 	}
 	err := p.file.Sync()
@@ -228,10 +233,12 @@ func (j *Journal) prepareStep() error {
 		return fmt.Errorf("%s: %w", o.path(p.name), err)
 	}
 	_ = p.file.Close() // its bytes are durable
-	j.preparing = nil
+	j.preparing.Store(nil)
 	j.mu.Lock()
+	defer j.mu.Unlock()
 	j.spares = append(j.spares, p.name)
-	j.mu.Unlock()
+	j.zeroed = p.name
+	j.stats.Zeroed++
 	return nil
 }
 
