@@ -195,7 +195,7 @@ func (p *production) produce(at uint64, left *atomic.Int64, e *wire.Entry) error
 		for range n {
 			at += 7
 			for {
-				_, err := p.w.Append(wire.Shard(at%p.shards), e, 0, time.Now())
+				_, err := p.w.Append(wire.Shard(at%p.shards), e, 0)
 				if err == nil {
 					break
 				}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/claudefs/repl/engine/node"
 	"github.com/claudefs/repl/engine/store/journal"
@@ -25,7 +24,7 @@ func (e *Engine) Append(ctx context.Context, shard Shard, entry *Entry, level Le
 	if err != nil {
 		return Ref{}, err
 	}
-	return ref, e.Wait(ctx, ref, level)
+	return ref, e.await(ctx, ref, level)
 }
 
 // AppendAt is Append for a host with its own log (Raft): index is the host's
@@ -54,7 +53,7 @@ func (e *Engine) AppendAt(ctx context.Context, shard Shard, index uint64, entry 
 	if err != nil {
 		return Ref{}, false, err
 	}
-	return ref, false, e.Wait(ctx, ref, level)
+	return ref, false, e.await(ctx, ref, level)
 }
 
 // held says whether the log has index durably, and where it ends.
@@ -63,11 +62,11 @@ func (e *Engine) held(shard Shard, index uint64) (Ref, bool) {
 		return Ref{}, false
 	}
 	s := &e.shards[shard]
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if index > s.index {
+	if index > s.index.Load() {
 		return Ref{}, false
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	return Ref{Log: wire.LogID{Site: e.id.site, Shard: shard}, Incarnation: s.incarnation, Seq: s.local}, true
 }
 
@@ -78,10 +77,7 @@ func (e *Engine) LastIndex(shard Shard) uint64 {
 	if int64(shard) >= int64(len(e.shards)) {
 		return 0
 	}
-	s := &e.shards[shard]
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.index
+	return e.shards[shard].index.Load()
 }
 
 // put gives the entry its place in the log, as soon as the log takes appends
@@ -94,9 +90,9 @@ func (e *Engine) put(ctx context.Context, shard Shard, entry *Entry, index uint6
 		if e.closing.Load() {
 			return Ref{}, ErrClosed
 		}
-		ref, err := e.writer.Append(shard, entry, index, time.Now())
+		ref, err := e.writer.Append(shard, entry, index)
 		if err == nil {
-			e.appended(ref, wire.EntryBytes(entry))
+			e.own.wakeUp()
 			return ref, nil
 		}
 		if err := e.mayRetry(ctx, shard, err); err != nil {
@@ -119,6 +115,9 @@ func (e *Engine) mayPut(ctx context.Context, shard Shard, level Level) error {
 // admit waits until the shard's log takes appends.
 func (e *Engine) admit(ctx context.Context, shard Shard) error {
 	s := &e.shards[shard]
+	if s.open.Load() {
+		return nil
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := e.wait(ctx, s, 0, Level{kind: levelAdmission}); err != nil {
@@ -151,18 +150,6 @@ func (e *Engine) awaitRoom(ctx context.Context) error {
 	case <-e.done:
 		return e.stoppedError()
 	}
-}
-
-// appended notes an entry that has its place, and has it flushed.
-func (e *Engine) appended(ref Ref, bytes int) {
-	s := &e.shards[ref.Log.Shard]
-	s.mu.Lock()
-	s.incarnation = ref.Incarnation
-	s.appended = max(s.appended, ref.Seq)
-	s.mu.Unlock()
-	e.entries.Add(1)
-	e.bytes.Add(uint64(bytes))
-	e.own.wakeUp()
 }
 
 // writerError puts a failed Stage into the class of the engine's own errors.

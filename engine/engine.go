@@ -172,9 +172,6 @@ type Engine struct {
 	housework housework
 	clock     clock
 
-	entries atomic.Uint64 // appended since open
-	bytes   atomic.Uint64
-
 	// life ends when Close begins to take things down; it is the engine's own
 	// context, for dials and the Store, and no caller's.
 	life    context.Context

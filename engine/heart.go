@@ -160,16 +160,17 @@ func (e *Engine) admission(a *node.Admit) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	tail := a.Tail
-	if !s.tailed || tail.Tail.Seq > s.appended {
+	if _, appended := e.writer.Tail(a.Shard); !s.tailed || tail.Tail.Seq > appended {
 		e.writer.SetTail(a.Shard, journal.Tail{
 			Position: tail.Tail, LastStamp: tail.LastStamp, LastIndex: tail.LastIndex,
 		})
 		s.tailed = true
 		s.incarnation = tail.Tail.Incarnation
-		s.appended, s.local = tail.Tail.Seq, tail.Tail.Seq
-		s.index = max(s.index, tail.LastIndex)
+		s.local = tail.Tail.Seq
+		s.index.Store(max(s.index.Load(), tail.LastIndex))
 	}
 	s.admission, s.refusal = a.Admission, a.Err
+	s.open.Store(a.Admission == node.AdmitVerified || a.Admission == node.AdmitUnverified)
 	s.wake()
 }
 

@@ -214,8 +214,8 @@ func (e *Engine) bootShards(b *node.Boot) {
 	for _, log := range b.Own {
 		if int64(log.ID.Shard) < int64(len(e.shards)) {
 			s := &e.shards[log.ID.Shard]
-			s.incarnation, s.index = log.Tail.Incarnation, log.LastIndex
-			s.local, s.appended = log.Tail.Seq, log.Tail.Seq
+			s.incarnation, s.local = log.Tail.Incarnation, log.Tail.Seq
+			s.index.Store(log.LastIndex)
 		}
 	}
 	for _, c := range b.Applied {

@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/claudefs/repl/engine/store/writer"
-	"github.com/claudefs/repl/wire"
 )
 
 // Reservation is the place of one entry in a shard's log, with room for its
@@ -18,7 +16,6 @@ type Reservation struct {
 	Payload []byte // its content is unspecified; not to be touched after Commit or Abort
 
 	e     *Engine
-	bytes int // of the entry, encoded
 	place writer.Reservation
 }
 
@@ -38,10 +35,9 @@ func (e *Engine) Reserve(ctx context.Context, shard Shard, entry *Entry, payload
 		if e.closing.Load() {
 			return Reservation{}, ErrClosed
 		}
-		place, err := e.writer.Reserve(shard, entry, payloadBytes, time.Now())
+		place, err := e.writer.Reserve(shard, entry, payloadBytes)
 		if err == nil {
-			return Reservation{Payload: place.Payload, e: e, bytes: wire.EntryBytes(entry) + payloadBytes,
-				place: place}, nil
+			return Reservation{Payload: place.Payload, e: e, place: place}, nil
 		}
 		if err := e.mayRetry(ctx, shard, err); err != nil {
 			return Reservation{}, err
@@ -65,8 +61,8 @@ func (r *Reservation) Commit(ctx context.Context, level Level) (Ref, error) {
 		e.own.wakeUp()
 		return Ref{}, e.writerError(err)
 	}
-	e.appended(ref, r.bytes)
-	return ref, e.Wait(ctx, ref, level)
+	e.own.wakeUp()
+	return ref, e.await(ctx, ref, level)
 }
 
 // Abort gives the place up; nothing was done.

@@ -51,10 +51,11 @@ func (e *Engine) role(site string) string {
 }
 
 func (e *Engine) appendStatus(shards map[node.Admission]int) AppendStatus {
+	totals := e.writer.Totals()
 	a := AppendStatus{
 		Verified: shards[node.AdmitVerified], Unverified: shards[node.AdmitUnverified],
 		Waiting: shards[node.AdmitWaiting], Refused: shards[node.AdmitRefused],
-		Entries: e.entries.Load(), Bytes: e.bytes.Load(), PendingBytes: e.writer.PendingBytes(),
+		Entries: totals.Entries, Bytes: totals.Bytes, PendingBytes: e.writer.PendingBytes(),
 	}
 	open := a.Verified + a.Unverified
 	switch {

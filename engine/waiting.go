@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/claudefs/repl/engine/node"
 	"github.com/claudefs/repl/wire"
@@ -14,13 +15,14 @@ import (
 // watermarks. They only rise, and whoever raises one wakes those it serves; so
 // a waiter is woken once, and nobody else with it.
 type shardState struct {
+	open  atomic.Bool   // admission says that the log takes appends; to be read without mu
+	index atomic.Uint64 // last durable host index; written under mu
+
 	mu          sync.Mutex
 	admission   node.Admission
-	refusal     error // why the log takes no appends, with AdmitRefused
-	tailed      bool  // the writer knows the tail
-	incarnation wire.Incarnation
-	appended    wire.Seq // the writer's
-	index       uint64   // last durable host index
+	refusal     error            // why the log takes no appends, with AdmitRefused
+	tailed      bool             // the writer knows the tail
+	incarnation wire.Incarnation // may be behind the writer's
 	local       wire.Seq
 	applied     wire.Seq
 	stopped     error // why the own applier stopped
@@ -150,9 +152,20 @@ func (e *Engine) Wait(ctx context.Context, ref Ref, level Level) error {
 	if ref.Log.Site != e.id.site || int64(ref.Log.Shard) >= int64(len(e.shards)) {
 		return fmt.Errorf("log %s is not one of site %s: %w", ref.Log, e.id.siteName, ErrOptions)
 	}
+	return e.await(ctx, ref, level)
+}
+
+// await is Wait for an entry of this site and a level that was checked.
+func (e *Engine) await(ctx context.Context, ref Ref, level Level) error {
+	if level.kind == levelAsync {
+		return nil
+	}
 	s := &e.shards[ref.Log.Shard]
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.incarnation != ref.Incarnation {
+		s.incarnation, _ = e.writer.Tail(ref.Log.Shard)
+	}
 	if s.incarnation != ref.Incarnation {
 		return fmt.Errorf("log %s has incarnation %s, the entry was put into %s: %w",
 			ref.Log, s.incarnation, ref.Incarnation, ErrStopped)
@@ -183,7 +196,7 @@ func (e *Engine) ownDurable(headers []wire.BatchHeader) {
 		s.mu.Lock()
 		s.incarnation = h.Incarnation
 		s.local = h.LastSeq()
-		s.index = max(s.index, h.LastIndex)
+		s.index.Store(max(s.index.Load(), h.LastIndex))
 		s.wake()
 		s.mu.Unlock()
 	}

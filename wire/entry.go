@@ -68,6 +68,9 @@ func CheckEntry(e *Entry) error {
 	if n := e.extensionBytes(); n > EntryExtensionBytesMax {
 		return fmt.Errorf("entry: extensions of %d bytes, limit %d: %w", n, EntryExtensionBytesMax, ErrLimit)
 	}
+	if len(e.Extensions) == 0 {
+		return nil
+	}
 	x, err := walkExtensions(e.Extensions)
 	if err != nil {
 		return fmt.Errorf("entry: %w", err)

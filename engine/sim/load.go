@@ -111,7 +111,7 @@ func (l *load) append() {
 	if l.draw.oneIn(4) {
 		binary.LittleEndian.PutUint64(e.Request[:], uint64(n)+1)
 	}
-	ref, err := p.writer.Append(shard, &e, 0, p.wall())
+	ref, err := p.writer.Append(shard, &e, 0)
 	if errors.Is(err, writer.ErrFull) {
 		l.w.mark("writer full")
 		return

@@ -2,7 +2,7 @@
 // strictly rising stamps, a running chain, and one encoding that the journal
 // writes from.
 //
-//	Append(shard) ─ encode ─▶ open batch ─ full · stamp too far · Flush ─▶ closed ─▶ Journal.Stage
+//	Append(shard) ─ encode ─▶ open batch ─ full · Flush ─▶ closed ─▶ Journal.Stage
 //	                              ▲                                                     │
 //	                              └──── pool ◀── Release (not lent any more) ◀──────────┘
 //
@@ -19,11 +19,12 @@
 //     less than BytesMax is held, and one of 16 KiB is closed rather than grown, so what is pending holds less than
 //     2 × BytesMax + 1 KiB per open batch; what is flushed and still lent is the journal's to bound
 //     (RecentBytesMax); the pool keeps at most BytesMax of unused memory.
-//   - A stamp is above ClockFloor, above the log's last one, and at or above the
-//     wall clock's microsecond: a clock that steps back never issues one twice.
+//   - A stamp is above ClockFloor and above the log's last one: a clock that steps
+//     back never issues one twice. The first of a batch is at or above the wall
+//     clock's microsecond, those behind it count on from there; so a stamp is as
+//     old as its batch at most, which is open while the flush before it lasts.
 //
-// Limits: one batch is at most wire.BatchBytesMax; its stamps span less than 2^32
-// (about one second).
+// Limits: one batch is at most wire.BatchBytesMax.
 //
 // It does not flush, admit, acknowledge, or decide who may write: the engine does.
 package writer

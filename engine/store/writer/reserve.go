@@ -2,7 +2,6 @@ package writer
 
 import (
 	"fmt"
-	"time"
 
 	"github.com/claudefs/repl/wire"
 )
@@ -22,7 +21,7 @@ type Reservation struct {
 // payloadBytes; e.Payload is empty. Until Commit or Abort the shard takes no
 // other entry (ErrReserved), and a Flush leaves its open batch out. Errors are
 // those of Append.
-func (w *Writer) Reserve(shard wire.Shard, e *wire.Entry, payloadBytes int, wall time.Time) (Reservation, error) {
+func (w *Writer) Reserve(shard wire.Shard, e *wire.Entry, payloadBytes int) (Reservation, error) {
 	if err := wire.CheckEntry(e); err != nil {
 		return Reservation{}, err
 	}
@@ -39,7 +38,7 @@ func (w *Writer) Reserve(shard wire.Shard, e *wire.Entry, payloadBytes int, wall
 	l := &w.logs[shard]
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	payload, err := w.place(l, shard, e, payloadBytes, 0, wall)
+	payload, err := w.place(l, shard, e, payloadBytes, 0)
 	if err != nil {
 		return Reservation{}, err
 	}
@@ -118,18 +117,4 @@ func (w *Writer) takeBack(l *shardLog, shard wire.Shard) {
 	if l.open != nil || l.first != nil {
 		w.mark(l, shard)
 	}
-}
-
-// CopiedBytes is how many payload bytes were copied between the caller's memory,
-// or Reservation.Payload, and the closed batch: by Append, and by buffers that
-// grew.
-func (w *Writer) CopiedBytes() uint64 {
-	n := uint64(0)
-	for i := range w.logs {
-		l := &w.logs[i]
-		l.mu.Lock()
-		n += l.copied
-		l.mu.Unlock()
-	}
-	return n
 }

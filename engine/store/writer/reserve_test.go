@@ -3,7 +3,6 @@ package writer
 import (
 	"bytes"
 	"testing"
-	"time"
 
 	"github.com/claudefs/repl/wire"
 	"github.com/stretchr/testify/require"
@@ -11,7 +10,7 @@ import (
 
 func TestAReservedPayloadIsWrittenWhereItLies(t *testing.T) {
 	w, j := newWriter(t, 3)
-	r, err := w.Reserve(1, entry(0), 20_000, noon)
+	r, err := w.Reserve(1, entry(0), 20_000)
 	require.NoError(t, err)
 	require.Len(t, r.Payload, 20_000)
 	require.Equal(t, 20_000, cap(r.Payload), "appending cannot write behind it")
@@ -19,7 +18,7 @@ func TestAReservedPayloadIsWrittenWhereItLies(t *testing.T) {
 	ref, err := r.Commit()
 	require.NoError(t, err)
 	require.Equal(t, wire.Seq(2), ref.Seq)
-	require.Zero(t, w.CopiedBytes())
+	require.Zero(t, w.Totals().CopiedBytes)
 	flush(t, w, j)
 	require.Equal(t, []string{string(bytes.Repeat([]byte("x"), 20_000))}, readBack(t, j)[1])
 	require.Zero(t, w.PendingBytes())
@@ -27,18 +26,18 @@ func TestAReservedPayloadIsWrittenWhereItLies(t *testing.T) {
 
 func TestOtherShardsDoNotWaitForAReservation(t *testing.T) {
 	w, j := newWriter(t, 3)
-	_, err := w.Append(0, entry(1), 0, noon)
+	_, err := w.Append(0, entry(1), 0)
 	require.NoError(t, err)
 	require.Nil(t, w.Turn(0))
-	r, err := w.Reserve(0, entry(0), 5, noon)
+	r, err := w.Reserve(0, entry(0), 5)
 	require.NoError(t, err)
-	_, err = w.Append(0, entry(1), 0, noon)
+	_, err = w.Append(0, entry(1), 0)
 	require.ErrorIs(t, err, ErrReserved)
-	_, err = w.Reserve(0, entry(0), 5, noon)
+	_, err = w.Reserve(0, entry(0), 5)
 	require.ErrorIs(t, err, ErrReserved)
 	turn := w.Turn(0)
 	require.NotNil(t, turn)
-	_, err = w.Append(1, entry(1), 0, noon)
+	_, err = w.Append(1, entry(1), 0)
 	require.NoError(t, err)
 	for _, h := range flush(t, w, j) {
 		require.True(t, h.Shard == 1 || h.Kind == wire.BatchStart, "the open batch of shard 0 stays")
@@ -55,19 +54,19 @@ func TestOtherShardsDoNotWaitForAReservation(t *testing.T) {
 
 func TestAnAbortedReservationLeavesNoEntry(t *testing.T) { // I3, I10
 	w, j := newWriter(t, 3)
-	r, err := w.Reserve(0, entry(0), 100, noon)
+	r, err := w.Reserve(0, entry(0), 100)
 	require.NoError(t, err)
 	r.Abort()
 	headers := flush(t, w, j)
 	require.Len(t, headers, 1)
 	require.Equal(t, wire.BatchStart, headers[0].Kind)
 	require.Zero(t, w.PendingBytes())
-	_, err = w.Append(0, entry(10), 0, noon)
+	_, err = w.Append(0, entry(10), 0)
 	require.NoError(t, err)
-	r, err = w.Reserve(0, entry(0), 1<<20, noon) // a batch of its own
+	r, err = w.Reserve(0, entry(0), 1<<20) // a batch of its own
 	require.NoError(t, err)
 	r.Abort()
-	ref, err := w.Append(0, entry(20), 0, noon.Add(time.Millisecond))
+	ref, err := w.Append(0, entry(20), 0)
 	require.NoError(t, err)
 	require.Equal(t, wire.Seq(3), ref.Seq)
 	flush(t, w, j)
@@ -78,7 +77,7 @@ func TestAnAbortedReservationLeavesNoEntry(t *testing.T) { // I3, I10
 
 func TestAReservationThatHasEndedIsNotUsedAgain(t *testing.T) {
 	w, _ := newWriter(t, 1)
-	r, err := w.Reserve(0, entry(0), 5, noon)
+	r, err := w.Reserve(0, entry(0), 5)
 	require.NoError(t, err)
 	second := r
 	_, err = r.Commit()
@@ -86,7 +85,7 @@ func TestAReservationThatHasEndedIsNotUsedAgain(t *testing.T) {
 	require.Panics(t, func() { _, _ = r.Commit() })
 	require.Panics(t, func() { r.Abort() })
 	require.Panics(t, func() { second.Abort() })
-	r, err = w.Reserve(0, entry(0), 5, noon)
+	r, err = w.Reserve(0, entry(0), 5)
 	require.NoError(t, err)
 	require.Panics(t, func() { _, _ = second.Commit() }, "another one's place")
 	r.Abort()
@@ -97,21 +96,21 @@ func TestAReservationThatHasEndedIsNotUsedAgain(t *testing.T) {
 func TestAReservationBeyondTheLimitsChangesNothing(t *testing.T) {
 	w, _ := newWriter(t, 1)
 	for _, bytes := range []int{-1, wire.EntryPayloadBytesMax + 1} {
-		_, err := w.Reserve(0, entry(0), bytes, noon)
+		_, err := w.Reserve(0, entry(0), bytes)
 		require.ErrorIs(t, err, wire.ErrLimit)
 	}
-	_, err := w.Reserve(0, entry(1), 1, noon)
+	_, err := w.Reserve(0, entry(1), 1)
 	require.ErrorIs(t, err, wire.ErrProtocol)
-	_, err = w.Reserve(1, entry(0), 1, noon)
+	_, err = w.Reserve(1, entry(0), 1)
 	require.ErrorIs(t, err, wire.ErrLimit)
 	require.Zero(t, w.PendingBytes())
 }
 
 func TestAReservationOutlivesAFailedFlushAndSaysSo(t *testing.T) {
 	w, j := newWriter(t, 2)
-	r, err := w.Reserve(0, entry(0), 5, noon)
+	r, err := w.Reserve(0, entry(0), 5)
 	require.NoError(t, err)
-	_, err = w.Append(1, entry(0), 0, noon)
+	_, err = w.Append(1, entry(0), 0)
 	require.NoError(t, err)
 	require.NoError(t, j.Close())
 	_, failed := w.Flush(j, noon)
@@ -126,7 +125,7 @@ func TestBatchesThatStayAboutAsLargeAreNotCopiedToGrow(t *testing.T) {
 	w, j := newWriter(t, 1)
 	round := func() {
 		for range 20 {
-			r, err := w.Reserve(0, entry(0), 3000, noon)
+			r, err := w.Reserve(0, entry(0), 3000)
 			require.NoError(t, err)
 			_, err = r.Commit()
 			require.NoError(t, err)
@@ -134,11 +133,11 @@ func TestBatchesThatStayAboutAsLargeAreNotCopiedToGrow(t *testing.T) {
 		flush(t, w, j)
 	}
 	round()
-	grown := w.CopiedBytes()
+	grown := w.Totals().CopiedBytes
 	require.Positive(t, grown)
 	require.Less(t, grown, uint64(2*64<<10))
 	round()
-	require.Equal(t, grown, w.CopiedBytes())
+	require.Equal(t, grown, w.Totals().CopiedBytes)
 }
 
 // ledger is a Memory that knows what it lent.
@@ -166,21 +165,21 @@ func TestAClosedWriterGivesAllItsMemoryBack(t *testing.T) {
 	})
 	for shard := range wire.Shard(3) {
 		for range 100 {
-			_, err := w.Append(shard, entry(3000), 0, noon)
+			_, err := w.Append(shard, entry(3000), 0)
 			require.NoError(t, err)
 		}
 		if shard == 0 {
 			flush(t, w, j)
 		}
 	}
-	r, err := w.Reserve(3, entry(0), 100_000, noon)
+	r, err := w.Reserve(3, entry(0), 100_000)
 	require.NoError(t, err)
 	w.Close()
 	require.NotEmpty(t, l, "the reservation's")
 	r.Payload[99_999] = 1
 	_, err = r.Commit()
 	require.ErrorIs(t, err, ErrClosed)
-	_, err = w.Append(0, entry(1), 0, noon)
+	_, err = w.Append(0, entry(1), 0)
 	require.ErrorIs(t, err, ErrClosed)
 	require.Zero(t, w.PendingBytes())
 	require.Empty(t, l)

@@ -55,6 +55,9 @@ type Options struct {
 	ClockFloor wire.Stamp
 	// Incarnation returns a new random identity.
 	Incarnation func() wire.Incarnation
+	// Now is the wall clock, asked once per batch; nil = time.Now. It may be
+	// called by any goroutine.
+	Now func() time.Time
 }
 
 // Writer turns entries into closed batches, one open batch per shard. Append
@@ -94,11 +97,24 @@ type shardLog struct {
 	token     uint64        // of the last reservation
 	turn      chan struct{} // closed when the reservation ends; nil while nobody waits
 	lastBytes int           // of the last sealed data batch
-	copied    uint64        // bytes
+	totals    Totals
+}
+
+// Totals are sums since New.
+type Totals struct {
+	Entries uint64
+	Bytes   uint64 // of entries, encoded
+	// CopiedBytes of payload were copied between the caller's memory, or
+	// Reservation.Payload, and the closed batch: by Append, and by buffers that
+	// grew.
+	CopiedBytes uint64
 }
 
 // New returns a Writer whose shards all start empty; SetTail tells what exists.
 func New(o Options) *Writer {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
 	w := &Writer{o: o, logs: make([]shardLog, o.Shards)}
 	w.pool.idleBytesMax, w.pool.source = o.BytesMax, o.Memory
 	w.stampMax.Store(uint64(o.ClockFloor))
@@ -124,10 +140,18 @@ func (w *Writer) SetTail(shard wire.Shard, t journal.Tail) {
 	l.index = max(l.index, t.LastIndex)
 }
 
+// Tail is the last entry given out of a shard's log, durable or not.
+func (w *Writer) Tail(shard wire.Shard) (wire.Incarnation, wire.Seq) {
+	l := &w.logs[shard]
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.incarnation, l.seq
+}
+
 // Append encodes e as the next entry of its shard's log. index is the host's
 // own, or 0; a host that gives one gives rising ones (ErrIndex). An error means
 // that nothing was done, except after a failed Flush, whose error it repeats.
-func (w *Writer) Append(shard wire.Shard, e *wire.Entry, index uint64, wall time.Time) (wire.Ref, error) {
+func (w *Writer) Append(shard wire.Shard, e *wire.Entry, index uint64) (wire.Ref, error) {
 	if err := wire.CheckEntry(e); err != nil {
 		return wire.Ref{}, err
 	}
@@ -137,11 +161,11 @@ func (w *Writer) Append(shard wire.Shard, e *wire.Entry, index uint64, wall time
 	l := &w.logs[shard]
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	payload, err := w.place(l, shard, e, len(e.Payload), index, wall)
+	payload, err := w.place(l, shard, e, len(e.Payload), index)
 	if err != nil {
 		return wire.Ref{}, err
 	}
-	l.copied += uint64(copy(payload, e.Payload))
+	l.totals.CopiedBytes += uint64(copy(payload, e.Payload))
 	return w.commit(l, shard), nil
 }
 
@@ -154,8 +178,8 @@ type placed struct {
 
 // place makes room for an entry and encodes it there, all but its payload, whose
 // room it returns. l.mu is held.
-func (w *Writer) place(l *shardLog, shard wire.Shard, e *wire.Entry, payloadBytes int, index uint64,
-	wall time.Time) ([]byte, error) {
+func (w *Writer) place(l *shardLog, shard wire.Shard, e *wire.Entry, payloadBytes int, index uint64) (
+	[]byte, error) {
 	if failure := w.failure.Load(); failure != nil {
 		return nil, *failure
 	}
@@ -167,11 +191,7 @@ func (w *Writer) place(l *shardLog, shard wire.Shard, e *wire.Entry, payloadByte
 	}
 	size := wire.EntryBytes(e) - len(e.Payload) + payloadBytes
 	created := l.incarnation == wire.Incarnation{}
-	stamp := l.next(wall)
-	if created {
-		stamp++ // The START batch takes the first one.
-	}
-	fits := l.open != nil && l.open.fits(size) && wire.StampFits(l.open.header.FirstStamp, stamp)
+	fits := l.open != nil && l.open.fits(size)
 	need := size
 	if !fits {
 		need += wire.BatchHeaderBytes
@@ -183,8 +203,13 @@ func (w *Writer) place(l *shardLog, shard wire.Shard, e *wire.Entry, payloadByte
 		w.pending.Add(-int64(need))
 		return nil, ErrFull
 	}
+	stamp := l.stamp + 1
+	if !fits {
+		stamp = l.next(w.o.Now())
+	}
 	if created {
-		w.start(l, shard, stamp-1)
+		w.start(l, shard, stamp)
+		stamp++
 	}
 	if !fits {
 		if full := l.open; full != nil {
@@ -193,7 +218,7 @@ func (w *Writer) place(l *shardLog, shard wire.Shard, e *wire.Entry, payloadByte
 		}
 		l.open = w.newBatch(l, shard, wire.BatchData, stamp, w.hinted(l, wire.BatchHeaderBytes+size))
 	}
-	l.copied += w.pool.grow(l.open, size)
+	l.totals.CopiedBytes += w.pool.grow(l.open, size)
 	b := l.open
 	l.placed = placed{at: len(b.bytes), stamp: stamp, index: index}
 	b.bytes = wire.AppendEntryHead(b.bytes, b.header.FirstStamp, stamp, e, payloadBytes)
@@ -208,6 +233,8 @@ func (w *Writer) commit(l *shardLog, shard wire.Shard) wire.Ref {
 	if p.index != 0 {
 		l.index = p.index
 	}
+	l.totals.Entries++
+	l.totals.Bytes += uint64(len(b.bytes) - p.at)
 	l.seq++
 	l.stamp = p.stamp
 	b.header.Count++
@@ -227,8 +254,9 @@ func (w *Writer) hinted(l *shardLog, size int) int {
 	return size
 }
 
-// next is the stamp that follows: the wall clock's, unless the log is ahead. A
-// wall clock before 1970 has no stamp; the log then counts on by itself.
+// next is the stamp of the next batch's first entry: the wall clock's, unless the
+// log is ahead. A wall clock before 1970 has no stamp; the log then counts on by
+// itself, as it does within a batch.
 func (l *shardLog) next(wall time.Time) wire.Stamp {
 	if wall.UnixMicro() < 0 {
 		return l.stamp + 1
@@ -389,6 +417,20 @@ func (w *Writer) Close() {
 // PendingBytes is what is appended and not yet flushed. The journal may lend a
 // batch's memory to readers for longer; that is its Stats.RecentBytes.
 func (w *Writer) PendingBytes() int64 { return w.pending.Load() }
+
+// Totals returns the sums over all shards.
+func (w *Writer) Totals() Totals {
+	var sum Totals
+	for i := range w.logs {
+		l := &w.logs[i]
+		l.mu.Lock()
+		sum.Entries += l.totals.Entries
+		sum.Bytes += l.totals.Bytes
+		sum.CopiedBytes += l.totals.CopiedBytes
+		l.mu.Unlock()
+	}
+	return sum
+}
 
 // StampMax is the highest stamp that Flush has staged, at least ClockFloor, for
 // the clock bound.

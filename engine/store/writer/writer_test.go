@@ -23,6 +23,7 @@ func newWriterOn(t testing.TB, shards int, disk vfs.FS) (*Writer, *journal.Journ
 	made := byte(0)
 	w := New(Options{
 		Cluster: 7, Site: 1, Shards: shards, Epoch: 1, BytesMax: 4 << 20, ClockFloor: wire.StampOf(noon) + 5,
+		Now:         func() time.Time { return noon },
 		Incarnation: func() wire.Incarnation { made++; return wire.Incarnation{made} },
 	})
 	j, _, err := journal.Open(journal.Options{
@@ -57,7 +58,7 @@ func entry(payload int) *wire.Entry {
 
 func TestANewLogBeginsWithItsStartBatch(t *testing.T) {
 	w, j := newWriter(t, 2)
-	ref, err := w.Append(1, entry(10), 0, noon)
+	ref, err := w.Append(1, entry(10), 0)
 	require.NoError(t, err)
 	require.Equal(t, wire.Seq(2), ref.Seq)
 	require.Equal(t, wire.LogID{Site: 1, Shard: 1}, ref.Log)
@@ -79,16 +80,17 @@ func TestBatchesOfALogAreContiguousChainedAndReadable(t *testing.T) {
 	w, j := newWriter(t, 3)
 	r := rand.New(rand.NewPCG(1, 2))
 	wall := noon
+	w.o.Now = func() time.Time { return wall }
 	var want [3][]string
 	for n := range 2000 {
 		shard := wire.Shard(r.IntN(3))
 		payload := fmt.Appendf(nil, "%d ", n)
 		payload = append(payload, make([]byte, r.IntN(5000))...)
 		e := &wire.Entry{Op: 1, Keys: [][]byte{[]byte("key")}, Payload: payload}
-		ref, err := w.Append(shard, e, 0, wall)
+		ref, err := w.Append(shard, e, 0)
 		if err == ErrFull {
 			flush(t, w, j)
-			ref, err = w.Append(shard, e, 0, wall)
+			ref, err = w.Append(shard, e, 0)
 		}
 		require.NoError(t, err)
 		require.Equal(t, wire.Seq(len(want[shard])+2), ref.Seq)
@@ -141,7 +143,7 @@ func readBack(t *testing.T, j *journal.Journal) (got [3][]string) {
 func TestAFullBatchIsClosedAndTheLargestEntryFits(t *testing.T) {
 	w, j := newWriter(t, 1)
 	for range 3 {
-		_, err := w.Append(0, entry(wire.EntryPayloadBytesMax), 0, noon)
+		_, err := w.Append(0, entry(wire.EntryPayloadBytesMax), 0)
 		require.NoError(t, err)
 	}
 	headers := flush(t, w, j)
@@ -151,19 +153,28 @@ func TestAFullBatchIsClosedAndTheLargestEntryFits(t *testing.T) {
 	}
 }
 
-func TestAStampThatDoesNotFitClosesTheBatch(t *testing.T) {
+func TestTheClockIsReadOncePerBatchAndStampsCountOnFromThere(t *testing.T) {
 	w, j := newWriter(t, 1)
-	_, err := w.Append(0, entry(1), 0, noon)
-	require.NoError(t, err)
-	_, err = w.Append(0, entry(1), 0, noon.Add(2*time.Second))
-	require.NoError(t, err)
-	require.Len(t, flush(t, w, j), 3)
+	wall, asked := noon, 0
+	w.o.Now = func() time.Time { asked++; return wall }
+	for batch := range 3 {
+		wall = noon.Add(time.Duration(batch+1) * time.Minute)
+		for range 100 {
+			_, err := w.Append(0, entry(1), 0)
+			require.NoError(t, err)
+		}
+		headers := flush(t, w, j)
+		data := headers[len(headers)-1]
+		require.Equal(t, batch+1, asked)
+		require.WithinDuration(t, wall, data.FirstStamp.Time(), time.Microsecond)
+		require.Equal(t, data.FirstStamp+99, data.LastStamp)
+	}
 }
 
 func TestAFullWriterDoesNothingUntilItIsFlushed(t *testing.T) {
 	w, j := newWriter(t, 2)
 	for {
-		_, err := w.Append(0, entry(1<<20), 0, noon)
+		_, err := w.Append(0, entry(1<<20), 0)
 		if err != nil {
 			require.ErrorIs(t, err, ErrFull)
 			break
@@ -171,7 +182,7 @@ func TestAFullWriterDoesNothingUntilItIsFlushed(t *testing.T) {
 	}
 	pending := w.PendingBytes()
 	require.LessOrEqual(t, pending, int64(4<<20), "I10")
-	_, err := w.Append(1, entry(1<<20), 0, noon)
+	_, err := w.Append(1, entry(1<<20), 0)
 	require.ErrorIs(t, err, ErrFull)
 	require.Equal(t, pending, w.PendingBytes())
 	headers := flush(t, w, j)
@@ -184,11 +195,11 @@ func TestAFullWriterDoesNothingUntilItIsFlushed(t *testing.T) {
 func TestIndexesRiseAndARefusedOneChangesNothing(t *testing.T) {
 	w, j := newWriter(t, 1)
 	w.SetTail(0, journal.Tail{LastIndex: 6})
-	_, err := w.Append(0, entry(1), 6, noon)
+	_, err := w.Append(0, entry(1), 6)
 	require.ErrorIs(t, err, ErrIndex)
-	_, err = w.Append(0, entry(1), 7, noon)
+	_, err = w.Append(0, entry(1), 7)
 	require.NoError(t, err)
-	_, err = w.Append(0, entry(1), 7, noon)
+	_, err = w.Append(0, entry(1), 7)
 	require.ErrorIs(t, err, ErrIndex)
 	headers := flush(t, w, j)
 	require.Equal(t, uint64(6), headers[0].LastIndex)
@@ -197,15 +208,15 @@ func TestIndexesRiseAndARefusedOneChangesNothing(t *testing.T) {
 
 func TestAfterAFailedStageEverythingPendingIsDroppedAndSaidSo(t *testing.T) {
 	w, j := newWriter(t, 2)
-	_, err := w.Append(0, entry(10), 0, noon)
+	_, err := w.Append(0, entry(10), 0)
 	require.NoError(t, err)
-	_, err = w.Append(1, entry(10), 0, noon)
+	_, err = w.Append(1, entry(10), 0)
 	require.NoError(t, err)
 	require.NoError(t, j.Close())
 	_, err = w.Flush(j, noon)
 	require.ErrorIs(t, err, journal.ErrClosed)
 	require.Zero(t, w.PendingBytes(), "memory goes back")
-	_, again := w.Append(0, entry(10), 0, noon)
+	_, again := w.Append(0, entry(10), 0)
 	require.Equal(t, err, again)
 	_, again = w.Flush(j, noon)
 	require.Equal(t, err, again)
@@ -220,10 +231,11 @@ func TestAppendAndFlushAllocateNothingInTheSteadyState(t *testing.T) {
 	e.Keys = [][]byte{bytes.Repeat([]byte("k"), 20), []byte("other")}
 	const entries = 1000
 	wall := noon
+	w.o.Now = func() time.Time { return wall }
 	round := func() {
 		for i := range entries {
 			wall = wall.Add(time.Microsecond)
-			if _, err := w.Append(wire.Shard(i%8), e, 0, wall); err != nil {
+			if _, err := w.Append(wire.Shard(i%8), e, 0); err != nil {
 				panic(err)
 			}
 		}
