@@ -23,7 +23,7 @@ var transports = []struct {
 	{"memory", func(*testing.B) (link.Transport, error) { return linktest.NewMemory(), nil }},
 	{"tcp", func(*testing.B) (link.Transport, error) { return tcp.New(tcp.Options{Congestion: "cubic"}) }},
 	{"io_uring", func(b *testing.B) (link.Transport, error) {
-		return openLoop(b).Transport(uring.TransportOptions{Congestion: "cubic"})
+		return uring.NewTransport(uring.TransportOptions{Congestion: "cubic"})
 	}},
 }
 

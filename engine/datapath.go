@@ -22,10 +22,12 @@ const eventDataPath = "data-path"
 
 // dataPath is what an engine chose for links and files that the host left to it.
 type dataPath struct {
-	loop   *uring.Loop // nil = system calls of Go's own packages
-	reason string      // why not io_uring, or where it came from
-	links  bool        // the engine chose the links
-	files  bool        // the engine chose the files
+	ring      bool // io_uring, not system calls of Go's own packages
+	loop      *uring.Loop
+	transport *uring.Transport // nil = the host's, or portable
+	reason    string           // why not io_uring, or where it came from
+	links     bool             // the engine chose the links
+	files     bool             // the engine chose the files
 }
 
 // openDataPath chooses what the host did not name. One loop serves both.
@@ -58,6 +60,7 @@ func (d *dataPath) open(io string) (err error) {
 			d.reason = err.Error()
 		}
 	case ioUring:
+		d.ring = true
 		if d.loop, err = uring.OpenLoop(uring.LoopOptions{}); err != nil {
 			return fmt.Errorf("option IO is %q: %w: let it choose, or take %q", ioUring, err, ioPortable)
 		}
@@ -72,8 +75,9 @@ func (e *Engine) openLinks() (err error) {
 		return nil
 	}
 	e.frames = &link.Pool{Source: e.memory}
-	if e.path.loop != nil {
-		e.o.Transport, err = e.path.loop.Transport(uring.TransportOptions{Pool: e.frames})
+	if e.path.ring {
+		e.path.transport, err = uring.NewTransport(uring.TransportOptions{Pool: e.frames})
+		e.o.Transport = e.path.transport
 	} else {
 		e.o.Transport, err = tcp.New(tcp.Options{Pool: e.frames})
 	}

@@ -25,7 +25,7 @@ const (
 	// spinMax is how long the loop looks for more before it sleeps, and trafficFor
 	// how long after traffic it does so. Both are measured: longer spins gain
 	// nothing for round trips and cost the disk's completions their core.
-	spinMax    = 20 * time.Microsecond
+	spinMaxOld = 20 * time.Microsecond
 	trafficFor = time.Millisecond
 	// spinProcsMin: with two of them a spinning loop keeps what it has just woken
 	// from running. A round trip between processes on 2 cores took 190 µs with
@@ -299,7 +299,7 @@ func (l *Loop) look() bool {
 				return true
 			}
 		}
-		if time.Since(begin) > spinMax {
+		if time.Since(begin) > spinMaxOld {
 			return false
 		}
 	}

@@ -17,7 +17,7 @@ import (
 
 const transportName = "io_uring"
 
-// TransportOptions configures Loop.Transport. The zero value is ready to use.
+// TransportOptions configures NewTransport. The zero value is ready to use.
 type TransportOptions struct {
 	// Congestion names the congestion control of every socket, "cubic" say. Empty
 	// leaves the system's choice.
@@ -28,22 +28,30 @@ type TransportOptions struct {
 	DeadAfter time.Duration
 	// Pool lends the memory of received frames. Nil: the transport has its own.
 	Pool *link.Pool
+	// Setup is where rings begin stepping down; at SetupCoop at the earliest.
+	Setup Setup
+	// NoSpin: receivers sleep at once, where they else look for up to 20 µs for what
+	// is about to come, as long as that pays.
+	NoSpin bool
 }
 
-// Transport opens TCP links on the loop's ring. Its methods may be called by any
-// goroutine; after Loop.Close they return link.ErrClosed.
+// Transport opens TCP links that have rings of their own. Its methods may be
+// called by any goroutine.
 type Transport struct {
-	loop   *Loop
-	socket socket.Options
-	pool   *link.Pool
+	socket  socket.Options
+	pool    *link.Pool
+	callers callers
+	spin    bool
 }
 
 var _ link.Transport = (*Transport)(nil)
 
-// Transport returns a transport over this loop, or what is wrong with o. Whether
-// the kernel knows the congestion control shows at the first Dial or Listen.
-func (l *Loop) Transport(o TransportOptions) (*Transport, error) {
-	t := &Transport{loop: l, socket: socket.Options{Congestion: o.Congestion, DeadAfter: o.DeadAfter}, pool: o.Pool}
+// NewTransport returns a transport, or what is wrong with o; the error wraps
+// ErrUnsupported where the machine gives us no ring. Whether the kernel knows the
+// congestion control shows at the first Dial or Listen.
+func NewTransport(o TransportOptions) (*Transport, error) {
+	t := &Transport{socket: socket.Options{Congestion: o.Congestion, DeadAfter: o.DeadAfter}, pool: o.Pool,
+		spin: !o.NoSpin}
 	if err := t.socket.Validate(); err != nil {
 		return nil, fmt.Errorf("io_uring: %w", err)
 	}
@@ -53,7 +61,34 @@ func (l *Loop) Transport(o TransportOptions) (*Transport, error) {
 	if t.pool == nil {
 		t.pool = new(link.Pool)
 	}
+	t.callers.setup = o.Setup
+	c, err := t.callers.take()
+	if err != nil {
+		return nil, err
+	}
+	t.callers.give(c)
 	return t, nil
+}
+
+// TransportStats counts since NewTransport, over all links.
+type TransportStats struct {
+	Enters uint64 // system calls of the rings
+	Calls  uint64 // operations: sends, receives, accepts, connects
+	Spins  uint64 // receives that looked before they slept
+	Hits   uint64 // … and found
+}
+
+// Stats returns the counters as they are now. Any goroutine.
+func (t *Transport) Stats() TransportStats {
+	c := &t.callers.counts
+	return TransportStats{c.enters.Load(), c.calls.Load(), c.spins.Load(), c.hits.Load()}
+}
+
+// Close gives back the rings that wait for a link. Links and listeners live on;
+// each gives its rings back when it is closed.
+func (t *Transport) Close() error {
+	t.callers.end()
+	return nil
 }
 
 // Name implements link.Transport.
@@ -86,28 +121,27 @@ func (t *Transport) dial(ctx context.Context, to netip.AddrPort) (*Conn, error) 
 	if err != nil {
 		return nil, err
 	}
-	d := &connectOp{fd: fd, to: to}
-	d.op = op{task: d, done: make(chan struct{}, 1)}
-	d.cancel = cancelOp{op{done: make(chan struct{}, 1)}, &d.op}
-	d.cancel.task = &d.cancel
-	t.loop.post(&d.op)
-	select {
-	case <-d.done:
-		err = d.err
-	case <-ctx.Done():
-		// It may have connected all the same, but nobody waits for it.
-		_ = t.loop.do(&d.cancel.op)
-		<-d.done
-		err = ctx.Err()
+	caller, err := t.callers.take()
+	if err != nil {
+		return nil, errors.Join(err, unix.Close(fd))
+	}
+	defer t.callers.give(caller)
+	// Shutting a socket down is what ends its connect.
+	shut := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		_ = unix.Shutdown(fd, unix.SHUT_RDWR) // of what is not connecting any more it fails
+		close(shut)
+	})
+	caller.next().Connect(0, fd, caller.slot, to)
+	_, err = caller.result(false)
+	if !stop() {
+		<-shut
+		err = ctx.Err() // it may have connected all the same, but nobody waits for it
 	}
 	if err != nil {
-		if errors.Is(err, ErrClosed) {
-			err = link.ErrClosed
-		}
-		_ = unix.Close(fd) // nothing was connected
-		return nil, err
+		return nil, errors.Join(err, unix.Close(fd))
 	}
-	return newConn(t.loop, fd, t.pool)
+	return newConn(t, fd)
 }
 
 // open makes a blocking, tuned socket of addr's family.
@@ -155,47 +189,3 @@ func resolve(ctx context.Context, addr string) ([]netip.AddrPort, error) {
 	}
 	return addrs, nil
 }
-
-// connectOp is one connect.
-type connectOp struct {
-	op
-	fd     int
-	to     netip.AddrPort
-	slot   *Slot
-	cancel cancelOp
-}
-
-func (d *connectOp) start(l *Loop) bool {
-	if l.closing() {
-		d.finish(l.err)
-		return true
-	}
-	if d.slot = l.ring.Slot(); d.slot == nil {
-		return false
-	}
-	l.ring.Next().Connect(l.fly(&d.op), d.fd, d.slot, d.to)
-	return true
-}
-
-func (d *connectOp) completed(l *Loop, c Completion) {
-	l.ring.Release(d.slot)
-	err := c.Err()
-	if l.closing() && err != nil {
-		err = l.err
-	}
-	d.finish(err)
-}
-
-// cancelOp ends another operation, which tells its own poster.
-type cancelOp struct {
-	op
-	target *op
-}
-
-func (o *cancelOp) start(l *Loop) bool {
-	l.abort(o.target)
-	o.finish(nil)
-	return true
-}
-
-func (o *cancelOp) completed(*Loop, Completion) {}

@@ -1,24 +1,18 @@
 package main
 
 import (
-	"runtime"
-
 	"github.com/claudefs/repl/uring"
 )
 
 // ringKinds are the links on io_uring, where the machine has one: as it is, and
-// with a loop that never polls.
+// with receivers that never poll.
 func ringKinds() []linkKind {
 	if uring.Supported() != nil {
 		return nil
 	}
 	return []linkKind{
-		{"link-io_uring", true, openRing},
-		{"link-io_uring-sleeping", false, func() (opened, error) {
-			// A loop that opens on a single P does not poll, which is all that differs.
-			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
-			return openRing()
-		}},
+		{"link-io_uring", true, func() (opened, error) { return openRing(false) }},
+		{"link-io_uring-sleeping", false, func() (opened, error) { return openRing(true) }},
 	}
 }
 
@@ -31,14 +25,10 @@ func journalAtDepth() string {
 	return "journal-16-io_uring"
 }
 
-func openRing() (opened, error) {
-	loop, err := uring.OpenLoop(uring.LoopOptions{})
+func openRing(noSpin bool) (opened, error) {
+	t, err := uring.NewTransport(uring.TransportOptions{Congestion: congestion, NoSpin: noSpin})
 	if err != nil {
 		return opened{}, err
 	}
-	t, err := loop.Transport(uring.TransportOptions{Congestion: congestion})
-	return opened{t, func() ringCount {
-		st := loop.Stats()
-		return ringCount{st.Enters, st.Wakes}
-	}, loop.Close}, err
+	return opened{t, func() ringCount { return ringCount{Enters: t.Stats().Enters} }, t.Close}, nil
 }

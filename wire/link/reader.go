@@ -22,6 +22,7 @@ const readAheadBytes = 16 << 10
 // under way that frame's memory.
 type Reader struct {
 	stream io.Reader
+	full   func([]byte) (int, error) // fills the whole slice from stream
 	pool   *Pool
 	buffer []byte
 	lo, hi int  // buffer[lo:hi] was read from the stream, not yet taken
@@ -29,9 +30,23 @@ type Reader struct {
 	err    error
 }
 
-// NewReader returns a Reader of the frames of stream, with memory from pool.
+// FullReader is a stream that can fill memory at once, however often the bytes
+// arrive: io.ReadFull in one call.
+type FullReader interface {
+	io.Reader
+	ReadFull(p []byte) (int, error)
+}
+
+// NewReader returns a Reader of the frames of stream, which may be a FullReader,
+// with memory from pool.
 func NewReader(stream io.Reader, pool *Pool) *Reader {
-	return &Reader{stream: stream, pool: pool, buffer: make([]byte, readAheadBytes)}
+	r := &Reader{stream: stream, pool: pool, buffer: make([]byte, readAheadBytes)}
+	if f, ok := stream.(FullReader); ok {
+		r.full = f.ReadFull
+	} else {
+		r.full = func(p []byte) (int, error) { return io.ReadFull(stream, p) }
+	}
+	return r
 }
 
 // Next returns the next whole frame, with the checks and errors of Conn.Recv;
@@ -87,7 +102,7 @@ func (r *Reader) readInto(dst []byte) error {
 	rest := len(dst) - n
 	r.pool.copied.Add(uint64(n))
 	if r.large && rest > 0 {
-		got, err := io.ReadFull(r.stream, dst[n:])
+		got, err := r.full(dst[n:])
 		if err != nil {
 			return cutShort(n+got, len(dst), err)
 		}

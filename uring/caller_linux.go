@@ -1,0 +1,216 @@
+package uring
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// callerParts is one gather list of a Caller. An engine's frame of a megabyte in
+// batches of 16 KiB fits; a longer one goes out in pieces.
+const callerParts = 128
+
+// spinMax is how long a Caller looks for its completion before it sleeps. Longer
+// spins gain nothing for round trips: a wake-up costs about as much.
+const spinMax = 20 * time.Microsecond
+
+// Caller is a ring for one operation at a time, of whichever goroutine holds it:
+// the operation is submitted and waited for in one system call of that goroutine's
+// own. So nothing is handed to another thread and back, nothing is pinned beyond
+// the call, and there is nothing to cancel: what makes the operation end ends the
+// call.
+type Caller struct {
+	core
+	slots  *slots
+	slot   *Slot
+	counts *callCounts
+	spin   spinner
+	last   Completion
+	broken bool             // the ring failed: not to be used again
+	take   func(Completion) // made once
+}
+
+// callCounts are shared by the Callers of a transport or a file system.
+type callCounts struct{ enters, calls, spins, hits atomic.Uint64 }
+
+// openCaller makes one. The thread that submits is the one that waits, but each
+// call may come from another: so the ring has no single issuer, and no registered
+// descriptor, which would belong to one thread.
+func openCaller(setup Setup, counts *callCounts) (*Caller, error) {
+	c := &Caller{counts: counts}
+	c.take = func(done Completion) { c.last = done }
+	var err error
+	for setup = max(setup, SetupCoop); ; setup++ {
+		if err = c.core.open(1, 4, setup); !errors.Is(err, unix.EINVAL) || setup == SetupPlain {
+			break
+		}
+	}
+	if err != nil {
+		return nil, explain(err)
+	}
+	if c.slots, err = openSlots(1, callerParts); err != nil {
+		return nil, errors.Join(err, c.core.close())
+	}
+	c.slot = &c.slots.all[0]
+	return c, nil
+}
+
+// close gives the ring back. Nothing is under way: calls end before they return.
+func (c *Caller) close() error { return errors.Join(c.core.close(), c.slots.region.Free()) }
+
+// call submits what next gave out and returns its completion. An error is the
+// ring's: the operation may still be under way then, and the Caller must not be
+// used again.
+func (c *Caller) call(spin bool) (Completion, error) {
+	// The kernel ends an operation on the thread that submitted it.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	c.counts.calls.Add(1)
+	wait := uint32(1)
+	if spin = spin && c.spin.worth(); spin {
+		wait = 0
+	}
+	for {
+		c.counts.enters.Add(1)
+		errno := c.enter(wait, true, nil)
+		if c.ready() > 0 {
+			c.each(c.take)
+			return c.last, nil
+		}
+		switch errno {
+		case 0, unix.EINTR:
+		case unix.EAGAIN, unix.EBUSY: // the kernel has no memory for it just now
+			runtime.Gosched()
+		default:
+			return Completion{}, fmt.Errorf("io_uring_enter: %w", errno)
+		}
+		if spin && c.queued() == 0 {
+			c.counts.spins.Add(1)
+			if c.spin.done(c.look()) {
+				c.counts.hits.Add(1)
+			}
+			wait, spin = 1, false
+			if c.ready() > 0 {
+				c.each(c.take)
+				return c.last, nil
+			}
+		}
+	}
+}
+
+// result is call for who wants the completion's number or its error. An operation
+// that was interrupted is made again.
+func (c *Caller) result(spin bool) (int, error) {
+	again := c.sqes[0] // the only submission there is
+	for {
+		done, err := c.call(spin)
+		if err != nil {
+			c.broken = true
+			return 0, err
+		}
+		if err = done.Err(); err == nil {
+			return int(done.Res), nil
+		}
+		if !transient(err) {
+			return 0, err
+		}
+		*c.next() = again
+	}
+}
+
+// look waits for the completion, or for work that an enter turns into one, without
+// a system call; false when it did not come within spinMax.
+func (c *Caller) look() bool {
+	for begin := time.Now(); ; {
+		for range 32 {
+			if work, _ := c.pending(); work || c.ready() > 0 {
+				return true
+			}
+		}
+		if time.Since(begin) > spinMax {
+			return false
+		}
+	}
+}
+
+// spinner decides whether to look before sleeping. Where looking was in vain, the
+// next times are left out, twice as many each time; one that was not makes up for
+// all.
+type spinner struct{ skip, skips int }
+
+const spinSkipsMax = 1 << 10
+
+func (s *spinner) worth() bool {
+	if s.skip > 0 {
+		s.skip--
+		return false
+	}
+	return true
+}
+
+func (s *spinner) done(found bool) bool {
+	if found {
+		s.skips = 0
+	} else {
+		s.skips = min(max(1, 2*s.skips), spinSkipsMax)
+	}
+	s.skip = s.skips
+	return found
+}
+
+// callers keeps Callers between two uses: to make one takes the kernel longer
+// than to use it a hundred times.
+type callers struct {
+	setup  Setup
+	counts callCounts
+
+	mu    sync.Mutex
+	idle  []*Caller
+	ended bool
+}
+
+// callersIdleMax is how many are kept: those of eight links.
+const callersIdleMax = 16
+
+func (s *callers) take() (*Caller, error) {
+	s.mu.Lock()
+	if n := len(s.idle); n > 0 {
+		defer s.mu.Unlock()
+		c := s.idle[n-1]
+		s.idle = s.idle[:n-1]
+		return c, nil
+	}
+	s.mu.Unlock()
+	return openCaller(s.setup, &s.counts)
+}
+
+// give takes one back, or nothing.
+func (s *callers) give(c *Caller) {
+	if c == nil {
+		return
+	}
+	c.spin = spinner{}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.ended && !c.broken && len(s.idle) < callersIdleMax {
+		s.idle = append(s.idle, c)
+		return
+	}
+	_ = c.close() // its memory is gone, whatever it says
+}
+
+// end closes those that are idle, and from now on what is given back.
+func (s *callers) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended = true
+	for _, c := range s.idle {
+		_ = c.close() // as in give
+	}
+	s.idle = nil
+}
