@@ -108,13 +108,17 @@ func (e *Engine) transportReason() string {
 	return e.path.reason
 }
 
-// close ends the loop, behind all links and files.
+// close gives the rings back, behind all links and files.
 func (d *dataPath) close() error {
-	if d.loop == nil {
-		return nil
+	var err error
+	if d.transport != nil {
+		err = d.transport.Close()
 	}
-	if err := d.loop.Close(); err != nil && !errors.Is(err, uring.ErrClosed) {
+	if d.loop == nil {
 		return err
 	}
-	return nil
+	if failed := d.loop.Close(); failed != nil && !errors.Is(failed, uring.ErrClosed) {
+		err = errors.Join(err, failed)
+	}
+	return err
 }
