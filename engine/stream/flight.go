@@ -23,9 +23,11 @@ type Frame struct {
 	At     time.Duration // when it was sent or received
 
 	// What the sender knew when it sent the frame, for the rate: bytes
-	// acknowledged so far, and when the last of them were.
+	// acknowledged so far, when the last of them were, and when those had left.
 	delivered   int64
 	deliveredAt time.Duration
+	departedAt  time.Duration
+	probe       bool // it left while the window was small, to measure the delay
 
 	ends uint64 // absolute index behind the frame's last end
 }

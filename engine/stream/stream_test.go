@@ -275,6 +275,82 @@ func TestTheWindowFillsALongFastLink(t *testing.T) {
 	require.Less(t, float64(w.Bytes()), 3*product)
 }
 
+// What is measured while the window keeps a queue on the path is no reason to
+// enlarge it; a path that became longer is.
+func TestTheWindowDoesNotGrowWithItsOwnQueue(t *testing.T) {
+	const rate, frame = 125e6, 64 << 10
+	w := Window{Min: 1 << 20, Max: 1 << 30}
+	type ack struct {
+		at time.Duration
+		f  Frame
+	}
+	var (
+		now, linkFree time.Duration
+		flying        []ack
+		used, done    int64
+		most          int64
+	)
+	serial := time.Duration(float64(frame) / rate * float64(time.Second))
+	delay, begin := 100*time.Millisecond, time.Second
+	for _, end := range []time.Duration{120 * time.Second, 240 * time.Second} {
+		for now < end {
+			for used+frame <= w.Bytes() {
+				f := Frame{Bytes: frame}
+				w.Sent(now, &f, used == 0)
+				linkFree = max(linkFree, now) + serial
+				flying = append(flying, ack{linkFree + delay, f})
+				used += frame
+			}
+			now = max(now, flying[0].at)
+			w.Acked(now, &flying[0].f)
+			flying, used = flying[1:], used-frame
+			if now > begin {
+				done += frame
+				most = max(most, w.Bytes())
+			}
+		}
+		product := rate * delay.Seconds()
+		require.Less(t, float64(most), 2.2*product)
+		require.GreaterOrEqual(t, float64(done), 0.98*rate*(end-begin).Seconds())
+		delay *= 2
+		begin, done, most = now+15*time.Second, 0, 0
+	}
+}
+
+// A receiver that pauses now and then acknowledges in bursts: they are no rate.
+func TestBurstsOfAcksDoNotEnlargeTheWindow(t *testing.T) {
+	const rate, delay, frame = 125e6, 100 * time.Millisecond, 64 << 10
+	w := Window{Min: 1 << 20, Max: 1 << 30}
+	type ack struct {
+		at time.Duration
+		f  Frame
+	}
+	var (
+		now, linkFree time.Duration
+		flying        []ack
+		used, most    int64
+	)
+	serial := time.Duration(float64(frame) / rate * float64(time.Second))
+	for now < 30*time.Second {
+		for used+frame <= w.Bytes() {
+			f := Frame{Bytes: frame}
+			w.Sent(now, &f, used == 0)
+			linkFree = max(linkFree, now) + serial
+			at := linkFree + delay
+			if pause := at % (700 * time.Millisecond); pause < 90*time.Millisecond {
+				at += 90*time.Millisecond - pause
+			}
+			flying = append(flying, ack{at, f})
+			used += frame
+		}
+		now = max(now, flying[0].at)
+		w.Acked(now, &flying[0].f)
+		flying, used = flying[1:], used-frame
+		most = max(most, w.Bytes())
+	}
+	require.Less(t, float64(most), 2.3*rate*delay.Seconds())
+}
+
 func TestTheWindowStaysWithinItsBounds(t *testing.T) {
 	w := Window{Min: 100, Max: 1000}
 	require.EqualValues(t, 100, w.Bytes())
