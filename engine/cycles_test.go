@@ -87,11 +87,9 @@ func transports(t *testing.T) map[string]func(pool *link.Pool) (link.Transport, 
 		},
 		"io_uring": func(pool *link.Pool) (link.Transport, func() error) {
 			needRing(t)
-			loop, err := uring.OpenLoop(uring.LoopOptions{})
+			net, err := uring.NewTransport(uring.TransportOptions{Pool: pool})
 			require.NoError(t, err)
-			net, err := loop.Transport(uring.TransportOptions{Pool: pool})
-			require.NoError(t, err)
-			return net, loop.Close
+			return net, net.Close
 		},
 	}
 }

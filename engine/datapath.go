@@ -20,6 +20,9 @@ const (
 // eventDataPath tells at open what carries links and writes journals, and why.
 const eventDataPath = "data-path"
 
+// hostsChoice is the reason for what Options.Transport and Options.FS say.
+const hostsChoice = "named by the host"
+
 // dataPath is what an engine chose for links and files that the host left to it.
 type dataPath struct {
 	ring      bool // io_uring, not system calls of Go's own packages
@@ -84,26 +87,36 @@ func (e *Engine) openLinks() (err error) {
 	return err
 }
 
-// tellDataPath tells which one it is.
-func (e *Engine) tellDataPath() {
+// dataPathStatus tells which one it is.
+func (e *Engine) dataPathStatus() DataPathStatus {
 	d := &e.path
+	s := DataPathStatus{Links: e.o.Transport.Name(), Files: ioPortable, Reason: d.reason}
+	switch {
+	case !d.files:
+		s.Files = "the host's"
+	case d.loop != nil:
+		s.Files = ioUring
+	}
 	if !d.links && !d.files {
+		s.Reason = hostsChoice
+	}
+	return s
+}
+
+// tellDataPath tells it at open, unless the host knows it all.
+func (e *Engine) tellDataPath() {
+	if !e.path.links && !e.path.files {
 		return
 	}
-	files := ioPortable
-	if d.files && d.loop != nil {
-		files = ioUring
-	} else if !d.files {
-		files = "the host's"
-	}
+	s := e.dataPathStatus()
 	e.events.tell(Event{Kind: eventDataPath, Shard: -1, Text: fmt.Sprintf("links: %s, journal files: %s: %s",
-		e.o.Transport.Name(), files, d.reason)})
+		s.Links, s.Files, s.Reason)})
 }
 
 // transportReason says why links are carried by what they are.
 func (e *Engine) transportReason() string {
 	if !e.path.links {
-		return "named by the host"
+		return hostsChoice
 	}
 	return e.path.reason
 }

@@ -28,7 +28,7 @@ func (e *Engine) Status() Status {
 		Schema: 1, Kind: "status", At: heart.At, Cluster: e.id.clusterName, Site: e.id.siteName,
 		Role: e.role(e.id.siteName), Primary: e.o.Primary, Epoch: uint64(epochFirst), Term: uint32(heart.Term),
 		Shards: len(e.shards), Transport: e.o.Transport.Name(), TransportReason: e.transportReason(),
-		Listen: e.Addr(), Insecure: e.o.Insecure,
+		Listen: e.Addr(), Insecure: e.o.Insecure, DataPath: e.dataPathStatus(),
 		Journals: []JournalStatus{}, Peers: []PeerStatus{}, StoppedLogs: e.stoppedLogs(heart.Stopped),
 	}
 	s.Appends = e.appendStatus(heart.Admission)
@@ -129,6 +129,7 @@ func (e *Engine) peerStatus(p *node.PeerStatus) PeerStatus {
 		Site: p.Name, Role: e.role(p.Name), Link: p.Link, Addr: e.peerAddr(p.Site), Transport: e.o.Transport.Name(),
 		Durable: lagStatus(p.Durable), Applied: lagStatus(p.Applied), WaitingOn: string(p.WaitingOn),
 		WindowBytes: p.WindowBytes, WindowUsed: p.WindowUsed, SentFrames: p.FramesSent, SentBytes: p.BytesSent,
+		Sessions:  p.Sessions,
 		WouldLose: lagStatus(p.Durable), StoppedLogs: e.stoppedLogs(p.Stopped),
 		MayPromoteReason: "failover is not part of this release",
 	}

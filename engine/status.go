@@ -23,11 +23,20 @@ type Status struct {
 	Listen          string `json:"listen"`
 	Insecure        bool   `json:"insecure"`
 
+	DataPath DataPathStatus `json:"data_path"`
+
 	Appends     AppendStatus    `json:"appends"`
 	Journals    []JournalStatus `json:"journals"` // own, mirror
 	Apply       ApplyStatus     `json:"apply"`
 	Peers       []PeerStatus    `json:"peers"` // sorted by site
 	StoppedLogs []StoppedLog    `json:"stopped_logs"`
+}
+
+// DataPathStatus tells what carries links and journal files, and why that.
+type DataPathStatus struct {
+	Links  string `json:"links"`  // "tcp", "io_uring"; or the name of the transport that the host named
+	Files  string `json:"files"`  // "portable", "io_uring", "the host's"
+	Reason string `json:"reason"` // of what the engine chose; "named by the host" where it chose nothing
 }
 
 // AppendStatus tells whether this site takes appends.
@@ -91,6 +100,7 @@ type PeerStatus struct {
 	WindowUsed  int64      `json:"window_used_bytes"`
 	SentFrames  uint64     `json:"sent_frames_total"`
 	SentBytes   int64      `json:"sent_bytes_total"`
+	Sessions    uint64     `json:"sessions_total"` // that the peer answered; each but the first is a reset
 	// WouldLose is what a failover to this peer would lose now: its durable lag.
 	WouldLose        LagStatus    `json:"would_lose_now"`
 	MayPromote       bool         `json:"may_promote"`

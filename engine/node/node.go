@@ -340,6 +340,7 @@ type PeerStatus struct {
 	LastHeard               time.Time // zero = never since open
 	RTT                     time.Duration
 	Session                 uint32
+	Sessions                uint64 // that the peer answered since open
 	Durable                 stream.Lag
 	Applied                 stream.Lag
 	WaitingOn               stream.WaitingOn

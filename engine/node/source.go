@@ -180,6 +180,7 @@ func (n *Node) progress(p *peer, level wire.AckLevel, s wire.Shard, at wire.Posi
 // resume has the peer's whole answer and compares every log.
 func (n *Node) resume(p *peer) {
 	p.phase, p.answered = phaseSeek, true
+	p.sessions++
 	n.event(EventLinkUp, p.Site, wire.LogID{}, false,
 		fmt.Sprintf("site %s answered, session %d/%d", p.Name, p.link.term, p.link.session))
 	for i := range p.logs {

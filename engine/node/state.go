@@ -147,6 +147,7 @@ type peer struct {
 	restores  []wire.Shard // to be fetched back
 	changed   []wire.Shard // with dirty cursors
 	stops     []wire.Shard // logs with a stop
+	sessions  uint64       // answered since open
 	frames    uint64
 	bytes     int64
 	entries   int64 // in those bytes

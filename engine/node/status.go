@@ -47,7 +47,7 @@ func (n *Node) peerStatus(now Now, p *peer) PeerStatus {
 		s.WaitingOn = stream.WaitLink
 		return s
 	}
-	s.FramesSent, s.BytesSent = p.frames, p.bytes
+	s.Sessions, s.FramesSent, s.BytesSent = p.sessions, p.frames, p.bytes
 	s.WindowBytes, s.WindowUsed = p.sender.Window.Bytes(), p.sender.Used()
 	s.Durable = n.lag(now, p, p.durable)
 	s.Applied = n.lag(now, p, p.applied)

@@ -45,6 +45,9 @@ func healthyStatus() *engine.Status {
 		Schema: 1, Kind: "status", At: at, Cluster: "prod", Site: "site-a", Role: "primary", Primary: "site-a",
 		Epoch: 1, Term: 3, Shards: 256, Health: "OK", Transport: "tcp",
 		TransportReason: "io_uring is not part of this release", Listen: "10.0.1.40:9500", Insecure: true,
+		DataPath: engine.DataPathStatus{
+			Links: "tcp", Files: "portable", Reason: "io_uring is not part of this release",
+		},
 		Appends: engine.AppendStatus{State: "open", Verified: 256, Entries: 183402, Bytes: 581234567},
 		Journals: []engine.JournalStatus{
 			{Name: "own", State: "ok", Segments: 10, Bytes: 601 << 20, Units: 4211},
@@ -55,7 +58,7 @@ func healthyStatus() *engine.Status {
 			Site: "site-b", Role: "standby", Health: "OK", Link: "live", Addr: "10.0.1.50:9500", Transport: "tcp",
 			HeardAt: ptr(at.Add(-100 * time.Millisecond)), RTTSeconds: ptr(0.00031),
 			Durable: known(0, 0, 0), Applied: known(0, 0, 0), WindowBytes: 64 << 20,
-			SentFrames: 812, SentBytes: 581300000, WouldLose: known(0, 0, 0),
+			SentFrames: 812, SentBytes: 581300000, Sessions: 1, WouldLose: known(0, 0, 0),
 			MayPromoteReason: "failover is manual and not part of this release", StoppedLogs: []engine.StoppedLog{},
 		}},
 		StoppedLogs: []engine.StoppedLog{},

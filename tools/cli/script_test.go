@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -46,6 +47,7 @@ func TestScripts(t *testing.T) {
 			"hello":      hello,
 			"small-disk": smallDisk,
 			"make-tree":  makeTree,
+			"get":        get,
 		},
 	})
 }
@@ -104,6 +106,19 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	if got := command(ts, args[1:], ts.Stdout(), ts.Stderr()); got != want {
 		ts.Fatalf("%s: exit code %d, want %d", strings.Join(args[1:], " "), got, want)
+	}
+}
+
+// get prints a page: get URL.
+func get(ts *testscript.TestScript, neg bool, args []string) {
+	client := http.Client{Timeout: scriptWait}
+	answer, err := client.Get(args[0])
+	ts.Check(err)
+	defer answer.Body.Close()
+	_, err = io.Copy(ts.Stdout(), answer.Body)
+	ts.Check(err)
+	if answer.StatusCode != http.StatusOK {
+		ts.Fatalf("%s: %s", args[0], answer.Status)
 	}
 }
 

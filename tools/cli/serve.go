@@ -14,6 +14,7 @@ import (
 
 	"github.com/claudefs/repl/engine"
 	"github.com/claudefs/repl/engine/admin"
+	"github.com/claudefs/repl/engine/observe"
 	"github.com/claudefs/repl/engine/store/vfs"
 	"github.com/claudefs/repl/tools/fsnode"
 	"github.com/claudefs/repl/tools/namespace"
@@ -60,10 +61,11 @@ func (a *app) serve(ctx context.Context, f *serverFlags, peers []engine.Peer) er
 	return errors.Join(err, shut(web, node))
 }
 
-// handler serves the engine's administration and the file system.
+// handler serves the engine's administration and metrics, and the file system.
 func handler(node *fsnode.Node) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/v1/fs/", node.Handler())
+	mux.Handle("/metrics", observe.Handler(node.Engine()))
 	mux.Handle("/", admin.Handler(node.Engine()))
 	return mux
 }

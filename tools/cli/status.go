@@ -25,6 +25,9 @@ func statusScreen(s *engine.Status, o *output) string {
 		s.Cluster, s.Primary, s.Epoch, s.Term, plural(s.Shards, "shard", "shards"))
 	b.line("  listen %s  %s%s", orNone(s.Listen),
 		transportText(s.Transport, s.TransportReason), insecureText(s.Insecure))
+	if o.wide() && s.DataPath.Links != "" {
+		b.line("  data path: links %s  journal files %s  (%s)", s.DataPath.Links, s.DataPath.Files, s.DataPath.Reason)
+	}
 	b.line("  appends %s", appendText(&s.Appends))
 	if s.Apply.State != "ok" || o.wide() {
 		b.line("  apply %s  backlog %s", s.Apply.State, plural(s.Apply.BacklogEntries, "entry", "entries"))
@@ -58,7 +61,8 @@ func (b *screen) peer(s *engine.Status, p *engine.PeerStatus, o *output) {
 		b.line("  may promote: %s", promoteText(p))
 	}
 	if o.wide() {
-		b.line("  sent %s, %s since open", plural(p.SentFrames, "frame", "frames"), humanBytes(p.SentBytes))
+		b.line("  sent %s, %s in %s since open", plural(p.SentFrames, "frame", "frames"), humanBytes(p.SentBytes),
+			plural(p.Sessions, "session", "sessions"))
 	}
 	b.stoppedLogs(slices.DeleteFunc(slices.Clone(p.StoppedLogs), func(l engine.StoppedLog) bool {
 		return slices.ContainsFunc(s.StoppedLogs, func(own engine.StoppedLog) bool {

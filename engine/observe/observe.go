@@ -1,0 +1,58 @@
+package observe
+
+import (
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/claudefs/repl/engine"
+)
+
+// Source is what is shown: an *engine.Engine, open or closed.
+type Source interface {
+	Status() engine.Status
+	Counters() engine.Counters
+}
+
+// Collector is a prometheus.Collector over one engine. Any goroutine may use it.
+type Collector struct {
+	source Source
+	descs  []*prometheus.Desc // as in catalogue
+}
+
+// New returns a collector that asks source at each scrape.
+func New(source Source) *Collector {
+	c := &Collector{source: source}
+	for i := range catalogue {
+		m := &catalogue[i]
+		c.descs = append(c.descs, prometheus.NewDesc(m.name, m.help, m.labels, nil))
+	}
+	return c
+}
+
+// Describe tells the whole catalogue.
+func (c *Collector) Describe(descs chan<- *prometheus.Desc) {
+	for _, d := range c.descs {
+		descs <- d
+	}
+}
+
+// Collect takes one snapshot and tells what is known.
+func (c *Collector) Collect(metrics chan<- prometheus.Metric) {
+	s := snapshot{c.source.Status(), c.source.Counters()}
+	for i := range catalogue {
+		m := &catalogue[i]
+		m.take(&s, func(value float64, labels ...string) {
+			metrics <- prometheus.MustNewConstMetric(c.descs[i], m.kind, value, labels...)
+		})
+	}
+}
+
+// Handler serves the metrics of source, and of nothing else in the process, in
+// a registry of its own.
+func Handler(source Source) http.Handler {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(New(source))
+	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{EnableOpenMetrics: true})
+}
