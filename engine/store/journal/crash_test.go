@@ -2,6 +2,7 @@ package journal
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -40,6 +41,27 @@ func (d *tap) Rename(a, b string) error           { defer d.hook(); return d.FS.
 func (d *tap) Remove(name string) error           { defer d.hook(); return d.FS.Remove(name) }
 func (d *tap) SyncDir(dir string) error           { defer d.hook(); return d.FS.SyncDir(dir) }
 
+// OpenQueue taps a queue: a power cut can fall when a write begins and when it ends.
+func (d *tap) OpenQueue(o vfs.QueueOptions) (vfs.Queue, error) {
+	q, err := d.FS.(vfs.Queuer).OpenQueue(o)
+	return &tapQueue{q, d.hook}, err
+}
+
+type tapQueue struct {
+	vfs.Queue
+	hook func()
+}
+
+func (q *tapQueue) Write(f vfs.File, parts [][]byte, off int64, user uint64) {
+	q.Queue.Write(f.(*tapFile).File, parts, off, user)
+	q.hook()
+}
+
+func (q *tapQueue) Wait(done []vfs.Written, sleep bool) []vfs.Written {
+	defer q.hook()
+	return q.Queue.Wait(done, sleep)
+}
+
 func (f *tapFile) WriteAt(p [][]byte, off int64) error { defer f.hook(); return f.File.WriteAt(p, off) }
 func (f *tapFile) Refresh() error                      { defer f.hook(); return f.File.Refresh() }
 func (f *tapFile) Sync() error                         { defer f.hook(); return f.File.Sync() }
@@ -55,6 +77,23 @@ type story struct {
 	served int      // of staged: Retain was told that nobody needs them
 	floor  map[wire.LogID]wire.Position
 	bound  wire.Stamp // acknowledged in a control record
+
+	depth int // above 1: units under way at once
+	p     *Pipeline
+	units []UnitNumber // of staged
+}
+
+// newDeepStory has units under way that end in an order drawn from a seed.
+func newDeepStory(o Options, depth int) *story {
+	s := newStory(o)
+	s.depth = depth
+	return s
+}
+
+// disorder ends the writes of a queue in an order of its own, the same each time.
+func disorder(seed uint64) func(int) int {
+	r := rand.New(rand.NewPCG(seed, 3))
+	return func(underWay int) int { return r.IntN(underWay) }
 }
 
 func newStory(o Options) *story {
@@ -64,7 +103,8 @@ func newStory(o Options) *story {
 func (s *story) stage(shard wire.Shard, size int) error {
 	before, stamp := s.w.tails[wire.LogID{Site: s.o.Site, Shard: shard}], s.w.stamp
 	b := s.w.batch(shard, size)
-	if _, err := s.j.Stage([]wire.BatchRef{b}, nil); err != nil {
+	unit, err := s.j.Stage([]wire.BatchRef{b}, nil)
+	if err != nil {
 		s.w.stamp = stamp
 		if before == (Tail{}) {
 			delete(s.w.tails, b.Header.Log())
@@ -73,13 +113,19 @@ func (s *story) stage(shard wire.Shard, size int) error {
 		}
 		return err
 	}
-	s.staged = append(s.staged, b.Bytes)
+	s.staged, s.units = append(s.staged, b.Bytes), append(s.units, unit)
+	if s.p != nil {
+		s.p.Begin() // each batch is a unit of its own, while there is room
+	}
 	return nil
 }
 
 // flush makes all that is staged durable and believes what it is told.
 func (s *story) flush() error {
 	n := len(s.staged)
+	if s.p != nil {
+		return s.land(0)
+	}
 	if err := flush(s.j); err != nil {
 		return err
 	}
@@ -92,9 +138,14 @@ func (s *story) run(n int) (err error) {
 	if s.j, _, err = Open(s.o); err != nil {
 		return err
 	}
+	if s.p = nil; s.depth > 1 {
+		s.p = s.j.OpenPipeline(PipelineOptions{Depth: s.depth})
+	}
 	closed := false
 	defer func() {
 		if !closed {
+			_ = s.land(0)
+			_ = s.p.end()
 			_ = s.j.Close() // the error that counts is the one before
 		}
 	}()
@@ -110,7 +161,12 @@ func (s *story) run(n int) (err error) {
 			}
 		}
 		bound := s.w.stamp
-		if err := s.flush(); err != nil {
+		if s.p != nil && i%4 != 1 { // some stay under way
+			err = s.land(2)
+		} else {
+			err = s.flush()
+		}
+		if err != nil {
 			return err
 		}
 		if i%4 == 1 {
@@ -137,7 +193,33 @@ func (s *story) run(n int) (err error) {
 		}
 	}
 	closed = true
-	return s.j.Close()
+	err = s.land(0)
+	return errors.Join(err, s.p.end(), s.j.Close())
+}
+
+// land has units end until so many are under way and nothing waits. It goes on
+// after an error until everything that was lent is back.
+func (s *story) land(flying int) (failed error) {
+	for s.p != nil {
+		for s.p.Begin() {
+		}
+		if n := s.p.Flying(); n == 0 || failed == nil && n <= flying && s.j.StagedBytes() == 0 {
+			return errors.Join(failed, s.j.Err())
+		}
+		done, err := s.p.End()
+		failed = errors.Join(failed, err)
+		for err == nil && s.acked < len(s.units) && s.units[s.acked] <= done.Unit {
+			s.acked++
+		}
+	}
+	return nil
+}
+
+func (p *Pipeline) end() error {
+	if p == nil {
+		return nil
+	}
+	return p.Close()
 }
 
 // check opens what is left of the journal and says what promise is broken. It
@@ -260,7 +342,19 @@ func storyOptions(fsys vfs.FS) Options {
 }
 
 func TestEveryPowerCutKeepsWhatWasAcknowledged(t *testing.T) { // I1, I3, I9, I12, G3
-	mem := vfs.NewMem(vfs.MemOptions{})
+	everyPowerCut(t, vfs.NewMem(vfs.MemOptions{}), 1, 3)
+}
+
+func TestEveryPowerCutWithUnitsUnderWayKeepsWhatWasAcknowledged(t *testing.T) { // I1, I3, I9, I12, G3
+	everyPowerCut(t, vfs.NewMem(vfs.MemOptions{}), 4, 2)
+	for seed := range uint64(3) {
+		everyPowerCut(t, vfs.NewMem(vfs.MemOptions{QueueOrder: disorder(seed)}), 2+3*int(seed), 1)
+	}
+}
+
+// everyPowerCut lives through openings of a journal with so many units under way.
+func everyPowerCut(t *testing.T, mem *vfs.Mem, depth, openings int) {
+	t.Helper()
 	var s *story
 	cuts, images := uint64(0), 0
 	hook := func() {
@@ -271,15 +365,15 @@ func TestEveryPowerCutKeepsWhatWasAcknowledged(t *testing.T) { // I1, I3, I9, I1
 		crashes(mem, cuts, 12, func(disk *vfs.Mem, what string) {
 			images++
 			if err := s.check(disk); err != nil {
-				t.Fatalf("cut %d, %s: %v", cuts, what, err)
+				t.Fatalf("depth %d, cut %d, %s: %v", depth, cuts, what, err)
 			}
 		})
 	}
-	s = newStory(storyOptions(&tap{mem, hook}))
-	for range 3 { // the second and third open recover
+	s = newDeepStory(storyOptions(&tap{mem, hook}), depth)
+	for range openings { // those behind the first recover
 		require.NoError(t, s.run(26))
 	}
-	t.Logf("%d cuts, %d images", cuts, images)
+	t.Logf("depth %d: %d cuts, %d images", depth, cuts, images)
 }
 
 func TestPowerCutsDuringRecoveryKeepWhatWasAcknowledged(t *testing.T) { // I1, I9
@@ -392,15 +486,24 @@ func TestABitThatFlipsOnTheWayInIsNeverPassedOn(t *testing.T) { // I9
 }
 
 func TestEveryFailingCallIsToldAndLosesNothing(t *testing.T) { // I1, I10, G5
+	everyFailingCall(t, vfs.MemOptions{}, 1)
+}
+
+func TestEveryFailingCallWithUnitsUnderWayIsToldAndLosesNothing(t *testing.T) { // I1, I10, G5
+	everyFailingCall(t, vfs.MemOptions{QueueOrder: disorder(7)}, 4)
+}
+
+func everyFailingCall(t *testing.T, mo vfs.MemOptions, depth int) {
+	t.Helper()
 	tried := 0
 	for _, f := range []vfs.Fault{
 		{Op: vfs.OpAny}, {Op: vfs.OpAny, Forever: true},
 		{Op: vfs.OpWrite, Effect: vfs.ShortWrite}, {Op: vfs.OpSync, Effect: vfs.SyncThenLie},
 	} {
 		for f.Call = 1; ; f.Call += 1 + (raceStride-1)/6 {
-			mem := vfs.NewMem(vfs.MemOptions{})
+			mem := vfs.NewMem(mo)
 			faulty := vfs.WithFaults(mem, f)
-			s := newStory(storyOptions(faulty))
+			s := newDeepStory(storyOptions(faulty), depth)
 			err := s.run(40)
 			if faulty.Hits() == 0 {
 				require.NoError(t, err)

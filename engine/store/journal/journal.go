@@ -97,7 +97,8 @@ type Recovery struct {
 }
 
 // Journal is one stream of segments with one flush. Its methods may be called
-// by any goroutine; at most one flush is under way.
+// by any goroutine; at most one flush is under way, with a Pipeline as many as
+// that has.
 type Journal struct {
 	o    Options
 	lock io.Closer
@@ -122,16 +123,18 @@ type Journal struct {
 	next      UnitNumber // of the next unit to open
 	staged    int        // bytes of batches that wait
 	undo      []undo
-	flush     Flush
-	flying    bool // flush is under way
+	flights   []*Flush // under way, by rising unit number without a gap
+	landed    []*Flush // for reuse
+	depth     int      // flights at most; 0 = 1
 	stats     Stats
 
-	// Only the flush under way and Close touch these.
+	// Only who flushes, and Close, touch these.
 	active         *active
 	lastSegment    uint64
 	lastGeneration uint64
 	flushed        []wire.BatchHeader
 	owners         []Releaser // whom EndFlush tells
+	over           []*Flush   // those that it ended
 
 	preparing  atomic.Pointer[preparing] // only Prepare and Close change it
 	zeroed     string                    // the spare that Prepare made, under mu
@@ -407,7 +410,7 @@ func (j *Journal) Stats() Stats {
 // back when that reader closes.
 func (j *Journal) Close() error {
 	j.mu.Lock()
-	if j.flying {
+	if len(j.flights) > 0 {
 		j.mu.Unlock()
 		return errors.New("journal closed with a flush under way")
 	}

@@ -70,8 +70,7 @@ func (o *Options) newHead(role uint8, term wire.Term) *head {
 	return &head{kind: o.Kind, role: role, term: term, cluster: o.Cluster, site: o.Site, node: o.Node}
 }
 
-// active is the segment that is being written. Only the flush under way
-// touches it.
+// active is the segment that is being written. Only who flushes touches it.
 type active struct {
 	seg    *segment
 	file   vfs.File
@@ -79,6 +78,9 @@ type active struct {
 	zeroed int64 // bytes below it are written, so a flush changes no extents
 	off    int64 // of the next unit
 }
+
+// fits says whether the unit has room behind what is laid out.
+func (a *active) fits(u *openUnit) bool { return a.off+align(int64(u.used)) <= a.size }
 
 // createSegment makes the file of a new segment, from a spare if there is one,
 // and makes its head durable. Nothing refers to it before that.

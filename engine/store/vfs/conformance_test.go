@@ -26,6 +26,18 @@ func TestADiskThatCanFailConforms(t *testing.T) {
 	})
 }
 
+func TestTheQueuesOfStandInsConform(t *testing.T) {
+	youngestFirst := func(n int) int { return n - 1 }
+	for _, order := range []func(int) int{nil, youngestFirst} {
+		vfstest.QueueConformance(t, func(*testing.T) (vfs.Queuer, string) {
+			return vfs.NewMem(vfs.MemOptions{QueueOrder: order}), "."
+		})
+		vfstest.QueueConformance(t, func(*testing.T) (vfs.Queuer, string) {
+			return vfs.WithFaults(vfs.NewMem(vfs.MemOptions{QueueOrder: order})), "."
+		})
+	}
+}
+
 func TestASteadyWriterToRealFilesAllocatesNothing(t *testing.T) {
 	name := path.Join(t.TempDir(), "f")
 	f, err := vfs.OS{}.Create(name)

@@ -8,6 +8,10 @@
 //	Faulty    │ wraps either: the k-th call fails once or for ever, writes stop
 //	          │ half way, a failed Sync lies from then on, reads flip a bit
 //
+// A [Queuer] also has queues: several durable writes under way at once, which end
+// in any order ([Queue]). The disks in memory end them in the order that a script
+// chooses; package uring has the real one.
+//
 // The contract that all disks pass (package vfstest): a file's bytes
 // survive after File.Sync, its name after SyncDir; MkdirAll is durable when it
 // returns; before that each sector and each name may be there or not,

@@ -229,7 +229,10 @@ func (f *faultyFile) WriteAt(parts [][]byte, off int64) error {
 	return pathError("write", f.name, fault.Err)
 }
 
-func (f *faultyFile) Sync() error {
+func (f *faultyFile) Sync() error { return f.synced(f.File.Sync) }
+
+// synced is sync with what the script has for it.
+func (f *faultyFile) synced(sync func() error) error {
 	f.d.mu.Lock()
 	lies := f.d.liars[f.name]
 	f.d.mu.Unlock()
@@ -243,7 +246,7 @@ func (f *faultyFile) Sync() error {
 		}
 		return pathError("sync", f.name, fault.Err)
 	}
-	return f.File.Sync()
+	return sync()
 }
 
 func (f *faultyFile) Refresh() error {

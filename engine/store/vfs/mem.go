@@ -22,6 +22,9 @@ type MemOptions struct {
 	// CapacityBytes is how much file content fits, counted in written 4 KiB pages;
 	// beyond it writes fail with ENOSPC. 0 = unlimited.
 	CapacityBytes int64
+	// QueueOrder chooses which of the writes under way in a queue ends next, from the
+	// oldest, 0, to the youngest; nil = the oldest.
+	QueueOrder func(underWay int) int
 }
 
 // Mem is a memory disk that knows what is not synced. Its methods may be called
