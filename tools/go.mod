@@ -3,6 +3,7 @@ module github.com/claudefs/repl/tools
 go 1.26.0
 
 require (
+	github.com/HdrHistogram/hdrhistogram-go v1.4.0 // loadtest: latencies
 	github.com/cockroachdb/pebble/v2 v2.1.7 // namespace: the reference Store
 	github.com/rogpeppe/go-internal v1.16.0 // cli: tests as scripts
 	github.com/spf13/cobra v1.10.2 // cli: verbs, help, completion

@@ -126,12 +126,16 @@ func (a *app) commands() *cobra.Command {
 	return c
 }
 
-// listCommands appends the leaves below c, in the order of their names.
+// listCommands appends the verbs below c that can be run, in the order of their
+// names.
 func listCommands(c *cobra.Command, list []commandInfo) []commandInfo {
 	for _, sub := range c.Commands() {
 		impact, ok := sub.Annotations[impactKey]
+		if sub.Hidden {
+			continue
+		}
+		list = listCommands(sub, list)
 		if !ok {
-			list = listCommands(sub, list)
 			continue
 		}
 		info := commandInfo{
@@ -139,7 +143,7 @@ func listCommands(c *cobra.Command, list []commandInfo) []commandInfo {
 			Usage: c.CommandPath() + " " + sub.Use, Flags: []flagInfo{},
 		}
 		sub.LocalFlags().VisitAll(func(f *pflag.Flag) {
-			if f.Name == "help" {
+			if f.Name == "help" || f.Hidden {
 				return
 			}
 			// The value of NO_COLOR would make the list differ from machine to machine.

@@ -12,6 +12,7 @@ import (
 	"github.com/claudefs/repl/tools/demo"
 	"github.com/claudefs/repl/tools/fsapi"
 	"github.com/claudefs/repl/tools/fsclient"
+	"github.com/claudefs/repl/tools/loadtest"
 	"github.com/claudefs/repl/wire"
 )
 
@@ -31,7 +32,10 @@ func TestJSONKeysAreStable(t *testing.T) {
 	for name, v := range map[string]any{
 		"ack":    ackRow{Schema: 1, Kind: "ack"},
 		"addrs":  addrs{Schema: 1, Kind: "addrs"},
+		"bench":  benchExample(),
 		"change": changeReport{Schema: 1, Kind: "change"},
+		"comparison": loadtest.Comparison{Schema: 1, Kind: "comparison", Reasons: []loadtest.Reason{},
+			Rows: []loadtest.Row{{Metric: "p99", Unit: loadtest.UnitTime}}, Thresholds: []loadtest.LinkVerdict{{}}},
 		"crash":  demo.CrashVerdict{Schema: 1, Kind: "crash"},
 		"demo":   demo.Verdict{Schema: 1, Kind: "demo"},
 		"digest": digestReport{fsapi.Digest{Schema: 1}, "digest"},
@@ -59,5 +63,14 @@ func TestJSONContractNamesEveryKind(t *testing.T) {
 	for _, f := range files {
 		kind, _, _ := strings.Cut(strings.TrimSuffix(f.Name(), ".json"), "-")
 		require.Contains(t, string(contract), "| `"+kind+"` |")
+	}
+}
+
+// benchExample is a result with every key.
+func benchExample() loadtest.Result {
+	latency := loadtest.Latency{Bins: []loadtest.Bin{{From: 0.001, To: 0.00101, Count: 7}}}
+	return loadtest.Result{
+		Schema: 1, Kind: "bench", Reasons: []loadtest.Reason{{Code: "load", Text: "text"}}, Latency: latency, Late: &latency,
+		ErrorTexts: []string{}, Thresholds: []loadtest.Verdict{{}},
 	}
 }
