@@ -6,13 +6,15 @@ KILLS   ?= 6
 CYCLES  ?= 300
 SEEDS   ?= 2000
 FUZZ    ?= 20s
+SOAK    ?= 10m
+WAN     ?= 20s
 BENCH   ?= .
 TIME    ?= 1s
 ARGS    ?=
 BIN      = bin/cfs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test check race sim sim-red crash trace-io fuzz host bench bench-peers clean
+.PHONY: help setup build demo test check race sim sim-red crash trace-io soak wan fuzz host bench bench-peers clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +48,12 @@ crash: build ## real processes under load, killed at random (CYCLES=n)
 
 trace-io: build ## two servers on io_uring under strace: links and journals see nothing but io_uring_enter
 	@ci/trace-io
+
+soak: setup ## a peer stalls for SOAK while the source appends: nothing grows, on the ring and portable
+	@CLAUDEFS_SOAK=$(SOAK) $(GO) test -count=1 -v -timeout 0 -run TestAStalledPeerCostsTheOthersNothing ./engine
+
+wan: setup ## 1 Gb/s x 100 ms through the proxy, every load for WAN: throughput, window, memory
+	@CLAUDEFS_WAN=$(WAN) $(GO) test -count=1 -v -timeout 0 -run TestALongFatPathIsFilledFromLittleMemory ./engine
 
 fuzz: setup ## every decoder for FUZZ each
 	@ci/fuzz $(FUZZ)
