@@ -7,17 +7,10 @@ import (
 	"io/fs"
 	"os"
 	"sync"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/claudefs/repl/engine/store/vfs"
-)
-
-const (
-	opWritev = 2
-	// transferMax is what one read asks for; the kernel's limit is 2 GiB.
-	transferMax = 1 << 30
 )
 
 // FS is the operating system's files, read, written and synced by the loop's
@@ -269,12 +262,4 @@ func (o *fileOp) end(l *Loop, err error) {
 		o.slot = nil
 	}
 	o.finish(err)
-}
-
-// writeGathered writes what Slot.Gather put together at offset (writev).
-func (s *SQE) writeGathered(user uint64, fd int, slot *Slot, offset int64) *SQE {
-	list := slot.iov[slot.begin:slot.end]
-	// Unsafe rule 2 (Pointer to uintptr, not back): the list is off the heap.
-	s.set(opWritev, fd, uint64(uintptr(unsafe.Pointer(&list[0]))), uint32(len(list)), uint64(offset))
-	return s.by(user)
 }

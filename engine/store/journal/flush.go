@@ -26,6 +26,7 @@ type Flush struct {
 	parts    [][]byte
 	hash     *xxh3.Hasher128
 	off, end int64 // where the unit lies, once it is laid out
+	zeroes   bool  // what lies behind end too: nothing else may be written there meanwhile
 	synced   bool
 	ended    bool
 	failed   error
@@ -42,7 +43,7 @@ func (j *Journal) BeginFlush() *Flush {
 		return nil
 	}
 	u := j.pending[0]
-	if len(j.flights) > 0 && !j.active.fits(u) {
+	if n := len(j.flights); n > 0 && (!j.active.fits(u) || j.flights[n-1].zeroes) {
 		return nil // the next segment's head says that all before it is durable
 	}
 	j.pending = append(j.pending[:0], j.pending[1:]...)
@@ -53,7 +54,7 @@ func (j *Journal) BeginFlush() *Flush {
 	} else {
 		f = &Flush{j: j, hash: xxh3.New128()}
 	}
-	f.unit, f.mark, f.off, f.end, f.synced, f.ended, f.failed = u, j.durable, 0, 0, false, false, nil
+	*f = Flush{j: j, unit: u, mark: j.durable, header: f.header, parts: f.parts[:0], hash: f.hash}
 	j.flights = append(j.flights, f)
 	return f
 }
@@ -132,6 +133,7 @@ func (f *Flush) layOut() error {
 	if f.end > a.zeroed { // the same write zeroes what the next units will need
 		a.zeroed = min(f.end+j.o.zeroAhead(), a.size)
 		if a.zeroed > f.end {
+			f.zeroes = true
 			f.parts = append(f.parts, zeros[:a.zeroed-f.end])
 			j.zeroedBytes.Add(uint64(a.zeroed - f.end))
 		}

@@ -1,6 +1,9 @@
 package vfs
 
-import "errors"
+import (
+	"errors"
+	"strconv"
+)
 
 var (
 	_ Queuer = (*Mem)(nil)
@@ -51,6 +54,11 @@ func (q *scripted) Write(f File, parts [][]byte, off int64, user uint64) {
 	w := scriptedWrite{f: f, off: off, user: user}
 	for _, p := range parts {
 		w.bytes += int64(len(p))
+	}
+	for _, u := range q.under {
+		if u.f == f && u.off < off+w.bytes && off < u.off+u.bytes {
+			panic("vfs: a write at offset " + strconv.FormatInt(off, 10) + " overlaps one that is under way")
+		}
 	}
 	w.failed = f.WriteAt(parts, off)
 	q.under = append(q.under, w)
