@@ -38,6 +38,7 @@ type disk struct {
 	failNext [2]int   // writes, syncs to fail
 	noSpace  int
 	slow     int
+	hung     bool // no flush begins, see stall.go
 	tear     bool // the next write stops half way
 	stubbed  bool // Sync does nothing, see PlantAckBeforeFlush
 	flipped  bool // bits of the mirror were flipped since the last recovery

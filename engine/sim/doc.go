@@ -38,6 +38,10 @@
 // counts when it changed an outcome: a cut that lost or held a frame, a flip that
 // hit one.
 //
+// Another kind of world is one day long and has one fault: the peer stands still,
+// reachable, reading or flushing nothing. What each site's heart, writer, links
+// and timers hold is counted every ten minutes and may show no trend (I10).
+//
 // To replay a seed: go test ./engine/sim -count=1 -run 'TestCampaign$' -v -args
 // -seed0 SEED -seeds 1 -trace. Seeds that found a bug go into
 // testdata/regression.seeds. Plants are mistakes made on purpose:

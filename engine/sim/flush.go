@@ -72,6 +72,9 @@ func (f *flusher) kick() {
 }
 
 func (f *flusher) begin() {
+	if f.p.site.disk.hung {
+		return // still asked for; see stall.go
+	}
 	f.asked = false
 	if err := f.fill(); err != nil {
 		f.failed(err)

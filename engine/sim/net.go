@@ -37,6 +37,7 @@ type direction struct {
 	cutKind   faultKind
 	slow      int // slow spells in force
 	noDial    int
+	unread    bool    // who receives takes links and reads nothing
 	flips     []fault // each hits one frame
 	stale     [][]byte
 	replay    []fault // each replays one stale frame
@@ -164,6 +165,9 @@ func (n *network) put(e *end, frame []byte) {
 	switch {
 	case e.hole:
 		return
+	case path.unread:
+		e.held = append(e.held, frame)
+		return
 	case path.cuts > 0 && n.w.plan.stalls:
 		n.cutStruck(from)
 		e.held = append(e.held, frame)
@@ -205,7 +209,7 @@ func (n *network) closeEnd(e *end) {
 	}
 	from := e.p.site.index
 	peer := e.link.ends[1-from]
-	if !e.hole && len(e.held) == 0 && n.paths[from].cuts == 0 {
+	if !e.hole && len(e.held) == 0 && n.paths[from].cuts == 0 && !n.paths[from].unread {
 		e.last = max(e.last+1, n.w.now+n.delay(from))
 		n.w.at(e.last, func() { n.end(peer, io.EOF) })
 	} else {
@@ -312,7 +316,7 @@ func (n *network) cut(kind faultKind, span time.Duration, from ...int) {
 func (n *network) release() {
 	for _, l := range n.links {
 		for i, e := range l.ends {
-			if n.paths[i].cuts > 0 || len(e.held) == 0 {
+			if n.paths[i].cuts > 0 || n.paths[i].unread || len(e.held) == 0 {
 				continue
 			}
 			held := e.held

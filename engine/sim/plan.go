@@ -94,6 +94,7 @@ type plan struct {
 	windowBytes  int64
 	frameBytes   int
 	pendingBytes int64
+	heartbeat    [2]time.Duration // how often, and silence that ends a link; 0 = the heart's defaults
 
 	delayMin  time.Duration
 	delayMean time.Duration // on top

@@ -191,6 +191,7 @@ func (s *site) config() node.Config {
 		Peers:          []node.Peer{{Site: wire.SiteIDOf(clusterName, other), Name: other}},
 		WindowBytesMax: plan.windowBytes, WindowBytesMin: min(plan.windowBytes, 64<<10), FrameBytesMax: plan.frameBytes,
 		VerifyWait: s.w.verifyWait(), Seed: s.draw.Uint64(),
+		HeartbeatEvery: plan.heartbeat[0], HeartbeatTimeout: plan.heartbeat[1],
 	}
 }
 
@@ -344,6 +345,7 @@ func (s *site) heal() {
 	s.pausedTo = 0
 	s.disk.failNext = [2]int{}
 	s.disk.noSpace, s.disk.slow = 0, 0
+	s.unhang()
 }
 
 // siteStore is the site's Store: the memory Store, with the checker looking at
