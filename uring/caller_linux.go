@@ -63,21 +63,33 @@ func openCaller(setup Setup, counts *callCounts) (*Caller, error) {
 // close gives the ring back. Nothing is under way: calls end before they return.
 func (c *Caller) close() error { return errors.Join(c.core.close(), c.slots.region.Free()) }
 
-// call submits what next gave out and returns its completion. An error is the
-// ring's: the operation may still be under way then, and the Caller must not be
-// used again.
-func (c *Caller) call(spin bool) (Completion, error) {
-	// The kernel ends an operation on the thread that submitted it.
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
+// call submits what next gave out, waits for it, and returns its result: a count,
+// a descriptor. While it waits, its thread sleeps, as in any blocking system call.
+func (c *Caller) call() (int, error) {
+	again := c.sqes[0] // the only submission there is
 	c.counts.calls.Add(1)
-	wait := uint32(1)
-	if spin = spin && c.spin.worth(); spin {
-		wait = 0
+	for {
+		done, err := c.complete()
+		if err != nil {
+			c.broken = true
+			return 0, err
+		}
+		if err = done.Err(); err == nil {
+			return int(done.Res), nil
+		}
+		if err != unix.EINTR {
+			return 0, err
+		}
+		*c.next() = again
 	}
+}
+
+// complete enters until the operation has completed. An error is the ring's: the
+// operation may still be under way then.
+func (c *Caller) complete() (Completion, error) {
 	for {
 		c.counts.enters.Add(1)
-		errno := c.enter(wait, true, nil)
+		errno := c.enter(1, true, nil)
 		if c.ready() > 0 {
 			c.each(c.take)
 			return c.last, nil
@@ -89,58 +101,52 @@ func (c *Caller) call(spin bool) (Completion, error) {
 		default:
 			return Completion{}, fmt.Errorf("io_uring_enter: %w", errno)
 		}
-		if spin && c.queued() == 0 {
-			c.counts.spins.Add(1)
-			if c.spin.done(c.look()) {
-				c.counts.hits.Add(1)
-			}
-			wait, spin = 1, false
-			if c.ready() > 0 {
-				c.each(c.take)
-				return c.last, nil
-			}
-		}
 	}
 }
 
-// result is call for who wants the completion's number or its error. An operation
-// that was interrupted is made again.
-func (c *Caller) result(spin bool) (int, error) {
-	again := c.sqes[0] // the only submission there is
-	for {
-		done, err := c.call(spin)
-		if err != nil {
-			c.broken = true
-			return 0, err
+// receive fills p with at least a byte, or none at the end. Before it sleeps it lets other goroutines
+// run: a thread that goes to sleep takes its processor along for a while, and what
+// is ready there would wait for another thread to be woken. With spin it goes on
+// looking for spinMax, as long as that pays.
+func (c *Caller) receive(fd int, p []byte, spin bool) (int, error) {
+	var begin time.Time
+	for looks := 0; ; looks++ {
+		c.next().Recv(0, fd, p, unix.MSG_DONTWAIT)
+		n, err := c.call()
+		if err != unix.EAGAIN {
+			if looks > 1 {
+				c.spun(true)
+			}
+			return n, err
 		}
-		if err = done.Err(); err == nil {
-			return int(done.Res), nil
-		}
-		if !transient(err) {
-			return 0, err
-		}
-		*c.next() = again
-	}
-}
-
-// look waits for the completion, or for work that an enter turns into one, without
-// a system call; false when it did not come within spinMax.
-func (c *Caller) look() bool {
-	for begin := time.Now(); ; {
-		for range 32 {
-			if work, _ := c.pending(); work || c.ready() > 0 {
-				return true
+		if looks == 1 {
+			if spin = spin && c.spin.worth(); spin {
+				begin = time.Now()
+				c.counts.spins.Add(1)
 			}
 		}
-		if time.Since(begin) > spinMax {
-			return false
+		if looks > 0 && !spin {
+			break
 		}
+		if looks > 1 && time.Since(begin) > spinMax {
+			c.spun(false)
+			break
+		}
+		runtime.Gosched()
+	}
+	c.next().Recv(0, fd, p, 0)
+	return c.call()
+}
+
+func (c *Caller) spun(found bool) {
+	if c.spin.done(found); found {
+		c.counts.hits.Add(1)
 	}
 }
 
-// spinner decides whether to look before sleeping. Where looking was in vain, the
-// next times are left out, twice as many each time; one that was not makes up for
-// all.
+// spinner decides whether to look on before sleeping. Where looking was in vain,
+// the next times are left out, twice as many each time; one that was not makes up
+// for all.
 type spinner struct{ skip, skips int }
 
 const spinSkipsMax = 1 << 10
@@ -153,14 +159,13 @@ func (s *spinner) worth() bool {
 	return true
 }
 
-func (s *spinner) done(found bool) bool {
+func (s *spinner) done(found bool) {
 	if found {
 		s.skips = 0
 	} else {
 		s.skips = min(max(1, 2*s.skips), spinSkipsMax)
 	}
 	s.skip = s.skips
-	return found
 }
 
 // callers keeps Callers between two uses: to make one takes the kernel longer

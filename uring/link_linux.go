@@ -93,7 +93,7 @@ func (c *Conn) send(parts [][]byte) error {
 		taken := slot.Gather(parts)
 		for left := slot.Len(); left > 0; {
 			c.sending.next().SendMsg(0, c.fd, slot, unix.MSG_WAITALL)
-			n, err := c.sending.result(false)
+			n, err := c.sending.call()
 			if err != nil {
 				return err
 			}
@@ -128,26 +128,28 @@ func (c *Conn) Recv() (*link.Frame, error) {
 // never on a stack, which does.
 type stream Conn
 
-func (s *stream) Read(p []byte) (int, error) { return s.receive(p, 0) }
-
-// ReadFull fills p by one operation where Read would take several.
-func (s *stream) ReadFull(p []byte) (n int, err error) {
-	for n < len(p) {
-		got, err := s.receive(p[n:], unix.MSG_WAITALL)
-		if n += got; err != nil {
-			return n, err
-		}
-	}
-	return n, nil
-}
-
-func (s *stream) receive(p []byte, flags int) (int, error) {
-	s.receiving.next().Recv(0, s.fd, p, flags)
-	n, err := s.receiving.result(s.t.spin)
+func (s *stream) Read(p []byte) (int, error) {
+	n, err := s.receiving.receive(s.fd, p, s.t.spin)
 	runtime.KeepAlive(p)
 	if n == 0 && err == nil {
 		return 0, io.EOF
 	}
+	return n, err
+}
+
+// ReadFull fills p by one operation, where Read would take several: what of a
+// frame is still missing is on its way.
+func (s *stream) ReadFull(p []byte) (n int, err error) {
+	for n < len(p) && err == nil {
+		var got int
+		s.receiving.next().Recv(0, s.fd, p[n:], unix.MSG_WAITALL)
+		got, err = s.receiving.call()
+		n += got
+		if got == 0 && err == nil {
+			err = io.EOF
+		}
+	}
+	runtime.KeepAlive(p)
 	return n, err
 }
 

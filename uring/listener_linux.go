@@ -94,7 +94,7 @@ func (n *listener) Accept() (link.Conn, error) {
 			return nil, n.errClosed()
 		}
 		n.caller.next().Accept(0, n.fd)
-		fd, err := n.caller.result(false)
+		fd, err := n.caller.call()
 		switch {
 		case err == nil:
 			c, err := newConn(n.t, fd)

@@ -133,7 +133,7 @@ func (t *Transport) dial(ctx context.Context, to netip.AddrPort) (*Conn, error) 
 		close(shut)
 	})
 	caller.next().Connect(0, fd, caller.slot, to)
-	_, err = caller.result(false)
+	_, err = caller.call()
 	if !stop() {
 		<-shut
 		err = ctx.Err() // it may have connected all the same, but nobody waits for it

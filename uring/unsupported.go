@@ -43,15 +43,29 @@ func (*Loop) Stats() LoopStats { return LoopStats{} }
 // Close returns ErrClosed.
 func (*Loop) Close() error { return ErrClosed }
 
-// TransportOptions configures Loop.Transport.
+// TransportOptions configures NewTransport.
 type TransportOptions struct {
 	Congestion string
 	DeadAfter  time.Duration
 	Pool       *link.Pool
+	Setup      Setup
+	NoSpin     bool
 }
 
-// Transport says what Supported says.
-func (*Loop) Transport(TransportOptions) (link.Transport, error) { return nil, Supported() }
+// Transport cannot be made here.
+type Transport struct{ link.Transport }
+
+// TransportStats counts nothing here.
+type TransportStats struct{ Enters, Calls, Spins, Hits uint64 }
+
+// NewTransport says what Supported says.
+func NewTransport(TransportOptions) (*Transport, error) { return nil, Supported() }
+
+// Stats is empty.
+func (*Transport) Stats() TransportStats { return TransportStats{} }
+
+// Close returns ErrClosed.
+func (*Transport) Close() error { return ErrClosed }
 
 // FS has no files here.
 func (*Loop) FS() vfs.FS { return nil }
