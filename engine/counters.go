@@ -44,7 +44,11 @@ func (e *Engine) Counters() Counters {
 
 func (f *flusher) counters() JournalCounters {
 	s := f.j.Stats()
+	wakes := uint64(0)
+	if p := f.pipeline.Load(); p != nil {
+		wakes = p.Wakes()
+	}
 	return JournalCounters{
-		Flushes: s.Flushes, Wakes: f.wakes.Load(), FileReadBytes: s.FileReadBytes, RecentBytes: s.RecentBytes,
+		Flushes: s.Flushes, Wakes: wakes, FileReadBytes: s.FileReadBytes, RecentBytes: s.RecentBytes,
 	}
 }

@@ -25,15 +25,15 @@ const hostsChoice = "named by the host"
 
 // dataPath is what an engine chose for links and files that the host left to it.
 type dataPath struct {
-	ring      bool // io_uring, not system calls of Go's own packages
-	loop      *uring.Loop
+	ring      bool             // io_uring, not system calls of Go's own packages
+	disk      *uring.Disk      // nil = the host's, or portable
 	transport *uring.Transport // nil = the host's, or portable
 	reason    string           // why not io_uring, or where it came from
 	links     bool             // the engine chose the links
 	files     bool             // the engine chose the files
 }
 
-// openDataPath chooses what the host did not name. One loop serves both.
+// openDataPath chooses what the host did not name.
 func (e *Engine) openDataPath() (err error) {
 	d := &e.path
 	d.links, d.files = e.o.Transport == nil, e.o.FS == nil
@@ -45,8 +45,8 @@ func (e *Engine) openDataPath() (err error) {
 			return err
 		}
 	}
-	if d.files && d.loop != nil {
-		e.o.FS = d.loop.FS()
+	if d.files && d.disk != nil {
+		e.o.FS = d.disk
 	}
 	return nil
 }
@@ -64,7 +64,7 @@ func (d *dataPath) open(io string) (err error) {
 		}
 	case ioUring:
 		d.ring = true
-		if d.loop, err = uring.OpenLoop(uring.LoopOptions{}); err != nil {
+		if d.disk, err = uring.OpenDisk(uring.DiskOptions{}); err != nil {
 			return fmt.Errorf("option IO is %q: %w: let it choose, or take %q", ioUring, err, ioPortable)
 		}
 	}
@@ -94,7 +94,7 @@ func (e *Engine) dataPathStatus() DataPathStatus {
 	switch {
 	case !d.files:
 		s.Files = "the host's"
-	case d.loop != nil:
+	case d.disk != nil:
 		s.Files = ioUring
 	}
 	if !d.links && !d.files {
@@ -127,10 +127,10 @@ func (d *dataPath) close() error {
 	if d.transport != nil {
 		err = d.transport.Close()
 	}
-	if d.loop == nil {
+	if d.disk == nil {
 		return err
 	}
-	if failed := d.loop.Close(); failed != nil && !errors.Is(failed, uring.ErrClosed) {
+	if failed := d.disk.Close(); failed != nil && !errors.Is(failed, uring.ErrClosed) {
 		err = errors.Join(err, failed)
 	}
 	return err
