@@ -80,7 +80,7 @@ func (f *benchFlags) flags(c *cobra.Command) {
 	fs := c.Flags()
 	fs.SortFlags = false
 	fs.StringVar(&f.config.Level, "level", loadtest.LevelDurable,
-		"what an entry is waited for, `LEVEL`: async, local, durable or applied at the far end, or link for the bare link")
+		"`LEVEL` that is waited for: async, local, durable or applied at the far end; link = no engine")
 	fs.IntVar(&f.config.Clients, "clients", 0, "closed loop of `N` clients (default 16, without --rate)")
 	fs.Float64Var(&f.config.Rate, "rate", 0, "open loop of `N` entries a second")
 	fs.Var(&f.size, "size", "payload of an entry")
@@ -88,12 +88,13 @@ func (f *benchFlags) flags(c *cobra.Command) {
 	fs.DurationVar(&f.duration, "duration", 10*time.Second, "how long is measured")
 	fs.DurationVar(&f.warm, "warm", 0, "how long the load runs before (default 2s, at least 20 round trips of --rtt)")
 	fs.StringVar(&f.config.Link, "link", ioAuto, "`HOW` links and journals are carried: auto, io_uring or portable")
-	fs.StringVar(&f.dir, "dir", "", "`DIR` on the disk to measure, for a directory of the journals (default a temporary one)")
+	fs.StringVar(&f.dir, "dir", "", "`DIR` on the disk to measure, for the journals (default a temporary one)")
 	fs.BoolVar(&f.config.Memory, "memory", false, "journals on a memory file system: no disk is measured")
 	fs.DurationVar(&f.rtt, "rtt", 0, "round trip that a proxy adds to the way")
 	fs.Var(&f.bandwidth, "bandwidth", "what the proxy lets through, each way, as 1Gbit (default no limit)")
 	fs.StringVar(&f.to, "to", "", "`ADDR` of a far end that runs cfs bench serve (default a process of its own here)")
-	fs.StringArrayVar(&f.failIf, "fail-if", nil, "end with 99 if `METRIC>LIMIT` holds, or METRIC<LIMIT; repeat for more")
+	fs.StringArrayVar(&f.failIf, "fail-if", nil,
+		"end with 99 if `METRIC>LIMIT` holds, or METRIC<LIMIT; repeat for more")
 	fs.BoolVar(&f.compare, "compare", false, "io_uring and portable side by side, in rounds")
 	fs.IntVar(&f.rounds, "rounds", loadtest.RoundsMin, "`N` rounds of --compare")
 }
@@ -129,21 +130,23 @@ func (f *benchFlags) check(c *cobra.Command) error {
 		}
 	}
 	if err := f.config.Validate(); err != nil {
-		return usage("run: cfs bench --help", "%s", oneLine(err))
+		return usage("run: cfs bench --help", "%s", faultsOf(err))
 	}
 	for _, text := range f.failIf {
 		t, err := loadtest.ParseThreshold(text)
 		if err != nil {
-			return usage("write METRIC>LIMIT or METRIC<LIMIT, as p99>5ms or rate<10000; metrics: "+loadtest.MetricNames(),
-				"--fail-if: %w", err)
+			next := "write METRIC>LIMIT or METRIC<LIMIT, as p99>5ms or rate<10000; metrics: "
+			return usage(next+loadtest.MetricNames(), "--fail-if: %w", err)
 		}
 		f.thresholds = append(f.thresholds, t)
 	}
 	return nil
 }
 
-// oneLine is a joined error as people read a list.
-func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
+// faultsOf is a configuration's faults as people read a list.
+func faultsOf(err error) string {
+	return strings.ReplaceAll(strings.ReplaceAll(err.Error(), loadtest.ErrConfig.Error()+": ", ""), "\n", "; ")
+}
 
 // runBench measures and prints. What was measured before an interrupt, or before
 // the far end went, is printed as well.
@@ -190,10 +193,13 @@ func (a *app) benchOnce(ctx context.Context, s *loadtest.Session, f *benchFlags,
 		}
 	}
 	line.Say("%s", doneText(r.Invalid))
-	if o.people() {
-		return missed, errors.Join(err, printBench(o, r))
+	if err == nil && r.Errors > 0 && len(missed) == 0 {
+		err = entriesFailure(r)
 	}
-	return missed, errors.Join(err, o.object(r))
+	if o.people() {
+		return missed, errors.Join(printBench(o, r), err)
+	}
+	return missed, errors.Join(o.object(r), err)
 }
 
 func (a *app) compareLinks(ctx context.Context, s *loadtest.Session, f *benchFlags, o *output,
@@ -211,9 +217,19 @@ func (a *app) compareLinks(ctx context.Context, s *loadtest.Session, f *benchFla
 	}
 	line.Say("%s", doneText(x.Invalid))
 	if o.people() {
-		return missed, errors.Join(err, printComparison(o, x))
+		return missed, errors.Join(printComparison(o, x), err)
 	}
-	return missed, errors.Join(err, o.object(x))
+	return missed, errors.Join(o.object(x), err)
+}
+
+// entriesFailure is the failure of a run whose entries failed, or some of them.
+func entriesFailure(r *loadtest.Result) error {
+	code := ExitPartly
+	if r.Entries == 0 {
+		code = ExitFailed
+	}
+	return failure(code, fmt.Errorf("%s failed: %s", plural(r.Errors, "entry", "entries"), r.ErrorTexts[0]),
+		"look at the errors in -o wide")
 }
 
 func doneText(invalid bool) string {

@@ -40,7 +40,8 @@ func printBench(o *output, r *loadtest.Result) error {
 	}
 	fmt.Fprintf(&b, "cpu       near %s s/GB  far %s s/GB  both %s s/GB\n", figure(r.Near.CPUPerGB, fixed),
 		figure(r.Far.CPUPerGB, fixed), figure(r.CPUPerGB, fixed))
-	fmt.Fprintf(&b, "allocs    near %s  far %s  per entry\n", figure(r.Near.Allocations, fixed), figure(r.Far.Allocations, fixed))
+	fmt.Fprintf(&b, "allocs    near %s  far %s  per entry\n", figure(r.Near.Allocations, fixed),
+		figure(r.Far.Allocations, fixed))
 	fmt.Fprintf(&b, "errors    %s  unanswered %s\n", humanCount(r.Errors), humanCount(r.Unanswered))
 	if o.wide() {
 		behind := "unknown"
@@ -103,14 +104,23 @@ func hostText(h *loadtest.Host, o *output) string {
 }
 
 func latencyText(l *loadtest.Latency, wide bool) string {
-	if wide {
-		return fmt.Sprintf("min %s  mean %s  p50 %s  p90 %s  p99 %s  p99.9 %s  max %s  of %s", figure(l.Min, fineSeconds),
-			figure(l.Mean, fineSeconds), figure(l.P50, fineSeconds), figure(l.P90, fineSeconds),
-			figure(l.P99, fineSeconds), figure(l.P999, fineSeconds), figure(l.Max, fineSeconds),
-			plural(l.Samples, "sample", "samples"))
+	var b strings.Builder
+	for _, f := range []struct {
+		name string
+		of   *float64
+		wide bool
+	}{
+		{"min", l.Min, true}, {"mean", l.Mean, true}, {"p50", l.P50, false}, {"p90", l.P90, false},
+		{"p99", l.P99, false}, {"p99.9", l.P999, false}, {"max", l.Max, false},
+	} {
+		if wide || !f.wide {
+			fmt.Fprintf(&b, "%s %s  ", f.name, figure(f.of, fineSeconds))
+		}
 	}
-	return fmt.Sprintf("p50 %s  p90 %s  p99 %s  p99.9 %s  max %s", figure(l.P50, fineSeconds), figure(l.P90, fineSeconds),
-		figure(l.P99, fineSeconds), figure(l.P999, fineSeconds), figure(l.Max, fineSeconds))
+	if wide {
+		fmt.Fprintf(&b, "of %s", plural(l.Samples, "sample", "samples"))
+	}
+	return strings.TrimSpace(b.String())
 }
 
 // printComparison prints both links side by side.

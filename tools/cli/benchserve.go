@@ -37,7 +37,8 @@ func (a *app) benchServe() *cobra.Command {
 				// The parent may have been killed: then nobody else removes it.
 				defer os.RemoveAll(childOf)
 			}
-			return a.serveBench(ctx, addrFile, childOf != "", loadtest.ServeOptions{Listen: listen, Data: data, Dir: dir})
+			o := loadtest.ServeOptions{Listen: listen, Data: data, Dir: dir}
+			return a.serveBench(ctx, addrFile, childOf != "", o)
 		})
 	c.Long = `Serves runs of cfs bench --to until SIGINT or SIGTERM, one at a time. It asks nobody who they are,
 and each run writes journals below --dir until it ends: serve on a trusted network.`

@@ -70,7 +70,7 @@ func TestJSONContractNamesEveryKind(t *testing.T) {
 func benchExample() loadtest.Result {
 	latency := loadtest.Latency{Bins: []loadtest.Bin{{From: 0.001, To: 0.00101, Count: 7}}}
 	return loadtest.Result{
-		Schema: 1, Kind: "bench", Reasons: []loadtest.Reason{{Code: "load", Text: "text"}}, Latency: latency, Late: &latency,
-		ErrorTexts: []string{}, Thresholds: []loadtest.Verdict{{}},
+		Schema: 1, Kind: "bench", Reasons: []loadtest.Reason{{Code: "load", Text: "text"}},
+		Latency: latency, Late: &latency, ErrorTexts: []string{}, Thresholds: []loadtest.Verdict{{}},
 	}
 }

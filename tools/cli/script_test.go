@@ -19,6 +19,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/claudefs/repl/uring"
 	"github.com/claudefs/repl/wire"
 )
 
@@ -269,10 +270,17 @@ func mount(dir, size string) error {
 	return nil
 }
 
-// condition knows [small-disk]: this machine lets the test mount one. In CI it
-// must.
+// condition knows [io_uring]: the kernel gives us rings; and [small-disk]: this
+// machine lets the test mount one. In CI it must.
 func condition(t *testing.T) func(string) (bool, error) {
 	return func(name string) (bool, error) {
+		if name == "io_uring" {
+			err := uring.Supported()
+			if err != nil {
+				t.Log(err)
+			}
+			return err == nil, nil
+		}
 		if name != "small-disk" {
 			return false, fmt.Errorf("no condition %q", name)
 		}

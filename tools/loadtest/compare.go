@@ -66,7 +66,9 @@ type LinkVerdict struct {
 }
 
 // comparedMetrics are the rows of a comparison.
-var comparedMetrics = []string{"rate", "bytes", "p50", "p90", "p99", "p99.9", "max", "cpu", "cpu-near", "cpu-far", "allocs"}
+var comparedMetrics = []string{
+	"rate", "bytes", "p50", "p90", "p99", "p99.9", "max", "cpu", "cpu-near", "cpu-far", "allocs",
+}
 
 // Compare runs c over both links, in rounds that change who goes first, and
 // judges the medians by thresholds. Said is told each round's start. After an
@@ -154,7 +156,8 @@ func rowOf(m Metric, results [2][]*Result) Row {
 	if row.RatioSpread == nil || *row.RatioSpread > ratioSpreadMax {
 		row.Withheld = "the rounds differ too much"
 		if row.RatioSpread != nil {
-			row.Withheld = fmt.Sprintf("the rounds differ by %.0f %%, at most %.0f %%", 100**row.RatioSpread, 100*ratioSpreadMax)
+			row.Withheld = fmt.Sprintf("the rounds differ by %.0f %%, at most %.0f %%", 100**row.RatioSpread,
+				100*ratioSpreadMax)
 		}
 		return row
 	}

@@ -25,6 +25,8 @@ const (
 	underWayMax = 1 << 16
 	// alarmMax is how long the open loop sleeps without looking whether it is over.
 	alarmMax = 50 * time.Millisecond
+	// abandonSteps is in how many steps abandoned entries are recorded at most.
+	abandonSteps = 100_000
 	// errorPause keeps a client that only gets errors from spinning.
 	errorPause = 10 * time.Millisecond
 )
@@ -76,7 +78,7 @@ func (g *generator) settle(ctx context.Context, lane int, due moment, err error)
 	case err == nil:
 		g.record.answer(lane, due)
 	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
-		g.record.unanswered(lane, due)
+		g.record.unanswered(lane, due, 1)
 	default:
 		g.record.failed(err)
 	}
@@ -123,23 +125,28 @@ func (g *generator) open(ctx context.Context) {
 		select {
 		case lanes[lane] <- sent{due, ref}:
 		case <-ctx.Done():
-			g.record.unanswered(lane, due)
+			g.record.unanswered(lane, due, 1)
 		}
 	}
-	// What was due and is not even handed over has waited for nothing less.
-	for now := g.record.now(); ; i++ {
-		due := g.due(i)
-		if due >= g.record.end() || due >= now {
-			break
-		}
-		g.record.unanswered(0, due)
-	}
+	g.abandon(i)
 	for _, lane := range lanes {
 		if lane != nil {
 			close(lane)
 		}
 	}
 	waiting.Wait()
+}
+
+// abandon records the entries from i on that were due by now and are not handed
+// over: they have waited for nothing less. There may be billions, so the latencies
+// of a few in a row are rounded up to that of the first.
+func (g *generator) abandon(i int64) {
+	until := min(g.record.now(), g.record.end())
+	left := int64(until.Seconds()*g.config.Rate) - i
+	for step := max(1, left/abandonSteps); g.due(i) < until; i += step {
+		g.record.unanswered(0, g.due(i), min(step, max(left, 1)))
+		left -= step
+	}
 }
 
 // reach sleeps until due, and says false when the load ended first.

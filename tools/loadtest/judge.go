@@ -36,24 +36,25 @@ func (m *measurement) judge(r *Result, sum *counts, err error) []Reason {
 	}
 	interrupted := errors.Is(err, context.Canceled)
 	add(interrupted && r.Elapsed == 0, "interrupted", "interrupted in the warm-up: nothing was measured")
-	add(interrupted && r.Elapsed > 0, "interrupted", "interrupted after %s of %s", r.Elapsed.D().Round(time.Millisecond),
-		r.Config.Duration.D())
+	add(interrupted && r.Elapsed > 0, "interrupted", "interrupted after %s of %s",
+		r.Elapsed.D().Round(time.Millisecond), r.Config.Duration.D())
 	add(err != nil && !interrupted, "far_end", "%v", err)
 	if r.Errors > 0 {
 		text := r.ErrorTexts[0]
 		add(true, "errors", "%d entries failed: %s", r.Errors, text[:min(len(text), errorTextToldMax)])
 	}
-	add(r.Unanswered > 0, "unanswered", "%d entries had no answer when the waiting ended; they count with the time they waited",
-		r.Unanswered)
+	add(r.Unanswered > 0, "unanswered",
+		"%d entries had no answer when the waiting ended; they count with the time they waited", r.Unanswered)
 	if r.Config.Open() {
 		got := 0.0
 		if r.Rate != nil {
 			got = *r.Rate
 		}
-		add(got < rateShareMin*r.Config.Rate, "rate", "%.1f entries/s of the %.1f asked for: the load was not what was asked for",
-			got, r.Config.Rate)
+		add(got < rateShareMin*r.Config.Rate, "rate",
+			"%.1f of %.1f entries/s: the load was not what was asked for", got, r.Config.Rate)
 	}
-	add(r.Latency.Samples < samplesMin, "samples", "%d samples, p99.9 wants %d: run longer", r.Latency.Samples, samplesMin)
+	add(r.Latency.Samples < samplesMin, "samples", "%d samples, p99.9 wants %d: run longer", r.Latency.Samples,
+		samplesMin)
 	for _, side := range []struct {
 		name string
 		*Side

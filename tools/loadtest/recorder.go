@@ -53,7 +53,8 @@ type stripe struct {
 }
 
 func newRecorder(start time.Time, warm, duration time.Duration, stripes int) *recorder {
-	r := &recorder{start: start, from: warm, stripes: make([]stripe, min(max(stripes, 1), stripesMax)), late: newLatencies()}
+	stripes = min(max(stripes, 1), stripesMax)
+	r := &recorder{start: start, from: warm, stripes: make([]stripe, stripes), late: newLatencies()}
 	r.to.Store(int64(warm + duration))
 	for i := range r.stripes {
 		r.stripes[i].latencies = newLatencies()
@@ -89,16 +90,16 @@ func (r *recorder) answer(lane int, due moment) {
 	s.all++
 	to := r.end()
 	if due >= r.from && due < to {
-		record(s.latencies, now-due)
+		record(s.latencies, now-due, 1)
 	}
 	if now >= r.from && now < to {
 		s.answered[quarters*(now-r.from)/(to-r.from)]++
 	}
 }
 
-// unanswered records an entry that nobody waits for any more: it took at least
+// unanswered records entries that nobody waits for any more: they took at least
 // until now.
-func (r *recorder) unanswered(lane int, due moment) {
+func (r *recorder) unanswered(lane int, due moment, entries int64) {
 	if !r.inWindow(due) {
 		return
 	}
@@ -106,8 +107,8 @@ func (r *recorder) unanswered(lane int, due moment) {
 	s := &r.stripes[lane%len(r.stripes)]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.unanswered++
-	record(s.latencies, now-due)
+	s.unanswered += entries
+	record(s.latencies, now-due, entries)
 }
 
 // handedOver records when the generator got to an entry of an open loop.
@@ -117,7 +118,7 @@ func (r *recorder) handedOver(due moment) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	record(r.late, r.now()-due)
+	record(r.late, r.now()-due, 1)
 }
 
 // failed records an entry that got an error for an answer.
@@ -136,8 +137,8 @@ func (r *recorder) failed(err error) {
 	}
 }
 
-func record(h *hdrhistogram.Histogram, d time.Duration) {
-	_ = h.RecordValue(min(max(int64(d), 0), latencyMax)) // fails beyond latencyMax only
+func record(h *hdrhistogram.Histogram, d time.Duration, times int64) {
+	_ = h.RecordValues(min(max(int64(d), 0), latencyMax), times) // fails beyond latencyMax only
 }
 
 // counts is the sum of all stripes.

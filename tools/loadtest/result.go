@@ -73,7 +73,8 @@ func (m *measurement) result(err error) *Result {
 	r := &Result{
 		Schema: 1, Kind: "bench", At: time.Now().UTC(), Config: *m.config, Loop: m.config.Loop(),
 		To: m.session.options.To, Elapsed: Seconds(m.record.window()), Entries: sum.entries(),
-		Latency: latencyOf(sum.latencies), Errors: m.record.errorCount, ErrorTexts: append([]string{}, m.record.errorTexts...),
+		Latency: latencyOf(sum.latencies), Errors: m.record.errorCount,
+		ErrorTexts: append([]string{}, m.record.errorTexts...),
 		Unanswered: sum.unanswered, Behind: m.behind,
 		Near: Side{Host: m.rig.host}, Far: Side{Host: m.rig.far}, Thresholds: []Verdict{},
 	}

@@ -112,11 +112,13 @@ func (m *measurement) watch(ctx context.Context) error {
 	for {
 		select {
 		case <-begin.C:
-			if err := m.use(ctx, "begin", "begun", &m.before); err != nil {
+			if err := m.begin(ctx); err != nil {
 				return err
 			}
-			m.began = true
 		case <-end.C:
+			if err := m.begin(ctx); err != nil { // where both have come at once
+				return err
+			}
 			return m.use(ctx, "end", "ended", &m.after)
 		case <-progress.C:
 			m.show()
@@ -130,6 +132,15 @@ func (m *measurement) watch(ctx context.Context) error {
 			return errors.Join(ctx.Err(), m.use(context.WithoutCancel(ctx), "end", "ended", &m.after))
 		}
 	}
+}
+
+// begin takes the counters of the window's begin, once.
+func (m *measurement) begin(ctx context.Context) error {
+	if m.began {
+		return nil
+	}
+	m.began = true
+	return m.use(ctx, "begin", "begun", &m.before)
 }
 
 // use takes the counters of both ends.

@@ -44,10 +44,10 @@ func Metrics() []Metric {
 		{"p99.9", UnitTime, "99.9 %", func(r *Result) *float64 { return r.Latency.P999 }},
 		{"max", UnitTime, "all", func(r *Result) *float64 { return r.Latency.Max }},
 		{"mean", UnitTime, "the mean latency", func(r *Result) *float64 { return r.Latency.Mean }},
-		{"cpu", UnitCount, "processor seconds for 10^9 bytes, both ends", func(r *Result) *float64 { return r.CPUPerGB }},
+		{"cpu", UnitCount, "processor seconds for 10^9 bytes", func(r *Result) *float64 { return r.CPUPerGB }},
 		{"cpu-near", UnitCount, "the same, near end", func(r *Result) *float64 { return r.Near.CPUPerGB }},
 		{"cpu-far", UnitCount, "the same, far end", func(r *Result) *float64 { return r.Far.CPUPerGB }},
-		{"allocs", UnitCount, "allocations for an entry, near end", func(r *Result) *float64 { return r.Near.Allocations }},
+		{"allocs", UnitCount, "allocations for an entry, near", func(r *Result) *float64 { return r.Near.Allocations }},
 		{"errors", UnitCount, "entries that failed", count(func(r *Result) int64 { return r.Errors })},
 		{"unanswered", UnitCount, "entries without an answer", count(func(r *Result) int64 { return r.Unanswered })},
 		{"invalid", UnitCount, "reasons why the run means little", count(func(r *Result) int64 {
@@ -156,6 +156,8 @@ func (t *Threshold) text(f float64) string {
 	if t.metric.Unit == UnitTime {
 		d := time.Duration(f * 1e9)
 		switch {
+		case d < time.Microsecond:
+			return d.String()
 		case d < time.Millisecond:
 			return d.Round(10 * time.Nanosecond).String()
 		case d < time.Second:
