@@ -71,13 +71,18 @@ func (d *dataPath) open(io string) (err error) {
 	return nil
 }
 
+// framesIdleBytesMax is how much memory of received frames is kept for the next
+// ones: four of the usual largest. What a link is short of comes from the
+// engine's memory, which costs little.
+const framesIdleBytesMax = 8 << 20
+
 // openLinks makes the transport, if the host named none, with frames in the
 // engine's memory.
 func (e *Engine) openLinks() (err error) {
 	if !e.path.links {
 		return nil
 	}
-	e.frames = &link.Pool{Source: e.memory}
+	e.frames = &link.Pool{Source: e.memory, IdleBytesMax: framesIdleBytesMax}
 	if e.path.ring {
 		e.path.transport, err = uring.NewTransport(uring.TransportOptions{Pool: e.frames})
 		e.o.Transport = e.path.transport

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/claudefs/repl/engine"
+	"github.com/claudefs/repl/engine/store"
 	"github.com/claudefs/repl/wire/link/linktest"
 )
 
@@ -77,7 +79,7 @@ func TestALongFatPathIsFilledFromLittleMemory(t *testing.T) {
 			w := newWAN(t, c)
 			w.run(warm)
 			best := 0.0
-			for try := 0; try < triesMax && best < wanShare; try++ {
+			for try := 0; try == 0 || try < triesMax && best < wanShare && !raceEnabled; try++ {
 				best = max(best, w.measure(measure))
 			}
 			w.stop()
@@ -88,7 +90,6 @@ func TestALongFatPathIsFilledFromLittleMemory(t *testing.T) {
 			for i, name := range []string{"source", "receiver"} {
 				require.LessOrEqual(t, w.memoryMax[i].Load(), 2*wanFlying, "memory of the "+name)
 			}
-			require.LessOrEqual(t, w.windowMax.Load(), 3*wanFlying)
 			require.LessOrEqual(t, w.allMax.Load(), 2*2*wanFlying+proxyBytesMax)
 			if !raceEnabled {
 				require.GreaterOrEqual(t, best, wanShare, "share of the limit")
@@ -125,11 +126,13 @@ func newWAN(t *testing.T, c wanCase) *wan {
 	for _, s := range []*site{w.a, w.b} {
 		s.quiet(t)
 		s.options.Dir, s.options.FS, s.options.IO, s.options.Shards = inMemory(t), nil, c.io, c.shards
-		s.options.Store = newCursorStore(c.shards)
+		s.options.Store = &durableCursors{cursorStore: newCursorStore(c.shards)}
+		s.options.SegmentBytes = 16 << 20
 		s.options.Listen, s.options.Peers[0].Addrs = "", nil
 		// What an engine keeps in memory whatever the path is as small as it may be,
 		// so that what the path takes shows. The window is left to the engine.
 		s.options.RecentBytesMax, s.options.PendingBytesMax = 4<<20, 4<<20
+		s.options.HeartbeatTimeout = 0 // the default: a queue on the path is no silence
 	}
 	w.b.options.Listen = "127.0.0.1:0"
 	w.b.start()
@@ -147,6 +150,28 @@ func newWAN(t *testing.T, c wanCase) *wan {
 	go w.load() // Ends with stop.
 	t.Cleanup(w.stop)
 	return w
+}
+
+// durableCursors says that what it was given survives, so that journals give
+// their segments back: what is in memory here must not grow with the load.
+type durableCursors struct {
+	*cursorStore
+	mu sync.Mutex
+}
+
+func (s *durableCursors) Apply(ctx context.Context, c *store.Change) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cursorStore.Apply(ctx, c)
+}
+
+func (s *durableCursors) Durable(shard engine.Shard) ([]store.Cursor, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if at := s.shards[shard]; at.set {
+		return []store.Cursor{at.cursors[0]}, nil
+	}
+	return nil, nil
 }
 
 // inMemory is a directory whose writes cost no disk's time.

@@ -26,7 +26,7 @@ type Config struct {
 
 	WindowBytesMax   int64         // per peer; default 64 MiB
 	WindowBytesMin   int64         // default 1 MiB
-	FrameBytesMax    int           // of batches in one frame; default 1 MiB + one batch
+	FrameBytesMax    int           // of batches in one frame; default 2 MiB less an envelope
 	HeartbeatEvery   time.Duration // default 250ms
 	HeartbeatTimeout time.Duration // silence that makes lag unknown and ends the link; default 3s
 	PageEvery        time.Duration // default 1s

@@ -257,10 +257,17 @@ func New(c Config, b Boot) *Node {
 	return n
 }
 
+// frameBytesDefault takes any one batch, and with envelope and extensions it fits
+// the 2 MiB that receivers hold frames of that size in; one byte more, and each
+// would take 4 MiB.
+const frameBytesDefault = 2<<20 - 512
+
+const _ = uint(frameBytesDefault - wire.BatchBytesMax)
+
 func (c *Config) setDefaults() {
 	c.WindowBytesMax = cmp.Or(c.WindowBytesMax, 64<<20)
 	c.WindowBytesMin = min(cmp.Or(c.WindowBytesMin, 1<<20), c.WindowBytesMax)
-	c.FrameBytesMax = min(cmp.Or(c.FrameBytesMax, 1<<20+wire.BatchBytesMax), wire.FrameBytesMax-wire.EnvelopeBytes)
+	c.FrameBytesMax = min(cmp.Or(c.FrameBytesMax, frameBytesDefault), wire.FrameBytesMax-wire.EnvelopeBytes)
 	c.HeartbeatEvery = cmp.Or(c.HeartbeatEvery, 250*time.Millisecond)
 	c.HeartbeatTimeout = cmp.Or(c.HeartbeatTimeout, 3*time.Second)
 	c.PageEvery = cmp.Or(c.PageEvery, time.Second)

@@ -313,7 +313,25 @@ func TestTheWindowDoesNotGrowWithItsOwnQueue(t *testing.T) {
 		require.Less(t, float64(most), 2.2*product)
 		require.GreaterOrEqual(t, float64(done), 0.98*rate*(end-begin).Seconds())
 		delay *= 2
-		begin, done, most = now+15*time.Second, 0, 0
+		begin, done, most = now+25*time.Second, 0, 0 // two memories later
+	}
+}
+
+// One disturbed measurement is not believed: the window stays.
+func TestAPauseDuringAMeasurementDoesNotEnlargeTheWindow(t *testing.T) {
+	w := Window{Min: 1, Max: 1 << 30}
+	send := func(now, delay time.Duration) {
+		f := Frame{Bytes: 1000}
+		w.Sent(now, &f, true)
+		w.Acked(now+delay, &f)
+	}
+	for now := time.Duration(0); now < 60*time.Second; now += 200 * time.Millisecond {
+		delay := 10 * time.Millisecond
+		if 25*time.Second < now && now < 35*time.Second { // around one measurement
+			delay = 50 * time.Millisecond
+		}
+		send(now, delay)
+		require.LessOrEqual(t, w.minDelay(), 10*time.Millisecond, "at %s", now)
 	}
 }
 

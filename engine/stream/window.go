@@ -2,7 +2,7 @@ package stream
 
 import "time"
 
-// Estimates look back this far. Rates do in two halves, so that an old best is
+// Estimates look back this far, in two halves, so that an old best is
 // forgotten after at most twice this time.
 const (
 	rateMemory  = 2 * time.Second
@@ -24,13 +24,14 @@ const probeShare = 3.0 / 8
 // in it, the window would grow, and the queue with it. So once the delay is
 // older than its memory, the window shrinks until a frame that left without a
 // queue before it has measured a new one: two round trips at three quarters of
-// the rate, at most every ten seconds.
+// the rate, at most every ten seconds. The shorter one of two such memories
+// counts, because somebody may have paused during one.
 type Window struct {
 	Min, Max int64
 
 	rate        [2]float64 // bytes per second: best of this memory, best of the one before
 	rateSince   time.Duration
-	delay       time.Duration // 0 = not measured yet
+	delay       [2]time.Duration // shortest of this memory, of the one before; 0 = not measured
 	delaySince  time.Duration
 	probing     bool
 	delivered   int64
@@ -43,7 +44,7 @@ func (w *Window) Reset() { *w = Window{Min: w.Min, Max: w.Max} }
 
 // Bytes is the size of the window.
 func (w *Window) Bytes() int64 {
-	product := 2 * max(w.rate[0], w.rate[1]) * w.delay.Seconds()
+	product := 2 * max(w.rate[0], w.rate[1]) * w.minDelay().Seconds()
 	if w.probing {
 		product *= probeShare
 	}
@@ -51,6 +52,13 @@ func (w *Window) Bytes() int64 {
 		return w.Max
 	}
 	return max(w.Min, int64(product))
+}
+
+func (w *Window) minDelay() time.Duration {
+	if w.delay[0] == 0 || w.delay[1] != 0 && w.delay[1] < w.delay[0] {
+		return w.delay[1]
+	}
+	return w.delay[0]
 }
 
 // Sent stamps a frame that leaves now. idle says that nothing was under way:
@@ -78,12 +86,16 @@ func (w *Window) Acked(now time.Duration, f *Frame) {
 	}
 }
 
-// measure takes a frame's delay, and decides when it is time for a new one.
+// measure takes a frame's delay, and decides when it is time to measure without
+// a queue. Frames that left before that have the queue in theirs.
 func (w *Window) measure(now, delay time.Duration, probe bool) {
 	switch {
-	case w.delay == 0 || delay < w.delay || probe && w.probing:
-		w.delay, w.delaySince, w.probing = delay, now, false
+	case w.probing && !probe:
+	case w.delay[0] == 0:
+		w.delay[0], w.delaySince, w.probing = delay, now, false
+	case delay < w.delay[0]:
+		w.delay[0] = delay
 	case now-w.delaySince >= delayMemory:
-		w.probing = true
+		w.delay[1], w.delay[0], w.probing = w.delay[0], 0, true
 	}
 }
