@@ -7,10 +7,11 @@ import (
 	"sync"
 )
 
-// Sizes of extents: powers of two. What is smaller than ExtentBytesMin is copied
-// on its way to a disk or a network card anyway, and served from the heap.
+// Sizes of extents: powers of two. ExtentBytesMin is the smallest batch memory:
+// with many shards nearly all batches are small, and must not be the collector's.
+// What is smaller still is served from the heap.
 const (
-	extentBitsMin  = 14
+	extentBitsMin  = 10
 	extentBitsMax  = 22
 	orderCount     = extentBitsMax - extentBitsMin + 1
 	ExtentBytesMin = 1 << extentBitsMin
@@ -80,8 +81,8 @@ func New(bytesMax int64) (*Arena, error) {
 	return a, nil
 }
 
-// Alloc lends size bytes, at least 1, with unspecified content. What is at least
-// ExtentBytesMin begins at a page where it comes from the region.
+// Alloc lends size bytes, at least 1, with unspecified content. What is at least a
+// page begins at one where it comes from the region.
 func (a *Arena) Alloc(size int) []byte {
 	if size < 1 {
 		panic(fmt.Sprintf("arena: %d bytes asked for", size))

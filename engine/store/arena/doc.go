@@ -8,7 +8,7 @@
 //	Alloc: the smallest free extent that is large enough, halved as often as it can be
 //	Free:  joined with its other half as long as that is free
 //
-// Extents are powers of two from 16 KiB to 4 MiB, and begin at a multiple of
+// Extents are powers of two from 1 KiB to 4 MiB, and begin at a multiple of
 // their size. Smaller requests, and those that find no extent, are served from the
 // heap: whoever asks bounds its own use, and the arena bounds the region only.
 //
@@ -22,7 +22,7 @@
 //
 // Limits: an extent of 2^n bytes serves what is larger than its half, so less
 // than half of what is lent is waste, and of that only touched pages take memory.
-// Bookkeeping costs 9 bytes of heap per 16 KiB of region. Where pages cannot be
+// Bookkeeping costs 9 bytes of heap per 1 KiB of region. Where pages cannot be
 // mapped (systems other than Linux) the region is one piece of the heap.
 //
 // It does not lock pages, register them, or zero what it lends.
