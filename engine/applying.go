@@ -52,7 +52,8 @@ type round struct {
 }
 
 type result struct {
-	skip bool // the reader's: this batch is not to be applied
+	log  *readLog // the reader's
+	skip bool     // the reader's: this batch is not to be applied
 	done bool
 	err  error
 }
@@ -60,8 +61,9 @@ type result struct {
 // newAppliers takes the Store's cursors for all shards.
 func newAppliers(e *Engine) (*appliers, error) {
 	a := &appliers{e: e, dirty: make(map[wire.Shard]bool), at: make(map[wire.LogID]wire.Seq)}
+	var scratch [applyWorkers]apply.Scratch
 	for shard := range e.o.Shards {
-		applier, err := apply.New(wire.Shard(shard), e.o.Store)
+		applier, err := apply.NewSharing(wire.Shard(shard), e.o.Store, &scratch[shard%applyWorkers])
 		if err != nil {
 			return nil, fmt.Errorf("store of site %s: %w", e.id.siteName, err)
 		}
@@ -106,10 +108,10 @@ func (a *appliers) start(cursors []stream.Cursor) {
 }
 
 func (a *appliers) add(f *flusher, cursors []stream.Cursor) {
-	r := &applyReader{a: a, f: f, ends: make(map[wire.LogID]wire.Position), kick: make(chan struct{}, 1)}
+	r := &applyReader{a: a, f: f, logs: make(map[wire.LogID]*readLog), kick: make(chan struct{}, 1)}
 	for _, c := range cursors {
 		if (c.Log.Site == a.e.id.site) == (f.kind == node.Own) {
-			r.ends[c.Log] = c.Position
+			r.log(c.Log).end = c.Position
 			a.at[c.Log] = c.Position.Seq
 		}
 	}
@@ -149,11 +151,27 @@ type applyReader struct {
 	round  round
 	input  node.Applied
 
-	// Of the goroutine. ends is where the batches handed out so far end.
-	ends    map[wire.LogID]wire.Position
-	stopped map[wire.LogID]bool
-	damaged bool                // the reader has met damage since it began
-	waiting map[wire.LogID]bool // logs that wait for a repair
+	// Of the goroutine.
+	logs    map[wire.LogID]*readLog
+	damaged bool // the reader has met damage since it began
+}
+
+// readLog is one log as its reader knows it.
+type readLog struct {
+	end     wire.Position // of the batches handed out so far
+	stopped bool
+	waiting bool // for a repair
+	cursor  int  // 1 + its place in the report of this round; 0 = none yet
+}
+
+// log returns what is known of a log.
+func (r *applyReader) log(id wire.LogID) *readLog {
+	l := r.logs[id]
+	if l == nil {
+		l = new(readLog)
+		r.logs[id] = l
+	}
+	return l
 }
 
 func (r *applyReader) wakeUp() {
@@ -166,7 +184,6 @@ func (r *applyReader) wakeUp() {
 // run applies until the engine's life ends.
 func (r *applyReader) run() {
 	defer r.a.e.workers.Done()
-	r.stopped, r.waiting = make(map[wire.LogID]bool), make(map[wire.LogID]bool)
 	if !r.seek() {
 		return
 	}
@@ -175,7 +192,9 @@ func (r *applyReader) run() {
 		if r.again.Swap(false) {
 			r.reader.Close()
 			r.damaged = false
-			clear(r.waiting)
+			for _, l := range r.logs {
+				l.waiting = false
+			}
 			if !r.seek() {
 				return
 			}
@@ -200,13 +219,13 @@ func (r *applyReader) run() {
 // seek places the reader so that it meets everything that the Store lacks. A
 // log whose next batch is gone stops, by name; the others go on.
 func (r *applyReader) seek() bool {
-	have := func(log wire.LogID) wire.Position { return r.ends[log] }
+	have := func(log wire.LogID) wire.Position { return r.log(log).end }
 	unit, err := r.f.j.SegmentStart(have, nil)
 	if errors.Is(err, journal.ErrNotRetained) {
 		for _, log := range notRetained(r.f.j, have) {
 			r.stop(log, fmt.Errorf("the Store is at seq %d, and the journal has given back what follows: "+
-				"restore a newer copy of the Store: %w", r.ends[log].Seq, journal.ErrNotRetained))
-			r.ends[log] = tailsOf(r.f.j)[log]
+				"restore a newer copy of the Store: %w", r.log(log).end.Seq, journal.ErrNotRetained))
+			r.log(log).end = tailsOf(r.f.j)[log]
 		}
 		unit, err = r.f.j.SegmentStart(have, nil)
 	}
@@ -251,7 +270,9 @@ func (r *applyReader) apply(refs []wire.BatchRef) {
 	round.refs = refs
 	round.results = slices.Grow(round.results[:0], len(refs))[:len(refs)]
 	for i := range refs {
-		round.results[i] = result{skip: !r.follows(&refs[i].Header)}
+		h := &refs[i].Header
+		l := r.log(h.Log())
+		round.results[i] = result{log: l, skip: !r.follows(l, h)}
 	}
 	round.group.Add(applyWorkers)
 	for _, queue := range r.a.queues {
@@ -264,19 +285,18 @@ func (r *applyReader) apply(refs []wire.BatchRef) {
 // follows says whether a batch goes to its applier: not if its log stopped, waits
 // for a repair, or is now found to need one. Then a gap behind damage is what is
 // to be fetched; a gap without damage is the applier's to refuse (I3).
-func (r *applyReader) follows(h *wire.BatchHeader) bool {
-	log := h.Log()
-	if r.stopped[log] || r.waiting[log] || int64(h.Shard) >= int64(len(r.a.shards)) {
+func (r *applyReader) follows(l *readLog, h *wire.BatchHeader) bool {
+	if l.stopped || l.waiting || int64(h.Shard) >= int64(len(r.a.shards)) {
 		return false
 	}
-	end := r.ends[log]
+	end := l.end
 	same := end.Incarnation == h.Incarnation || end == wire.Position{}
 	if r.damaged && r.f.kind == node.Mirror && same && h.FirstSeq > end.Seq+1 {
-		r.lacks(log, end, h.FirstSeq-1)
+		r.lacks(h.Log(), end, h.FirstSeq-1)
 		return false
 	}
 	if !same || h.LastSeq() > end.Seq {
-		r.ends[log] = h.End()
+		l.end = h.End()
 	}
 	return true
 }
@@ -284,7 +304,7 @@ func (r *applyReader) follows(h *wire.BatchHeader) bool {
 // lacks asks for a piece of the mirror that damage took: the whole hole that the
 // journal knows there, because the Store may stand inside it.
 func (r *applyReader) lacks(log wire.LogID, from wire.Position, to wire.Seq) {
-	r.waiting[log] = true
+	r.log(log).waiting = true
 	for _, h := range r.f.j.Holes() {
 		if h.Log == log && h.From.Seq <= from.Seq && from.Seq < h.To.Seq {
 			from, to = h.From, h.To.Seq
@@ -302,9 +322,9 @@ func (r *applyReader) reportTails() {
 	}
 	tails := tailsOf(r.f.j)
 	for _, log := range r.f.j.Logs() {
-		end, tail := r.ends[log], tails[log]
-		if end.Seq < tail.Seq && !r.waiting[log] && !r.stopped[log] {
-			r.lacks(log, end, tail.Seq)
+		l, tail := r.log(log), tails[log]
+		if l.end.Seq < tail.Seq && !l.waiting && !l.stopped {
+			r.lacks(log, l.end, tail.Seq)
 		}
 	}
 }
@@ -321,10 +341,17 @@ func (r *applyReader) report(refs []wire.BatchRef) {
 			r.stop(h.Log(), result.err)
 		case result.done:
 			r.a.applied.Add(uint64(h.Count))
-			cursors = append(cursors, stream.Cursor{Log: h.Log(), Position: h.End()})
+			if result.log.cursor == 0 {
+				cursors = append(cursors, stream.Cursor{Log: h.Log()})
+				result.log.cursor = len(cursors)
+			}
+			cursors[result.log.cursor-1].Position = h.End()
 		}
 	}
-	cursors = lastOfEach(cursors)
+	for i := range r.round.results {
+		r.round.results[i].log.cursor = 0
+	}
+	slices.SortFunc(cursors, func(x, y stream.Cursor) int { return x.Log.Compare(y.Log) })
 	r.input.Cursors = cursors
 	if len(cursors) == 0 {
 		return
@@ -359,10 +386,11 @@ func lastOfEach(cursors []stream.Cursor) []stream.Cursor {
 
 // stop takes a log out for good: once it is told, nobody waits for it.
 func (r *applyReader) stop(log wire.LogID, err error) {
-	if r.stopped[log] || r.a.e.life.Err() != nil {
+	l := r.log(log)
+	if l.stopped || r.a.e.life.Err() != nil {
 		return
 	}
-	r.stopped[log] = true
+	l.stopped = true
 	r.a.stopped.Add(1)
 	if r.f.kind == node.Own {
 		r.a.e.ownStopped(log, err)

@@ -17,12 +17,18 @@ type Applier struct {
 	store store.Store
 	logs  []log // sorted by id
 
-	// What follows is kept from batch to batch, so that applying allocates nothing.
+	scratch *Scratch
+	cursors [1]store.Cursor
+	change  store.Change
+}
+
+// Scratch is what an Applier decodes into, kept from batch to batch, so that
+// applying allocates nothing. Appliers that are never used at the same time may
+// share one, which then stays in the processor's caches.
+type Scratch struct {
 	reader  wire.EntryReader
 	effects []wire.Entry
 	keys    [][]byte // of all effects
-	cursors [1]store.Cursor
-	change  store.Change
 }
 
 // log is one log's applied position, and why it stopped.
@@ -34,11 +40,16 @@ type log struct {
 
 // New starts behind the cursors that the Store has now.
 func New(shard wire.Shard, s store.Store) (*Applier, error) {
+	return NewSharing(shard, s, new(Scratch))
+}
+
+// NewSharing is New with a Scratch that other Appliers use too.
+func NewSharing(shard wire.Shard, s store.Store, scratch *Scratch) (*Applier, error) {
 	cursors, err := s.Cursors(shard)
 	if err != nil {
 		return nil, fmt.Errorf("cursors of shard %d: %w", shard, err)
 	}
-	a := &Applier{shard: shard, store: s}
+	a := &Applier{shard: shard, store: s, scratch: scratch}
 	for _, c := range cursors {
 		if c.Log.Shard != shard {
 			return nil, fmt.Errorf("cursors of shard %d name log %s: %w", shard, c.Log, wire.ErrProtocol)
@@ -155,30 +166,36 @@ func (l *log) opens(b *wire.BatchRef) error {
 // concurrent: no entry can lose, and every entry takes effect. START and marker
 // batches have no effect of their own; they only move the cursor.
 func (a *Applier) decide(b *wire.BatchRef) error {
-	a.effects, a.keys = a.effects[:0], a.keys[:0]
+	s := a.scratch
+	s.effects, s.keys = s.effects[:0], s.keys[:0]
 	if b.Header.Kind != wire.BatchData {
 		return wire.CheckBody(&b.Header, b.Body())
 	}
-	a.reader.Reset(&b.Header, b.Body())
-	var e wire.Entry
-	for a.reader.Next(&e) {
+	s.reader.Reset(&b.Header, b.Body())
+	// The header's count was checked against the body's bytes.
+	all := slices.Grow(s.effects, int(b.Header.Count))[:b.Header.Count]
+	for i := range all {
+		e := &all[i]
+		if !s.reader.Next(e) {
+			break
+		}
 		if e.MustUnderstand != 0 {
 			return fmt.Errorf("entry %d: extension %04x must be understood and is not: %w",
 				e.Seq, e.MustUnderstand, store.ErrUnknownOp)
 		}
 		// The reader's next step reuses its list of keys.
-		at := len(a.keys)
-		a.keys = append(a.keys, e.Keys...)
-		e.Keys = a.keys[at:len(a.keys):len(a.keys)]
-		a.effects = append(a.effects, e)
+		at := len(s.keys)
+		s.keys = append(s.keys, e.Keys...)
+		e.Keys = s.keys[at:len(s.keys):len(s.keys)]
 	}
-	return a.reader.Err()
+	s.effects = all
+	return s.reader.Err()
 }
 
 // commit hands the decided batch to the Store and moves the cursor with it.
 func (a *Applier) commit(ctx context.Context, l *log, h *wire.BatchHeader) error {
 	a.cursors[0] = store.Cursor{Log: l.id, Position: h.End()}
-	a.change = store.Change{Shard: a.shard, Batch: h, Effects: a.effects, Cursors: a.cursors[:]}
+	a.change = store.Change{Shard: a.shard, Batch: h, Effects: a.scratch.effects, Cursors: a.cursors[:]}
 	if err := a.store.Apply(ctx, &a.change); err != nil {
 		return err
 	}
