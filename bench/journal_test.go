@@ -11,6 +11,7 @@ import (
 	"github.com/claudefs/repl/engine/store/journal"
 	"github.com/claudefs/repl/engine/store/vfs"
 	"github.com/claudefs/repl/engine/store/writer"
+	"github.com/claudefs/repl/uring"
 	"github.com/claudefs/repl/wire"
 	"github.com/stretchr/testify/require"
 )
@@ -27,7 +28,14 @@ var disks = []struct {
 			vfs.Fault{Op: vfs.OpWrite, Call: 3, Forever: true, Effect: vfs.LoseWrite}), "/j"
 	}},
 	{"disk", func(b *testing.B) (vfs.FS, string) { return vfs.OS{}, b.TempDir() }},
-	{"disk-io_uring", func(b *testing.B) (vfs.FS, string) { return openLoop(b).FS(), b.TempDir() }},
+	{"disk-io_uring", func(b *testing.B) (vfs.FS, string) {
+		disk, err := uring.OpenDisk(uring.DiskOptions{})
+		if err != nil {
+			b.Skip(err)
+		}
+		b.Cleanup(func() { disk.Close() })
+		return disk, b.TempDir()
+	}},
 }
 
 func openJournal(b *testing.B, fs vfs.FS, dir string) *journal.Journal {

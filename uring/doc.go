@@ -103,6 +103,16 @@
 // 50 µs where a system call of the goroutine's own takes a few. So an engine's
 // Options.IO of "auto" stays with the portable way, and "io_uring" is for asking.
 //
+// # The disk
+//
+// [Disk] is the files of one engine and passes vfstest.Conformance and
+// QueueConformance. Who writes in bulk opens a queue, whose ring its goroutine owns:
+// writes up to 128 KiB of parts below 16 KiB are copied into registered memory and
+// go past the cache (WRITE_FIXED, O_DIRECT, RWF_DSYNC), all at once; others are
+// gathered from where they lie and go through it (WRITEV, RWF_DSYNC), one at a time,
+// and stay pinned until they end. Everything else borrows one of four rings for one
+// operation. A queue holds 128 KiB of locked memory for each write of its depth.
+//
 // # Limits
 //
 // 64 submissions and 256 completions by default; completions beyond that wait

@@ -38,6 +38,10 @@
 // journal closes with an empty unit (StageIdle). So the simulator drives it as
 // the engine does.
 //
+// A [Pipeline] has several units under way where the file system has a queue of
+// durable writes (vfs.Queuer), and acknowledges the stretch without a gap. The
+// first one that fails stops the journal; what ended well behind it is not durable.
+//
 // A steady stream goes round in the same files: where nothing waits to follow a
 // half-full segment (NeedsSpare), what is no longer needed becomes the next file
 // (Retain), and zeros are written (Prepare) only where that supplies none.
@@ -51,9 +55,8 @@
 // unit), or of a damaged unit with its repairs. Disk: segments of a fixed size, beyond
 // what Retain keeps at most one that is being zeroed and as many spares as were begun
 // between two Retains that gave some back, SpareBusyMax at most (1 GiB), and at rest
-// (Trim) or after Open
-// max(1, SpareMax); repairs no larger than what
-// they replace. A head may take a quarter of a segment with its table of logs.
+// (Trim) or after Open max(1, SpareMax); repairs no larger than what they replace. A
+// Pipeline has Depth units of UnitBytesMax under way at most. A head may take a quarter of a segment with its table of logs.
 // One file descriptor, one more per reader.
 //
 // After damage: a log that began in lost bytes and that no later head or batch
