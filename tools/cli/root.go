@@ -158,7 +158,8 @@ func isTerminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-const usageTemplate = `usage: {{if .Runnable}}{{if .HasParent}}{{if and .HasAvailableSubCommands (not (index .Annotations "impact"))}}{{.CommandPath}} VERB` +
+const usageTemplate = `usage: {{if .Runnable}}{{if .HasParent}}` +
+	`{{if and .HasAvailableSubCommands (not (index .Annotations "impact"))}}{{.CommandPath}} VERB` +
 	`{{else}}{{.UseLine}}{{end}}{{else}}cfs VERB{{end}}{{end}}
 {{- with index .Annotations "impact"}}
 impact: {{.}}{{end}}
