@@ -27,17 +27,6 @@ var transports = []struct {
 	}},
 }
 
-// openLoop is a ring for the time of a benchmark; without one it is skipped.
-func openLoop(b *testing.B) *uring.Loop {
-	b.Helper()
-	loop, err := uring.OpenLoop(uring.LoopOptions{})
-	if err != nil {
-		b.Skipf("no io_uring here: %v", err)
-	}
-	b.Cleanup(func() { loop.Close() })
-	return loop
-}
-
 var linkSizes = []int{64, 256, 4 << 10, 64 << 10, 1 << 20}
 
 // linkPair is both ends of one link.

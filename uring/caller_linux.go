@@ -26,6 +26,7 @@ const spinMax = 20 * time.Microsecond
 // call.
 type Caller struct {
 	core
+	filled *SQE // the submission being made
 	slots  *slots
 	slot   *Slot
 	counts *callCounts
@@ -33,6 +34,12 @@ type Caller struct {
 	last   Completion
 	broken bool             // the ring failed: not to be used again
 	take   func(Completion) // made once
+
+	// What is lent to the operation under way. The kernel has its address as a
+	// number, which keeps nothing alive: these do, and what they hold is never on a
+	// stack, which moves, but on the heap, where nothing does, or off it.
+	memory []byte
+	parts  [][]byte
 }
 
 // callCounts are shared by the Callers of a transport or a file system.
@@ -63,10 +70,16 @@ func openCaller(setup Setup, counts *callCounts) (*Caller, error) {
 // close gives the ring back. Nothing is under way: calls end before they return.
 func (c *Caller) close() error { return errors.Join(c.core.close(), c.slots.region.Free()) }
 
-// call submits what next gave out, waits for it, and returns its result: a count,
+// op is the submission of the next call, zeroed.
+func (c *Caller) op() *SQE {
+	c.filled = c.next()
+	return c.filled
+}
+
+// call submits what op gave out, waits for it, and returns its result: a count,
 // a descriptor. While it waits, its thread sleeps, as in any blocking system call.
 func (c *Caller) call() (int, error) {
-	again := c.sqes[0] // the only submission there is
+	again := *c.filled
 	c.counts.calls.Add(1)
 	for {
 		done, err := c.complete()
@@ -80,7 +93,7 @@ func (c *Caller) call() (int, error) {
 		if err != unix.EINTR {
 			return 0, err
 		}
-		*c.next() = again
+		*c.op() = again
 	}
 }
 
@@ -109,9 +122,10 @@ func (c *Caller) complete() (Completion, error) {
 // is ready there would wait for another thread to be woken. With spin it goes on
 // looking for spinMax, as long as that pays.
 func (c *Caller) receive(fd int, p []byte, spin bool) (int, error) {
+	c.memory = p
 	var begin time.Time
 	for looks := 0; ; looks++ {
-		c.next().Recv(0, fd, p, unix.MSG_DONTWAIT)
+		c.op().Recv(0, fd, p, unix.MSG_DONTWAIT)
 		n, err := c.call()
 		if err != unix.EAGAIN {
 			if looks > 1 {
@@ -134,7 +148,7 @@ func (c *Caller) receive(fd int, p []byte, spin bool) (int, error) {
 		}
 		runtime.Gosched()
 	}
-	c.next().Recv(0, fd, p, 0)
+	c.op().Recv(0, fd, p, 0)
 	return c.call()
 }
 
@@ -199,7 +213,7 @@ func (s *callers) give(c *Caller) {
 	if c == nil {
 		return
 	}
-	c.spin = spinner{}
+	c.spin, c.memory, c.parts = spinner{}, nil, nil
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.ended && !c.broken && len(s.idle) < callersIdleMax {

@@ -6,37 +6,26 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"runtime"
 	"strconv"
 	"sync"
-	"unsafe"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/claudefs/repl/engine/store/vfs"
 )
 
-const (
-	// diskRingsMax is how many operations outside queues run at once: readers that are
-	// behind, a segment's head, zeros. A ring costs about 6 locked pages.
-	diskRingsMax = 4
-	// transferMax is what one read asks for; the kernel's limit is 2 GiB.
-	transferMax = 1 << 30
-)
+// transferMax is what one read asks for; the kernel's limit is 2 GiB.
+const transferMax = 1 << 30
 
 // Disk is the operating system's files, read, written and synced by io_uring.
 // Names and directories, which are rarely touched, are vfs.OS's. What writes in
-// bulk opens a queue (vfs.Queuer), whose ring its goroutine owns; everything else
-// borrows a small ring for one operation, which is submitted and waited for by one
-// system call of the caller's own thread.
+// bulk opens a queue (vfs.Queuer), whose ring its goroutine owns; everything else,
+// readers that are behind, a segment's head, zeros, borrows a Caller.
 type Disk struct {
 	vfs.OS
-	rings chan *diskRing // those that wait; capacity diskRingsMax
-
-	mu     sync.Mutex
-	opened int
-	closed bool
-	setup  Setup
+	callers callers
+	closed  atomic.Bool
 }
 
 var _ vfs.Queuer = (*Disk)(nil)
@@ -48,69 +37,24 @@ type DiskOptions struct {
 
 // OpenDisk returns an error that wraps ErrUnsupported where there is no io_uring.
 func OpenDisk(o DiskOptions) (*Disk, error) {
-	d := &Disk{rings: make(chan *diskRing, diskRingsMax), setup: o.Setup}
-	r, err := openDiskRing(d.setup)
+	d := &Disk{}
+	d.callers.setup = o.Setup
+	c, err := d.callers.take()
 	if err != nil {
 		return nil, err
 	}
-	d.opened = 1
-	d.rings <- r
+	d.callers.give(c)
 	return d, nil
 }
 
-// Close gives the rings back, after the operations under way. Files then answer
-// fs.ErrClosed; queues are their goroutines' to close.
+// Close gives the rings back, those of operations under way when they end. Files
+// then answer fs.ErrClosed; queues are their goroutines' to close.
 func (d *Disk) Close() error {
-	d.mu.Lock()
-	if d.closed {
-		d.mu.Unlock()
+	if d.closed.Swap(true) {
 		return ErrClosed
 	}
-	d.closed = true
-	opened := d.opened
-	d.mu.Unlock()
-	var errs []error
-	for range opened {
-		errs = append(errs, (<-d.rings).close())
-	}
-	close(d.rings)
-	return errors.Join(errs...)
-}
-
-// ring takes one that waits, or another one, or waits for one.
-func (d *Disk) ring() (*diskRing, error) {
-	select {
-	case r, ok := <-d.rings:
-		return given(r, ok)
-	default:
-	}
-	if r := d.another(); r != nil {
-		return r, nil
-	}
-	r, ok := <-d.rings
-	return given(r, ok)
-}
-
-// another opens a ring if there may be one more; nil: those that there are will do.
-func (d *Disk) another() *diskRing {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.closed || d.opened == diskRingsMax {
-		return nil
-	}
-	r, err := openDiskRing(d.setup)
-	if err != nil {
-		return nil // memory is short
-	}
-	d.opened++
-	return r
-}
-
-func given(r *diskRing, ok bool) (*diskRing, error) {
-	if !ok {
-		return nil, fs.ErrClosed
-	}
-	return r, nil
+	d.callers.end()
+	return nil
 }
 
 // Create implements vfs.FS; the result is a *DiskFile.
@@ -166,13 +110,11 @@ func (f *DiskFile) ReadAt(p []byte, off int64) (n int, err error) {
 	if off < 0 {
 		return 0, &fs.PathError{Op: "read", Path: f.f.Name(), Err: unix.EINVAL}
 	}
-	err = f.borrow(func(r *diskRing) error {
+	err = f.borrow(func(c *Caller) error {
 		for n < len(p) {
-			rest := p[n:]
-			r.held.Pin(unsafe.SliceData(rest))
-			r.ring.Next().Read(0, int(f.f.Fd()), rest[:min(len(rest), transferMax)], off+int64(n))
-			moved, err := r.wait()
-			r.held.Unpin()
+			c.memory = p[n:min(len(p), n+transferMax)]
+			c.op().Read(0, int(f.f.Fd()), c.memory, off+int64(n))
+			moved, err := c.call()
 			if err != nil {
 				return err
 			}
@@ -191,31 +133,22 @@ func (f *DiskFile) ReadAt(p []byte, off int64) (n int, err error) {
 
 // WriteAt implements vfs.File.
 func (f *DiskFile) WriteAt(parts [][]byte, off int64) error {
-	return f.wrap("writev", f.borrow(func(r *diskRing) error {
-		slot := r.ring.Slot()
-		defer r.ring.Release(slot)
+	return f.wrap("writev", f.borrow(func(c *Caller) error {
+		c.parts = parts
 		for len(parts) > 0 {
-			taken := slot.Gather(parts)
-			for _, p := range parts[:taken] {
-				if len(p) > 0 {
-					r.held.Pin(unsafe.SliceData(p))
-				}
-			}
-			parts = parts[taken:]
-			for slot.Len() > 0 {
-				r.ring.Next().writeGathered(0, int(f.f.Fd()), slot, off)
-				moved, err := r.wait()
+			parts = parts[c.slot.Gather(parts):]
+			for c.slot.Len() > 0 {
+				c.op().writeGathered(0, int(f.f.Fd()), c.slot, off)
+				moved, err := c.call()
 				if err == nil && moved == 0 {
 					err = io.ErrShortWrite
 				}
 				if err != nil {
-					r.held.Unpin()
 					return err
 				}
-				slot.Advance(moved)
+				c.slot.Advance(moved)
 				off += int64(moved)
 			}
-			r.held.Unpin()
 		}
 		return nil
 	}))
@@ -223,9 +156,9 @@ func (f *DiskFile) WriteAt(parts [][]byte, off int64) error {
 
 // Sync implements vfs.File.
 func (f *DiskFile) Sync() error {
-	return f.wrap("fdatasync", f.borrow(func(r *diskRing) error {
-		r.ring.Next().Fsync(0, int(f.f.Fd()), true)
-		_, err := r.wait()
+	return f.wrap("fdatasync", f.borrow(func(c *Caller) error {
+		c.op().Fsync(0, int(f.f.Fd()), true)
+		_, err := c.call()
 		return err
 	}))
 }
@@ -276,23 +209,19 @@ func (f *DiskFile) wrap(verb string, err error) error {
 	return &fs.PathError{Op: verb, Path: f.f.Name(), Err: err}
 }
 
-// borrow does something with a ring, on one thread.
-func (f *DiskFile) borrow(do func(*diskRing) error) error {
+// borrow does something with a ring.
+func (f *DiskFile) borrow(do func(*Caller) error) error {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
-	if f.closed {
+	if f.closed || f.d.closed.Load() {
 		return fs.ErrClosed
 	}
-	r, err := f.d.ring()
+	c, err := f.d.callers.take()
 	if err != nil {
 		return err
 	}
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	r.ring.thread = unix.Gettid() // ours while it is lent
-	err = do(r)
-	f.d.rings <- r
-	return err
+	defer f.d.callers.give(c)
+	return do(c)
 }
 
 func (f *DiskFile) isClosed() bool {
@@ -320,44 +249,4 @@ func (f *DiskFile) openPast() (fd int, err error) {
 		return refused, errors.New("O_DIRECT refused before")
 	}
 	return f.past, nil
-}
-
-// diskRing is a ring that threads use one after another.
-type diskRing struct {
-	ring *Ring
-	held runtime.Pinner // the memory of the operation under way
-	res  Completion
-	took func(Completion)
-}
-
-func openDiskRing(setup Setup) (*diskRing, error) {
-	ring, err := Open(Options{Entries: 2, Slots: 1, SlotParts: 256, Setup: max(setup, SetupCoop)})
-	if err != nil {
-		return nil, err
-	}
-	ring.core.forEveryThread()
-	r := &diskRing{ring: ring}
-	r.took = func(c Completion) { r.res = c }
-	return r, nil
-}
-
-// wait submits what was prepared and returns what became of it. A signal does not
-// cut it short.
-func (r *diskRing) wait() (moved int, err error) {
-	for {
-		if _, err = r.ring.SubmitAndWait(1, -1); err == nil || errors.Is(err, ErrBusy) {
-			if r.ring.Completions(r.took) > 0 {
-				return int(max(r.res.Res, 0)), r.res.Err()
-			}
-			continue
-		}
-		return 0, err
-	}
-}
-
-func (r *diskRing) close() error {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	r.ring.thread = unix.Gettid()
-	return r.ring.Close()
 }

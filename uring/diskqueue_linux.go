@@ -83,7 +83,7 @@ func (d *Disk) OpenQueue(o vfs.QueueOptions) (_ vfs.Queue, err error) {
 	}
 	runtime.LockOSThread()
 	q := &diskQueue{d: d, all: make([]diskWrite, o.Depth), direct: !o.Buffered, bell: vfs.NewBell()}
-	if err = q.open(d.setup); err != nil {
+	if err = q.open(d.callers.setup); err != nil {
 		runtime.UnlockOSThread()
 		return nil, err
 	}

@@ -20,7 +20,7 @@ func TestAnEngineWithoutRingsFallsBackAndSaysWhy(t *testing.T) {
 		return
 	}
 	require.NoError(t, forbid())
-	_, err := uring.OpenLoop(uring.LoopOptions{})
+	_, err := uring.NewTransport(uring.TransportOptions{})
 	require.ErrorIs(t, err, uring.ErrUnsupported)
 
 	events := make(chan engine.Event, 64)

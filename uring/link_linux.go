@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -89,17 +88,18 @@ func (c *Conn) send(parts [][]byte) error {
 		return err
 	}
 	slot := c.sending.slot
+	c.sending.parts = parts
+	defer func() { c.sending.parts = nil }()
 	for len(parts) > 0 {
 		taken := slot.Gather(parts)
 		for left := slot.Len(); left > 0; {
-			c.sending.next().SendMsg(0, c.fd, slot, unix.MSG_WAITALL)
+			c.sending.op().SendMsg(0, c.fd, slot, unix.MSG_WAITALL)
 			n, err := c.sending.call()
 			if err != nil {
 				return err
 			}
 			left = slot.Advance(n)
 		}
-		runtime.KeepAlive(parts)
 		parts = parts[taken:]
 	}
 	return nil
@@ -123,14 +123,11 @@ func (c *Conn) Recv() (*link.Frame, error) {
 	return f, nil
 }
 
-// stream is what the reader cuts frames out of. The memory that it fills is the
-// reader's own or a frame's: on the heap, whose objects do not move, or off it;
-// never on a stack, which does.
+// stream is what the reader cuts frames out of.
 type stream Conn
 
 func (s *stream) Read(p []byte) (int, error) {
 	n, err := s.receiving.receive(s.fd, p, s.t.spin)
-	runtime.KeepAlive(p)
 	if n == 0 && err == nil {
 		return 0, io.EOF
 	}
@@ -140,16 +137,16 @@ func (s *stream) Read(p []byte) (int, error) {
 // ReadFull fills p by one operation, where Read would take several: what of a
 // frame is still missing is on its way.
 func (s *stream) ReadFull(p []byte) (n int, err error) {
+	s.receiving.memory = p
 	for n < len(p) && err == nil {
 		var got int
-		s.receiving.next().Recv(0, s.fd, p[n:], unix.MSG_WAITALL)
+		s.receiving.op().Recv(0, s.fd, p[n:], unix.MSG_WAITALL)
 		got, err = s.receiving.call()
 		n += got
 		if got == 0 && err == nil {
 			err = io.EOF
 		}
 	}
-	runtime.KeepAlive(p)
 	return n, err
 }
 

@@ -93,7 +93,7 @@ func (n *listener) Accept() (link.Conn, error) {
 		if n.closed.Load() {
 			return nil, n.errClosed()
 		}
-		n.caller.next().Accept(0, n.fd)
+		n.caller.op().Accept(0, n.fd)
 		fd, err := n.caller.call()
 		switch {
 		case err == nil:

@@ -132,7 +132,7 @@ func (t *Transport) dial(ctx context.Context, to netip.AddrPort) (*Conn, error) 
 		_ = unix.Shutdown(fd, unix.SHUT_RDWR) // of what is not connecting any more it fails
 		close(shut)
 	})
-	caller.next().Connect(0, fd, caller.slot, to)
+	caller.op().Connect(0, fd, caller.slot, to)
 	_, err = caller.call()
 	if !stop() {
 		<-shut

@@ -7,7 +7,6 @@ import (
 	"runtime"
 	"time"
 
-	"github.com/claudefs/repl/engine/store/vfs"
 	"github.com/claudefs/repl/wire/link"
 )
 
@@ -21,27 +20,6 @@ func Probe() Features { return Features{Kernel: runtime.GOOS, Err: Supported()} 
 
 // Setup is of Linux.
 type Setup uint8
-
-// LoopOptions of OpenLoop.
-type LoopOptions struct{ Setup Setup }
-
-// LoopStats counts nothing here.
-type LoopStats struct {
-	Enters, Submitted, Completed, Wakes, Spins, NoBuffers, Overflows uint64
-	Links                                                            int
-}
-
-// Loop cannot be opened here.
-type Loop struct{}
-
-// OpenLoop says what Supported says.
-func OpenLoop(LoopOptions) (*Loop, error) { return nil, Supported() }
-
-// Stats is empty.
-func (*Loop) Stats() LoopStats { return LoopStats{} }
-
-// Close returns ErrClosed.
-func (*Loop) Close() error { return ErrClosed }
 
 // TransportOptions configures NewTransport.
 type TransportOptions struct {
@@ -66,6 +44,3 @@ func (*Transport) Stats() TransportStats { return TransportStats{} }
 
 // Close returns ErrClosed.
 func (*Transport) Close() error { return ErrClosed }
-
-// FS has no files here.
-func (*Loop) FS() vfs.FS { return nil }

@@ -20,10 +20,10 @@ func realDisks(t *testing.T, test func(t *testing.T, d vfs.FS)) {
 		if err := uring.Supported(); err != nil {
 			t.Skip(err)
 		}
-		loop, err := uring.OpenLoop(uring.LoopOptions{})
+		disk, err := uring.OpenDisk(uring.DiskOptions{})
 		require.NoError(t, err)
-		test(t, loop.FS())
-		require.NoError(t, loop.Close())
+		test(t, disk)
+		require.NoError(t, disk.Close())
 	})
 }
 
