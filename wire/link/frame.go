@@ -20,7 +20,26 @@ type Frame struct {
 	pool   *Pool
 	class  int
 	memory []byte // all of the class's bytes; Bytes is its beginning
+	lender func() // of a frame without a pool
 }
+
+// NewFrame returns a frame without memory, for a link that lends its own. At
+// each last Release it calls release, on whichever goroutine that is; from then on
+// the link may Lend it again.
+func NewFrame(release func()) *Frame { return &Frame{lender: release} }
+
+// Lend gives a frame of NewFrame, which nobody holds, its bytes and one reference.
+func (f *Frame) Lend(bytes []byte) {
+	if f.lender == nil || !f.refs.CompareAndSwap(0, 1) {
+		panic("link: a frame was lent that is held or has a pool")
+	}
+	f.Bytes, f.memory = bytes, bytes
+}
+
+// Scarce says that the frame lies where the peer's next frames are to land: while
+// it is held, the peer may have to wait. Who wants to keep its bytes for long
+// copies them.
+func (f *Frame) Scarce() bool { return f.lender != nil }
 
 // MemoryBytes is what the frame takes from its pool: more than its bytes.
 func (f *Frame) MemoryBytes() int { return len(f.memory) }
@@ -43,6 +62,9 @@ func (f *Frame) Release() {
 	switch n := f.refs.Add(-1); {
 	case n < 0:
 		panic(fmt.Sprintf("link: frame released more often than held (%d references)", n))
+	case n == 0 && f.lender != nil:
+		f.Bytes, f.memory, f.Envelope = nil, nil, wire.Envelope{}
+		f.lender()
 	case n == 0:
 		f.pool.put(f)
 	}

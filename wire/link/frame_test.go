@@ -164,3 +164,23 @@ func TestADrainedPoolHasGivenEverythingBack(t *testing.T) {
 		t.Fatal("what is released after Drain is kept")
 	}
 }
+
+func TestALentFrameGoesBackToItsLinkAtTheLastRelease(t *testing.T) {
+	ring, releases := make([]byte, 100), 0
+	f := NewFrame(func() { releases++ })
+	for round := 1; round <= 2; round++ {
+		f.Lend(ring)
+		mustPanic(t, "lending what is held", func() { f.Lend(ring) })
+		f.Retain()
+		f.Release()
+		if releases != round-1 || !f.Scarce() || f.MemoryBytes() != len(ring) {
+			t.Fatalf("round %d: %d releases, %d bytes", round, releases, f.MemoryBytes())
+		}
+		f.Release()
+		if releases != round || f.Bytes != nil {
+			t.Fatalf("round %d: %d releases", round, releases)
+		}
+	}
+	mustPanic(t, "a double release", f.Release)
+	mustPanic(t, "lending a pool's frame", func() { new(Pool).Take(1).Lend(ring) })
+}

@@ -68,6 +68,18 @@ type Conn interface {
 	RemoteAddr() string
 }
 
+// LendingConn is a Conn that can send from the caller's memory where it lies, after
+// the call has returned.
+type LendingConn interface {
+	Conn
+	// SendLent is Send, but that the bytes of parts stay the link's until it calls
+	// release: exactly once, on any goroutine, perhaps before SendLent returns, after
+	// an error too, and at the latest from Close. The slice of parts itself is the
+	// caller's again at once. Bytes must not change meanwhile. What the link cannot
+	// send from where it lies, it copies.
+	SendLent(parts [][]byte, release func()) error
+}
+
 // Info is what a link knows about itself, for status and logs.
 type Info struct {
 	Transport     string        // Transport.Name
