@@ -53,10 +53,9 @@ type diskQueue struct {
 	direct     bool
 	about      string
 	armed      bool // the kernel has the waker's read
-	idle       bool // Idle was called, and neither Wait nor Busy since
 	woken      bool
 	failed     error
-	bell       *vfs.Bell // sleeps in the ring's stead when that has failed
+	bell       *vfs.Bell // for sleeping while the kernel has nothing: that costs no thread
 }
 
 // diskWrite is one write under way.
@@ -75,16 +74,13 @@ type diskWrite struct {
 	under bool
 }
 
-// OpenQueue implements vfs.Queuer. It locks the goroutine to its thread until
-// Close. Files must be this disk's.
+// OpenQueue implements vfs.Queuer. Files must be this disk's.
 func (d *Disk) OpenQueue(o vfs.QueueOptions) (_ vfs.Queue, err error) {
 	if o.Depth < 1 || o.Depth > 64 {
 		return nil, fmt.Errorf("queue of depth %d: 1 to 64", o.Depth)
 	}
-	runtime.LockOSThread()
 	q := &diskQueue{d: d, all: make([]diskWrite, o.Depth), direct: !o.Buffered, bell: vfs.NewBell()}
 	if err = q.open(d.callers.setup); err != nil {
-		runtime.UnlockOSThread()
 		return nil, err
 	}
 	q.took = q.completed
@@ -101,7 +97,7 @@ func (q *diskQueue) open(setup Setup) (err error) {
 	for entries < len(q.all)+2 {
 		entries *= 2
 	}
-	if q.ring, err = Open(Options{Entries: entries, Slots: 1, SlotParts: 1024, Setup: setup}); err != nil {
+	if q.ring, err = Open(Options{Entries: entries, Slots: 1, SlotParts: 1024, Setup: setup, AnyThread: true}); err != nil {
 		return err
 	}
 	if q.waker, err = NewWaker(); err != nil {
@@ -261,7 +257,11 @@ func (q *diskQueue) Room(bytes, partBytes int) bool {
 func (q *diskQueue) Wait(done []vfs.Written, sleep bool) []vfs.Written {
 	for q.failed == nil {
 		n, limit := 0, time.Duration(waitNone)
-		if sleep && len(q.done) == 0 && !q.woken && (len(q.free) < len(q.all) || q.idle) {
+		if sleep && len(q.done) == 0 && !q.woken {
+			if q.flying() == 0 {
+				q.bell.Sleep()
+				break
+			}
 			n, limit = 1, waitForEver
 		}
 		if _, err := q.ring.SubmitAndWait(n, limit); err != nil && !errors.Is(err, ErrBusy) {
@@ -301,7 +301,7 @@ func (q *diskQueue) fail(err error) {
 
 // Idle implements vfs.Queue.
 func (q *diskQueue) Idle() {
-	if q.failed != nil {
+	if q.failed != nil || q.flying() == 0 {
 		q.bell.Idle()
 		return
 	}
@@ -309,13 +309,11 @@ func (q *diskQueue) Idle() {
 		q.armed = true
 		q.waker.Arm(q.ring.Next(), diskWakeUser)
 	}
-	q.idle = true
 	q.waker.Idle()
 }
 
 // Busy implements vfs.Queue.
 func (q *diskQueue) Busy() {
-	q.idle = false
 	q.waker.Busy()
 	q.bell.Busy()
 }
@@ -327,15 +325,17 @@ func (q *diskQueue) Wake() {
 }
 
 // Wakes implements vfs.Queue.
-func (q *diskQueue) Wakes() uint64 { return q.waker.Wakes() }
+func (q *diskQueue) Wakes() uint64 { return q.waker.Wakes() + q.bell.Wakes() }
+
+// flying is how many writes the kernel has, or will have next.
+func (q *diskQueue) flying() int { return len(q.all) - len(q.free) }
 
 // About implements vfs.Queue.
 func (q *diskQueue) About() string { return q.about }
 
 // Close implements vfs.Queue.
 func (q *diskQueue) Close() error {
-	defer runtime.UnlockOSThread()
-	for q.failed == nil && len(q.free) < len(q.all) {
+	for q.failed == nil && q.flying() > 0 {
 		q.Wait(nil, true)
 	}
 	var err error

@@ -65,6 +65,10 @@ type Options struct {
 	Slots       int   // operations with a header, address or time at once; 0 = 64
 	SlotParts   int   // parts of one gather list, at most 1,024; 0 = 64
 	Setup       Setup // where to begin stepping down
+	// AnyThread: the owner need not stay on one thread. Setup is SetupCoop at best
+	// then. What one thread submitted completes there: let as little as possible be
+	// in flight when the owner moves, and it does not move while it waits.
+	AnyThread bool
 }
 
 func (o Options) withDefaults() (Options, error) {
@@ -82,6 +86,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.Setup == SetupBest {
 		o.Setup = SetupDefer
+	}
+	if o.AnyThread {
+		o.Setup = max(o.Setup, SetupCoop)
 	}
 	var errs []error
 	refuse := func(bad bool, format string, args ...any) {
@@ -115,7 +122,7 @@ type Ring struct {
 	core
 	fd         int // for all goroutines, after Close too
 	setup      Setup
-	thread     int
+	thread     int  // 0 = any
 	registered bool // enter uses a registered descriptor
 	pinned     bool // buffers are registered
 	visiting   bool
@@ -135,7 +142,10 @@ func Open(o Options) (*Ring, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Ring{thread: unix.Gettid(), setup: o.Setup}
+	r := &Ring{setup: o.Setup}
+	if !o.AnyThread {
+		r.thread = unix.Gettid()
+	}
 	for {
 		err = r.core.open(uint32(o.Entries), uint32(o.Completions), r.setup)
 		if !errors.Is(err, unix.EINVAL) || r.setup == SetupPlain {
@@ -157,7 +167,7 @@ func Open(o Options) (*Ring, error) {
 	if r.setup > SetupCoop {
 		r.underway = &underway{users: map[uint64]int{}}
 	}
-	r.registered = r.registerSelf()
+	r.registered = !o.AnyThread && r.registerSelf() // a registered descriptor is one thread's
 	return r, nil
 }
 
@@ -333,7 +343,7 @@ const (
 // owned panics on another thread than Open's: the kernel would answer for the
 // wrong ring or not at all, since registered descriptors belong to a thread.
 func (r *Ring) owned() {
-	if tid := unix.Gettid(); tid != r.thread {
+	if tid := unix.Gettid(); r.thread != 0 && tid != r.thread {
 		panic(fmt.Sprintf("uring: ring of thread %d used by thread %d", r.thread, tid))
 	}
 	if r.closed {
