@@ -6,6 +6,16 @@ type Counters struct {
 	Own    JournalCounters
 	Mirror JournalCounters
 	Memory MemoryCounters
+	Links  RingCounters
+	Files  RingCounters
+}
+
+// RingCounters are those of io_uring; 0 where something else carries.
+type RingCounters struct {
+	Enters uint64 // system calls of its rings
+	Calls  uint64 // operations: sends, receives, writes, syncs …
+	Spins  uint64 // receives that looked before they slept
+	Hits   uint64 // … and found
 }
 
 // MemoryCounters are those of the memory that batches and received frames live
@@ -36,6 +46,12 @@ func (e *Engine) Counters() Counters {
 	c.Own.CopiedBytes = e.writer.Totals().CopiedBytes
 	if e.frames != nil {
 		c.Mirror.CopiedBytes = e.frames.CopiedBytes()
+	}
+	if t := e.path.transport; t != nil {
+		c.Links = RingCounters(t.Stats())
+	}
+	if d := e.path.disk; d != nil {
+		c.Files = RingCounters(d.Stats())
 	}
 	m := e.memory.Stats()
 	c.Memory = MemoryCounters{m.RegionBytes, m.LentBytes, m.HeapBytes, m.Spilled}

@@ -23,6 +23,9 @@ const eventDataPath = "data-path"
 // hostsChoice is the reason for what Options.Transport and Options.FS say.
 const hostsChoice = "named by the host"
 
+// askedFor is the reason for what Options.IO says.
+const askedFor = "asked for by the option IO"
+
 // dataPath is what an engine chose for links and files that the host left to it.
 type dataPath struct {
 	ring      bool             // io_uring, not system calls of Go's own packages
@@ -51,23 +54,25 @@ func (e *Engine) openDataPath() (err error) {
 	return nil
 }
 
-// open opens a loop, or says why there is none. Today auto never opens one: the
-// hand-over to the ring's thread costs more than the ring saves; package uring
-// has the figures.
+// open opens the rings' disk, or says why there is none. Where the machine has
+// io_uring and nobody asked otherwise, it is taken: package uring has the figures.
 func (d *dataPath) open(io string) (err error) {
-	d.reason = "asked for by the option IO"
-	switch io {
-	case ioAuto:
-		d.reason = "io_uring is there, and slower by our measurements: the option IO asks for it"
-		if err := uring.Supported(); err != nil {
-			d.reason = err.Error()
-		}
-	case ioUring:
-		d.ring = true
-		if d.disk, err = uring.OpenDisk(uring.DiskOptions{}); err != nil {
-			return fmt.Errorf("option IO is %q: %w: let it choose, or take %q", ioUring, err, ioPortable)
-		}
+	if io == ioPortable {
+		d.reason = askedFor
+		return nil
 	}
+	d.disk, err = uring.OpenDisk(uring.DiskOptions{})
+	switch {
+	case err == nil && io == ioUring:
+		d.reason = askedFor
+	case err == nil:
+		d.reason = "this machine has io_uring"
+	case io == ioUring:
+		return fmt.Errorf("option IO is %q: %w: let it choose, or take %q", ioUring, err, ioPortable)
+	default:
+		d.reason = err.Error()
+	}
+	d.ring = err == nil
 	return nil
 }
 

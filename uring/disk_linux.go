@@ -57,6 +57,9 @@ func (d *Disk) Close() error {
 	return nil
 }
 
+// Stats returns the counters of all files and queues. Any goroutine.
+func (d *Disk) Stats() CallStats { return d.callers.counts.stats() }
+
 // Create implements vfs.FS; the result is a *DiskFile.
 func (d *Disk) Create(name string) (vfs.File, error) {
 	return d.open(name, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL)

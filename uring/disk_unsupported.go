@@ -16,5 +16,8 @@ func OpenDisk(DiskOptions) (*Disk, error) { return nil, Supported() }
 // OpenQueue says what Supported says.
 func (*Disk) OpenQueue(vfs.QueueOptions) (vfs.Queue, error) { return nil, Supported() }
 
+// Stats is empty.
+func (*Disk) Stats() CallStats { return CallStats{} }
+
 // Close returns ErrClosed.
 func (*Disk) Close() error { return ErrClosed }

@@ -55,6 +55,7 @@ type diskQueue struct {
 	armed      bool // the kernel has the waker's read
 	woken      bool
 	failed     error
+	counted    Stats
 	bell       *vfs.Bell // for sleeping while the kernel has nothing: that costs no thread
 }
 
@@ -264,7 +265,9 @@ func (q *diskQueue) Wait(done []vfs.Written, sleep bool) []vfs.Written {
 			}
 			n, limit = 1, waitForEver
 		}
-		if _, err := q.ring.SubmitAndWait(n, limit); err != nil && !errors.Is(err, ErrBusy) {
+		_, err := q.ring.SubmitAndWait(n, limit)
+		q.count()
+		if err != nil && !errors.Is(err, ErrBusy) {
 			q.fail(err)
 			break
 		}
@@ -285,6 +288,14 @@ func (q *diskQueue) Wait(done []vfs.Written, sleep bool) []vfs.Written {
 	done = append(done, q.done...)
 	q.done = q.done[:0]
 	return done
+}
+
+// count publishes what the ring did.
+func (q *diskQueue) count() {
+	s := q.ring.Stats()
+	q.d.callers.counts.enters.Add(s.Enters - q.counted.Enters)
+	q.d.callers.counts.calls.Add(s.Submitted - q.counted.Submitted)
+	q.counted = s
 }
 
 // fail ends every write with an error: the ring is of no use any more.

@@ -26,7 +26,8 @@
 // # Rules
 //
 //   - A [Ring] is opened, used and closed by one goroutine that is locked to its
-//     thread (runtime.LockOSThread); the kernel refuses others. Only
+//     thread (runtime.LockOSThread); the kernel refuses others, unless it was opened
+//     for any thread. Only
 //     [Waker.Wake], [Ring.FD] and what [Region] is lent to are for everybody.
 //   - All memory that the kernel sees is mapped off the Go heap: [Map] for data;
 //     message headers, gather lists, addresses and times live in a [Slot]. A
@@ -56,52 +57,29 @@
 // and looks at the flag second. Whatever the order, one of them sees the other,
 // and a wake costs one atomic load while the ring is awake.
 //
-// # The loop
+// # Calls
 //
-// [Loop] is one ring with the goroutine that owns it, and serves the links
-// ([Loop.Transport], which passes linktest.Conformance) and the files ([Loop.FS],
-// which passes vfstest.Conformance) of one engine:
+// A [Caller] is a small ring for one operation at a time, of whichever goroutine
+// holds it: submitted and waited for in one system call of that goroutine's own. So
+// nothing is handed to another thread and back, memory is lent for one call, and
+// there is nothing to cancel.
 //
-//	Send, WriteAt, Dial …  ── post ──▶ queue ─▶ ┌──────┐ ─▶ kernel
-//	     ▲                   wake if idle       │ loop │
-//	     └── semaphore ◀── the last completion ─└──────┘ ◀─ kernel
+//	Send, Recv, Accept, ReadAt … ─▶ Caller ── io_uring_enter(submit 1, wait 1) ──▶ result
 //
-// An operation is made once, with its link or file, and is used again and again:
-// the steady state allocates nothing. It waits in a list of the loop for a free
-// submission or slot. Close, and a ring that fails, end every operation with an
-// error; nothing hangs.
+// A thread that sleeps in the kernel takes its processor along until Go's runtime
+// notices. So a receiver looks (MSG_DONTWAIT), lets other goroutines run, and looks
+// again before it sleeps; while that pays it goes on for up to 20 µs
+// ([TransportOptions].NoSpin leaves it out). docs/decisions/0007 has the story.
 //
-//   - Sending: a frame under 16 KiB is copied to a stage of its link, so Send does
-//     not wait for the loop; a larger one is gathered from where it lies.
-//   - Receiving: small frames by multishot into 16 KiB of the link's own, in four
-//     pieces; a frame that lacks 16 KiB or more is received where it will lie. A
-//     receiver that pauses holds at most about 1 MiB of whole frames and one under
-//     way; then the kernel gets no pieces back, and the peer's window closes.
-//   - Memory of callers that lies on the Go heap is pinned (runtime.Pinner) from
-//     before the submission to the last completion, within the one call that lent
-//     it; frames under way likewise. Gather lists live in slots.
-//   - A file's write is WRITEV, its sync FSYNC with datasync; [File.WriteDurable]
-//     is both in one (RWF_DSYNC). Names and directories are package vfs's.
-//   - The loop sleeps in io_uring_enter. It spins before, 20 µs at most, within 1 ms
-//     of traffic, without disk operations under way, and with GOMAXPROCS of 4 or
-//     more: with 2 it kept what it had woken from running.
+// # The links
 //
-// Measured on 2 cores (kernel 6.18, loopback, links and cfs demo between two
-// processes, the rest in one; other work on the machine, so by the order of size
-// only), against package tcp and vfs.OS:
-//
-//	                              portable      ring
-//	round trip of a frame, p50       19 µs    120 µs
-//	stream of 1 KiB frames         0.4 GB/s  0.6 GB/s, at a third of the CPU
-//	stream of 64 KiB frames        2.7 GB/s  0.8 GB/s
-//	stream of 1 MiB frames         3.4 GB/s  2.4 GB/s
-//	write and sync of 64 KiB, p50   140 µs    220 µs
-//	durable append at a peer, p50   0.4 ms    0.9 ms
-//	cfs demo, entries per second    17,000    16,700
-//
-// The hand-over costs it: to wake the loop's thread, and from it a goroutine, takes
-// 50 µs where a system call of the goroutine's own takes a few. So an engine's
-// Options.IO of "auto" stays with the portable way, and "io_uring" is for asking.
+// [Transport] passes linktest.Conformance. A link has two Callers, one for its sender
+// and one for its receiver; a listener has one; those of closed links wait for the
+// next, 16 at most. A frame is gathered from where it lies by one SENDMSG
+// (MSG_WAITALL); of a frame over 16 KiB all but the envelope is received where it will
+// lie, by one RECV. Closing shuts the socket down, which ends what is under way. A
+// sleeping receiver or accept is a thread of the system: two per link, one per
+// listener.
 //
 // # The disk
 //
@@ -110,8 +88,19 @@
 // writes up to 128 KiB of parts below 16 KiB are copied into registered memory and
 // go past the cache (WRITE_FIXED, O_DIRECT, RWF_DSYNC), all at once; others are
 // gathered from where they lie and go through it (WRITEV, RWF_DSYNC), one at a time,
-// and stay pinned until they end. Everything else borrows one of four rings for one
-// operation. A queue holds 128 KiB of locked memory for each write of its depth.
+// and stay pinned until they end. While the kernel has nothing of it, its goroutine
+// sleeps as goroutines do. Everything else borrows a Caller. A queue holds 128 KiB
+// of locked memory for each write of its depth.
+//
+// Measured on 2 quiet cores (kernel 6.18, loopback and one virtual disk, two
+// processes, medians), two engines carried wholly one way or the other:
+//
+//	                                     portable     ring
+//	round trip of a bare link, pinned       52 µs    10 µs, 42 without looking
+//	append durable at both ends, p50       370 µs   300 µs
+//	stream of 256 B entries, pinned      1.23 GB/s  1.30 GB/s
+//	stream of 64 KiB entries, pinned     2.3 GB/s   2.1 GB/s
+//	the same, both ends on the disk      1.2 GB/s   1.1 GB/s, all that the disk gives
 //
 // # Limits
 //
@@ -124,11 +113,8 @@
 // 64-bit Linux; elsewhere [Supported] says no. It serves I10: every table here has
 // a fixed size, and [Ring.Close] gives all of it back.
 //
-// A Loop holds 256 slots of 128 parts and 32 disk operations; each link 144 KiB and
-// one descriptor, and no goroutine. Links wait for Accept up to 64.
-//
 // A [Ring] does no protocol, no retry, no buffering and no goroutines: links and
-// files are built on it. Links are not sent zero-copy, nor received in bundles. The
-// tag giouring puts another library's ring under the same surface, for comparison
+// files are built on it. Links are not sent zero-copy (docs/decisions/0008), nor
+// received in bundles. The tag giouring puts another library's ring under the same surface, for comparison
 // only; docs/giouring.md says what that one cannot do.
 package uring

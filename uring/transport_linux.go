@@ -70,19 +70,8 @@ func NewTransport(o TransportOptions) (*Transport, error) {
 	return t, nil
 }
 
-// TransportStats counts since NewTransport, over all links.
-type TransportStats struct {
-	Enters uint64 // system calls of the rings
-	Calls  uint64 // operations: sends, receives, accepts, connects
-	Spins  uint64 // receives that looked before they slept
-	Hits   uint64 // … and found
-}
-
-// Stats returns the counters as they are now. Any goroutine.
-func (t *Transport) Stats() TransportStats {
-	c := &t.callers.counts
-	return TransportStats{c.enters.Load(), c.calls.Load(), c.spins.Load(), c.hits.Load()}
-}
+// Stats returns the counters of all links and listeners. Any goroutine.
+func (t *Transport) Stats() CallStats { return t.callers.counts.stats() }
 
 // Close gives back the rings that wait for a link. Links and listeners live on;
 // each gives its rings back when it is closed.

@@ -33,14 +33,11 @@ type TransportOptions struct {
 // Transport cannot be made here.
 type Transport struct{ link.Transport }
 
-// TransportStats counts nothing here.
-type TransportStats struct{ Enters, Calls, Spins, Hits uint64 }
-
 // NewTransport says what Supported says.
 func NewTransport(TransportOptions) (*Transport, error) { return nil, Supported() }
 
 // Stats is empty.
-func (*Transport) Stats() TransportStats { return TransportStats{} }
+func (*Transport) Stats() CallStats { return CallStats{} }
 
 // Close returns ErrClosed.
 func (*Transport) Close() error { return ErrClosed }

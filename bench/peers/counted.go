@@ -25,6 +25,9 @@ func (r *results) counted() (all []verdict) {
 		}
 		all = append(all, v)
 	}
+	if r.ran(ringRow) {
+		all = append(all, r.ringGoals()...)
+	}
 	if !r.everything {
 		return all
 	}
@@ -32,11 +35,11 @@ func (r *results) counted() (all []verdict) {
 	all = append(all, wireVerdict("P13-overhead-one-64KiB-entry", one, 0.004, 0.0035, err))
 	many, err := overhead(1000, 256)
 	all = append(all, wireVerdict("P13-overhead-1000-entries-of-256B", many, 0.15, 0.10, err))
-	return append(all, r.ringGoals()...)
+	return all
 }
 
-// ringGoals count the system calls of the link that streams 64 KiB frames on a
-// ring, for 10^6 bytes.
+// ringGoals count the system calls of an engine that streams 64 KiB batches, links
+// and journal together, for 10^6 bytes, and the wakes of its flushers.
 func (r *results) ringGoals() (all []verdict) {
 	perMB := func(of func(*measure) uint64) metric {
 		return func(m *measure) float64 { return float64(of(m)) / (float64(m.Bytes) / 1e6) }
@@ -52,20 +55,22 @@ func (r *results) ringGoals() (all []verdict) {
 		{goal{name: "P14-wakes-per-MB", atMost: true, target: 4},
 			perMB(func(m *measure) uint64 { return max(m.Ring.Wakes, m.FarRing.Wakes) })},
 	} {
-		v := verdict{goal: &c.goal, void: "no ring yet"}
-		if link, ok := linkOf(true); ok {
-			each := values(r.of(pinned, ringRow, link), c.by)
-			v.ratio, v.void = median(each), ""
-			if len(each) == 0 {
-				v.void = r.missing(pinned, ringRow, link)
+		for _, ours := range engines {
+			each := values(r.of(pinned, ringRow, ours), c.by)
+			v := verdict{goal: &c.goal, shards: shardsOf(ours), ratio: median(each)}
+			switch {
+			case len(each) == 0:
+				v.void = r.missing(pinned, ringRow, ours)
+			case v.ratio == 0 && c.goal.target > 4:
+				v.void = "no ring here"
 			}
+			all = append(all, v)
 		}
-		all = append(all, v)
 	}
 	return all
 }
 
-const ringRow = "stream-link-64KiB"
+const ringRow = "stream-64KiB"
 
 func wireVerdict(name string, share, target, stretch float64, err error) verdict {
 	v := verdict{goal: &goal{name: name, atMost: true, target: target, stretch: stretch}, ratio: share}

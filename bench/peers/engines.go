@@ -222,3 +222,13 @@ func (n *engineSender) close() error {
 	close(n.pending)
 	return n.Close(context.Background())
 }
+
+// ring counts the engine's system calls for links and files, and the wakes of its
+// flushers, which are all that is woken on the way.
+func ring(e *engine.Engine) ringCount {
+	c := e.Counters()
+	return ringCount{Enters: c.Links.Enters + c.Files.Enters, Wakes: c.Own.Wakes + c.Mirror.Wakes}
+}
+
+func (n *engineSender) ring() ringCount   { return ring(n.Engine) }
+func (r *engineReceiver) ring() ringCount { return ring(r.Engine) }

@@ -32,7 +32,7 @@ func rows() []row {
 			contenders: []string{"ours-1", "ours-256", "net-coalesce", "grpc-batch", "jetstream"}},
 		{name: "stream-1MiB", mode: modeStream, recordBytes: 1 << 20,
 			contenders: []string{"ours-1", "ours-256", "net-coalesce", "grpc-batch", "iperf3-cubic", "iperf3-bbr"}},
-		linkRow(row{name: ringRow, about: "no journal anywhere", mode: modeStream, recordBytes: 64 << 10,
+		linkRow(row{name: "stream-link-64KiB", about: "no journal anywhere", mode: modeStream, recordBytes: 64 << 10,
 			contenders: []string{"net-coalesce"}}),
 		linkRow(row{name: "trip-link", about: "no journal anywhere", mode: modeTrip, recordBytes: 256,
 			contenders: []string{"net-frame", "net-spin", "grpc-record"}}),

@@ -1,0 +1,9 @@
+package uring
+
+// CallStats counts since a Transport or a Disk was opened, over all its rings.
+type CallStats struct {
+	Enters uint64 // system calls of the rings
+	Calls  uint64 // operations: sends, receives, writes, syncs …
+	Spins  uint64 // receives that looked before they slept
+	Hits   uint64 // … and found
+}
