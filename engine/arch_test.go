@@ -27,6 +27,9 @@ var floors = map[string][]string{
 	"wire/link/faultproxy": {},
 	"wire/link/linktest":   {"wire", "wire/link", "wire/link/faultproxy"},
 	"uring":                {"wire", "wire/link", "wire/link/socket", "engine/store/vfs"},
+	"rdma":                 {"wire", "wire/link", "wire/link/socket", "cgo/verbs"},
+	"rdma/fakeverbs":       {"rdma"},
+	"rdma/verbstest":       {"rdma"},
 
 	"engine/stream": {"wire"},
 	"engine/node":   {"wire", "engine/stream"},

@@ -37,21 +37,30 @@ func (q *completionQueue) add(e entry) {
 		return
 	}
 	if len(q.entries) == q.capacity {
-		q.dead = fmt.Errorf("completion queue of %d entries: %w", q.capacity, rdma.ErrOverrun)
-		q.device.tell(rdma.Event{Kind: rdma.EventCompletions, Number: q.number, Text: "CQ error"})
-		for _, p := range q.device.f.sorted() {
-			if p.completions == q {
-				p.fail()
-				p.tellFatal()
-			}
-		}
-	} else {
-		q.entries = append(q.entries, e)
+		q.overrun()
+		return
 	}
-	if q.armed || q.dead != nil {
+	q.entries = append(q.entries, e)
+	if q.armed {
 		q.armed = false
 		q.notify()
 	}
+}
+
+// overrun kills the queue and the pairs that complete to it.
+func (q *completionQueue) overrun() {
+	if q.dead != nil {
+		return
+	}
+	q.dead = fmt.Errorf("completion queue of %d entries: %w", q.capacity, rdma.ErrOverrun)
+	q.device.tell(rdma.Event{Kind: rdma.EventCompletions, Number: q.number, Text: "CQ error"})
+	for _, p := range q.device.f.sorted() {
+		if p.completions == q {
+			p.fail()
+			p.tellFatal()
+		}
+	}
+	q.notify()
 }
 
 func (q *completionQueue) notify() {

@@ -162,6 +162,14 @@ func (f *Fabric) Remove(name string) {
 	}
 }
 
+// Restore brings a removed device back; who had it open opens it anew.
+func (f *Fabric) Restore(name string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	old := f.hosts[name]
+	f.hosts[name] = &host{name: name, gid: old.gid, open: make(map[*device]bool)}
+}
+
 // SetPort takes a device's port down, so that what is sent waits, or up again.
 func (f *Fabric) SetPort(name string, up bool) {
 	f.mu.Lock()
@@ -189,6 +197,17 @@ func (f *Fabric) FailQueuePairs(name string) {
 		if p.domain.device.host == f.hosts[name] {
 			p.fail()
 			p.tellFatal()
+		}
+	}
+}
+
+// Overrun kills the completion queues of a device, as one completion too many does.
+func (f *Fabric) Overrun(name string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, p := range f.sorted() {
+		if p.domain.device.host == f.hosts[name] {
+			p.completions.overrun()
 		}
 	}
 }

@@ -1,0 +1,301 @@
+package rdma
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/claudefs/repl/wire"
+	"github.com/claudefs/repl/wire/link"
+	"github.com/claudefs/repl/wire/link/socket"
+)
+
+const transportName = "rdma"
+
+// Transport opens links over RDMA. Its methods may be called by any goroutine.
+type Transport struct {
+	o      Options
+	counts counts
+
+	mu     sync.Mutex
+	device *opened // nil until it is needed, and after it died
+	closed bool
+}
+
+var _ link.Transport = (*Transport)(nil)
+
+// New returns a transport with its device open, or says why not: the error wraps
+// ErrUnsupported where the build or the machine has no RDMA.
+func New(options Options) (*Transport, error) {
+	if err := options.Validate(); err != nil {
+		return nil, err
+	}
+	t := &Transport{o: options.withDefaults()}
+	d, err := t.use()
+	if err != nil {
+		return nil, fmt.Errorf("rdma: %w", err)
+	}
+	d.release()
+	return t, nil
+}
+
+// Name implements link.Transport.
+func (t *Transport) Name() string { return transportName }
+
+// Device is what the device can do, or why there is none just now.
+func (t *Transport) Device() (Capabilities, error) {
+	d, err := t.use()
+	if err != nil {
+		return Capabilities{}, err
+	}
+	defer d.release()
+	return d.device.Capabilities(), nil
+}
+
+// use returns the device for one more user; one that died is opened anew, since it
+// may be back.
+func (t *Transport) use() (*opened, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return nil, fmt.Errorf("rdma transport: %w", link.ErrClosed)
+	}
+	if t.device != nil {
+		if t.device.use() {
+			return t.device, nil
+		}
+		t.device.release()
+		t.device = nil
+	}
+	d, err := openDevice(t.o.Verbs, t.o.Device)
+	if err != nil {
+		return nil, err
+	}
+	t.device = d
+	d.use()
+	return d, nil
+}
+
+// Close gives the device back as soon as the last link is closed. Links and
+// listeners live on, but make no new links.
+func (t *Transport) Close() error {
+	t.mu.Lock()
+	d := t.device
+	t.device, t.closed = nil, true
+	t.mu.Unlock()
+	if d != nil {
+		d.release()
+	}
+	return nil
+}
+
+// Dial implements link.Transport. addr is host:port of the peer's control listener.
+func (t *Transport) Dial(ctx context.Context, addr string) (link.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, t.o.HandshakeMax)
+	defer cancel()
+	d := net.Dialer{KeepAliveConfig: t.keepAlive(), Control: t.tune}
+	d.SetMultipathTCP(false)
+	control, err := d.DialContext(ctx, "tcp", addr)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		// The socket took ctx's deadline over, and was quicker than ctx to say so.
+		return nil, fmt.Errorf("%w: %w: %w", link.ErrUnreachable, err, context.DeadlineExceeded)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", link.ErrUnreachable, err)
+	}
+	stop := context.AfterFunc(ctx, func() { _ = control.SetDeadline(time.Unix(1, 0)) })
+	c, err := t.offerLink(control)
+	if !stop() && err == nil {
+		_ = c.Close() // nobody waits for it any more
+		err = ctx.Err()
+	}
+	if err != nil {
+		_ = control.Close()
+		if ctx.Err() != nil {
+			err = fmt.Errorf("%w: %w", err, ctx.Err())
+		}
+		return nil, fmt.Errorf("%w: rdma with %s: %w", link.ErrUnreachable, addr, err)
+	}
+	return c, nil
+}
+
+// offerLink is the dialer's side of the setup.
+func (t *Transport) offerLink(control net.Conn) (*Conn, error) {
+	c, err := t.newConn(control)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.offer(control); err != nil {
+		c.abandon()
+		return nil, err
+	}
+	return c, nil
+}
+
+func (c *Conn) offer(control net.Conn) error {
+	var id [16]byte
+	_, _ = rand.Read(id[:]) // never fails
+	own := c.objects.offer(id, c.immediate)
+	if _, err := control.Write(setup(setupHello, own.append(nil))); err != nil {
+		return err
+	}
+	r := setupReader{from: control}
+	body, err := r.expect(setupWelcome)
+	if err != nil {
+		return err
+	}
+	if err := c.peer.decode(body); err != nil {
+		return err
+	}
+	if c.peer.Link != id {
+		return fmt.Errorf("welcome to link %x, want %x: %w", c.peer.Link, id, wire.ErrProtocol)
+	}
+	if err := c.connect(); err != nil {
+		return err
+	}
+	if err := c.objects.pair.ReadyToSend(); err != nil {
+		return err
+	}
+	if _, err := control.Write(setup(setupReady, nil)); err != nil {
+		return err
+	}
+	return c.ready()
+}
+
+// acceptLink is the listener's side: welcome is told when this end can receive, and
+// nothing is sent before the dialer can.
+func (t *Transport) acceptLink(control net.Conn) (*Conn, error) {
+	r := setupReader{from: control}
+	body, err := r.expect(setupHello)
+	if err != nil {
+		return nil, err
+	}
+	var peer offer
+	if err := peer.decode(body); err != nil {
+		return nil, err
+	}
+	c, err := t.newConn(control)
+	if err != nil {
+		refuse(control, err)
+		return nil, err
+	}
+	c.peer = peer
+	if err := c.welcome(&r); err != nil {
+		c.abandon()
+		return nil, err
+	}
+	return c, nil
+}
+
+func (c *Conn) welcome(r *setupReader) error {
+	if err := c.connect(); err != nil {
+		refuse(c.control, err)
+		return err
+	}
+	own := c.objects.offer(c.peer.Link, c.t.immediate(c.device))
+	if _, err := c.control.Write(setup(setupWelcome, own.append(nil))); err != nil {
+		return err
+	}
+	if _, err := r.expect(setupReady); err != nil {
+		return err
+	}
+	if err := c.objects.pair.ReadyToSend(); err != nil {
+		return err
+	}
+	return c.ready()
+}
+
+// refuse tells the dialer why there is no link. It may be gone already.
+func refuse(control net.Conn, why error) {
+	text := why.Error()
+	_, _ = control.Write(setup(setupRefusal, []byte(text[:min(len(text), setupBodyBytesMax)])))
+}
+
+func (t *Transport) immediate(d *opened) bool { return d.device.Capabilities().Immediate }
+
+// newConn makes a link's objects, with receives posted.
+func (t *Transport) newConn(control net.Conn) (*Conn, error) {
+	d, err := t.use()
+	if err != nil {
+		return nil, err
+	}
+	o, err := openObjects(t, d.device)
+	if err != nil {
+		if errors.Is(err, ErrDeviceGone) {
+			d.kill()
+		}
+		d.release()
+		return nil, err
+	}
+	c := &Conn{
+		t: t, device: d, control: control, objects: *o, immediate: t.immediate(d), ringHolds: 1,
+		local: control.LocalAddr().String(), remote: control.RemoteAddr().String(),
+	}
+	c.moved.L, c.arrived.L = &c.mu, &c.mu
+	c.near = newSpans(len(o.ring), o.entries-noticesMax)
+	c.refs = make([]int32, len(c.near.list))
+	c.stage.bytes = o.own[o.stageAt:]
+	c.flights.list = make([]flight, o.sendsMax)
+	c.out.parts = make([]SGE, 0, o.partsMax)
+	half := o.entries * noticeBytes
+	c.notices.in, c.notices.out = o.own[:half:half], o.own[half:2*half:2*half]
+	receives := make([]Receive, o.entries)
+	for i := range receives {
+		receives[i] = c.receive(uint64(i))
+	}
+	if _, err := o.pair.PostReceives(receives); err != nil {
+		c.abandon()
+		return nil, err
+	}
+	return c, nil
+}
+
+// connect takes the peer's offer: from here on it may write into the ring.
+func (c *Conn) connect() error {
+	c.immediate = c.immediate && c.peer.Immediate
+	c.far = newSpans(int(c.peer.RingBytes), int(c.peer.Receives)-noticesMax)
+	return c.objects.pair.ReadyToReceive(c.peer.Identity)
+}
+
+// ready starts the link, whose control connection has no deadline any more.
+func (c *Conn) ready() error {
+	if err := c.control.SetDeadline(time.Time{}); err != nil {
+		return err
+	}
+	c.t.counts.links.Add(1)
+	c.start()
+	return nil
+}
+
+// abandon gives back what never became a link.
+func (c *Conn) abandon() {
+	c.objects.close()
+	UnmapMemory(c.objects.ring)
+	c.device.release()
+}
+
+func (t *Transport) keepAlive() net.KeepAliveConfig {
+	o := t.o.socket()
+	every := o.ProbeEvery()
+	return net.KeepAliveConfig{Enable: true, Idle: every, Interval: every, Count: socket.ProbesMax}
+}
+
+func (t *Transport) tune(_, _ string, raw syscall.RawConn) error {
+	var err error
+	o := t.o.socket()
+	if ctlErr := raw.Control(func(fd uintptr) { err = socket.Tune(int(fd), &o) }); ctlErr != nil {
+		return ctlErr
+	}
+	return err
+}
+
+func appendNumber(b []byte, number uint64) []byte { return binary.LittleEndian.AppendUint64(b, number) }
+
+func byeNumber(b []byte) uint64 { return binary.LittleEndian.Uint64(b) }
