@@ -63,7 +63,8 @@
 //     believed. Each link has a protection domain and a key of its own.
 //
 // Limits: who holds a frame of the ring holds up all that come behind it, once the
-// ring is full: hold it until a flush, not as a cache (link.Frame.Scarce says so). A
+// ring is full or Queue less 16 messages have come: hold it until a flush, not as a
+// cache (link.Frame.Scarce says so; LandBytesMin can have everything copied). A
 // peer can change a frame that it has sent and that is still held: the batches' own
 // digests tell. RDMA does not encrypt, and keys are bearer rights: the fabric must be
 // trusted, or frames sealed above. Frames that must be copied and are large against

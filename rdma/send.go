@@ -16,6 +16,7 @@ type outgoing struct {
 	bytes   int    // of it
 	tail    bool   // the last of parts ends where the stage does
 	began   uint64 // the stage's end before the write
+	filled  uint64 // the stage's end with it
 	pieces  int    // writes posted before the last one
 	copied  int
 	release func() // of SendLent, until somebody is to call it
@@ -119,7 +120,8 @@ func (c *Conn) reserve(size int) error {
 			o := &c.out
 			o.message = c.far.take(at)
 			o.remote = c.peer.RingAddress + at.start%uint64(c.peer.RingBytes)
-			o.parts, o.bytes, o.tail, o.began, o.pieces, o.copied = o.parts[:0], 0, false, c.stage.hi, 0, 0
+			o.parts, o.bytes, o.tail, o.pieces, o.copied = o.parts[:0], 0, false, 0, 0
+			o.began, o.filled = c.stage.hi, c.stage.hi
 			return nil
 		}
 		if !waited {
@@ -175,7 +177,7 @@ func (c *Conn) copy(part []byte) error {
 			return err
 		}
 		n := copy(room, part)
-		if o.tail && c.stage.hi%uint64(len(c.stage.bytes)) != 0 {
+		if o.tail && o.filled%uint64(len(c.stage.bytes)) != 0 {
 			last := &o.parts[len(o.parts)-1]
 			last.Bytes = last.Bytes[:len(last.Bytes)+n]
 		} else {
@@ -189,7 +191,7 @@ func (c *Conn) copy(part []byte) error {
 		o.bytes += n
 		o.copied += n
 		part = part[n:]
-		c.stage.hi += uint64(n)
+		o.filled += uint64(n)
 	}
 	return nil
 }
@@ -200,7 +202,7 @@ func (c *Conn) stageRoom() ([]byte, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for {
-		if room := c.stage.room(); len(room) > 0 {
+		if room := c.stage.room(c.out.filled); len(room) > 0 {
 			return room, nil
 		}
 		if c.out.bytes > 0 {
@@ -238,7 +240,7 @@ func (c *Conn) post(last bool) error {
 	if last && c.immediate {
 		w.Op, w.Imm = OpWriteImm, immediate(o.message, c.far.at(o.message).size())
 	}
-	w.Signalled = c.signal()
+	w.Signalled = c.signal(o.filled)
 	if last && !c.immediate {
 		list = o.list[:2]
 		size := uint32(c.far.at(o.message).size())
@@ -260,13 +262,13 @@ func (c *Conn) account(w *Send, last bool) {
 	o := &c.out
 	n := &c.t.counts
 	n.writes.Add(1)
-	fl := flight{send: w.ID, message: o.message, stageEnd: c.stage.hi}
 	if w.Inline { // the stage is as if nothing had been there
 		n.inline.Add(1)
-		c.stage.hi = o.began
+		o.filled = o.began
 		c.stage.signalAt = min(c.stage.signalAt, o.began)
-		fl.stageEnd = o.began
 	}
+	c.stage.hi = o.filled
+	fl := flight{send: w.ID, message: o.message, stageEnd: c.stage.hi}
 	if last {
 		c.sent = o.message
 		n.framesSent.Add(1)
@@ -288,13 +290,13 @@ func (c *Conn) account(w *Send, last bool) {
 
 // signal decides whether the next send asks for a completion: every sixteenth does,
 // so that the send queue never fills with silent ones, and the one that makes a
-// quarter of the stage wait for its end. c.mu is held.
-func (c *Conn) signal() bool {
+// quarter of the stage, up to stageEnd, wait for its end. c.mu is held.
+func (c *Conn) signal(stageEnd uint64) bool {
 	c.unsignalled++
-	if c.unsignalled < signalEvery && c.stage.hi-c.stage.signalAt < uint64(len(c.stage.bytes)/4) {
+	if c.unsignalled < signalEvery && stageEnd < c.stage.signalAt+uint64(len(c.stage.bytes)/4) {
 		return false
 	}
-	c.unsignalled, c.stage.signalAt = 0, c.stage.hi
+	c.unsignalled, c.stage.signalAt = 0, stageEnd
 	return true
 }
 
@@ -328,7 +330,7 @@ func (c *Conn) notice(parts *[1]SGE, id uint64, n notice) Send {
 	b := c.notices.out[at : at+noticeBytes]
 	n.put(b)
 	parts[0] = SGE{b, c.objects.ownRegion.LocalKey()}
-	return Send{ID: id, Op: OpSend, Parts: parts[:], Inline: c.objects.inline >= noticeBytes, Signalled: c.signal()}
+	return Send{ID: id, Op: OpSend, Parts: parts[:], Inline: c.objects.inline >= noticeBytes, Signalled: c.signal(c.stage.hi)}
 }
 
 // notify sends a notice, if the queue has room for it. c.mu is held.

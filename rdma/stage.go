@@ -4,15 +4,15 @@ package rdma
 // round and round in the order of sends. Positions grow for ever.
 type stage struct {
 	bytes    []byte
-	lo, hi   uint64 // [lo, hi) is under way or being filled
+	lo, hi   uint64 // [lo, hi) is under way; behind hi the sending goroutine fills
 	signalAt uint64 // hi when a completion was last asked for
 }
 
-// room is the next free piece in a row.
-func (s *stage) room() []byte {
+// room is the next free piece in a row, behind what is filled up to hi.
+func (s *stage) room(hi uint64) []byte {
 	size := uint64(len(s.bytes))
-	at := s.hi % size
-	free := size - (s.hi - s.lo)
+	at := hi % size
+	free := size - (hi - s.lo)
 	return s.bytes[at : at+min(free, size-at)]
 }
 
