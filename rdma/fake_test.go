@@ -22,7 +22,8 @@ func TestTheLinkConformsOnOtherDevicesAndSizes(t *testing.T) {
 	}{
 		{"without immediates", fakeverbs.Options{NoImmediate: true}, rdma.Options{}},
 		{"without inline, one part a send", fakeverbs.Options{InlineMax: -1, PartsMax: 1}, rdma.Options{}},
-		{"small queues and a small stage", fakeverbs.Options{}, rdma.Options{Queue: 32, StageBytes: 64 << 10, RingBytes: 4 << 20}},
+		{"small queues and a small stage", fakeverbs.Options{},
+			rdma.Options{Queue: 32, StageBytes: 64 << 10, RingBytes: 4 << 20}},
 		{"everything copied", fakeverbs.Options{}, rdma.Options{LandBytesMin: wire.FrameBytesMax + 1}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -37,11 +37,11 @@ func TestAFailedSendLosesTheLinkWithItsStatus(t *testing.T) {
 }
 
 func TestAFailedCallLosesTheLink(t *testing.T) {
-	for _, call := range []fakeverbs.Call{fakeverbs.CallPostSends, fakeverbs.CallPostReceives} {
+	for call, nth := range map[fakeverbs.Call]int{fakeverbs.CallPostSends: 5, fakeverbs.CallPostReceives: 1} {
 		r := open(t, fakeverbs.Options{}, rdma.Options{})
 		dialed, accepted := r.pair(t)
 		there := ended(accepted)
-		r.fabric.Fail(fakeverbs.Fault{Call: call, Nth: 5, Err: syscall.EIO})
+		r.fabric.Fail(fakeverbs.Fault{Call: call, Nth: nth, Err: syscall.EIO})
 		sender := sendUntil(dialed)
 		if call == fakeverbs.CallPostSends {
 			requireLost(t, within(t, sender), "input/output error")

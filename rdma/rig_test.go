@@ -94,7 +94,8 @@ func recvSame(t *testing.T, c link.Conn, want []byte) *link.Frame {
 	t.Helper()
 	f, err := c.Recv()
 	require.NoError(t, err)
-	require.True(t, bytes.Equal(f.Bytes, want), "received %d bytes that differ from the %d sent", len(f.Bytes), len(want))
+	require.Truef(t, bytes.Equal(f.Bytes, want), "received %d bytes that differ from the %d sent", len(f.Bytes),
+		len(want))
 	return f
 }
 

@@ -330,7 +330,8 @@ func (c *Conn) notice(parts *[1]SGE, id uint64, n notice) Send {
 	b := c.notices.out[at : at+noticeBytes]
 	n.put(b)
 	parts[0] = SGE{b, c.objects.ownRegion.LocalKey()}
-	return Send{ID: id, Op: OpSend, Parts: parts[:], Inline: c.objects.inline >= noticeBytes, Signalled: c.signal(c.stage.hi)}
+	inline := c.objects.inline >= noticeBytes
+	return Send{ID: id, Op: OpSend, Parts: parts[:], Inline: inline, Signalled: c.signal(c.stage.hi)}
 }
 
 // notify sends a notice, if the queue has room for it. c.mu is held.
