@@ -30,6 +30,7 @@ var floors = map[string][]string{
 	"rdma":                 {"wire", "wire/link", "wire/link/socket", "cgo/verbs"},
 	"rdma/fakeverbs":       {"rdma"},
 	"rdma/verbstest":       {"rdma"},
+	"cgo/verbs":            {},
 
 	"engine/stream": {"wire"},
 	"engine/node":   {"wire", "engine/stream"},
