@@ -16,6 +16,9 @@ type RingCounters struct {
 	Calls  uint64 // operations: sends, receives, writes, syncs …
 	Spins  uint64 // receives that looked before they slept
 	Hits   uint64 // … and found
+	// StagedBytes were copied to go past the system's cache, which would else copy
+	// them itself: units of batches below 16 KiB.
+	StagedBytes uint64
 }
 
 // MemoryCounters are those of the memory that batches and received frames live

@@ -43,10 +43,10 @@ type Caller struct {
 }
 
 // callCounts are shared by the Callers of a transport or a file system.
-type callCounts struct{ enters, calls, spins, hits atomic.Uint64 }
+type callCounts struct{ enters, calls, spins, hits, stagedBytes atomic.Uint64 }
 
 func (c *callCounts) stats() CallStats {
-	return CallStats{c.enters.Load(), c.calls.Load(), c.spins.Load(), c.hits.Load()}
+	return CallStats{c.enters.Load(), c.calls.Load(), c.spins.Load(), c.hits.Load(), c.stagedBytes.Load()}
 }
 
 // openCaller makes one. The thread that submits is the one that waits, but each

@@ -6,4 +6,7 @@ type CallStats struct {
 	Calls  uint64 // operations: sends, receives, writes, syncs …
 	Spins  uint64 // receives that looked before they slept
 	Hits   uint64 // … and found
+	// StagedBytes were copied into registered memory to go past the system's cache,
+	// which would else copy them itself.
+	StagedBytes uint64
 }

@@ -159,6 +159,7 @@ func (q *diskQueue) writePast(o *diskWrite) bool {
 		b = append(b, p...)
 	}
 	o.past = true
+	q.d.callers.counts.stagedBytes.Add(uint64(len(b)))
 	if s := q.ring.Next(); o.index < q.registered {
 		s.WriteFixed(uint64(o.index), fd, b, o.off, o.index).DSync()
 	} else {
