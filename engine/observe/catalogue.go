@@ -119,6 +119,16 @@ var journalMetrics = []metric{
 		counters(func(c *engine.JournalCounters) float64 { return float64(c.FileReadBytes) })),
 	gauge("journal_recent_bytes", "Memory of durable batches that readers are served from.", journalLabel,
 		counters(func(c *engine.JournalCounters) float64 { return float64(c.RecentBytes) })),
+	counter("ring_enters_total", "System calls of io_uring rings; 0 where something else carries.", ringLabel,
+		rings(func(c *engine.RingCounters) float64 { return float64(c.Enters) })),
+	counter("ring_operations_total", "Operations of io_uring rings: sends, receives, writes, syncs.", ringLabel,
+		rings(func(c *engine.RingCounters) float64 { return float64(c.Calls) })),
+	counter("ring_spins_total", "Receives that looked before they slept.", ringLabel,
+		rings(func(c *engine.RingCounters) float64 { return float64(c.Spins) })),
+	counter("ring_spin_hits_total", "Receives that looked before they slept, and found.", ringLabel,
+		rings(func(c *engine.RingCounters) float64 { return float64(c.Hits) })),
+	counter("ring_staged_bytes_total", "Bytes copied to go past the system's cache.", ringLabel,
+		rings(func(c *engine.RingCounters) float64 { return float64(c.StagedBytes) })),
 }
 
 var peerMetrics = []metric{

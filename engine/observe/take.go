@@ -9,6 +9,7 @@ import (
 // Labels that several metrics have.
 var (
 	journalLabel = []string{"journal"}
+	ringLabel    = []string{"carries"}
 	peerLabel    = []string{"peer"}
 	lagLabels    = []string{"peer", "level"}
 )
@@ -41,6 +42,13 @@ func counters(value func(*engine.JournalCounters) float64) func(*snapshot, emit)
 	return func(s *snapshot, out emit) {
 		out(value(&s.Own), "own")
 		out(value(&s.Mirror), "mirror")
+	}
+}
+
+func rings(value func(*engine.RingCounters) float64) func(*snapshot, emit) {
+	return func(s *snapshot, out emit) {
+		out(value(&s.Links), "links")
+		out(value(&s.Files), "files")
 	}
 }
 
