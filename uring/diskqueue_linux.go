@@ -98,7 +98,8 @@ func (q *diskQueue) open(setup Setup) (err error) {
 	for entries < len(q.all)+2 {
 		entries *= 2
 	}
-	if q.ring, err = Open(Options{Entries: entries, Slots: 1, SlotParts: 1024, Setup: setup, AnyThread: true}); err != nil {
+	o := Options{Entries: entries, Slots: 1, SlotParts: 1024, Setup: setup, AnyThread: true}
+	if q.ring, err = Open(o); err != nil {
 		return err
 	}
 	if q.waker, err = NewWaker(); err != nil {

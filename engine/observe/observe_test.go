@@ -84,7 +84,9 @@ func (fixed) Status() engine.Status {
 
 func (fixed) Counters() engine.Counters {
 	return engine.Counters{
-		Own:    engine.JournalCounters{Flushes: 39, Wakes: 20, CopiedBytes: 1 << 20, FileReadBytes: 1, RecentBytes: 4 << 20},
+		Own: engine.JournalCounters{
+			Flushes: 39, Wakes: 20, CopiedBytes: 1 << 20, FileReadBytes: 1, RecentBytes: 4 << 20,
+		},
 		Memory: engine.MemoryCounters{RegionBytes: 256 << 20, LentBytes: 8 << 20, HeapBytes: 1 << 20, Spilled: 1},
 	}
 }

@@ -119,7 +119,8 @@ func (s *site) start() {
 	p.node = node.New(s.config(), p.boot())
 	p.writer = writer.New(writer.Options{
 		Cluster: wire.ClusterIDOf(clusterName), Site: s.id, Shards: s.w.plan.shards, Epoch: 1,
-		BytesMax: s.w.plan.pendingBytes, ClockFloor: p.own.j.Control().ClockBound, Incarnation: s.incarnation, Now: p.wall,
+		BytesMax: s.w.plan.pendingBytes, ClockFloor: p.own.j.Control().ClockBound, Incarnation: s.incarnation,
+		Now: p.wall,
 	})
 	for _, f := range p.feeds {
 		f.kick()

@@ -36,7 +36,8 @@ func stallWorld(seed uint64, how stall) *world {
 	p := &w.plan
 	p.faults, p.duration = nil, stallBegins+stallLasts
 	p.shards, p.payloadMax, p.burstMax, p.gap = 8, 1<<10, 4, 10*time.Second
-	p.storeSync, p.verifyWait, p.heartbeat = time.Minute, time.Second, [2]time.Duration{5 * time.Second, 20 * time.Second}
+	p.storeSync, p.verifyWait = time.Minute, time.Second
+	p.heartbeat = [2]time.Duration{5 * time.Second, 20 * time.Second}
 	p.windowBytes, p.frameBytes = 256<<10, 64<<10
 	p.bandwidth = 16 << 20
 	w.build()

@@ -185,17 +185,18 @@ type transport struct {
 
 // openTransport opens what carries a bare link.
 func openTransport(c *Config) (t transport, err error) {
-	switch c.Link {
-	case "io_uring":
+	t.reason = "asked for"
+	if c.Link != "portable" {
 		ring, err := uring.NewTransport(uring.TransportOptions{})
-		if err != nil {
+		switch {
+		case err == nil && c.Link == "io_uring":
+			return transport{ring, ring, t.reason}, nil
+		case err == nil:
+			return transport{ring, ring, "this machine has io_uring"}, nil
+		case c.Link == "io_uring":
 			return t, fmt.Errorf("link %q: %w", c.Link, err)
 		}
-		return transport{ring, ring, "asked for"}, nil
-	case "portable":
-		t.reason = "asked for"
-	default:
-		t.reason = "the bare link's choice"
+		t.reason = err.Error()
 	}
 	t.Transport, err = tcp.New(tcp.Options{})
 	return t, err

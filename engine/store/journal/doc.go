@@ -56,8 +56,8 @@
 // what Retain keeps at most one that is being zeroed and as many spares as were begun
 // between two Retains that gave some back, SpareBusyMax at most (1 GiB), and at rest
 // (Trim) or after Open max(1, SpareMax); repairs no larger than what they replace. A
-// Pipeline has Depth units of UnitBytesMax under way at most. A head may take a quarter of a segment with its table of logs.
-// One file descriptor, one more per reader.
+// Pipeline has Depth units of UnitBytesMax under way at most. A head may take a
+// quarter of a segment with its table of logs. One file descriptor, one more per reader.
 //
 // After damage: a log that began in lost bytes and that no later head or batch
 // names, nobody here knows of; without its oldest head a journal does not know
