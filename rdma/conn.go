@@ -100,6 +100,7 @@ func (c *Conn) lose(why error) {
 		// The link is lost whether or not the device could do that.
 		_ = c.objects.pair.Fail()
 	}
+	_ = c.control.Close() // so that the peer knows as well
 	c.moved.Broadcast()
 	c.arrived.Broadcast()
 }

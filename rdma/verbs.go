@@ -7,7 +7,7 @@ import (
 )
 
 // What the link asks of RDMA verbs. device_rdma.go implements it over libibverbs
-// (tag rdma), fakeverbs in memory; verbstest holds both to the same suite.
+// (tag rdma; see System), fakeverbs in memory; verbstest holds both to the same suite.
 //
 //	Verbs.Open ─▶ Device ─ OpenDomain ──────▶ Domain ─ Register ──────▶ Region
 //	                │                            └──── OpenQueuePair ─▶ QueuePair
