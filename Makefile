@@ -14,7 +14,7 @@ ARGS    ?=
 BIN      = bin/cfs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test check race sim sim-red crash trace-io soak wan fuzz host bench bench-peers clean
+.PHONY: help setup build demo test check race sim sim-red crash trace-io soak wan fuzz host bench bench-peers rxe rxe-shell rdma-local clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +66,15 @@ bench: setup ## go test -bench of every hot path (BENCH=regexp TIME=1s)
 
 bench-peers: setup ## the same work on net.Conn, grpc-go, JetStream: a line per goal, bench/RESULTS.md (ARGS=…)
 	@ci/bench-peers $(ARGS)
+
+rxe: setup ## real verbs: soft-RoCE in an emulated guest runs the RDMA tests (ARGS='--two', names …)
+	@ci/rxe/run $(ARGS)
+
+rxe-shell: setup ## a shell in that guest, with the test binaries and perftest
+	@ci/rxe/run --shell $(ARGS)
+
+rdma-local: setup ## the same tests on this machine's own RDMA device
+	@ci/rxe/local $(ARGS)
 
 clean: ## removes what was built
 	@rm -rf bin
