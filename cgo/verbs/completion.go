@@ -41,6 +41,9 @@ func (x *Context) CreateCompChannel() (*CompChannel, error) {
 //	struct ibv_comp_channel { … int fd; … }
 func (h *CompChannel) FD() int { return int(h.c.fd) }
 
+// errNoEvent is what a poller meets before it waits: often, so it is made once.
+var errNoEvent = fmt.Errorf("ibv_get_cq_event: %w", syscall.EAGAIN)
+
 // GetCQEvent takes the next event and returns the cookie of the queue that it is
 // about; it waits unless FD is non-blocking. Each one is to be acknowledged by
 // CQ.AckEvents.
@@ -53,6 +56,9 @@ func (h *CompChannel) GetCQEvent() (cookie uintptr, err error) {
 	var c C.uintptr_t
 	result, errno := C.cfs_get_cq_event(h.c, &c)
 	if result != 0 {
+		if errno == syscall.EAGAIN {
+			return 0, errNoEvent
+		}
 		return 0, pointerError("ibv_get_cq_event", errno)
 	}
 	return uintptr(c), nil
@@ -122,14 +128,17 @@ func (q *CQ) AckEvents(count int) {
 	}
 }
 
-// Poll moves completions into the list, as many as it holds, and returns how many.
+// Poll moves up to count completions into the list, and returns how many.
 //
 //	int ibv_poll_cq(struct ibv_cq *cq, int num_entries, struct ibv_wc *wc)
-func (q *CQ) Poll(into *WCList) (int, error) {
+func (q *CQ) Poll(into *WCList, count int) (int, error) {
 	if q.c == nil || into.entries == nil {
 		return 0, closedError("ibv_poll_cq")
 	}
-	n := C.cfs_poll_cq(q.c, C.int(len(into.entries)), &into.entries[0])
+	if count == 0 {
+		return 0, nil
+	}
+	n := C.cfs_poll_cq(q.c, C.int(count), &into.entries[:count][0])
 	if n < 0 {
 		return 0, fmt.Errorf("ibv_poll_cq: result %d: %w", n, syscall.EIO)
 	}

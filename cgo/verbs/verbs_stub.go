@@ -11,7 +11,7 @@ type DeviceList struct{}
 type EventChannel struct{}
 
 func unsupported(verb string) error {
-	return fmt.Errorf("%s: built without verbs: they need Linux, cgo, the build tag rdma, and the packages "+
+	return fmt.Errorf("%s: this build has no verbs: build on Linux with cgo, -tags rdma, and the packages "+
 		"libibverbs-dev and librdmacm-dev: %w", verb, ErrUnsupported)
 }
 

@@ -13,7 +13,7 @@ func TestABuildWithoutVerbsNamesTagAndPackages(t *testing.T) {
 	_, err2 := CreateEventChannel()
 	for _, err := range []error{err, err2} {
 		require.ErrorIs(t, err, ErrUnsupported)
-		for _, name := range []string{"tag rdma", "libibverbs-dev", "librdmacm-dev", "cgo"} {
+		for _, name := range []string{"-tags rdma", "libibverbs-dev", "librdmacm-dev", "cgo"} {
 			require.ErrorContains(t, err, name)
 		}
 	}
