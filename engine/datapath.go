@@ -32,23 +32,28 @@ type dataPath struct {
 	disk      *uring.Disk      // nil = the host's, or portable
 	transport *uring.Transport // nil = the host's, or portable
 	reason    string           // why not io_uring, or where it came from
+	memory    bool             // files lie in memory, where a ring is the slower way
 	links     bool             // the engine chose the links
 	files     bool             // the engine chose the files
 }
 
 // openDataPath chooses what the host did not name.
-func (e *Engine) openDataPath() (err error) {
+func (e *Engine) openDataPath() error {
 	d := &e.path
 	d.links, d.files = e.o.Transport == nil, e.o.FS == nil
 	if d.files {
 		e.o.FS = vfs.OS{}
 	}
-	if d.links || d.files {
-		if err := d.open(e.o.IO); err != nil {
-			return err
-		}
+	if !d.links && !d.files {
+		return nil
 	}
-	if d.files && d.disk != nil {
+	if err := d.open(e.o.IO); err != nil {
+		return err
+	}
+	// The kernel writes to files in memory on a worker of its own, which costs more
+	// than the write.
+	d.memory = vfs.InMemory(e.o.Dir) && e.o.IO != ioUring
+	if d.files && d.ring && !d.memory {
 		e.o.FS = d.disk
 	}
 	return nil
@@ -104,7 +109,9 @@ func (e *Engine) dataPathStatus() DataPathStatus {
 	switch {
 	case !d.files:
 		s.Files = "the host's"
-	case d.disk != nil:
+	case d.ring && d.memory:
+		s.Reason += ", but not for journal files in memory"
+	case d.ring:
 		s.Files = ioUring
 	}
 	if !d.links && !d.files {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/claudefs/repl/engine"
 	"github.com/claudefs/repl/engine/store"
+	"github.com/claudefs/repl/engine/store/vfs"
 	"github.com/claudefs/repl/uring"
 	"github.com/claudefs/repl/wire/link/linktest"
 )
@@ -138,6 +139,31 @@ func TestARefusedEngineGivesItsRingBack(t *testing.T) {
 		refuse()
 	}
 	require.LessOrEqual(t, descriptors(t), open)
+}
+
+// A ring is the slower way to files in memory: auto leaves them to system calls, and
+// says so; who asks gets it.
+func TestJournalsInMemoryAreLeftToSystemCalls(t *testing.T) {
+	needRing(t)
+	if !vfs.InMemory("/dev/shm") {
+		t.Skip("/dev/shm is no tmpfs here")
+	}
+	require.False(t, vfs.InMemory("/proc/self"))
+	dir, err := os.MkdirTemp("/dev/shm", "engine")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	for io, want := range map[string]engine.DataPathStatus{
+		"auto": {Links: "io_uring", Files: "portable",
+			Reason: "this machine has io_uring, but not for journal files in memory"},
+		"io_uring": {Links: "io_uring", Files: "io_uring", Reason: "asked for by the option IO"},
+	} {
+		a := realSite(t, io, "site-a", "site-b")
+		a.options.Dir, a.options.Peers = filepath.Join(dir, "not", "made", io), nil
+		a.start()
+		require.Equal(t, want, a.Status().DataPath)
+		a.put(0, "k", "v", engine.AppliedHere)
+		a.end()
+	}
 }
 
 func TestAnUnknownIOIsNamed(t *testing.T) {

@@ -199,3 +199,17 @@ func (f *osFile) Size() (int64, error) {
 func (f *osFile) Truncate(size int64) error { return f.f.Truncate(size) }
 
 func (f *osFile) Close() error { return f.f.Close() }
+
+// InMemory says whether what is written below dir lies in memory only (tmpfs). dir
+// need not exist yet.
+func InMemory(dir string) bool {
+	var st unix.Statfs_t
+	for unix.Statfs(dir, &st) != nil {
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			return false
+		}
+		dir = parent
+	}
+	return st.Type == unix.TMPFS_MAGIC
+}
