@@ -14,7 +14,8 @@ ARGS    ?=
 BIN      = bin/cfs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test check race sim sim-red crash trace-io soak wan fuzz host bench bench-peers rxe rxe-shell rdma-local clean
+.PHONY: help setup build demo test check race sim sim-red crash trace-io soak wan fuzz host bench bench-peers clean
+.PHONY: rxe rxe-shell rdma-local check-asan
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +34,9 @@ test: setup ## every test, with the race detector; under 10 minutes on 2 cores
 
 check: setup ## the quick half: lint, floors, unit tests without the race detector
 	@$(GO) test ./... ./bench/peers/... ./tools/...
+
+check-asan: setup ## the verbs binding under AddressSanitizer, leaks included (wants libibverbs-dev, librdmacm-dev)
+	@$(GO) test -count=1 -asan -tags rdma ./cgo/...
 
 race: setup ## the root module's tests under the race detector
 	@$(GO) test -race ./...
