@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"context"
+	"fmt"
 	"runtime"
 	"testing"
 
@@ -41,11 +42,19 @@ func (s *site) quiet(t testing.TB) {
 }
 
 func TestAppendingAndReceivingAllocateNothingPerEntry(t *testing.T) {
+	for _, shards := range []int{4, 256} {
+		t.Run(fmt.Sprintf("%d shards", shards), func(t *testing.T) { allocateNothing(t, shards) })
+	}
+}
+
+func allocateNothing(t *testing.T, shards int) {
 	a, b := pair(t)
-	a.quiet(t)
-	b.quiet(t)
-	// What the journals keep for readers is full after the warming up.
-	a.options.RecentBytesMax, b.options.RecentBytesMax = 4<<20, 4<<20
+	for _, s := range []*site{a, b} {
+		s.options.Shards = shards
+		s.quiet(t)
+		// What the journals keep for readers is full after the warming up.
+		s.options.RecentBytesMax = 4 << 20
+	}
 	b.start()
 	a.start()
 	e := entry("some key", "a payload of some bytes, the same for all")
@@ -53,15 +62,11 @@ func TestAppendingAndReceivingAllocateNothingPerEntry(t *testing.T) {
 	var last engine.Ref
 	run := func(entries int) {
 		for i := range entries {
-			ref, err := a.Append(ctx, engine.Shard(i%4), e, engine.Async)
-			if err != nil {
-				t.Fatal(err)
-			}
+			ref, err := a.Append(ctx, engine.Shard(i%shards), e, engine.Async)
+			require.NoError(t, err)
 			last = ref
 			if i%2000 == 1999 {
-				if err := a.Wait(ctx, ref, engine.Durable(1)); err != nil {
-					t.Fatal(err)
-				}
+				require.NoError(t, a.Wait(ctx, ref, engine.Durable(1)))
 			}
 		}
 		require.NoError(t, a.Wait(soon(t), last, engine.Applied(1)))
@@ -75,7 +80,8 @@ func TestAppendingAndReceivingAllocateNothingPerEntry(t *testing.T) {
 	each := float64(after.Mallocs-before.Mallocs) / entries
 	t.Logf("%.4f allocations and %.2f bytes per entry, both sites, everything included",
 		each, float64(after.TotalAlloc-before.TotalAlloc)/entries)
-	require.Less(t, each, 0.01)
+	// What is left is per flush, the portable files' vector of parts above all.
+	require.Less(t, each, 0.02)
 }
 
 func TestIdleShardsCostNoGoroutinesAndNoTimers(t *testing.T) {
