@@ -87,7 +87,8 @@ func (q *systemQueue) Number() uint32 { return q.number }
 
 func (q *systemQueue) Poll(into []Completion) (int, error) {
 	if q.overrun.Load() {
-		return 0, fmt.Errorf("%s: completion queue of %d entries: %w", q.device.caps.Device, q.queue.Entries(), ErrOverrun)
+		return 0, fmt.Errorf("%s: completion queue of %d entries: %w", q.device.caps.Device, q.queue.Entries(),
+			ErrOverrun)
 	}
 	if q.device.gone.Load() {
 		return 0, fmt.Errorf("%s: poll: %w", q.device.caps.Device, ErrDeviceGone)

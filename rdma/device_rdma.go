@@ -29,8 +29,8 @@ type system struct{}
 func deviceList() (*verbs.DeviceList, []verbs.Device, error) {
 	list, err := verbs.GetDeviceList()
 	if errors.Is(err, syscall.ENOSYS) {
-		return nil, nil, fmt.Errorf("%w: the kernel has no RDMA devices (modules ib_uverbs and the card's, or rdma_rxe): %w",
-			ErrUnsupported, err)
+		return nil, nil, fmt.Errorf("%w: the kernel has no RDMA devices (modules ib_uverbs and the card's, or "+
+			"rdma_rxe): %w", ErrUnsupported, err)
 	}
 	if err != nil {
 		return nil, nil, err

@@ -313,8 +313,8 @@ func (i *ConnID) Reject(data []byte) error {
 	return verbError("rdma_reject", result, err)
 }
 
-// Disconnect ends the connection: both queue pairs go to ERR, CMDisconnected tells both
-// ends.
+// Disconnect ends the connection: the queue pair goes to ERR. CMDisconnected tells the
+// peer, which answers with a Disconnect of its own; then it tells this end.
 //
 //	int rdma_disconnect(struct rdma_cm_id *id)
 func (i *ConnID) Disconnect() error {

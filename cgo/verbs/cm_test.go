@@ -105,8 +105,10 @@ func TestAConnectionIsSetUpWithPrivateDataAndEnded(t *testing.T) {
 
 	require.NoError(t, dialed.Disconnect())
 	there.expect(CMDisconnected, 1)
+	require.NoError(t, request.Request.Disconnect())
 	here.expect(CMDisconnected, 2)
 	a.is(QPErr)
+	b.is(QPErr)
 	a.close()
 	b.close()
 	for _, i := range []*ConnID{dialed, request.Request, listener} {

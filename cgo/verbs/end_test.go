@@ -118,7 +118,8 @@ func openEnd(t *testing.T, p *port, l limits) *end {
 	e.mr, err = e.pd.RegMR(e.address(0), memoryBytes, AccessLocalWrite|AccessRemoteWrite)
 	require.NoError(t, err)
 	e.qp, err = e.pd.CreateQP(QPInitAttr{
-		SendCQ: e.cq, RecvCQ: e.cq, Cap: QPCap{SendWRs: entries, RecvWRs: entries, SendSGEs: 2, RecvSGEs: 1, InlineBytes: 64},
+		SendCQ: e.cq, RecvCQ: e.cq,
+		Cap: QPCap{SendWRs: entries, RecvWRs: entries, SendSGEs: 2, RecvSGEs: 1, InlineBytes: 64},
 	})
 	require.NoError(t, err)
 	require.GreaterOrEqual(t, e.qp.Cap().InlineBytes, 64)
@@ -148,7 +149,8 @@ func (e *end) connect(to *end, rnrRetry uint8) {
 		State: QPInit, Port: e.port.number, Access: AccessLocalWrite | AccessRemoteWrite,
 	}, QPToInit))
 	require.NoError(e.t, e.qp.Modify(&QPAttr{
-		State: QPRTR, PathMTU: e.port.attr.MTUActive, DestQPN: to.qp.Num(), RQPSN: 1000, DestRDAtomicMax: 1, MinRNRTimer: 1,
+		State: QPRTR, PathMTU: e.port.attr.MTUActive, DestQPN: to.qp.Num(), RQPSN: 1000, DestRDAtomicMax: 1,
+		MinRNRTimer: 1,
 		AV: AHAttr{
 			Global: true, GID: to.port.gid.GID, GIDIndex: uint8(e.port.index), HopLimit: 1, Port: e.port.number,
 		},
@@ -184,7 +186,8 @@ func (e *end) part(at, size int) SGE {
 // write is one into the peer's memory.
 func write(to *end, id uint64, op WROpcode, flags SendFlags, at int) *SendWR {
 	return &SendWR{
-		ID: id, Opcode: op, Flags: flags, Imm: uint32(id) + 100, RemoteAddress: uint64(to.address(at)), RKey: to.mr.RKey(),
+		ID: id, Opcode: op, Flags: flags, Imm: uint32(id) + 100, RemoteAddress: uint64(to.address(at)),
+		RKey: to.mr.RKey(),
 	}
 }
 
