@@ -127,8 +127,8 @@ func fit(d Domain, want, least, extra int, access Access) ([]byte, Region, error
 			return nil, nil, err
 		}
 		if size == least {
-			return nil, nil, fmt.Errorf("not even %d bytes can be pinned, %d were wanted (raise RLIMIT_MEMLOCK, or give "+
-				"CAP_IPC_LOCK): %w", extra+size, extra+want, err)
+			return nil, nil, fmt.Errorf("not even %d bytes can be pinned, %d were wanted "+
+				"(raise RLIMIT_MEMLOCK, or give CAP_IPC_LOCK): %w", extra+size, extra+want, err)
 		}
 	}
 }

@@ -15,7 +15,8 @@ import (
 
 func sampleOffer() offer {
 	return offer{
-		Link: [16]byte{1, 2, 3}, Identity: Identity{QPN: 0x1234, PSN: 0xabcdef, GID: GID{15: 9}, LID: 3, MTUBytes: 1024},
+		Link:      [16]byte{1, 2, 3},
+		Identity:  Identity{QPN: 0x1234, PSN: 0xabcdef, GID: GID{15: 9}, LID: 3, MTUBytes: 1024},
 		Immediate: true, RingAddress: 1 << 40, RingKey: 77, RingBytes: 8 << 20, Receives: 256,
 	}
 }

@@ -158,7 +158,8 @@ func (x *Context) QueryDevice() (DeviceAttr, error) {
 	}
 	return DeviceAttr{
 		FirmwareVersion: C.GoString(&a.fw_ver[0]), VendorID: uint32(a.vendor_id),
-		VendorPartID: uint32(a.vendor_part_id), MRSizeMax: uint64(a.max_mr_size), QPMax: int(a.max_qp), QPWRMax: int(a.max_qp_wr), SGEMax: int(a.max_sge),
+		VendorPartID: uint32(a.vendor_part_id),
+		MRSizeMax:    uint64(a.max_mr_size), QPMax: int(a.max_qp), QPWRMax: int(a.max_qp_wr), SGEMax: int(a.max_sge),
 		CQMax: int(a.max_cq), CQEMax: int(a.max_cqe), MRMax: int(a.max_mr), PDMax: int(a.max_pd),
 		PortCount: int(a.phys_port_cnt),
 	}, nil

@@ -138,7 +138,7 @@ func (e *end) ends(id uint64, status rdma.Status) rdma.Completion {
 // write is one that lands at an offset of the peer's memory.
 func (e *end) write(to *end, id uint64, op rdma.Op, from, size, at int) rdma.Send {
 	return rdma.Send{
-		ID: id, Op: op, Signalled: true, Parts: []rdma.SGE{e.part(from, size)}, Remote: to.region.Address() + uint64(at),
-		RemoteKey: to.region.RemoteKey(), Imm: uint32(id) | 0xab000000,
+		ID: id, Op: op, Signalled: true, Parts: []rdma.SGE{e.part(from, size)},
+		Remote: to.region.Address() + uint64(at), RemoteKey: to.region.RemoteKey(), Imm: uint32(id) | 0xab000000,
 	}
 }
