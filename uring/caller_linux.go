@@ -121,10 +121,10 @@ func (c *Caller) complete() (Completion, error) {
 	}
 }
 
-// receive fills p with at least a byte, or none at the end. Before it sleeps it lets other goroutines
-// run: a thread that goes to sleep takes its processor along for a while, and what
-// is ready there would wait for another thread to be woken. With spin it goes on
-// looking for spinMax, as long as that pays.
+// receive fills p with at least a byte, or none at the end. Before it sleeps it lets
+// other goroutines run: a thread that goes to sleep takes its processor along for a
+// while, and what is ready there would wait for another thread to be woken. With
+// spin it goes on looking for spinMax, as long as that pays.
 func (c *Caller) receive(fd int, p []byte, spin bool) (int, error) {
 	c.memory = p
 	var begin time.Time
