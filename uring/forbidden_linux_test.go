@@ -31,7 +31,9 @@ func runPart(t *testing.T, name string, prepare func(cmd *exec.Cmd)) {
 	t.Logf("%s", out)
 	require.NoError(t, err)
 	if strings.Contains(string(out), "--- SKIP: "+name) {
-		t.Skip("see above")
+		_, reason, _ := strings.Cut(string(out), "_test.go:")
+		reason, _, _ = strings.Cut(reason, "\n")
+		t.Skip("in its process: ", reason)
 	}
 	require.Contains(t, string(out), "--- PASS: "+name)
 }

@@ -277,7 +277,10 @@ func condition(t *testing.T) func(string) (bool, error) {
 		if name == "io_uring" {
 			err := uring.Supported()
 			if err != nil {
-				t.Log(err)
+				t.Log("left out: what needs io_uring: ", err)
+				if os.Getenv("CI") == "true" {
+					return false, err
+				}
 			}
 			return err == nil, nil
 		}
