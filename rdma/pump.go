@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/claudefs/repl/wire"
+	"github.com/claudefs/repl/wire/link"
 )
 
 // spinMax is how long the pump looks for a completion before it sleeps, as the
@@ -18,7 +19,7 @@ func (c *Conn) pump() {
 	defer c.workers.Done()
 	var batch [completionsPerPoll]Completion
 	var repost [completionsPerPoll]Receive
-	var spin spinner
+	var spin link.Spinner
 	for {
 		n, err := c.look(batch[:], &spin)
 		if err == nil && n == 0 {
@@ -50,16 +51,16 @@ func (c *Conn) over() bool {
 }
 
 // look polls, and goes on for spinMax as long as that pays, letting others run.
-func (c *Conn) look(batch []Completion, spin *spinner) (int, error) {
+func (c *Conn) look(batch []Completion, spin *link.Spinner) (int, error) {
 	n, err := c.objects.queue.Poll(batch)
-	if n > 0 || err != nil || c.t.o.NoSpin || !spin.worth() {
+	if n > 0 || err != nil || c.t.o.NoSpin || !spin.Worth() {
 		return n, err
 	}
 	for begin := time.Now(); n == 0 && err == nil && time.Since(begin) < spinMax; {
 		runtime.Gosched()
 		n, err = c.objects.queue.Poll(batch)
 	}
-	spin.done(n > 0)
+	spin.Done(n > 0)
 	return n, err
 }
 
@@ -199,28 +200,4 @@ func (c *Conn) fail(event Event) {
 	}
 	c.lose(why)
 	c.objects.queue.Wake()
-}
-
-// spinner decides whether to look on before sleeping. Where looking was in vain,
-// the next times are left out, twice as many each time; one that was not makes up
-// for all.
-type spinner struct{ skip, skips int }
-
-const spinSkipsMax = 1 << 10
-
-func (s *spinner) worth() bool {
-	if s.skip > 0 {
-		s.skip--
-		return false
-	}
-	return true
-}
-
-func (s *spinner) done(found bool) {
-	if found {
-		s.skips = 0
-	} else {
-		s.skips = min(max(1, 2*s.skips), spinSkipsMax)
-	}
-	s.skip = s.skips
 }

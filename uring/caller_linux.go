@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/claudefs/repl/wire/link"
 )
 
 // callerParts is one gather list of a Caller. An engine's frame of a megabyte in
@@ -30,7 +32,7 @@ type Caller struct {
 	slots  *slots
 	slot   *Slot
 	counts *callCounts
-	spin   spinner
+	spin   link.Spinner
 	last   Completion
 	broken bool             // the ring failed: not to be used again
 	take   func(Completion) // made once
@@ -138,7 +140,7 @@ func (c *Caller) receive(fd int, p []byte, spin bool) (int, error) {
 			return n, err
 		}
 		if looks == 1 {
-			if spin = spin && c.spin.worth(); spin {
+			if spin = spin && c.spin.Worth(); spin {
 				begin = time.Now()
 				c.counts.spins.Add(1)
 			}
@@ -157,33 +159,9 @@ func (c *Caller) receive(fd int, p []byte, spin bool) (int, error) {
 }
 
 func (c *Caller) spun(found bool) {
-	if c.spin.done(found); found {
+	if c.spin.Done(found); found {
 		c.counts.hits.Add(1)
 	}
-}
-
-// spinner decides whether to look on before sleeping. Where looking was in vain,
-// the next times are left out, twice as many each time; one that was not makes up
-// for all.
-type spinner struct{ skip, skips int }
-
-const spinSkipsMax = 1 << 10
-
-func (s *spinner) worth() bool {
-	if s.skip > 0 {
-		s.skip--
-		return false
-	}
-	return true
-}
-
-func (s *spinner) done(found bool) {
-	if found {
-		s.skips = 0
-	} else {
-		s.skips = min(max(1, 2*s.skips), spinSkipsMax)
-	}
-	s.skip = s.skips
 }
 
 // callers keeps Callers between two uses: to make one takes the kernel longer
@@ -217,7 +195,7 @@ func (s *callers) give(c *Caller) {
 	if c == nil {
 		return
 	}
-	c.spin, c.memory, c.parts = spinner{}, nil, nil
+	c.spin, c.memory, c.parts = link.Spinner{}, nil, nil
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.ended && !c.broken && len(s.idle) < callersIdleMax {

@@ -47,22 +47,3 @@ func TestARingThatFailsLosesItsLinkWithItsReason(t *testing.T) {
 	require.NoError(t, tr.Close())
 	require.Empty(t, tr.callers.idle)
 }
-
-func TestASpinnerLeavesOutMoreEachTimeItWasInVain(t *testing.T) {
-	var s spinner
-	tries := 0
-	for range 4 * spinSkipsMax {
-		if s.worth() {
-			tries++
-			s.done(false)
-		}
-	}
-	require.Less(t, tries, 20)
-	for !s.worth() {
-	}
-	s.done(true)
-	for range 100 {
-		require.True(t, s.worth())
-		s.done(true)
-	}
-}
