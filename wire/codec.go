@@ -374,3 +374,28 @@ func (m *FetchEnd) Decode(body []byte) error {
 	}
 	return r.end()
 }
+
+// AppendTo appends a whole frame. session is 0: there is none before the hello.
+func (m *Join) AppendTo(dst []byte, session uint32) []byte {
+	at := len(dst)
+	dst = openFrame(dst, FrameJoin, session, 0)
+	dst = append(dst, m.Link[:]...)
+	dst = binary.LittleEndian.AppendUint16(dst, m.Streams)
+	dst = binary.LittleEndian.AppendUint16(dst, m.Stream)
+	return closeFrame(dst, at)
+}
+
+// Decode reads a join's body.
+func (m *Join) Decode(body []byte) error {
+	r := bodyReader{kind: FrameJoin, body: body}
+	copy(m.Link[:], r.take("link", len(m.Link)))
+	m.Streams = r.u16("streams")
+	m.Stream = r.u16("stream")
+	if m.Streams < 2 || m.Streams > StreamsMax {
+		r.refuse("%d streams, 2 to %d are allowed", m.Streams, StreamsMax)
+	}
+	if m.Stream >= m.Streams {
+		r.refuse("stream %d of %d", m.Stream, m.Streams)
+	}
+	return r.end()
+}

@@ -191,10 +191,11 @@ func layouts() map[string]*layout {
 	hello, welcome, refusal, ack := &Hello{}, &Welcome{}, &Refusal{}, &Ack{}
 	batchRefusal, page, pageRow := &BatchRefusal{}, &CursorPage{}, &CursorPage{}
 	heartbeat, echo, fetch, fetchEnd := &Heartbeat{}, &HeartbeatEcho{}, &Fetch{}, &FetchEnd{}
+	join := &Join{}
 	next := byte(0)
 	for _, v := range []any{
 		header, row, envelope, &entry.UID, &entry.GID, &entry.Op, hello, welcome, refusal, ack,
-		batchRefusal, page, pageRow, heartbeat, echo, fetch, fetchEnd,
+		batchRefusal, page, pageRow, heartbeat, echo, fetch, fetchEnd, join,
 	} {
 		fillDistinct(reflect.ValueOf(v).Elem(), &next)
 	}
@@ -237,6 +238,7 @@ func layouts() map[string]*layout {
 		"Heartbeat echo":  {echo, 16, controlBody(echo), nil},
 		"Fetch":           {fetch, 64, controlBody(fetch), nil},
 		"Fetch end":       {fetchEnd, 10, controlBody(fetchEnd), nil},
+		"Join":            {join, 20, controlBody(join), nil},
 	}
 }
 

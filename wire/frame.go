@@ -22,6 +22,7 @@ const (
 	FrameFetch         FrameKind = 10 // either: asks for (log, from, to, chain)
 	FrameFetched       FrameKind = 11 // answer: whole batches of that log, in order; frame number = the fetch's id
 	FrameFetchEnd      FrameKind = 12 // answer: no more; code 0, or why not
+	FrameJoin          FrameKind = 13 // source → receiver, first on a connection that is one of several of a link
 )
 
 const (
@@ -56,7 +57,7 @@ type Envelope struct {
 	BatchCount uint16
 	WireBytes  uint32 // of the body as sent
 	PlainBytes uint32 // of the body, uncompressed
-	Session    uint32 // the dialer's session counter; 0 in a hello
+	Session    uint32 // the dialer's session counter; 0 in a hello and a join
 	Number     uint64 // of batch frames, from 1 per direction; fetch id; else 0
 }
 
@@ -82,6 +83,9 @@ func AppendBatchesEnvelope(dst []byte, e *Envelope) []byte {
 	dst = appendEnvelope(dst, e)
 	return sealFrame(dst, at, len(dst))
 }
+
+// opens tells the frames that come before there is a session.
+func (k FrameKind) opens() bool { return k == FrameHello || k == FrameJoin }
 
 // appendEnvelope appends the 32 bytes with a zero CRC.
 func appendEnvelope(dst []byte, e *Envelope) []byte {
@@ -146,7 +150,7 @@ func DecodeEnvelope(b []byte, e *Envelope) error {
 // check refuses what FORMAT.md does not allow in an envelope.
 func (e *Envelope) check() error {
 	switch {
-	case e.Kind < FrameHello || e.Kind > FrameFetchEnd:
+	case e.Kind < FrameHello || e.Kind > FrameJoin:
 		return fmt.Errorf("envelope: unknown kind %d: %w", uint8(e.Kind), ErrProtocol)
 	case e.Flags != 0:
 		return fmt.Errorf("envelope: %s: reserved flags %04x: %w", e.Kind, e.Flags, ErrProtocol)
@@ -155,9 +159,9 @@ func (e *Envelope) check() error {
 	case e.PlainBytes != e.WireBytes:
 		return fmt.Errorf("envelope: %s: %d plain bytes, %d wire bytes, no codec: %w",
 			e.Kind, e.PlainBytes, e.WireBytes, ErrProtocol)
-	case e.Kind == FrameHello && e.Session != 0:
+	case e.Kind.opens() && e.Session != 0:
 		return fmt.Errorf("envelope: %s: session %d, want 0: %w", e.Kind, e.Session, ErrProtocol)
-	case e.Session == 0 && e.Kind != FrameHello && e.Kind != FrameRefusal:
+	case e.Session == 0 && !e.Kind.opens() && e.Kind != FrameRefusal:
 		return fmt.Errorf("envelope: %s: session is zero: %w", e.Kind, ErrProtocol)
 	case e.Kind.numbered() != (e.Number != 0):
 		return fmt.Errorf("envelope: %s: number %d: %w", e.Kind, e.Number, ErrProtocol)

@@ -35,12 +35,13 @@ func sampleMessages() map[FrameKind]message {
 		FrameHeartbeatEcho: &HeartbeatEcho{Clock: 1, Number: 2},
 		FrameFetch:         &Fetch{ID: 5, Log: LogID{4, 17}, From: position, To: 12},
 		FrameFetchEnd:      &FetchEnd{ID: 5, Code: RefuseNotRetained, Text: "oldest seq is 40"},
+		FrameJoin:          &Join{Link: seq16(0x40), Streams: 4, Stream: 3},
 	}
 }
 
 // sessionOf is a session that the envelope of this kind allows.
 func sessionOf(kind FrameKind) uint32 {
-	if kind == FrameHello {
+	if kind.opens() {
 		return 0
 	}
 	return 3

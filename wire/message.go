@@ -145,3 +145,15 @@ type FetchEnd struct {
 	Code RefusalCode // 0 = all was sent
 	Text string
 }
+
+// StreamsMax is how many connections one link may have.
+const StreamsMax = 64
+
+// Join opens a connection that carries a part of a link's frames: frame n of a
+// direction, counted from 0 and without the joins, goes over connection n modulo
+// Streams.
+type Join struct {
+	Link    [16]byte // random, the same on all connections of a link
+	Streams uint16   // 2 to StreamsMax
+	Stream  uint16   // which one this is, from 0
+}

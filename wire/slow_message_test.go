@@ -40,6 +40,10 @@ func slowMessage(kind FrameKind, body []byte) (m message) {
 		f := &Fetch{slowRead[uint64](r, ErrProtocol), slowLog(r), slowPosition(r), slowRead[Seq](r, ErrProtocol)}
 		must(f.ID != 0 && (f.To == 0 || f.To > f.From.Seq), ErrProtocol, "fetch")
 		m = f
+	case FrameJoin:
+		s := slowRead[Join](r, ErrProtocol)
+		must(s.Streams >= 2 && s.Streams <= 64 && s.Stream < s.Streams, ErrProtocol, "join")
+		m = &s
 	case FrameFetchEnd:
 		f := &FetchEnd{slowRead[uint64](r, ErrProtocol), slowRead[RefusalCode](r, ErrProtocol), slowText(r)}
 		must(f.ID != 0, ErrProtocol, "fetch end")

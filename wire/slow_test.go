@@ -310,13 +310,13 @@ func slowEnvelope(b []byte) Envelope {
 	s := slowRead[slowEnvelopeShape](bytes.NewReader(b), ErrCorrupt)
 	must(s.Version <= 1, ErrVersion, "version")
 	must(s.Version == 1, ErrProtocol, "version zero")
-	must(s.Kind >= 1 && s.Kind <= 12, ErrProtocol, "kind")
+	must(s.Kind >= 1 && s.Kind <= 13, ErrProtocol, "kind")
 	must(s.Flags == 0 && s.Codec == 0 && s.Plain == s.Wire, ErrProtocol, "flags or codec")
 	batches := s.Kind == 4 || s.Kind == 11
 	numbered := batches || s.Kind == 10 || s.Kind == 12
 	switch s.Kind {
-	case 1:
-		must(s.Session == 0, ErrProtocol, "session of a hello")
+	case 1, 13:
+		must(s.Session == 0, ErrProtocol, "session of a hello or join")
 	case 3:
 	default:
 		must(s.Session != 0, ErrProtocol, "no session")

@@ -176,5 +176,11 @@ func fetchCases() []messageCase {
 		refused(FrameFetchEnd, "fetch end of id 0", "number 0", func(m *FetchEnd) { m.ID = 0 }),
 		poked(FrameFetchEnd, "fetch end whose id is not its number", "not the id in its body", 0, 6),
 		poked(FrameFetchEnd, "fetch end with a text that is not UTF-8", "not valid UTF-8", 12, 0xff),
+
+		allowed(FrameJoin, "join of the fewest streams", func(m *Join) { m.Streams, m.Stream = 2, 1 }),
+		allowed(FrameJoin, "join of the most streams", func(m *Join) { m.Streams, m.Stream = 64, 63 }),
+		refused(FrameJoin, "join of one stream", "1 streams", func(m *Join) { m.Streams, m.Stream = 1, 0 }),
+		refused(FrameJoin, "join of 65 streams", "65 streams", func(m *Join) { m.Streams = 65 }),
+		refused(FrameJoin, "join of a stream beyond the last", "stream 4 of 4", func(m *Join) { m.Stream = 4 }),
 	}
 }

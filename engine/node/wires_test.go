@@ -115,7 +115,7 @@ var kindNames = map[wire.FrameKind]string{
 	wire.FrameHello: "hello", wire.FrameWelcome: "welcome", wire.FrameRefusal: "refusal", wire.FrameBatches: "batches",
 	wire.FrameAck: "ack", wire.FrameBatchRefusal: "batch-refusal", wire.FrameCursorPage: "page",
 	wire.FrameHeartbeat: "heartbeat", wire.FrameHeartbeatEcho: "echo", wire.FrameFetch: "fetch",
-	wire.FrameFetched: "fetched", wire.FrameFetchEnd: "fetch-end",
+	wire.FrameFetched: "fetched", wire.FrameFetchEnd: "fetch-end", wire.FrameJoin: "join",
 }
 
 // describe words a control frame for a transcript.

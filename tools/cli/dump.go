@@ -268,6 +268,9 @@ func messageText(kind wire.FrameKind, body []byte) (string, error) {
 	case wire.FrameFetchEnd:
 		var m wire.FetchEnd
 		return decode(&m, func() string { return fmt.Sprintf("code %d  %s", m.Code, m.Text) })
+	case wire.FrameJoin:
+		var m wire.Join
+		return decode(&m, func() string { return fmt.Sprintf("link %x  stream %d of %d", m.Link, m.Stream, m.Streams) })
 	}
 	return "", errors.New("no control frame")
 }
