@@ -80,8 +80,8 @@ func allocateNothing(t *testing.T, shards int) {
 	each := float64(after.Mallocs-before.Mallocs) / entries
 	t.Logf("%.4f allocations and %.2f bytes per entry, both sites, everything included",
 		each, float64(after.TotalAlloc-before.TotalAlloc)/entries)
-	// What is left is per flush, the portable files' vector of parts above all.
-	require.Less(t, each, 0.02)
+	// What is left is per wait that finds the writer full, and per round of housework.
+	require.Less(t, each, 0.005)
 }
 
 func TestIdleShardsCostNoGoroutinesAndNoTimers(t *testing.T) {

@@ -150,7 +150,8 @@ func TestEveryPackageSaysWhatItPromises(t *testing.T) {
 // needs addresses, and looks at nothing behind them.
 func TestUnsafeStaysInItsRooms(t *testing.T) {
 	goFiles(t, func(path, rel string, text []byte) {
-		for _, room := range []string{"uring/", "rdma/", "cgo/", "engine/sim/footprint_test.go"} {
+		rooms := []string{"uring/", "rdma/", "cgo/", "engine/store/vfs/gather_linux", "engine/sim/footprint_test.go"}
+		for _, room := range rooms {
 			if strings.HasPrefix(rel, room) {
 				return
 			}

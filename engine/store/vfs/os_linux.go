@@ -8,14 +8,11 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"sort"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
-
-// iovMax is the kernel's limit of buffers per gathered write.
-const iovMax = 1024
 
 // OS is the operating system's files. The zero value is ready. Errors carry the
 // path and unwrap to the errno.
@@ -52,7 +49,7 @@ func (OS) Create(name string) (File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &osFile{f}, nil
+	return &osFile{f: f}, nil
 }
 
 // Open opens a file that may only be read for reading; writing to it then fails.
@@ -64,7 +61,7 @@ func (OS) Open(name string) (File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &osFile{f}, nil
+	return &osFile{f: f}, nil
 }
 
 func (OS) Rename(oldName, newName string) error { return os.Rename(oldName, newName) }
@@ -116,50 +113,18 @@ func (OS) Lock(name string) (io.Closer, error) {
 }
 
 // osFile is one open file of the operating system.
-type osFile struct{ f *os.File }
+type osFile struct {
+	f     *os.File
+	spare atomic.Pointer[vector] // of the last write, for the next one
+}
 
 func (f *osFile) ReadAt(p []byte, off int64) (int, error) { return f.f.ReadAt(p, off) }
 
 func (f *osFile) WriteAt(parts [][]byte, off int64) error {
-	for {
-		for len(parts) > 0 && len(parts[0]) == 0 {
-			parts = parts[1:]
-		}
-		if len(parts) == 0 {
-			return nil
-		}
-		n, err := f.pwritev(parts[:min(len(parts), iovMax)], off)
-		if err != nil {
-			return &fs.PathError{Op: "pwritev", Path: f.f.Name(), Err: err}
-		}
-		off += int64(n)
-		for len(parts) > 0 && n >= len(parts[0]) {
-			n -= len(parts[0])
-			parts = parts[1:]
-		}
-		if n > 0 { // the kernel stopped inside a part; the caller's slice stays as it was
-			parts = slices.Clone(parts)
-			parts[0] = parts[0][n:]
-		}
+	if err := f.writeAll(parts, off); err != nil {
+		return &fs.PathError{Op: "pwritev", Path: f.f.Name(), Err: err}
 	}
-}
-
-// pwritev writes some of parts, at least one byte. It asks for the descriptor
-// each time, so that a closed file is an error and never somebody else's file.
-func (f *osFile) pwritev(parts [][]byte, off int64) (int, error) {
-	defer runtime.KeepAlive(f.f)
-	for {
-		n, err := unix.Pwritev(int(f.f.Fd()), parts, off)
-		switch {
-		case err == unix.EINTR:
-		case err != nil:
-			return 0, err
-		case n <= 0:
-			return 0, io.ErrShortWrite
-		default:
-			return n, nil
-		}
-	}
+	return nil
 }
 
 func (f *osFile) Sync() error {
