@@ -86,8 +86,17 @@ type Info struct {
 	Congestion    string        // congestion control in effect; empty where there is none
 	RTT           time.Duration // smoothed round trip as the transport measured it; 0 = unknown
 	Retransmitted uint32        // segments sent again since the link opened
+	Streams       int           // connections that it has; 0 = one
 }
 
 // Informer is a Conn that can tell Info; links between processes can. Info may
 // be called by any goroutine, after Close too: then it knows only Transport.
 type Informer interface{ Info() Info }
+
+// InfoOf returns what a link knows about itself; nothing if it can tell nothing.
+func InfoOf(c Conn) Info {
+	if i, ok := c.(Informer); ok {
+		return i.Info()
+	}
+	return Info{}
+}

@@ -75,6 +75,13 @@ func (p *Proxy) Bandwidth(d Direction, bytesPerSecond int64) {
 	p.each(d, func(s *faults) { s.bandwidth = bytesPerSecond })
 }
 
+// Window sets how many bytes each connection may have under way in a direction, as
+// the memory that a system grants its sockets does; 0 takes the limit away. With a
+// delay of d seconds a connection carries no more than window / d.
+func (p *Proxy) Window(d Direction, bytes int64) {
+	p.each(d, func(s *faults) { s.window = bytes })
+}
+
 // Cut silences a direction: connections stay open, nothing more arrives, not
 // even a close. What was sent meanwhile arrives after Heal, as TCP would send it
 // again. Dialing during a cut of either direction seems to succeed, and the
@@ -89,12 +96,12 @@ func (p *Proxy) Refuse() {
 	p.Reset()
 }
 
-// Heal ends every fault that Delay, Bandwidth, Cut and Refuse began.
+// Heal ends every fault that Delay, Bandwidth, Window, Cut and Refuse began.
 func (p *Proxy) Heal() {
 	p.mu.Lock()
 	p.refuse = false
 	p.mu.Unlock()
-	p.each(Both, func(s *faults) { s.delay, s.bandwidth, s.cut = 0, 0, false })
+	p.each(Both, func(s *faults) { s.delay, s.bandwidth, s.window, s.cut = 0, 0, 0, false })
 }
 
 // Reset breaks all present connections with a TCP reset at both ends.

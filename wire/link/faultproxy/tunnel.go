@@ -106,24 +106,45 @@ func (t *tunnel) join(far *net.TCPConn) bool {
 
 func (t *tunnel) forward(w, back *way, from, to *net.TCPConn) {
 	queue := make(chan chunk, queueChunks)
-	idle := make(chan []byte, queueChunks+2) // the queue's, and one in each hand
+	idle := make(chan chunk, queueChunks+2) // the queue's, and one in each hand
 	var filling sync.WaitGroup
 	filling.Go(func() { t.fill(w, from, queue, idle) }) // ends at the stream's end or at reset
 	t.drain(w, back, to, queue, idle)
 	filling.Wait()
 }
 
-func (t *tunnel) fill(w *way, from *net.TCPConn, queue chan<- chunk, idle <-chan []byte) {
+func (t *tunnel) fill(w *way, from *net.TCPConn, queue chan<- chunk, idle <-chan chunk) {
 	timer := newTimer()
 	defer timer.Stop()
+	var spares [][]byte
+	underWay := 0
 	for {
-		var memory []byte
-		select {
-		case memory = <-idle:
-		default:
-			memory = make([]byte, chunkBytes)
+		room := w.room(underWay)
+		var c chunk
+		if room == 0 {
+			select {
+			case c = <-idle:
+			case <-t.done:
+				return
+			}
+		} else {
+			select {
+			case c = <-idle:
+			default:
+			}
 		}
-		n, err := from.Read(memory)
+		if c.memory != nil {
+			spares = append(spares, c.memory)
+			underWay -= c.n
+			continue
+		}
+		if len(spares) == 0 {
+			spares = append(spares, make([]byte, chunkBytes))
+		}
+		memory := spares[len(spares)-1]
+		spares = spares[:len(spares)-1]
+		n, err := from.Read(memory[:room])
+		underWay += n
 		due, resume := w.schedule(time.Now(), n)
 		select {
 		case queue <- chunk{memory: memory, n: n, due: due, end: err}:
@@ -136,7 +157,7 @@ func (t *tunnel) fill(w *way, from *net.TCPConn, queue chan<- chunk, idle <-chan
 	}
 }
 
-func (t *tunnel) drain(w, back *way, to *net.TCPConn, queue <-chan chunk, idle chan<- []byte) {
+func (t *tunnel) drain(w, back *way, to *net.TCPConn, queue <-chan chunk, idle chan<- chunk) {
 	timer := newTimer()
 	defer timer.Stop()
 	for {
@@ -166,7 +187,7 @@ func (t *tunnel) drain(w, back *way, to *net.TCPConn, queue <-chan chunk, idle c
 		if reset || err != nil {
 			return
 		}
-		idle <- c.memory // never full: it has room for all there are
+		idle <- c // never full: it has room for all there are
 	}
 }
 

@@ -13,6 +13,7 @@ const queueTimeMax = 100 * time.Millisecond
 type faults struct {
 	delay      time.Duration
 	bandwidth  int64 // bytes per second, 0 = no limit
+	window     int64 // bytes under way per connection, 0 = what the queue holds
 	cut        bool
 	resetArmed bool
 	resetAt    int64 // in bytes forwarded
@@ -56,6 +57,16 @@ func (w *way) schedule(now time.Time, n int) (due, resume time.Time) {
 		w.clock = w.clock.Add(time.Duration(float64(n) / float64(w.faults.bandwidth) * float64(time.Second)))
 	}
 	return w.clock.Add(w.faults.delay), w.clock.Add(-queueTimeMax)
+}
+
+// room is how many bytes a tunnel may read with so many under way.
+func (w *way) room(underWay int) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.faults.window == 0 {
+		return chunkBytes
+	}
+	return max(0, min(chunkBytes, int(w.faults.window)-underWay))
 }
 
 // open waits until the direction is not cut, and says false when done ended

@@ -211,7 +211,8 @@ func closeInMidFrame(t *testing.T, tr link.Transport) {
 		1, wire.EnvelopeBytes - 1, wire.EnvelopeBytes, wire.EnvelopeBytes + 1, 16 << 10, 16<<10 + 1, len(frame) - 1,
 	} {
 		dialed, accepted := pairAt(t, tr, l)
-		send(t, dialed, newFrame(tinyBytes, 1), frame[:n])
+		send(t, dialed, newFrame(tinyBytes, 1))
+		send(t, dialed, frame[:n])
 		_ = dialed.Close()
 		recvSame(t, accepted, newFrame(tinyBytes, 1))
 		recvError(t, accepted, io.ErrUnexpectedEOF)

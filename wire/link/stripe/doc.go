@@ -1,0 +1,29 @@
+// Package stripe promises one link over several connections, for paths that are
+// long and fat: what a connection may have under way is bounded by the kernels of
+// both ends, so that several carry several times as much.
+//
+//	Send ─ frame n ─▶ connection n mod K ═══▶ connection n mod K ─ frame n ─▶ Recv
+//
+//	Dial:   K connections at once, a join first on each ─▶ Conn
+//	Accept: first frame of each connection ─ join ──▶ gathered by link ─▶ Conn, when there are K
+//	                                       └ other ─▶ a link of one connection, frame first
+//
+// Both ends go round in the same order, so a frame needs no number and the
+// receiver no memory: what comes early waits in the kernel's buffers of its
+// connection. A frame is on one connection whole.
+//
+// Invariants:
+//
+//   - I4: frames arrive in the order they were sent, because each connection keeps
+//     its order and both ends take turns alike.
+//   - I10: nothing is queued here. Connections without their first frame, or
+//     without the others of their link, are 1,024 at most, for 10 s at most.
+//   - I11: a join that does not fit its link ends that link before anybody learns
+//     of it.
+//
+// Limits: 64 connections a link. A connection that breaks is noticed when its turn
+// comes, and ends the link. One that is slow slows the link: all K should take the
+// same path. Links that need no handover of memory only: SendLent is not passed on.
+//
+// It opens no sockets of its own, and knows nothing of sessions.
+package stripe

@@ -1,0 +1,230 @@
+package stripe
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/claudefs/repl/wire"
+	"github.com/claudefs/repl/wire/link"
+)
+
+// limits are how many connections may wait for their first frame or for the others
+// of their link, and for how long.
+type limits struct {
+	count int
+	wait  time.Duration
+}
+
+var limitsDefault = limits{count: 1024, wait: 10 * time.Second}
+
+// accepted is what Accept returns.
+type accepted struct {
+	conn link.Conn
+	err  error
+}
+
+type listener struct {
+	inner   link.Listener
+	limits  limits
+	ready   chan accepted
+	closed  chan struct{}
+	once    sync.Once
+	workers sync.WaitGroup // accept, and one per connection without a first frame
+
+	mu      sync.Mutex
+	waiting map[link.Conn]struct{} // without a first frame
+	partial map[[16]byte]*partial
+	ended   bool
+}
+
+// partial is a link that has not all its connections yet.
+type partial struct {
+	streams []link.Conn // nil = not there yet
+	missing int
+	timer   *time.Timer
+}
+
+func newListener(inner link.Listener, limits limits) *listener {
+	l := &listener{
+		inner: inner, limits: limits, ready: make(chan accepted), closed: make(chan struct{}),
+		waiting: make(map[link.Conn]struct{}), partial: make(map[[16]byte]*partial),
+	}
+	l.workers.Go(l.accept) // ends with the inner listener
+	return l
+}
+
+func (l *listener) Addr() string { return l.inner.Addr() }
+
+func (l *listener) Accept() (link.Conn, error) {
+	select {
+	case <-l.closed: // Before anything that is ready.
+		return nil, fmt.Errorf("accept at %s: %w", l.Addr(), link.ErrClosed)
+	default:
+	}
+	select {
+	case a := <-l.ready:
+		return a.conn, a.err
+	case <-l.closed:
+		return nil, fmt.Errorf("accept at %s: %w", l.Addr(), link.ErrClosed)
+	}
+}
+
+// Close also ends the connections that are no link yet.
+func (l *listener) Close() error {
+	err := l.inner.Close()
+	l.once.Do(func() { close(l.closed) })
+	l.mu.Lock()
+	l.ended = true
+	for c := range l.waiting {
+		_ = c.Close()
+	}
+	for id, p := range l.partial {
+		l.drop(id, p)
+	}
+	l.mu.Unlock()
+	l.workers.Wait()
+	return err
+}
+
+// hand gives Accept its next result, unless the listener closes first.
+func (l *listener) hand(a accepted) {
+	select {
+	case l.ready <- a:
+	case <-l.closed:
+		if o, ok := a.conn.(*opened); ok && o.first != nil {
+			o.first.Release()
+		}
+		if a.conn != nil {
+			_ = a.conn.Close()
+		}
+	}
+}
+
+func (l *listener) accept() {
+	for {
+		c, err := l.inner.Accept()
+		select {
+		case <-l.closed:
+			if err == nil {
+				_ = c.Close()
+			}
+			return
+		default:
+		}
+		switch {
+		case err != nil:
+			l.hand(accepted{err: err})
+		case l.admit(c):
+			l.workers.Go(func() { l.greet(c) }) // ends with the first frame, or the connection
+		default:
+			_ = c.Close()
+		}
+	}
+}
+
+func (l *listener) admit(c link.Conn) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	count := len(l.waiting)
+	for _, p := range l.partial {
+		count += len(p.streams) - p.missing
+	}
+	if l.ended || count >= l.limits.count {
+		return false
+	}
+	l.waiting[c] = struct{}{}
+	return true
+}
+
+// greet waits for a connection's first frame: a join, or a link of its own.
+func (l *listener) greet(c link.Conn) {
+	timer := time.AfterFunc(l.limits.wait, func() { _ = c.Close() }) // Stopped with the first frame.
+	f, err := c.Recv()
+	inTime := timer.Stop()
+	l.mu.Lock()
+	delete(l.waiting, c)
+	l.mu.Unlock()
+	switch {
+	case !inTime:
+		_ = c.Close()
+	case err == nil && f.Envelope.Kind == wire.FrameJoin:
+		var join wire.Join
+		err = join.Decode(f.Body())
+		f.Release()
+		if err != nil {
+			_ = c.Close()
+			return
+		}
+		l.gather(c, &join)
+	default:
+		l.hand(accepted{conn: &opened{Conn: c, first: f, err: err}})
+	}
+}
+
+// gather adds a connection to its link.
+func (l *listener) gather(c link.Conn, join *wire.Join) {
+	l.mu.Lock()
+	p := l.partial[join.Link]
+	if p == nil && !l.ended {
+		p = &partial{streams: make([]link.Conn, join.Streams), missing: int(join.Streams)}
+		p.timer = time.AfterFunc(l.limits.wait, func() { l.expire(join.Link, p) }) // Stopped when it is whole.
+		l.partial[join.Link] = p
+	}
+	switch {
+	case p == nil:
+		l.mu.Unlock()
+		_ = c.Close()
+		return
+	case len(p.streams) != int(join.Streams) || p.streams[join.Stream] != nil:
+		l.drop(join.Link, p)
+		l.mu.Unlock()
+		_ = c.Close()
+		return
+	}
+	p.streams[join.Stream] = c
+	p.missing--
+	whole := p.missing == 0
+	if whole {
+		p.timer.Stop()
+		delete(l.partial, join.Link)
+	}
+	l.mu.Unlock()
+	if whole {
+		l.hand(accepted{conn: &conn{streams: p.streams}})
+	}
+}
+
+func (l *listener) expire(id [16]byte, p *partial) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.partial[id] == p {
+		l.drop(id, p)
+	}
+}
+
+// drop ends a link that will not become whole. l.mu is held.
+func (l *listener) drop(id [16]byte, p *partial) {
+	p.timer.Stop()
+	delete(l.partial, id)
+	_ = closeAll(p.streams)
+}
+
+// opened is a link of one connection, whose first frame was read already.
+type opened struct {
+	link.Conn
+	first *link.Frame
+	err   error
+	began bool
+}
+
+func (o *opened) Recv() (*link.Frame, error) {
+	if o.began {
+		return o.Conn.Recv()
+	}
+	o.began = true
+	return o.first, o.err
+}
+
+// Info implements link.Informer.
+func (o *opened) Info() link.Info { return link.InfoOf(o.Conn) }
