@@ -3,7 +3,9 @@ package linktest
 import (
 	"bytes"
 	"encoding/binary"
+	"os"
 	"runtime"
+	"strconv"
 	"testing"
 
 	"github.com/claudefs/repl/wire"
@@ -64,27 +66,26 @@ func badChecksum(t *testing.T, tr link.Transport) {
 
 func noLeaks(t *testing.T, tr link.Transport) {
 	frame := newFrame(tinyBytes, 1)
-	cycle := func(l link.Listener) {
-		dialed := dial(t, tr, l.Addr())
-		accepted, err := l.Accept()
-		if err != nil {
-			t.Fatalf("accept: %v", err)
-		}
-		send(t, dialed, frame)
-		recvSame(t, accepted, frame)
-		_ = dialed.Close()
-		_ = accepted.Close()
-	}
-	first := listen(t, tr)
-	cycle(first) // the poller's own descriptors come with the first link
-	goroutines := runtime.NumGoroutine()
-	open, told := descriptors()
-	for range 20 { // patience is for one listener, and a device may take its time
+	links := func(count int) {
 		l := listen(t, tr)
-		for range 50 {
-			cycle(l)
+		for range count {
+			dialed := dial(t, tr, l.Addr())
+			accepted, err := l.Accept()
+			if err != nil {
+				t.Fatalf("accept: %v", err)
+			}
+			send(t, dialed, frame)
+			recvSame(t, accepted, frame)
+			_ = dialed.Close()
+			_ = accepted.Close()
 		}
 		_ = l.Close()
+	}
+	links(1) // what a transport keeps for the next link comes with the first
+	goroutines := runtime.NumGoroutine()
+	open, told := descriptors()
+	for range linkCount(t) / 50 { // patience is for one listener, and a device may take its time
+		links(50)
 	}
 	eventually(t, "goroutines at the baseline", func() bool { return runtime.NumGoroutine() <= goroutines })
 	if !told {
@@ -94,18 +95,31 @@ func noLeaks(t *testing.T, tr link.Transport) {
 	eventually(t, "descriptors at the baseline", func() bool { n, _ := descriptors(); return n <= open })
 }
 
+// linkCount is a thousand, or what CLAUDEFS_LINKS asks for.
+func linkCount(t *testing.T) int {
+	text := os.Getenv("CLAUDEFS_LINKS")
+	if text == "" {
+		return 1000
+	}
+	count, err := strconv.Atoi(text)
+	if err != nil || count < 1000 {
+		t.Fatalf("CLAUDEFS_LINKS is %q: a number from 1000 on", text)
+	}
+	return count
+}
+
 func framesHold(t *testing.T, tr link.Transport) {
 	dialed, accepted := pair(t, tr)
-	const count = 16
+	const count, size = 16, 20_000 // of so many bytes each frame has memory of its own
 	memory := make(map[*byte]bool)
 	for round := range uint64(3) {
 		var held []*link.Frame
 		for i := range uint64(count) {
-			send(t, dialed, newFrame(3000, round*count+i+1))
+			send(t, dialed, newFrame(size, round*count+i+1))
 			held = append(held, recv(t, accepted))
 		}
 		for i, f := range held {
-			if !bytes.Equal(f.Bytes, newFrame(3000, round*count+uint64(i)+1)) {
+			if !bytes.Equal(f.Bytes, newFrame(size, round*count+uint64(i)+1)) {
 				t.Fatalf("frame %d changed while it was held", i)
 			}
 			if round > 0 && !memory[&f.Bytes[0]] {
