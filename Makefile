@@ -15,7 +15,7 @@ BIN      = bin/cfs
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build demo test check race sim sim-red crash trace-io soak wan fuzz host bench bench-peers clean
-.PHONY: rxe rxe-shell rdma-local check-asan
+.PHONY: museum rxe rxe-shell rdma-local check-asan
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ sim: setup ## simulated worlds, all faults on (SEEDS=n)
 
 sim-red: setup ## plants known bugs: the simulator must find each
 	@ci/sim-red
+
+museum: setup ## every planted bug, behind the tag plant: a checker must see it (SEEDS=n)
+	@ci/museum $(SEEDS)
 
 crash: build ## real processes under load, killed at random (CYCLES=n)
 	@$(BIN) crash --cycles $(CYCLES)

@@ -32,17 +32,19 @@ var floors = map[string][]string{
 	"rdma/verbstest":       {"rdma"},
 	"cgo/verbs":            {},
 
-	"engine/stream": {"wire"},
-	"engine/node":   {"wire", "engine/stream"},
+	"engine/internal/plant": {},
+
+	"engine/stream": {"wire", "engine/internal/plant"},
+	"engine/node":   {"wire", "engine/stream", "engine/internal/plant"},
 
 	"engine/store":             {"wire"},
 	"engine/store/vfs":         {},
 	"engine/store/vfs/vfstest": {"engine/store/vfs"},
 	"engine/store/arena":       {},
-	"engine/store/journal":     {"wire", "engine/store/vfs"},
+	"engine/store/journal":     {"wire", "engine/store/vfs", "engine/internal/plant"},
 	"engine/store/writer":      {"wire", "engine/store/journal"},
 	"engine/store/storetest":   {"wire", "engine/store"},
-	"engine/apply":             {"wire", "engine/store"},
+	"engine/apply":             {"wire", "engine/store", "engine/internal/plant"},
 
 	"engine": {
 		"wire", "wire/link", "wire/link/tcp", "uring", "engine/stream", "engine/node", "engine/apply",
@@ -52,7 +54,7 @@ var floors = map[string][]string{
 	"engine/observe": {"engine"},
 	"bench":          {}, // benchmarks only; tests may look anywhere
 	"engine/sim": {
-		"wire", "engine/stream", "engine/node", "engine/apply",
+		"wire", "engine/stream", "engine/node", "engine/apply", "engine/internal/plant",
 		"engine/store", "engine/store/vfs", "engine/store/journal", "engine/store/writer",
 	},
 }

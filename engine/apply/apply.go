@@ -2,9 +2,11 @@ package apply
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
+	"github.com/claudefs/repl/engine/internal/plant"
 	"github.com/claudefs/repl/engine/store"
 	"github.com/claudefs/repl/wire"
 )
@@ -128,7 +130,7 @@ func (l *log) continues(b *wire.BatchRef) (bool, error) {
 		return false, fmt.Errorf("chain %s at seq %d, applied was %s: histories differ: %w",
 			h.Chain, last, l.cursor.Chain, wire.ErrProtocol)
 	case last == l.cursor.Seq:
-		return false, nil
+		return plant.AppliedAgain, nil
 	case h.FirstSeq != l.cursor.Seq+1:
 		return false, fmt.Errorf("batch of seqs %d to %d behind applied seq %d: %w",
 			h.FirstSeq, last, l.cursor.Seq, wire.ErrProtocol)
@@ -196,11 +198,26 @@ func (a *Applier) decide(b *wire.BatchRef) error {
 func (a *Applier) commit(ctx context.Context, l *log, h *wire.BatchHeader) error {
 	a.cursors[0] = store.Cursor{Log: l.id, Position: h.End()}
 	a.change = store.Change{Shard: a.shard, Batch: h, Effects: a.scratch.effects, Cursors: a.cursors[:]}
+	if plant.CursorFirst || plant.EffectsFirst {
+		l.cursor = h.End()
+		return commitTwice(ctx, a.store, a.change)
+	}
 	if err := a.store.Apply(ctx, &a.change); err != nil {
 		return err
 	}
 	l.cursor = h.End()
 	return nil
+}
+
+// commitTwice tears cursor and effects apart: a mistake, see package plant.
+func commitTwice(ctx context.Context, s store.Store, whole store.Change) error {
+	first, second := whole, whole
+	if plant.CursorFirst {
+		first.Effects, second.Cursors = nil, nil
+	} else {
+		first.Cursors, second.Effects = nil, nil
+	}
+	return errors.Join(s.Apply(ctx, &first), s.Apply(ctx, &second))
 }
 
 // Cursor is the applied position of a log.

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"github.com/claudefs/repl/engine/internal/plant"
 	"github.com/claudefs/repl/wire"
 )
 
@@ -17,8 +18,18 @@ func (n *Node) Floor(j Journal, log wire.LogID) wire.Position {
 			return wire.Position{}
 		}
 		floor := n.own[log.Shard].store
+		if plant.RetainPastStore {
+			floor = n.own[log.Shard].tail
+		}
 		for _, p := range n.peers {
-			if at := p.logs[log.Shard].durable; p.registered && at.Seq < floor.Seq {
+			if plant.RetainPastAbsent && p.link == nil {
+				continue
+			}
+			at := p.logs[log.Shard].durable
+			if plant.RetainBySent {
+				at = p.sender.Sent(log.Shard)
+			}
+			if p.registered && at.Seq < floor.Seq {
 				floor = at
 			}
 		}

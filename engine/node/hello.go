@@ -3,6 +3,7 @@ package node
 import (
 	"fmt"
 
+	"github.com/claudefs/repl/engine/internal/plant"
 	"github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/wire"
 )
@@ -94,7 +95,7 @@ func (n *Node) checkHello(h *wire.Hello) *stream.Stop {
 // welcome begins the session that waits, once nothing of the former one is
 // under way to the mirror any more.
 func (n *Node) welcome(p *peer) {
-	if p.next == nil || p.receiver.Busy() {
+	if p.next == nil || p.receiver.Busy() && !plant.EarlyWelcome {
 		return
 	}
 	l := p.next

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/claudefs/repl/engine/internal/plant"
 	"github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/wire"
 )
@@ -40,6 +41,9 @@ func (n *Node) persistNext() {
 		for _, s := range p.changed {
 			l := &p.logs[s]
 			l.dirty = false
+			if plant.CursorAhead && p.sender.In(s) {
+				l.durable = p.sender.Sent(s)
+			}
 			r.Cursors = append(r.Cursors, stream.Cursor{Log: n.logID(s), Position: l.durable})
 		}
 		p.changed = p.changed[:0]

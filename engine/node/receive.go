@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/claudefs/repl/engine/internal/plant"
 	"github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/wire"
 )
@@ -39,7 +40,7 @@ func (n *Node) batches(l *link, in *FrameIn) error {
 	}
 	waits := p.receiver.Close(n.now.Mono, ticket, size)
 	n.ack(l, wire.LevelReceived, in.Envelope.Number)
-	if !waits {
+	if !waits || plant.AckOnReceipt {
 		n.ack(l, wire.LevelDurable, in.Envelope.Number)
 	}
 	return nil

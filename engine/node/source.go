@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/claudefs/repl/engine/internal/plant"
 	"github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/wire"
 )
@@ -118,6 +119,9 @@ func (n *Node) paged(l *link) error {
 		}
 		pl := &p.logs[row.Log.Shard]
 		pl.answer, pl.applied = row.Durable, row.Applied
+		if sent := p.sender.Sent(row.Log.Shard); plant.ResumeFromSent && sent.Seq > pl.answer.Seq {
+			pl.answer = sent
+		}
 	}
 	if page.Flags&wire.PageLast != 0 {
 		n.resume(p)

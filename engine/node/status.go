@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/claudefs/repl/engine/internal/plant"
 	"github.com/claudefs/repl/engine/stream"
 )
 
@@ -103,6 +104,9 @@ func (n *Node) lag(now Now, p *peer, m *stream.Meter) stream.Lag {
 	}
 	if oldest != 0 {
 		lag.Time = max(now.Wall.Sub(oldest.Time()), time.Microsecond)
+	}
+	if plant.LagByIgnorance && !lag.Known {
+		return stream.Lag{Known: true}
 	}
 	if !lag.Known {
 		since := n.startAt

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/claudefs/repl/engine/internal/plant"
 	"github.com/claudefs/repl/wire"
 )
 
@@ -50,7 +51,9 @@ func NewSender(count uint32, windowMin, windowMax int64) *Sender {
 func (s *Sender) Reset() {
 	s.Window.Reset()
 	s.flight.Reset()
-	clear(s.logs)
+	if !plant.ResumeFromSent {
+		clear(s.logs)
+	}
 	s.number, s.received, s.durable, s.building = 0, 0, 0, Frame{}
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"github.com/zeebo/xxh3"
 
+	"github.com/claudefs/repl/engine/internal/plant"
 	"github.com/claudefs/repl/engine/store/vfs"
 	"github.com/claudefs/repl/wire"
 )
@@ -43,7 +44,7 @@ func (j *Journal) BeginFlush() *Flush {
 		return nil
 	}
 	u := j.pending[0]
-	if n := len(j.flights); n > 0 && (!j.active.fits(u) || j.flights[n-1].zeroes) {
+	if n := len(j.flights); n > 0 && (!j.active.fits(u) && !plant.RollOverFlight || j.flights[n-1].zeroes) {
 		return nil // the next segment's head says that all before it is durable
 	}
 	j.pending = append(j.pending[:0], j.pending[1:]...)
@@ -55,6 +56,9 @@ func (j *Journal) BeginFlush() *Flush {
 		f = &Flush{j: j, hash: xxh3.New128()}
 	}
 	*f = Flush{j: j, unit: u, mark: j.durable, header: f.header, parts: f.parts[:0], hash: f.hash}
+	if plant.MarkAhead {
+		f.mark = u.number
+	}
 	j.flights = append(j.flights, f)
 	return f
 }
@@ -72,7 +76,17 @@ func (f *Flush) Write() error {
 		f.end = 0
 		return f.wrap(err)
 	}
+	if plant.ApplyBeforeFlush && f.j.o.Kind == Mirror || plant.ShipBeforeFlush && f.j.o.Kind == Own {
+		show(f)
+	}
 	return nil
+}
+
+// show lets readers see what is written: a mistake, see package plant.
+func show(f *Flush) {
+	f.j.mu.Lock()
+	defer f.j.mu.Unlock()
+	f.j.active.seg.end = f.end
 }
 
 // Sync makes it durable.
@@ -80,6 +94,10 @@ func (f *Flush) Sync() error {
 	a := f.j.active
 	if f.end == 0 {
 		return errors.New("unit synced before it was written")
+	}
+	if plant.AckBeforeFlush || plant.FlushRetried && a.file.Sync() == nil {
+		f.synced = true
+		return nil
 	}
 	if err := a.file.Sync(); err != nil {
 		return fmt.Errorf("%s: %w", f.j.o.path(a.seg.name), err)
@@ -185,6 +203,9 @@ func (j *Journal) EndFlush(f *Flush, err error) (Flushed, error) {
 
 // over notes how it ended. The lock is held.
 func (f *Flush) over(err error) {
+	if plant.ErrorSwallowed {
+		err, f.synced = nil, true
+	}
 	if err == nil && !f.synced {
 		err = errors.New("flush ended without a sync")
 	}
@@ -207,7 +228,7 @@ func (j *Journal) conclude() (Flushed, error) {
 	}
 	kept := j.flights[:0]
 	for _, f := range j.flights {
-		if !f.ended || j.err == nil && len(kept) > 0 {
+		if !f.ended || j.err == nil && len(kept) > 0 && !plant.GapAcked {
 			kept = append(kept, f)
 			continue
 		}

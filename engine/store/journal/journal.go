@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/claudefs/repl/engine/internal/plant"
 	"github.com/claudefs/repl/engine/store/vfs"
 	"github.com/claudefs/repl/wire"
 )
@@ -266,6 +267,10 @@ func (j *Journal) startSegment() (*active, error) {
 	h.segment, h.generation = j.lastSegment+1, j.lastGeneration+1
 	h.first, h.prev, h.mark = j.durable+1, j.durable, j.durable
 	h.logs = tableOf(j.logs)
+	if plant.TailLost && len(j.segs) > 0 {
+		idle := j.segs[len(j.segs)-1].tails
+		h.logs = slices.DeleteFunc(h.logs, func(row headLog) bool { return slices.Contains(idle, row) })
+	}
 	if j.o.Kind == Own {
 		h.control = encodeControl(&j.control)
 	}

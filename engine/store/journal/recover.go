@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/claudefs/repl/engine/internal/plant"
 	"github.com/claudefs/repl/wire"
 )
 
@@ -135,7 +136,7 @@ func (r *recovery) list() error {
 		if err := r.look(f.seg.name); err != nil {
 			return err
 		}
-		if !flushed {
+		if !flushed && !plant.RecoveredNotFlushed {
 			if err := r.w.f.Refresh(); err != nil {
 				return fmt.Errorf("%s: %w", r.w.name, err)
 			}
@@ -289,6 +290,9 @@ func (r *recovery) limits(i int) (limit, mark UnitNumber) {
 			limit = min(limit, f.seg.first-1)
 			mark = max(mark, f.seg.first-1)
 		}
+	}
+	if plant.StaleUnit {
+		limit = math.MaxUint64
 	}
 	return limit, min(mark, limit)
 }

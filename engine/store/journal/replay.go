@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/claudefs/repl/engine/internal/plant"
 	"github.com/claudefs/repl/wire"
 )
 
@@ -48,7 +49,7 @@ func (r *recovery) replaySegment(f *segmentFile, limit, mark UnitNumber) error {
 			mark = max(mark, seen)
 			continue // the unit may be damage now, and no tail
 		}
-		if last >= mark {
+		if last >= mark || plant.TornMiddle {
 			break
 		}
 		next, err := r.v.next(w, after, p, last, limit, &r.found)
@@ -69,7 +70,7 @@ func (r *recovery) endSegment(f *segmentFile, p place, off int64, last, limit, m
 	s := f.seg
 	known := min(limit, mark)
 	switch {
-	case last < known:
+	case last < known && !plant.TornMiddle:
 		r.lose(s, off, r.w.size, last+1, known, errors.New("end of the segment"))
 		last, off = known, r.w.size
 	case limit == math.MaxUint64 && !f.cut:

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/claudefs/repl/engine/internal/plant"
 	"github.com/claudefs/repl/engine/store/vfs"
 	"github.com/claudefs/repl/wire"
 )
@@ -148,6 +149,9 @@ func writeHead(o *Options, f vfs.File, full string, b []byte) error {
 	}
 	if err := f.Sync(); err != nil {
 		return fmt.Errorf("%s: head: %w", full, err)
+	}
+	if plant.DirNotSynced {
+		return nil
 	}
 	if err := o.FS.SyncDir(o.Dir); err != nil {
 		return fmt.Errorf("%s: %w", o.Dir, err)

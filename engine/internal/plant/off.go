@@ -1,0 +1,79 @@
+//go:build !plant
+
+package plant
+
+// Name is the mistake that this process makes: none.
+const Name = ""
+
+// Of the journal.
+const (
+	// AckBeforeFlush counts a unit as durable once it is written.
+	AckBeforeFlush = false
+	// FlushRetried flushes again after a failed flush, and believes the second
+	// answer.
+	FlushRetried = false
+	// ErrorSwallowed goes on after a failed write or flush as if it had ended well.
+	ErrorSwallowed = false
+	// DirNotSynced makes a new segment's bytes durable and not its name.
+	DirNotSynced = false
+	// RecoveredNotFlushed counts what recovery read from the system's cache.
+	RecoveredNotFlushed = false
+	// MarkAhead writes the unit's own number as durable through.
+	MarkAhead = false
+	// StaleUnit counts units beyond the end that a later opening declared.
+	StaleUnit = false
+	// GapAcked acknowledges a unit while one before it is under way.
+	GapAcked = false
+	// RollOverFlight begins the next segment while units of this one are under way.
+	RollOverFlight = false
+	// TailLost leaves logs that were idle out of the next segment's head.
+	TailLost = false
+	// TornMiddle takes damage for a torn tail without looking at what lies behind.
+	TornMiddle = false
+	// RotUnread reads batches without comparing their digests.
+	RotUnread = false
+	// ApplyBeforeFlush lets readers of the mirror see a unit once it is written.
+	ApplyBeforeFlush = false
+	// ShipBeforeFlush lets readers of the own journal see a unit once it is written.
+	ShipBeforeFlush = false
+)
+
+// Of the heart.
+const (
+	// AppendUnproven admits appends before any peer has said where it stands.
+	AppendUnproven = false
+	// ResumeFromSent resumes a session behind what was sent, not behind what the
+	// peer has.
+	ResumeFromSent = false
+	// AckOnReceipt acknowledges a frame as durable when it has arrived.
+	AckOnReceipt = false
+	// BadFrameAcked takes what holds of a frame whose digests do not, and
+	// acknowledges the frame.
+	BadFrameAcked = false
+	// AckOverRefusal counts a frame's ack for logs that the peer has refused.
+	AckOverRefusal = false
+	// EarlyWelcome begins a session while batches of the former one are under way.
+	EarlyWelcome = false
+	// StaleSession takes frames of an older session.
+	StaleSession = false
+	// RetainBySent gives back what was sent, not what is durable at the peer.
+	RetainBySent = false
+	// RetainPastStore gives back what the Store has applied and not flushed.
+	RetainPastStore = false
+	// RetainPastAbsent gives back what a peer that is away still needs.
+	RetainPastAbsent = false
+	// CursorAhead saves a peer's cursor where the source has sent to.
+	CursorAhead = false
+	// LagByIgnorance reports a lag of zero when nobody knows.
+	LagByIgnorance = false
+)
+
+// Of the applier.
+const (
+	// CursorFirst commits the cursor on its own, before the effects.
+	CursorFirst = false
+	// EffectsFirst commits the effects on their own, before the cursor.
+	EffectsFirst = false
+	// AppliedAgain takes the batch that ends at the cursor for a new one.
+	AppliedAgain = false
+)

@@ -1,0 +1,54 @@
+//go:build plant
+
+package plant
+
+import "os"
+
+// Name is the mistake that this process makes; "" = none.
+var Name = os.Getenv("CLAUDEFS_PLANT")
+
+var names []string
+
+// planted enters a mistake into the list, and says whether it is the chosen one.
+func planted(name string) bool {
+	names = append(names, name)
+	return name == Name
+}
+
+// Names lists every mistake.
+func Names() []string { return names }
+
+// See off.go for what they do.
+var (
+	AckBeforeFlush      = planted("ack-before-flush")
+	FlushRetried        = planted("flush-retried")
+	ErrorSwallowed      = planted("error-swallowed")
+	DirNotSynced        = planted("dir-not-synced")
+	RecoveredNotFlushed = planted("recovered-not-flushed")
+	MarkAhead           = planted("mark-ahead")
+	StaleUnit           = planted("stale-unit")
+	GapAcked            = planted("gap-acked")
+	RollOverFlight      = planted("roll-over-flight")
+	TailLost            = planted("tail-lost")
+	TornMiddle          = planted("torn-middle")
+	RotUnread           = planted("rot-unread")
+	ApplyBeforeFlush    = planted("apply-before-flush")
+	ShipBeforeFlush     = planted("ship-before-flush")
+
+	AppendUnproven   = planted("append-unproven")
+	ResumeFromSent   = planted("resume-from-sent")
+	AckOnReceipt     = planted("ack-on-receipt")
+	BadFrameAcked    = planted("bad-frame-acked")
+	AckOverRefusal   = planted("ack-over-refusal")
+	EarlyWelcome     = planted("early-welcome")
+	StaleSession     = planted("stale-session")
+	RetainBySent     = planted("retain-by-sent")
+	RetainPastStore  = planted("retain-past-store")
+	RetainPastAbsent = planted("retain-past-absent")
+	CursorAhead      = planted("cursor-ahead")
+	LagByIgnorance   = planted("lag-by-ignorance")
+
+	CursorFirst  = planted("cursor-first")
+	EffectsFirst = planted("effects-first")
+	AppliedAgain = planted("applied-again")
+)

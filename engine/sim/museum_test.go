@@ -1,0 +1,107 @@
+//go:build plant
+
+package sim
+
+import (
+	"cmp"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/claudefs/repl/engine/internal/plant"
+)
+
+// museumSeedsMax is within how many seeds each planted bug must be found.
+var museumSeedsMax = flag.Int("museum-seeds", 2000, "seeds that each planted bug is given")
+
+// byChecker is what counts: a promise that a checker found broken. A panic, a
+// world that cannot go on, or two traces of one seed are no proof of a checker.
+var byChecker = regexp.MustCompile(`^I[0-9]+$`)
+
+// TestMuseum tests the simulator: it must find each mistake that this build can
+// make, by an invariant, within museumSeedsMax seeds. Each lives in a process of
+// its own, because a process chooses its mistake when it starts.
+func TestMuseum(t *testing.T) {
+	if plant.Name != "" {
+		t.Skip("this process is one of the museum's own, see TestPlantedBugIsFound")
+	}
+	self, err := os.Executable()
+	require.NoError(t, err)
+	names := slices.Sorted(slices.Values(plant.Names()))
+	lines := make([]string, len(names))
+	var visitors sync.WaitGroup
+	next := make(chan int)
+	for range 2 {
+		visitors.Go(func() { // ends when no name is left
+			for i := range next {
+				lines[i] = visit(self, names[i])
+			}
+		})
+	}
+	for i := range names {
+		next <- i
+	}
+	close(next)
+	visitors.Wait()
+	found := 0
+	for i, line := range lines {
+		fmt.Println(line)
+		if strings.HasPrefix(line, "museum: plant="+names[i]+" found ") {
+			found++
+		} else {
+			t.Errorf("plant %s: not found by a checker", names[i])
+		}
+	}
+	fmt.Printf("museum: planted=%d found=%d\n", len(names), found)
+}
+
+// visit looks for one mistake in a process that makes it, and returns its line.
+func visit(self, name string) string {
+	cmd := exec.Command(self, "-test.run", "^TestPlantedBugIsFound$",
+		fmt.Sprintf("-museum-seeds=%d", *museumSeedsMax))
+	cmd.Env = append(os.Environ(), "CLAUDEFS_PLANT="+name)
+	out, err := cmd.CombinedOutput()
+	for line := range strings.Lines(string(out)) {
+		if strings.HasPrefix(line, "museum: ") {
+			return strings.TrimSpace(line)
+		}
+	}
+	return fmt.Sprintf("museum: plant=%s no answer: %v\n%s", name, err, out)
+}
+
+// TestPlantedBugIsFound lives worlds with the mistake that CLAUDEFS_PLANT names
+// until a checker sees it.
+func TestPlantedBugIsFound(t *testing.T) {
+	if plant.Name == "" {
+		t.Skip("CLAUDEFS_PLANT names no mistake")
+	}
+	require.Contains(t, plant.Names(), plant.Name, "CLAUDEFS_PLANT")
+	other := map[string]int{}
+	for seed := uint64(1); seed <= uint64(*museumSeedsMax); seed++ {
+		b := Run(Options{Seed: seed}).Breach
+		if b == nil {
+			continue
+		}
+		if !byChecker.MatchString(b.Invariant) {
+			other[b.Invariant]++
+			if other[b.Invariant] == 1 {
+				t.Log(b)
+			}
+			continue
+		}
+		fmt.Printf("museum: plant=%s found seed=%d invariant=%s steps=%d\n", plant.Name, seed, b.Invariant, b.Step)
+		t.Log(b)
+		return
+	}
+	fmt.Printf("museum: plant=%s not found in %d seeds, other endings: %s\n", plant.Name, *museumSeedsMax,
+		cmp.Or(strings.TrimSpace(counts(other)), "none"))
+	t.Fail()
+}
