@@ -21,6 +21,8 @@ type Frame struct {
 	class  int
 	memory []byte // all of the class's bytes; Bytes is its beginning
 	lender func() // of a frame without a pool
+	ahead  *ahead // of a small frame: it lies in a Reader's read-ahead
+	costs  int    // of that, what the frame answers for
 }
 
 // NewFrame returns a frame without memory, for a link that lends its own. At
@@ -41,8 +43,10 @@ func (f *Frame) Lend(bytes []byte) {
 // copies them.
 func (f *Frame) Scarce() bool { return f.lender != nil }
 
-// MemoryBytes is what the frame takes from its pool: more than its bytes.
-func (f *Frame) MemoryBytes() int { return len(f.memory) }
+// MemoryBytes is what the frame takes from its pool: more than its bytes. Of the
+// frames that lie in one read-ahead, the first with batches answers for all of
+// it: who keeps frames gives them up in their order.
+func (f *Frame) MemoryBytes() int { return len(f.memory) + f.costs }
 
 // Body returns what follows envelope and extensions.
 func (f *Frame) Body() []byte { return wire.Body(&f.Envelope, f.Bytes) }
@@ -65,6 +69,8 @@ func (f *Frame) Release() {
 	case n == 0 && f.lender != nil:
 		f.Bytes, f.memory, f.Envelope = nil, nil, wire.Envelope{}
 		f.lender()
+	case n == 0 && f.ahead != nil:
+		f.pool.putSmall(f)
 	case n == 0:
 		f.pool.put(f)
 	}
@@ -114,6 +120,8 @@ type Pool struct {
 	idleBytes int
 	heldBytes int
 	drained   bool
+	small     []*Frame // unused, without memory: of frames that lay in a read-ahead
+	aheads    []*ahead // unused
 }
 
 // Take lends a frame of size bytes with one reference and unspecified content;
@@ -144,6 +152,7 @@ func (p *Pool) Drain() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.drained = true
+	p.small, p.aheads = nil, nil
 	p.trim(0)
 }
 
@@ -165,8 +174,8 @@ func (p *Pool) trim(limit int) {
 	}
 }
 
-// CopiedBytes is how many bytes of frames Readers have copied from their
-// read-ahead into the frames' memory. The rest was read where it lies.
+// CopiedBytes is how many bytes of frames Readers have copied on from where they
+// were read to. The rest lies there.
 func (p *Pool) CopiedBytes() uint64 { return p.copied.Load() }
 
 // CountCopied is for links that cut frames out of a stream without a Reader.

@@ -8,25 +8,22 @@ import (
 	"github.com/claudefs/repl/wire"
 )
 
-// readAheadBytes is what a Reader may read beyond the frame it needs. Small
-// frames then share a system call, about a hundred at 160 bytes, and are copied
-// once on their way into their own memory. A frame behind one that is larger than
-// this is expected to be large too: its envelope is read alone, and the rest
-// where it belongs. So a stream of large frames is copied nowhere, for the same
-// two system calls per frame; only the first large one behind small ones is
-// copied in part.
-const readAheadBytes = 16 << 10
-
 // Reader cuts checked frames out of a byte stream. A link over a stream embeds
-// one; it is for one goroutine. It owns readAheadBytes, and while a frame is
-// under way that frame's memory.
+// one; it is for one goroutine.
+//
+// Small frames, readAheadBytes at most, share a system call and are lent where
+// they were read to; only one that a read cut in two may move. A frame behind one
+// that is larger is expected to be large too: its envelope is read alone, and the
+// rest into memory of its own. So a stream of large frames is copied nowhere, for
+// the same two system calls per frame; only the first large one behind small ones
+// is copied in part.
 type Reader struct {
 	stream io.Reader
 	full   func([]byte) (int, error) // fills the whole slice from stream
 	pool   *Pool
-	buffer []byte
-	lo, hi int  // buffer[lo:hi] was read from the stream, not yet taken
-	large  bool // the last frame was larger than buffer
+	ahead  *ahead // what frames are read to; nil = none yet
+	lo, hi int    // ahead.bytes[lo:hi] was read from the stream, not yet taken
+	large  bool   // the last frame was a large one
 	err    error
 }
 
@@ -40,7 +37,7 @@ type FullReader interface {
 // NewReader returns a Reader of the frames of stream, which may be a FullReader,
 // with memory from pool.
 func NewReader(stream io.Reader, pool *Pool) *Reader {
-	r := &Reader{stream: stream, pool: pool, buffer: make([]byte, readAheadBytes)}
+	r := &Reader{stream: stream, pool: pool}
 	if f, ok := stream.(FullReader); ok {
 		r.full = f.ReadFull
 	} else {
@@ -59,17 +56,18 @@ func (r *Reader) Next() (*Frame, error) {
 	f, err := r.next()
 	if err != nil {
 		r.err = err
-		r.lo, r.hi = 0, 0
+		r.pool.drop(r.ahead)
+		r.ahead, r.lo, r.hi = nil, 0, 0
 	}
 	return f, err
 }
 
 func (r *Reader) next() (*Frame, error) {
-	ahead := len(r.buffer)
+	most := readAheadBytes
 	if r.large {
-		ahead = wire.EnvelopeBytes
+		most = wire.EnvelopeBytes
 	}
-	if err := r.fill(wire.EnvelopeBytes, ahead); err != nil {
+	if err := r.fill(wire.EnvelopeBytes, most); err != nil {
 		if r.hi == r.lo && errors.Is(err, io.EOF) {
 			return nil, io.EOF
 		}
@@ -77,57 +75,97 @@ func (r *Reader) next() (*Frame, error) {
 	}
 	// The sizes are the sender's claim until here: no memory before the check.
 	var e wire.Envelope
-	if err := wire.DecodeEnvelope(r.buffer[r.lo:r.lo+wire.EnvelopeBytes], &e); err != nil {
+	if err := wire.DecodeEnvelope(r.ahead.bytes[r.lo:r.lo+wire.EnvelopeBytes], &e); err != nil {
 		return nil, fmt.Errorf("frame envelope: %w", err)
 	}
-	f := r.pool.Take(e.FrameBytes())
-	f.Envelope = e
-	r.large = e.FrameBytes() > len(r.buffer)
-	if err := r.readInto(f.Bytes); err != nil {
-		f.Release()
+	size := e.FrameBytes()
+	r.large = size > readAheadBytes
+	var f *Frame
+	var err error
+	if r.large {
+		f, err = r.readLarge(&e, size)
+	} else {
+		f, err = r.cut(&e, size)
+	}
+	if err != nil {
 		return nil, err
 	}
 	if err := wire.CheckFrame(&f.Envelope, f.Bytes); err != nil {
 		f.Release()
-		return nil, fmt.Errorf("frame of %d bytes: %w", e.FrameBytes(), err)
+		return nil, fmt.Errorf("frame of %d bytes: %w", size, err)
 	}
 	return f, nil
 }
 
-// readInto fills dst, which begins with what the buffer holds. What is missing of
-// a large frame is read straight into dst.
-func (r *Reader) readInto(dst []byte) error {
-	n := copy(dst, r.buffer[r.lo:r.hi])
-	r.lo += n
-	rest := len(dst) - n
-	r.pool.copied.Add(uint64(n))
-	if r.large && rest > 0 {
-		got, err := r.full(dst[n:])
-		if err != nil {
-			return cutShort(n+got, len(dst), err)
-		}
-		return nil
+// cut lends a small frame where it lies, once it is there.
+func (r *Reader) cut(e *wire.Envelope, size int) (*Frame, error) {
+	if err := r.fill(size, readAheadBytes); err != nil {
+		return nil, cutShort(r.hi-r.lo, size, err)
 	}
-	if err := r.fill(rest, len(r.buffer)); err != nil {
-		return cutShort(n+r.hi-r.lo, len(dst), err)
-	}
-	r.lo += copy(dst[n:], r.buffer[r.lo:r.hi])
-	r.pool.copied.Add(uint64(rest))
-	return nil
+	f := r.pool.cut(r.ahead, e, r.lo, r.lo+size)
+	r.lo += size
+	return f, nil
 }
 
-// fill reads until at least need bytes are buffered, at most ahead;
-// need ≤ ahead ≤ len(buffer).
-func (r *Reader) fill(need, ahead int) error {
+// readLarge reads a frame into its own memory; what was read ahead of it is
+// copied.
+func (r *Reader) readLarge(e *wire.Envelope, size int) (*Frame, error) {
+	f := r.pool.Take(size)
+	f.Envelope = *e
+	n := copy(f.Bytes, r.ahead.bytes[r.lo:r.hi])
+	r.lo += n
+	r.pool.copied.Add(uint64(n))
+	if n == size {
+		return f, nil
+	}
+	if got, err := r.full(f.Bytes[n:]); err != nil {
+		f.Release()
+		return nil, cutShort(n+got, size, err)
+	}
+	return f, nil
+}
+
+// fill reads until at least need bytes of the read-ahead are not yet taken, at
+// most most; need ≤ most ≤ readAheadBytes.
+func (r *Reader) fill(need, most int) error {
 	have := r.hi - r.lo
 	if have >= need {
 		return nil
 	}
-	copy(r.buffer, r.buffer[r.lo:r.hi]) // Part of an envelope, or nothing.
-	r.lo, r.hi = 0, have
-	n, err := io.ReadAtLeast(r.stream, r.buffer[have:ahead], need-have)
+	r.makeRoom()
+	n, err := io.ReadAtLeast(r.stream, r.ahead.bytes[r.hi:r.lo+most], need-have)
 	r.hi += n
 	return err
+}
+
+// makeRoom has readAheadBytes lie behind lo. What frames lie in is not written
+// to: a frame that is there in part moves on.
+func (r *Reader) makeRoom() {
+	old := r.ahead
+	free := old != nil && old.refs.Load() == 1 // only this goroutine lends it
+	switch {
+	case free && r.lo == r.hi:
+		old.taken = false
+		r.lo, r.hi = 0, 0
+		return
+	case old != nil && len(old.bytes)-r.lo >= readAheadBytes:
+		return
+	}
+	var part []byte
+	if old != nil {
+		part = old.bytes[r.lo:r.hi]
+	}
+	if !free {
+		r.ahead = r.pool.takeAhead()
+	}
+	r.lo, r.hi = 0, copy(r.ahead.bytes, part)
+	r.pool.copied.Add(uint64(r.hi))
+	switch {
+	case free:
+		old.taken = false
+	case old != nil:
+		r.pool.drop(old)
+	}
 }
 
 // cutShort names how far a frame came. The end of the stream is unexpected

@@ -165,6 +165,84 @@ func TestALargeBodyLandsWhereItStays(t *testing.T) {
 	}
 }
 
+// smallFrames is a stream of count frames of size bytes.
+func smallFrames(count, size int) io.Reader {
+	var stream []byte
+	for i := range count {
+		stream = append(stream, batchesFrame(bytes.Repeat([]byte{byte(i)}, size-wire.EnvelopeBytes), 1, uint64(i)+1)...)
+	}
+	return bytes.NewReader(stream)
+}
+
+func TestSmallFramesLieWhereTheyWereRead(t *testing.T) {
+	const count, size = 200, 1000
+	var p Pool
+	r := NewReader(smallFrames(count, size), &p)
+	var held []*Frame
+	for range count {
+		f, err := r.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		held = append(held, f)
+	}
+	// Only what the end of a read-ahead cut in two has moved.
+	if copied, ends := p.CopiedBytes(), uint64(count*size/readAheadBytes+1); copied > ends*size {
+		t.Fatalf("%d of %d bytes were copied", copied, count*size)
+	}
+	memoryBytes := 0
+	for i, f := range held {
+		if body := f.Body(); body[0] != byte(i) || body[len(body)-1] != byte(i) || cap(f.Bytes) != size {
+			t.Fatalf("frame %d was written to while it was held", i)
+		}
+		memoryBytes += f.MemoryBytes()
+	}
+	if aheads := memoryBytes / aheadBytes; memoryBytes%aheadBytes != 0 || aheads > 2*count*size/aheadBytes+1 {
+		t.Fatalf("frames of %d bytes answer for %d", count*size, memoryBytes)
+	}
+	if inUse, _ := p.Memory(); inUse != count*size {
+		t.Fatalf("%d bytes are held", inUse)
+	}
+	for _, f := range held {
+		f.Release()
+	}
+	if inUse, _ := p.Memory(); inUse != 0 {
+		t.Fatalf("%d bytes are held after the last release", inUse)
+	}
+}
+
+// I10: what was released is read into again, and what is kept for that is bounded.
+func TestReadAheadsGoRound(t *testing.T) {
+	const held = 100 // more than one read-ahead holds
+	var p Pool
+	r := NewReader(smallFrames(20_000, 1000), &p)
+	memory := make(map[*ahead]bool)
+	var frames []*Frame
+	for {
+		f, err := r.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		memory[f.ahead] = true
+		if frames = append(frames, f); len(frames) > held {
+			frames[0].Release()
+			frames = frames[1:]
+		}
+	}
+	if len(memory) > 2*held*1000/aheadBytes+2 {
+		t.Fatalf("%d read-aheads for %d frames at a time", len(memory), held)
+	}
+	for _, f := range frames {
+		f.Release()
+	}
+	if len(p.aheads) != len(memory) {
+		t.Fatalf("%d of %d read-aheads came back", len(p.aheads), len(memory))
+	}
+}
+
 func TestOnlyWhatIsAFrameMayBeSent(t *testing.T) {
 	largest := make([]byte, wire.FrameBytesMax)
 	for _, parts := range [][][]byte{nil, {}, {nil, {}}, {largest, {0}}} {
