@@ -86,10 +86,14 @@ func (a *app) crash() *cobra.Command {
 		})
 	c.Long = `Keeps site-a of two servers under load from several clients, kills either server or both with
 SIGKILL again and again, and compares both sites with everything that was acknowledged. The last line is
-the verdict: exit code 0 if nothing was lost, repeated or different, else 1.`
+the verdict: exit code 0 if nothing was lost, repeated or different, else 1.
+
+With --failpoints the servers end at chosen moments instead: before and after the n-th file created,
+written, flushed, renamed or removed, or directory flushed, for n = 1, 2, 3, … of each server's journals.`
 	fs := c.Flags()
 	fs.SortFlags = false
 	fs.IntVar(&o.Cycles, "cycles", 300, "`N` rounds of load, kill and restart")
+	fs.BoolVar(&o.Failpoints, "failpoints", false, "end servers at each call to their disks in turn, not at random")
 	fs.Uint64Var(&o.Seed, "seed", 0, "`N` that the moments and operations are drawn from (default random)")
 	fs.StringVar(&o.IO, "io", ioAuto, "`HOW` the servers carry links and journals: auto, io_uring or portable")
 	fs.StringVar(&o.Dir, "dir", "", "empty `DIR` for the sites' data and logs (default a temporary one)")

@@ -16,8 +16,10 @@ import (
 	"github.com/claudefs/repl/engine/admin"
 	"github.com/claudefs/repl/engine/observe"
 	"github.com/claudefs/repl/engine/store/vfs"
+	"github.com/claudefs/repl/tools/demo"
 	"github.com/claudefs/repl/tools/fsnode"
 	"github.com/claudefs/repl/tools/namespace"
+	"github.com/claudefs/repl/uring"
 )
 
 const (
@@ -37,9 +39,13 @@ func (a *app) serve(ctx context.Context, f *serverFlags, peers []engine.Peer) er
 		return failure(ExitFailed, fmt.Errorf("--admin %s: %w", f.admin, err), portNext(err, "--admin"))
 	}
 	defer listener.Close()
+	disk, err := failpointDisk(f)
+	if err != nil {
+		return failure(ExitUsage, err, "leave --failpoint out: it is for cfs crash")
+	}
 	node, err := fsnode.Open(ctx, fsnode.Options{
 		Cluster: f.cluster, Site: f.site, DataDir: f.data, Shards: f.shards, Listen: f.listen, Insecure: f.insecure,
-		Peers: peers, Primary: f.primary, SegmentBytes: int64(f.segmentBytes), IO: f.io,
+		Peers: peers, Primary: f.primary, SegmentBytes: int64(f.segmentBytes), IO: f.io, FS: disk,
 		Logger: a.logger(f),
 	})
 	switch {
@@ -59,6 +65,31 @@ func (a *app) serve(ctx context.Context, f *serverFlags, peers []engine.Peer) er
 		return err // it does not close in good order any more; what is durable is all there is
 	}
 	return errors.Join(err, shut(web, node))
+}
+
+// failpointDisk is the journals' disk of a server that ends at a failpoint, on the
+// path that --io names; nil without one. The process ends there as by SIGKILL: what
+// it has written stays with the kernel, and nothing is closed. Its rings last as long
+// as the process.
+func failpointDisk(f *serverFlags) (vfs.FS, error) {
+	if f.failpoint == "" {
+		return nil, nil
+	}
+	point, err := vfs.ParseFailpoint(f.failpoint)
+	if err != nil {
+		return nil, fmt.Errorf("--failpoint: %w", err)
+	}
+	var disk vfs.FS = vfs.OS{}
+	if f.io != "portable" {
+		ring, err := uring.OpenDisk(uring.DiskOptions{})
+		if err != nil && f.io != ioAuto {
+			return nil, err
+		}
+		if err == nil {
+			disk = ring
+		}
+	}
+	return vfs.AtFailpoint(disk, point, func() { os.Exit(demo.ExitFailpoint) }), nil
 }
 
 // handler serves the engine's administration and metrics, and the file system.

@@ -27,6 +27,7 @@ type serverFlags struct {
 	addrFile            string
 	logFormat           string
 	verbose             bool
+	failpoint           string // of the journals' disk; hidden
 }
 
 // What a journal segment may be.
@@ -79,6 +80,8 @@ journaled, and replicated to every --peer. Only the primary site takes changes.`
 	fs.StringVar(&f.addrFile, "addr-file", "", "write the real addresses to this `FILE` as JSON when ready")
 	fs.StringVar(&f.logFormat, "log", "text", "log `FORMAT` on stderr: text or json")
 	fs.BoolVar(&f.verbose, "verbose", false, "log debug messages too")
+	fs.StringVar(&f.failpoint, "failpoint", "", "end at this `MOMENT` of the journals' disk, as flush:17:before")
+	_ = fs.MarkHidden("failpoint") // cfs crash sets it; fails for a flag that is not there only
 	return c
 }
 

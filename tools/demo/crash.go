@@ -28,13 +28,15 @@ const (
 
 // CrashOptions of a run of Crash.
 type CrashOptions struct {
-	Binary   string // of cfs
-	Cycles   int
-	IO       string // of the servers, as cfs server --io
-	Dir      string // "" = a temporary one
-	Keep     bool   // leave Dir as it is
-	Seed     uint64 // 0 = random
-	Progress io.Writer
+	Binary string // of cfs
+	Cycles int
+	IO     string // of the servers, as cfs server --io
+	Dir    string // "" = a temporary one
+	Keep   bool   // leave Dir as it is
+	Seed   uint64 // 0 = random
+	// Failpoints ends servers at each call to their disks in turn, not at random.
+	Failpoints bool
+	Progress   io.Writer
 }
 
 // CrashVerdict is how a run of Crash ended: "cfs crash --json".
@@ -50,6 +52,7 @@ type CrashVerdict struct {
 	Entries    int     `json:"entries"`
 	KillsA     int     `json:"kills_site_a"`
 	KillsB     int     `json:"kills_site_b"`
+	Failpoints int     `json:"failpoints"` // reached
 	Digest     string  `json:"digest"`
 	Seed       uint64  `json:"seed"`
 	Seconds    float64 `json:"seconds"`
@@ -58,11 +61,14 @@ type CrashVerdict struct {
 
 // Line is the one line that closes a run.
 func (v *CrashVerdict) Line() string {
-	if v.OK {
-		return fmt.Sprintf("crash: cycles=%d acked=%d lost=%d duplicated=%d", v.Cycles, v.Acked, v.Lost, v.Duplicated)
+	counts := fmt.Sprintf("cycles=%d acked=%d lost=%d duplicated=%d", v.Cycles, v.Acked, v.Lost, v.Duplicated)
+	if v.Failpoints > 0 {
+		counts = fmt.Sprintf("failpoints=%d %s", v.Failpoints, counts)
 	}
-	return fmt.Sprintf("crash: FAILED cycles=%d acked=%d lost=%d duplicated=%d difference=%q",
-		v.Cycles, v.Acked, v.Lost, v.Duplicated, v.Difference)
+	if v.OK {
+		return "crash: " + counts
+	}
+	return fmt.Sprintf("crash: FAILED %s difference=%q", counts, v.Difference)
 }
 
 // crashRun is a run of Crash under way.
@@ -72,6 +78,7 @@ type crashRun struct {
 	load   *load
 	ended  <-chan error // the clients'
 	random *rand.Rand
+	walk   *walk // nil: kills come at random
 	line   *progress.Line
 }
 
@@ -93,6 +100,9 @@ func Crash(ctx context.Context, o CrashOptions) (*CrashVerdict, error) {
 		return nil, err
 	}
 	r := &crashRun{o: o, pair: p, load: &load{acked: ledger{}}, random: random, line: progress.New(o.Progress)}
+	if o.Failpoints {
+		r.walk = newWalk()
+	}
 	v := &CrashVerdict{Schema: 1, Kind: "crash", Seed: o.Seed}
 	r.line.Say("crash: %d cycles; data in %s; seed %d", o.Cycles, w.dir, o.Seed)
 	began := time.Now()
@@ -117,7 +127,7 @@ func (r *crashRun) play(ctx context.Context, v *CrashVerdict) error {
 		<-r.ended
 	}()
 	for v.Cycles < r.o.Cycles {
-		if err := r.cycle(ctx); err != nil {
+		if err := r.cycle(ctx, v); err != nil {
 			return err
 		}
 		v.Cycles++
@@ -130,6 +140,9 @@ func (r *crashRun) play(ctx context.Context, v *CrashVerdict) error {
 				return err
 			}
 		}
+	}
+	if r.walk != nil {
+		return r.walk.complete(v)
 	}
 	v.OK = true
 	return nil
@@ -158,7 +171,13 @@ var errSilent = fmt.Errorf("site-a acknowledges nothing for %s", ackWait)
 
 // cycle lets the load run for a moment, kills, starts again, and waits until
 // site-a acknowledges.
-func (r *crashRun) cycle(ctx context.Context) error {
+func (r *crashRun) cycle(ctx context.Context, v *CrashVerdict) error {
+	if r.walk != nil {
+		if err := r.step(ctx, v); err != nil {
+			return err
+		}
+		return r.progress(ctx)
+	}
 	pause := loadMin + time.Duration(r.random.Int64N(int64(loadMax-loadMin)))
 	if err := r.idle(ctx, pause); err != nil {
 		return err
@@ -177,6 +196,11 @@ func (r *crashRun) cycle(ctx context.Context) error {
 			return err
 		}
 	}
+	return r.progress(ctx)
+}
+
+// progress waits until site-a acknowledges one more operation.
+func (r *crashRun) progress(ctx context.Context) error {
 	before := r.load.count.Load()
 	wait, cancel := context.WithTimeoutCause(ctx, ackWait, errSilent)
 	defer cancel()

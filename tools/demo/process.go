@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -22,6 +23,8 @@ const (
 	stopWait = 10 * time.Second
 	// logTail is how many bytes of a log a message is made of.
 	logTail = 2048
+	// ExitFailpoint is the exit code of a server that reached its failpoint.
+	ExitFailpoint = 86
 	// portRetriesMax is how often a server is started again in a row because its
 	// port was taken: by a short-lived connection that got the number while the
 	// server was down.
@@ -47,13 +50,19 @@ type process struct {
 }
 
 // start starts the process. It does not wait for it to answer.
-func (p *process) start() error {
+func (p *process) start() error { return p.startWith() }
+
+// startAt starts it so that it ends by itself at a failpoint, which is not told as
+// a death.
+func (p *process) startAt(failpoint string) error { return p.startWith("--failpoint", failpoint) }
+
+func (p *process) startWith(more ...string) error {
 	log, err := os.OpenFile(p.logPath, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 	if err != nil {
 		return err
 	}
 	defer log.Close()
-	cmd := exec.Command(p.path, p.args...)
+	cmd := exec.Command(p.path, slices.Concat(p.args, more)...)
 	// A test binary that stands in for cfs tells by this name what it is to be.
 	cmd.Args[0] = "cfs"
 	cmd.Stdout, cmd.Stderr = log, log
@@ -75,7 +84,7 @@ func (p *process) wait(cmd *exec.Cmd, exited chan struct{}) {
 	p.mu.Lock()
 	stopped := p.stopped
 	p.mu.Unlock()
-	if !stopped {
+	if !stopped && cmd.ProcessState.ExitCode() != ExitFailpoint {
 		p.died <- fmt.Errorf("%s (%v): %w: %s", p.name, err, ErrDied, p.lastWords())
 	}
 	close(exited)
@@ -92,6 +101,17 @@ func (p *process) kill() error {
 		return nil
 	}
 	return err
+}
+
+// ended waits until the process has ended, by itself or at its failpoint, or ctx
+// ends; it says whether it was the failpoint.
+func (p *process) ended(ctx context.Context) bool {
+	select {
+	case <-p.exited:
+		return p.cmd.ProcessState.ExitCode() == ExitFailpoint
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // stop ends the process in good order, or not, and waits for the end.

@@ -28,6 +28,17 @@ func TestAServerThatEndsByItselfIsToldWithItsLastWords(t *testing.T) {
 	require.True(t, p.portTaken(err))
 }
 
+func TestAServerThatReachesItsFailpointIsNoDeath(t *testing.T) {
+	p, died := shell(t, "read wait; exit 86 # $@")
+	p.stop()
+	require.NoError(t, p.startAt("flush:1:before"))
+	require.True(t, p.ended(t.Context()), "its input is empty, so it ends")
+	require.Empty(t, died)
+	require.Contains(t, p.cmd.Args, "--failpoint")
+	require.NoError(t, p.start())
+	require.NotContains(t, p.cmd.Args, "--failpoint")
+}
+
 func TestAKilledServerIsNotToldAndStartsAgain(t *testing.T) {
 	p, died := shell(t, "exec sleep 1000")
 	for range 3 {

@@ -26,6 +26,17 @@ func TestADiskThatCanFailConforms(t *testing.T) {
 	})
 }
 
+func TestADiskWithAFailpointThatIsNeverReachedConforms(t *testing.T) {
+	never := vfs.Failpoint{Op: vfs.OpWrite, Call: 1 << 30}
+	strike := func() { panic("struck") }
+	vfstest.Conformance(t, func(t *testing.T) (vfs.FS, string) {
+		return vfs.AtFailpoint(vfs.OS{}, never, strike), path.Join(t.TempDir(), "a", "b")
+	})
+	vfstest.QueueConformance(t, func(*testing.T) (vfs.Queuer, string) {
+		return vfs.AtFailpoint(vfs.NewMem(vfs.MemOptions{}), never, strike).(vfs.Queuer), "."
+	})
+}
+
 func TestTheQueuesOfStandInsConform(t *testing.T) {
 	youngestFirst := func(n int) int { return n - 1 }
 	for _, order := range []func(int) int{nil, youngestFirst} {

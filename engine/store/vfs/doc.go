@@ -8,6 +8,9 @@
 //	Faulty    │ wraps either: the k-th call fails once or for ever, writes stop
 //	          │ half way, a failed Sync lies from then on, reads flip a bit
 //
+// [AtFailpoint] wraps any of them: it calls back before or behind the n-th call of
+// a kind, where a process ends that is to be tried there.
+//
 // A [Queuer] also has queues: several durable writes under way at once, which end
 // in any order ([Queue]). The disks in memory end them in the order that a script
 // chooses; package uring has the real one.
