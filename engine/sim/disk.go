@@ -76,7 +76,8 @@ func (d *disk) file(name string) *fileState {
 
 // flushTime draws how long a write or flush takes.
 func (d *disk) flushTime() time.Duration {
-	t := d.w.plan.flushMean/8 + d.draw.exponential(d.w.plan.flushMean)
+	mean := d.w.plan.sites[d.site].flushMean
+	t := mean/8 + d.draw.exponential(mean)
 	if d.slow > 0 {
 		t *= 30
 	}
@@ -100,10 +101,10 @@ func (d *disk) lied() bool {
 func (d *disk) processKilled() { d.mem.Kill() }
 
 // crash is a power cut. It returns how many unsynced things it decided about.
-func (d *disk) crash() int {
+func (d *disk) crash(draw stream) int {
 	decided := 0
-	fates := vfs.RandomFates(d.draw.Rand)
-	bias := d.draw.IntN(4)
+	fates := vfs.RandomFates(draw.Rand)
+	bias := draw.IntN(4)
 	d.mem = d.mem.Crash(func(u vfs.Unsynced) vfs.Fate {
 		decided++
 		switch bias {
@@ -117,6 +118,7 @@ func (d *disk) crash() int {
 	for name, f := range d.files {
 		f.liar = false
 		f.crashed = d.stillThere(name, append(f.crashed, f.pending...))
+		slices.SortFunc(f.crashed, func(a, b extent) int { return int(a.off - b.off) })
 		f.pending = nil
 	}
 	return decided
@@ -196,7 +198,7 @@ func (d *disk) durable(x extent) {
 
 // flip changes one bit of the mirror in a file that nothing unsynced lies in: of
 // a batch that was durable, of the unit header before it, or of the file's head.
-func (d *disk) flip(f fault) {
+func (d *disk) flip(f *item) {
 	if len(d.extents) == 0 {
 		return
 	}
@@ -320,6 +322,20 @@ var errTorn = errors.New("killed in the middle of a write")
 
 func (f *diskFile) WriteAt(parts [][]byte, off int64) error {
 	d := f.d
+	if err := f.spoilWrite(parts, off); err != nil {
+		return err
+	}
+	if err := f.File.WriteAt(parts, off); err != nil {
+		return err
+	}
+	state := d.file(f.name)
+	state.pending = append(state.pending, f.readAlong(parts, off)...)
+	return nil
+}
+
+// spoilWrite is the fault that waits for this write, if there is one.
+func (f *diskFile) spoilWrite(parts [][]byte, off int64) error {
+	d := f.d
 	switch {
 	case d.tear:
 		d.tear = false
@@ -334,11 +350,6 @@ func (f *diskFile) WriteAt(parts [][]byte, off int64) error {
 		d.w.fault(diskFull)
 		return syscall.ENOSPC
 	}
-	if err := f.File.WriteAt(parts, off); err != nil {
-		return err
-	}
-	state := d.file(f.name)
-	state.pending = append(state.pending, f.readAlong(parts, off)...)
 	return nil
 }
 

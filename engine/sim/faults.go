@@ -4,12 +4,14 @@ import "time"
 
 // strike carries out one line of the plan. A fault that finds nothing to spoil
 // is not counted.
-func (w *world) strike(f fault) {
+func (w *world) strike(f *item) {
 	if w.healed {
 		return
 	}
 	s := w.sites[f.site]
 	switch f.kind {
+	case burst:
+		w.load.burst(f)
 	case cutOneWay:
 		w.net.cut(f.kind, f.span, f.site)
 	case cutBoth:
@@ -60,13 +62,13 @@ func (w *world) spell(span time.Duration, counter *int) {
 }
 
 // arm lets a kill or power cut wait for its phase.
-func (s *site) arm(f fault) {
+func (s *site) arm(f *item) {
 	if s.p != nil && s.armed == nil {
-		s.armed = &f
+		s.armed = f
 	}
 }
 
-func (s *site) pause(f fault) {
+func (s *site) pause(f *item) {
 	if s.p == nil {
 		return
 	}
@@ -75,7 +77,7 @@ func (s *site) pause(f fault) {
 
 // planRestore takes the image now and puts it back later, while everything that
 // the image lacks may have gone on.
-func (s *site) planRestore(f fault) {
+func (s *site) planRestore(f *item) {
 	s.takeImage()
 	s.w.after(f.span*5, func() {
 		if !s.w.healed {

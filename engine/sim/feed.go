@@ -9,9 +9,6 @@ import (
 	"github.com/claudefs/repl/wire"
 )
 
-// feedBytes is how much one turn of a feed applies.
-const feedBytes = 64 << 10
-
 // feed reads one journal behind its flushes and applies what it finds.
 type feed struct {
 	p       *process
@@ -64,7 +61,7 @@ func (f *feed) turn() {
 	if f.r == nil && !f.open() {
 		return
 	}
-	refs, err := f.r.Next(feedBytes)
+	refs, err := f.r.Next(f.p.site.plan().feedBytes)
 	switch {
 	case errors.Is(err, journal.ErrCorrupt):
 		f.p.site.w.mark("feed met damage")

@@ -23,9 +23,10 @@ type flusher struct {
 	suspect []wire.LogID
 	bound   wire.Stamp // the persisted clock bound, of the own journal
 	tickets []ticket
-	asked   bool // a flush is asked for
-	busy    bool // a flush is under way
-	idle    bool // the idle unit is planned
+	asked   bool              // a flush is asked for
+	busy    bool              // a flush is under way
+	idle    bool              // the idle unit is planned
+	pipe    *journal.Pipeline // nil = one unit at a time
 }
 
 // ticket ties what the heart asked for to the unit that it lies in, or to the
@@ -80,6 +81,10 @@ func (f *flusher) begin() {
 		f.failed(err)
 		return
 	}
+	if f.pipe != nil {
+		f.fly()
+		return
+	}
 	flush := f.j.BeginFlush()
 	if flush == nil {
 		return
@@ -122,7 +127,7 @@ func stampsOf(d time.Duration) wire.Stamp { return wire.Stamp(d.Microseconds()) 
 // prepare does a step of zeroing the next segment. What fails there costs time
 // only; the flushes will tell.
 func (f *flusher) prepare() {
-	if f.p.site.w.plan.prepare && f.p.site.draw.oneIn(4) {
+	if f.p.site.plan().prepare && f.p.site.draw.oneIn(4) {
 		if _, err := f.j.Prepare(); err != nil {
 			f.p.site.w.mark("preparing a segment failed")
 		}
@@ -148,6 +153,11 @@ func (f *flusher) end(flush *journal.Flush, err error) {
 	done, err := f.j.EndFlush(flush, err)
 	f.p.site.w.step(f.p.site.index, "flushed", uint64(f.which), uint64(done.Unit))
 	f.busy = false
+	f.ended(done, err)
+}
+
+// ended goes on after one or more units, or none yet, became durable.
+func (f *flusher) ended(done journal.Flushed, err error) {
 	if err != nil {
 		f.failed(err)
 		return
@@ -216,6 +226,6 @@ func (f *flusher) failed(err error) {
 	s.w.mark("journal poisoned")
 	f.p.step(&node.JournalDown{Journal: f.which, Err: err}, "journal down", uint64(f.which), 0)
 	if !f.p.dead {
-		s.die(true, s.draw.between(20_000_000, 400_000_000))
+		s.die(true, s.draw.between(20*time.Millisecond, 400*time.Millisecond), s.draw)
 	}
 }

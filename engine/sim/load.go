@@ -3,6 +3,7 @@ package sim
 import (
 	"encoding/binary"
 	"errors"
+	"time"
 
 	"github.com/claudefs/repl/engine/node"
 	"github.com/claudefs/repl/engine/store/writer"
@@ -27,7 +28,6 @@ type op struct {
 // load appends tagged entries at the primary, and hears the acknowledgements.
 type load struct {
 	w        *world
-	draw     stream
 	ops      []op
 	bytes    int64
 	acked    int
@@ -37,9 +37,10 @@ type load struct {
 }
 
 func newLoad(w *world) *load {
-	l := &load{w: w, draw: newStream(w.o.Seed, "load"), pattern: make([]byte, w.plan.payloadMax+64)}
+	l := &load{w: w, pattern: make([]byte, w.plan.payloadMax+64)}
+	draw := newStream(w.o.Seed, "load")
 	for i := range l.pattern {
-		l.pattern[i] = byte(l.draw.Uint32())
+		l.pattern[i] = byte(draw.Uint32())
 	}
 	l.processGone()
 	return l
@@ -61,21 +62,23 @@ func (l *load) waiting() int {
 	return n
 }
 
-// schedule asks for the next burst, until the fault phase ends.
-func (l *load) schedule() {
-	gap := l.draw.exponential(l.w.plan.gap)
-	if l.draw.oneIn(40) {
-		gap *= 30
+// burst carries out one line of the plan: appends in a row, or spread over its
+// span.
+func (l *load) burst(f *item) {
+	draw := f.stream()
+	if f.span == 0 {
+		for range f.count {
+			l.append(draw)
+		}
+		return
 	}
-	l.w.after(gap, func() {
-		if l.w.healed {
-			return
-		}
-		for range 1 + l.draw.size(l.w.plan.burstMax-1) {
-			l.append()
-		}
-		l.schedule()
-	})
+	for n := range f.count {
+		l.w.after(f.span*time.Duration(n)/time.Duration(f.count), func() {
+			if !l.w.healed {
+				l.append(draw)
+			}
+		})
+	}
 }
 
 // opKey is the key that names an op.
@@ -92,23 +95,23 @@ func (l *load) find(e *wire.Entry) (int, bool) {
 	return int(n), n < uint64(len(l.ops))
 }
 
-func (l *load) append() {
+func (l *load) append(draw stream) {
 	p := l.w.sites[0].p
-	shard := wire.Shard(l.draw.IntN(l.w.plan.shards))
-	size := l.draw.size(l.w.plan.payloadMax)
+	shard := wire.Shard(draw.IntN(l.w.plan.shards))
+	size := draw.size(l.w.plan.payloadMax)
 	if p == nil || p.dead || p.paused() || !p.admitted[shard] || l.bytes+int64(size) > l.w.plan.appendedMax {
 		return
 	}
 	n := len(l.ops)
-	at := l.draw.IntN(64)
+	at := draw.IntN(64)
 	e := wire.Entry{
-		Op: wire.Op(1 + l.draw.IntN(11)), UID: uint32(n), GID: uint32(l.draw.IntN(4)),
+		Op: wire.Op(1 + draw.IntN(11)), UID: uint32(n), GID: uint32(draw.IntN(4)),
 		Keys: [][]byte{opKey(n)}, Payload: l.pattern[at : at+size],
 	}
-	for range l.draw.IntN(3) {
-		e.Keys = append(e.Keys, []byte{'h', byte(l.draw.IntN(hotKeys))})
+	for range draw.IntN(3) {
+		e.Keys = append(e.Keys, []byte{'h', byte(draw.IntN(hotKeys))})
 	}
-	if l.draw.oneIn(4) {
+	if draw.oneIn(4) {
 		binary.LittleEndian.PutUint64(e.Request[:], uint64(n)+1)
 	}
 	ref, err := p.writer.Append(shard, &e, 0)

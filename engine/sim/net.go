@@ -34,13 +34,13 @@ type network struct {
 type direction struct {
 	cuts      int // cuts in force
 	cutStruck bool
-	cutKind   faultKind
+	cutKind   itemKind
 	slow      int // slow spells in force
 	noDial    int
 	unread    bool    // who receives takes links and reads nothing
-	flips     []fault // each hits one frame
+	flips     []*item // each hits one frame
 	stale     [][]byte
-	replay    []fault // each replays one stale frame
+	replay    []*item // each replays one stale frame
 }
 
 // link is a byte stream both ways.
@@ -275,7 +275,7 @@ func (n *network) processGone(p *process, silent bool) {
 }
 
 // resetAll breaks every link; a frame under way is delivered by half.
-func (n *network) resetAll(f fault) {
+func (n *network) resetAll(f *item) {
 	struck := false
 	for _, l := range append([]*link(nil), n.links...) {
 		struck = true
@@ -298,7 +298,7 @@ func (n *network) resetAll(f fault) {
 }
 
 // cut stops both or one direction for a while.
-func (n *network) cut(kind faultKind, span time.Duration, from ...int) {
+func (n *network) cut(kind itemKind, span time.Duration, from ...int) {
 	for _, i := range from {
 		n.paths[i].cuts++
 		n.paths[i].cutStruck = false

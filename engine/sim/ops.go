@@ -190,7 +190,7 @@ func (p *process) sendLog(e *end, session uint32, j *journal.Journal, unit journ
 	}
 	var damage error
 	for {
-		refs, err := r.Next(feedBytes)
+		refs, err := r.Next(p.site.plan().feedBytes)
 		if errors.Is(err, journal.ErrCorrupt) {
 			damage = err // of some log: ours is complete if its next batch continues
 			continue

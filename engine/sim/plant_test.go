@@ -12,17 +12,12 @@ const plantSeedsMax = 60
 // a campaign red.
 func TestPlantedBugsAreFound(t *testing.T) {
 	for _, plant := range Plants {
-		var found *Breach
-		tried := 0
-		campaign(1, plantSeedsMax, 1, Options{Plant: plant}, func(r Result) bool {
-			tried++
-			found = r.Breach
-			return found == nil
-		})
-		if found == nil {
-			t.Errorf("sim-red: plant=%s not found in %d seeds", plant, tried)
+		r := (&Campaign{First: 1, Seeds: plantSeedsMax, Jobs: 1, Plant: plant}).Run(t.Context())
+		if len(r.Broken) == 0 {
+			t.Errorf("sim-red: plant=%s not found in %d seeds", plant, r.Seeds)
 			continue
 		}
+		found := r.Broken[0]
 		fmt.Printf("sim-red: plant=%s found seed=%d steps=%d invariant=%s\n", plant,
 			found.Seed, found.Step, found.Invariant)
 	}

@@ -239,7 +239,7 @@ func (p *process) repair(s *node.Stage, refs []wire.BatchRef) {
 			// Damage that a reader met after Open is no hole yet: only an opening finds
 			// its ends. An operator, told by the event, starts the node again.
 			p.site.w.mark("restarted to find new damage")
-			p.site.die(false, p.site.draw.between(time.Second, 2*time.Second))
+			p.site.die(false, p.site.draw.between(time.Second, 2*time.Second), p.site.draw)
 		case last && r.err == nil:
 			p.feeds[1].reopen()
 		}
@@ -304,7 +304,7 @@ func (p *process) retain(which node.Journal) {
 
 // flushStoreLater flushes the Store from time to time: late, as hosts do.
 func (p *process) flushStoreLater() {
-	every := p.site.w.plan.storeSync
+	every := p.site.plan().storeSync
 	p.later(phaseApplied, every/2+p.site.draw.exponential(every), func() {
 		if err := p.site.store.mem.Sync(background); err != nil {
 			p.site.w.fail("world", "flush of the memory Store: %v", err)

@@ -39,7 +39,7 @@ type site struct {
 	p           *process // the running one, or nil
 	linkID      node.LinkID
 	starts      int
-	armed       *fault // a kill or power cut that waits for its phase
+	armed       *item // a kill or power cut that waits for its phase
 	pausedTo    time.Duration
 	pauseStruck bool          // the pause has held something up
 	image       *image        // an old copy, taken before a restore
@@ -57,13 +57,16 @@ type image struct {
 func newSite(w *world, index int) *site {
 	s := &site{
 		w: w, index: index, id: wire.SiteIDOf(clusterName, siteNames[index]),
-		clock: clock{driftPPM: w.plan.driftPPM[index], offset: w.plan.offset[index]},
+		clock: clock{driftPPM: w.plan.sites[index].driftPPM, offset: w.plan.sites[index].offset},
 		draw:  newStream(w.o.Seed, "process "+siteNames[index]),
 	}
 	s.disk = newDisk(w, index)
 	s.store = &siteStore{site: s, mem: store.NewMem()}
 	return s
 }
+
+// plan is what the plan says about this site.
+func (s *site) plan() *siteParams { return &s.w.plan.sites[s.index] }
 
 // process is one life of a site's node: the shell that carries out the heart's
 // effects, with everything that a kill ends.
@@ -105,7 +108,7 @@ func (s *site) start() {
 	}
 	if err != nil {
 		s.w.step(s.index, "open failed", 0, 0)
-		s.disk.crash() // what failed may not be believed from a cache
+		s.disk.crash(s.draw) // what failed may not be believed from a cache
 		if s.w.healed {
 			s.w.fail("I14", "%s does not open on a healed disk: %v", siteNames[s.index], err)
 		}
@@ -136,10 +139,6 @@ func (s *site) incarnation() (i wire.Incarnation) {
 	return i
 }
 
-// recentBytesMax is small, so that readers go back and forth between memory and
-// files.
-const recentBytesMax = 64 << 10
-
 func (p *process) openJournal(which node.Journal, dir string) (*flusher, error) {
 	kind := journal.Own
 	if which == node.Mirror {
@@ -147,7 +146,7 @@ func (p *process) openJournal(which node.Journal, dir string) (*flusher, error) 
 	}
 	j, r, err := journal.Open(journal.Options{
 		FS: p.site.disk, Dir: dir, Kind: kind, Cluster: wire.ClusterIDOf(clusterName), Site: p.site.id,
-		SegmentBytes: segmentBytes, RecentBytesMax: recentBytesMax,
+		SegmentBytes: segmentBytes, RecentBytesMax: p.site.plan().recentBytes,
 	})
 	if err != nil {
 		return nil, err
@@ -168,7 +167,9 @@ func (p *process) openJournal(which node.Journal, dir string) (*flusher, error) 
 	if len(r.Suspect) > 0 {
 		p.site.w.mark("suspect log")
 	}
-	return &flusher{p: p, which: which, j: j, suspect: r.Suspect, bound: j.Control().ClockBound}, nil
+	f := &flusher{p: p, which: which, j: j, suspect: r.Suspect, bound: j.Control().ClockBound}
+	f.openPipeline()
+	return f, nil
 }
 
 func (p *process) openAppliers() {
@@ -184,15 +185,15 @@ func (p *process) openAppliers() {
 }
 
 func (s *site) config() node.Config {
-	plan := &s.w.plan
+	plan, mine := s.w.plan, s.plan()
 	other := siteNames[1-s.index]
 	return node.Config{
 		Cluster: wire.ClusterIDOf(clusterName), ClusterName: clusterName, Site: s.id, SiteName: siteNames[s.index],
 		Shards: uint32(plan.shards), Primary: wire.SiteIDOf(clusterName, siteNames[0]),
 		Peers:          []node.Peer{{Site: wire.SiteIDOf(clusterName, other), Name: other}},
-		WindowBytesMax: plan.windowBytes, WindowBytesMin: min(plan.windowBytes, 64<<10), FrameBytesMax: plan.frameBytes,
+		WindowBytesMax: mine.windowBytes, WindowBytesMin: min(mine.windowBytes, 64<<10), FrameBytesMax: mine.frameBytes,
 		VerifyWait: s.w.verifyWait(), Seed: s.draw.Uint64(),
-		HeartbeatEvery: plan.heartbeat[0], HeartbeatTimeout: plan.heartbeat[1],
+		HeartbeatEvery: plan.heartbeatEvery, HeartbeatTimeout: plan.heartbeatTimeout,
 	}
 }
 
@@ -259,15 +260,15 @@ func (p *process) paused() bool { return p.site.w.now < p.site.pausedTo }
 
 // dieNow carries out the armed kill or power cut.
 func (s *site) dieNow() {
-	f := *s.armed
+	f := s.armed
 	s.armed = nil
-	s.die(f.kind == power || f.kind == bothDown, f.span)
+	s.die(f.kind == power || f.kind == bothDown, f.span, f.stream())
 	s.w.fault(f.kind)
 }
 
 // die ends the process; a power cut also decides what the disk and the Store
 // had not synced. It starts again after a while.
-func (s *site) die(powerCut bool, span time.Duration) {
+func (s *site) die(powerCut bool, span time.Duration, draw stream) {
 	p := s.p
 	if p == nil {
 		return
@@ -281,13 +282,13 @@ func (s *site) die(powerCut bool, span time.Duration) {
 		s.w.load.processGone()
 	}
 	if powerCut {
-		if s.disk.crash() > 0 {
+		if s.disk.crash(draw) > 0 {
 			s.w.mark("power cut with unsynced bytes")
 		}
 	} else {
 		s.disk.processKilled()
 	}
-	s.store.crash()
+	s.store.crash(draw)
 	s.w.after(span, s.start)
 }
 
@@ -318,11 +319,11 @@ func (s *site) takeImage() {
 }
 
 // restore puts the old image in place of what is there.
-func (s *site) restore(f fault) {
+func (s *site) restore(f *item) {
 	if s.image == nil || s.p == nil {
 		return
 	}
-	s.die(true, f.span)
+	s.die(true, f.span, f.stream())
 	s.disk.replace(s.image.mem, s.image.crashed)
 	s.store.mem = s.image.store
 	s.restoredAt = s.w.now
@@ -389,10 +390,10 @@ func (s *siteStore) cursors(of func(*store.Mem, wire.Shard) ([]store.Cursor, err
 }
 
 // crash loses a random part of the commits since the last flush, shard by shard.
-func (s *siteStore) crash() {
+func (s *siteStore) crash(draw stream) {
 	undone := 0
 	s.mem = s.mem.Crash(func(_ wire.Shard, unsynced int) int {
-		kept := s.site.draw.IntN(unsynced + 1)
+		kept := draw.IntN(unsynced + 1)
 		undone += unsynced - kept
 		return kept
 	})

@@ -13,6 +13,7 @@ const (
 	stallBegins  = 10 * time.Minute
 	stallLasts   = 24 * time.Hour
 	stallLook    = 10 * time.Minute
+	stallBurst   = 4
 	stallSettled = 2 * time.Hour // buffers have grown to what the stall needs
 	// stallLagMax is how late a fresh lag may be: a heartbeat's silence.
 	stallLagMax = 25 * time.Second
@@ -32,14 +33,19 @@ type held struct {
 
 // stallWorld is a day of steady appends without a fault but the stall.
 func stallWorld(seed uint64, how stall) *world {
-	w := &world{o: Options{Seed: seed}, plan: newPlan(seed), kinds: map[string]int{}, marks: map[string]int{}}
-	p := &w.plan
-	p.faults, p.duration = nil, stallBegins+stallLasts
-	p.shards, p.payloadMax, p.burstMax, p.gap = 8, 1<<10, 4, 10*time.Second
-	p.storeSync, p.verifyWait = time.Minute, time.Second
-	p.heartbeat = [2]time.Duration{5 * time.Second, 20 * time.Second}
-	p.windowBytes, p.frameBytes = 256<<10, 64<<10
-	p.bandwidth = 16 << 20
+	p := &Plan{seed: seed, params: simple()}
+	p.duration = stallBegins + stallLasts
+	p.shards, p.payloadMax, p.bandwidth = 8, 1<<10, 16<<20
+	p.heartbeatEvery, p.heartbeatTimeout = 5*time.Second, 20*time.Second
+	for i := range p.sites {
+		s := &p.sites[i]
+		s.windowBytes, s.frameBytes, s.storeSync = 256<<10, 64<<10, time.Minute
+	}
+	draw := newStream(seed, "bursts")
+	for at := time.Duration(0); at < p.duration; at += draw.exponential(10 * time.Second) {
+		p.items = append(p.items, item{at: at, kind: burst, count: 1 + draw.size(stallBurst-1), draw: draw.Uint64()})
+	}
+	w := newWorld(Options{Plan: p})
 	w.build()
 	w.at(stallBegins, func() { w.stallPeer(how) })
 	return w
@@ -104,8 +110,8 @@ func TestAPeerThatStandsStillForADayCostsNothing(t *testing.T) {
 			require.LessOrEqual(t, last.Links, first.Links)
 			require.LessOrEqual(t, last.Readers, first.Readers)
 			require.LessOrEqual(t, last.Timers, first.Timers+first.Timers/10+2)
-			require.LessOrEqual(t, last.Sockets, int(w.plan.windowBytes)+256<<10)
-			require.LessOrEqual(t, last.Recent, int64(recentBytesMax))
+			require.LessOrEqual(t, last.Sockets, int(w.plan.sites[0].windowBytes)+256<<10)
+			require.LessOrEqual(t, last.Recent, w.plan.sites[0].recentBytes)
 			require.Greater(t, w.load.acked, 5000)
 		})
 	}
@@ -123,7 +129,7 @@ func (w *world) stalledStatus(t *testing.T, how stall) {
 		require.InDelta(t, stalled, peer.Durable.Time, float64(stallLagMax+stalled/1000)) // the clock drifts
 	case stallFlushing:
 		require.True(t, peer.Durable.Known, "at %s", w.now)
-		require.LessOrEqual(t, peer.WindowUsed, w.plan.windowBytes+int64(w.plan.frameBytes+wire.BatchBytesMax))
+		require.LessOrEqual(t, peer.WindowUsed, w.plan.sites[0].windowBytes+int64(w.plan.sites[0].frameBytes+wire.BatchBytesMax))
 	}
 	missing := 0
 	for i := range w.load.ops {
@@ -133,7 +139,7 @@ func (w *world) stalledStatus(t *testing.T, how stall) {
 	}
 	require.GreaterOrEqual(t, peer.Durable.Entries, int64(missing-w.load.waiting()))
 	require.Equal(t, len(w.load.ops)-w.load.waiting(), w.load.acked)
-	require.LessOrEqual(t, w.load.waiting(), w.plan.burstMax, "appends wait for the peer")
+	require.LessOrEqual(t, w.load.waiting(), stallBurst, "appends wait for the peer")
 }
 
 // most is the most of each that any sample holds.

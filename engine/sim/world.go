@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"fmt"
 	"runtime/debug"
 	"strings"
@@ -19,13 +20,15 @@ const (
 // Options of one world.
 type Options struct {
 	Seed  uint64
-	Plant Plant // a mistake to make on purpose; "" = none
+	Plan  *Plan // nil = what Seed decides
+	Plant Plant // a mistake to make on purpose; "" = the plan's, if any
 	Trace bool  // keep every line of the trace in Result.Trace
 }
 
 // Result is what came of one world.
 type Result struct {
 	Seed   uint64
+	Plan   *Plan
 	Steps  int            // events that changed something
 	Faults int            // faults that changed an outcome
 	Kinds  map[string]int // of them, by kind
@@ -37,6 +40,16 @@ type Result struct {
 	Breach *Breach // nil = every invariant held
 }
 
+// Line is what came of the world, in short.
+func (r *Result) Line() string {
+	broken := 0
+	if r.Breach != nil {
+		broken = 1
+	}
+	return fmt.Sprintf("sim: seed=%d steps=%d faults=%d acked=%d virtual=%s trace=%016x broken=%d",
+		r.Seed, r.Steps, r.Faults, r.Acked, r.Time, r.Hash, broken)
+}
+
 // Breach is an invariant that did not hold.
 type Breach struct {
 	Seed      uint64
@@ -45,18 +58,26 @@ type Breach struct {
 	Invariant string // "I1" … "I14", "panic", or "world" for the simulator's own
 	Text      string
 	Plant     Plant
-	Plan      string
+	Plan      string // in short
 	Last      string // the last lines of the trace
 }
 
 func (b *Breach) Error() string {
+	return fmt.Sprintf("%s\n%slast events:\n%sreplay: %s", b.Head(), b.Plan, b.Last, b.Replay())
+}
+
+// Head is the breach in one line.
+func (b *Breach) Head() string {
+	return fmt.Sprintf("seed %d, step %d, at %s: %s is broken: %s", b.Seed, b.Step, b.At, b.Invariant, b.Text)
+}
+
+// Replay is the command that lives this world again.
+func (b *Breach) Replay() string {
 	plant := ""
 	if b.Plant != "" {
-		plant = " -plant " + string(b.Plant)
+		plant = " --plant " + string(b.Plant)
 	}
-	return fmt.Sprintf("seed %d, step %d, at %s: %s is broken: %s\n%slast events:\n%sreplay: "+
-		"go test ./engine/sim -count=1 -run 'TestCampaign$' -v -args -seed0 %d -seeds 1 -trace%s",
-		b.Seed, b.Step, b.At, b.Invariant, b.Text, b.Plan, b.Last, b.Seed, plant)
+	return fmt.Sprintf("cfs sim replay %d --trace%s", b.Seed, plant)
 }
 
 // event is something that happens at a time; tie keeps those of one moment in
@@ -70,7 +91,7 @@ type event struct {
 // world is everything that one seed decides. One goroutine.
 type world struct {
 	o      Options
-	plan   plan
+	plan   *Plan
 	now    time.Duration
 	heap   []event
 	tie    uint64
@@ -87,16 +108,26 @@ type world struct {
 	done   bool
 }
 
+func newWorld(o Options) *world {
+	plan := o.Plan
+	if plan == nil {
+		plan = PlanOf(o.Seed)
+	}
+	o.Seed = plan.seed
+	o.Plant = cmp.Or(o.Plant, plan.plant)
+	return &world{o: o, plan: plan, kinds: map[string]int{}, marks: map[string]int{}}
+}
+
 // Run lives one world to its end.
 func Run(o Options) (r Result) {
-	w := &world{o: o, plan: newPlan(o.Seed), kinds: map[string]int{}, marks: map[string]int{}}
+	w := newWorld(o)
 	if o.Trace {
 		w.trace.full = &strings.Builder{}
 	}
 	defer func() {
 		broken := recover()
 		r = Result{
-			Seed: o.Seed, Steps: w.steps, Faults: w.faults, Kinds: w.kinds, Marks: w.marks,
+			Seed: w.o.Seed, Plan: w.plan, Steps: w.steps, Faults: w.faults, Kinds: w.kinds, Marks: w.marks,
 			Hash: w.trace.hash, Time: w.now,
 		}
 		if w.load != nil {
@@ -130,11 +161,19 @@ func (w *world) build() {
 	for _, s := range w.sites {
 		s.start()
 	}
-	w.load.schedule()
-	for _, f := range w.plan.faults {
-		w.at(f.at, func() { w.strike(f) })
-	}
+	w.schedule(0)
 	w.at(w.plan.duration, w.heal)
+}
+
+// schedule has the n-th item of the plan happen, and then the others.
+func (w *world) schedule(n int) {
+	if n == len(w.plan.items) {
+		return
+	}
+	w.at(w.plan.items[n].at, func() {
+		w.strike(&w.plan.items[n])
+		w.schedule(n + 1)
+	})
 }
 
 // at runs an event at a time, not before now.
@@ -209,7 +248,7 @@ func (w *world) note(site int, what string) {
 }
 
 // fault counts a fault that changed an outcome.
-func (w *world) fault(kind faultKind) {
+func (w *world) fault(kind itemKind) {
 	w.faults++
 	w.kinds[kind.String()]++
 	w.trace.add(line{w.now, w.steps, -1, "fault " + kind.String(), uint64(w.faults), 0})
@@ -220,7 +259,7 @@ func (w *world) mark(name string) { w.marks[name]++ }
 func (w *world) breach(invariant, format string, args ...any) *Breach {
 	return &Breach{
 		Seed: w.o.Seed, Step: w.steps, At: w.now, Invariant: invariant, Text: fmt.Sprintf(format, args...),
-		Plant: w.o.Plant, Plan: w.plan.String(), Last: w.trace.last(),
+		Plant: w.o.Plant, Plan: w.plan.summary(), Last: w.trace.last(),
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/claudefs/repl/engine/sim"
 	"github.com/claudefs/repl/engine/store/journal"
 	"github.com/claudefs/repl/tools/demo"
 	"github.com/claudefs/repl/tools/fsapi"
@@ -42,6 +43,7 @@ func TestJSONKeysAreStable(t *testing.T) {
 		"dump":   segment,
 		"import": importReport{Schema: 1, Kind: "import", Report: fsclient.Report{Errors: []string{}}},
 		"ls":     listReport{Schema: 1, Kind: "ls", Names: []fsapi.Name{{Name: "name", Type: "file"}}},
+		"sim":    newSimVerdict(&sim.Report{}),
 		"stat":   statReport{fsapi.Stat{Schema: 1, Type: "file"}, "stat", at},
 		"version": versionInfo{Schema: 1, Kind: "version", Version: "v0.1.0", Go: "go1.26", Platform: "linux/amd64",
 			WireVersion: wire.Version},

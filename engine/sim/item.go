@@ -1,0 +1,87 @@
+package sim
+
+import "time"
+
+// itemKind is what an item of a plan does.
+type itemKind uint8
+
+// Faults come first; operations of hosts and operators follow.
+const (
+	cutOneWay itemKind = iota
+	cutBoth
+	reset     // every open link breaks, one frame half delivered
+	flipFrame // one bit of the next frame
+	staleFrame
+	dialFailure
+	slowLink
+	kill     // the process dies; what it wrote stays in the system's cache
+	power    // the machine dies: what is not synced is kept, dropped, torn or rubbish
+	bothDown // power at both sites at once
+	failWrite
+	failSync
+	diskFull
+	slowDisk
+	latentFlip // one bit of an old unit of the standby's mirror
+	restorePrimary
+	restoreStandby
+	clockJump
+	pause // the process stands still
+	faultKindCount
+)
+
+const (
+	burst     = faultKindCount + iota // count appends in a row
+	kindCount = faultKindCount + iota
+)
+
+var kindNames = [kindCount]string{
+	"cut-one-way", "cut-both", "reset", "flip-frame", "stale-frame", "dial-failure", "slow-link",
+	"kill", "power", "both-down", "fail-write", "fail-sync", "disk-full", "slow-disk", "latent-flip",
+	"restore-primary", "restore-standby", "clock-jump", "pause",
+	"burst",
+}
+
+func (k itemKind) String() string { return kindNames[k] }
+
+// weights say how often a kind strikes when it is enabled, against the others.
+// Those of weight 0 are drawn at most once per world, see drawRare.
+var weights = [faultKindCount]int{
+	cutOneWay: 5, cutBoth: 5, reset: 10, flipFrame: 10, staleFrame: 6, dialFailure: 5, slowLink: 3,
+	kill: 5, power: 6, bothDown: 2, failWrite: 2, failSync: 2, diskFull: 1, slowDisk: 2, latentFlip: 3,
+	clockJump: 2, pause: 3,
+}
+
+// phase is where in a site's work a kill or power cut strikes.
+type phase uint8
+
+const (
+	phaseAny      phase = iota // whatever comes next
+	phaseWrite                 // before a flush unit is written
+	phaseMidWrite              // half a flush unit is written
+	phaseSync                  // written, not synced
+	phaseEnd                   // synced, not accounted for
+	phaseAck                   // accounted for, nobody told
+	phaseFrame                 // before a frame is handled
+	phaseApply                 // before batches are applied
+	phaseApplied               // applied, the Store not flushed
+	phaseCount
+)
+
+var phaseNames = [phaseCount]string{
+	"any", "write", "mid-write", "sync", "end", "ack", "frame", "apply", "applied",
+}
+
+// item is one line of the plan.
+type item struct {
+	at    time.Duration
+	kind  itemKind
+	site  int           // or the direction, by its sender
+	span  time.Duration // how long it lasts; of a kill: until the restart
+	phase phase
+	count int    // of a burst
+	draw  uint64 // seeds what it must still choose
+}
+
+// stream is what the item chooses by: items left out of a plan change nothing
+// for those that stay.
+func (f *item) stream() stream { return newStream(f.draw, "item") }

@@ -1,0 +1,42 @@
+package sim
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestAPlanReadBackIsTheSameWorld: nothing that a seed decides is missing in the
+// text of its plan.
+func TestAPlanReadBackIsTheSameWorld(t *testing.T) {
+	for seed := uint64(1); seed <= 3; seed++ {
+		plan := PlanOf(seed)
+		read, err := ParsePlan(plan.String())
+		require.NoError(t, err)
+		require.Equal(t, plan, read)
+		require.Equal(t, Run(Options{Seed: seed}).Hash, Run(Options{Plan: read}).Hash)
+	}
+}
+
+// TestAPlanThatIsNoneIsRefusedByLine: the error names the line and what is
+// wrong with it.
+func TestAPlanThatIsNoneIsRefusedByLine(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                              "the text is empty",
+		"sim plan 2\n":                  `line 1: a plan begins with the line "sim plan 1"`,
+		"sim plan 1\nshard 3":           "line 2: no such flag -shard",
+		"sim plan 1\nshards":            `line 2: "shards" wants one value`,
+		"sim plan 1\n\n# x\nshards x":   "line 4: parse error",
+		"sim plan 1\n1s":                "line 2: an item has a time and a kind",
+		"sim plan 1\n1s jump":           `line 2: no item is named "jump"`,
+		"sim plan 1\n1s kill site-z":    `line 2: no site is named "site-z"`,
+		"sim plan 1\n1s kill size=3":    `line 2: "size=3" says nothing about an item`,
+		"sim plan 1\n1s kill phase=hm":  `line 2: "phase=hm" says nothing`,
+		"sim plan 1\nshards 0":          "shards 0: 1 to 65536 are possible",
+		"sim plan 1\n1s burst count=-1": "times are not negative",
+	} {
+		_, err := ParsePlan(text)
+		require.ErrorIs(t, err, ErrPlan, text)
+		require.ErrorContains(t, err, want, text)
+	}
+}

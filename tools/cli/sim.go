@@ -1,0 +1,286 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/claudefs/repl/engine/sim"
+	"github.com/claudefs/repl/tools/cli/progress"
+)
+
+// simSeedsMax bounds a campaign: beyond it the seeds' statistics fill memory.
+const simSeedsMax = 100_000_000
+
+func (a *app) sim() *cobra.Command {
+	return branch("sim", "simulated worlds: run, replay, shrink, ledger",
+		a.simRun(), a.simReplay(), a.simPlan(), a.simShrink(), a.simLedger())
+}
+
+// simFlags are what a campaign takes.
+type simFlags struct {
+	seeds string
+	jobs  int
+	plant string
+}
+
+func (f *simFlags) add(c *cobra.Command) {
+	fs := c.Flags()
+	fs.SortFlags = false
+	fs.StringVar(&f.seeds, "seeds", "1-2000", "the seeds, `FIRST-LAST`, or one")
+	fs.IntVar(&f.jobs, "jobs", runtime.NumCPU(), "`N` worlds at a time")
+	simPlantFlag(c, &f.plant)
+}
+
+func simPlantFlag(c *cobra.Command, plant *string) {
+	c.Flags().StringVar(plant, "plant", "", "make this `MISTAKE` on purpose: the simulator must find it")
+}
+
+// campaign is what the flags ask for.
+func (f *simFlags) campaign() (*sim.Campaign, error) {
+	first, last, err := parseSeeds(f.seeds)
+	if err != nil {
+		return nil, err
+	}
+	if f.jobs < 1 || f.jobs > 1024 {
+		return nil, usage("leave --jobs out for one per processor", "--jobs %d: 1 to 1024 are possible", f.jobs)
+	}
+	return &sim.Campaign{
+		First: first, Seeds: int(last - first + 1), Jobs: f.jobs, Plant: sim.Plant(f.plant), Broken: 3,
+	}, nil
+}
+
+func parseSeeds(s string) (first, last uint64, err error) {
+	lo, hi, several := strings.Cut(s, "-")
+	first, err = strconv.ParseUint(lo, 10, 64)
+	if last = first; several && err == nil {
+		last, err = strconv.ParseUint(hi, 10, 64)
+	}
+	if err != nil || last < first || last-first >= simSeedsMax {
+		return 0, 0, usage("write for example --seeds 1-2000", "--seeds %q is not FIRST-LAST", s)
+	}
+	return first, last, nil
+}
+
+func (a *app) simRun() *cobra.Command {
+	var (
+		f      simFlags
+		asJSON *bool
+	)
+	c := verb("run [--seeds FIRST-LAST] [--jobs N]", "many worlds, all faults on, one verdict", Read, 0, 0,
+		func(c *cobra.Command, _ []string) error {
+			campaign, err := f.campaign()
+			if err != nil {
+				return err
+			}
+			return a.simConclude(a.simCampaign(c.Context(), campaign), *asJSON)
+		})
+	c.Long = `Lives worlds of two sites, each decided by its seed alone, and checks the numbered promises after
+every event. The verdict is the first line; each broken world prints the one command that lives it again.
+A campaign too thin to prove anything, or of 1000 seeds and more that does not reach every mark, is
+invalid and fails like a broken one: exit code 1.`
+	f.add(c)
+	asJSON = verdictOutput(c)
+	return c
+}
+
+// simCampaign runs a campaign and shows how far it is.
+func (a *app) simCampaign(ctx context.Context, c *sim.Campaign) *sim.Report {
+	line, done, broken, steps := progress.New(a.stderr), 0, 0, 0
+	c.Each = func(r sim.Result) {
+		done, steps = done+1, steps+r.Steps
+		if r.Breach != nil {
+			broken++
+			line.Say("%s", r.Breach.Error())
+		}
+		line.Show(func() string {
+			return fmt.Sprintf("sim: %d of %d seeds, %d steps, %d broken", done, c.Seeds, steps, broken)
+		})
+	}
+	return c.Run(ctx)
+}
+
+// simVerdict is "cfs sim run --json".
+type simVerdict struct {
+	Schema         int              `json:"schema"`
+	Kind           string           `json:"kind"`
+	OK             bool             `json:"ok"`
+	Invalid        *string          `json:"invalid"` // why the campaign proves nothing; null = it does
+	Seeds          int              `json:"seeds"`
+	Steps          int              `json:"steps"`
+	Faults         int              `json:"faults"`
+	StepsMedian    int              `json:"steps_median"`
+	FaultsMedian   int              `json:"faults_median"`
+	StepsPerSecond int              `json:"steps_per_cpu_second"`
+	Acked          int              `json:"acked"`
+	VirtualSeconds float64          `json:"virtual_seconds"`
+	WallSeconds    float64          `json:"wall_seconds"`
+	MarksReached   int              `json:"marks_reached"`
+	MarksWanted    int              `json:"marks_wanted"`
+	FaultsByKind   map[string]int   `json:"faults_by_kind"`
+	WorldsByMark   map[string]int   `json:"worlds_by_mark"`
+	Broken         []simBrokenWorld `json:"broken"`
+}
+
+type simBrokenWorld struct {
+	Seed      uint64 `json:"seed"`
+	Invariant string `json:"invariant"`
+	Text      string `json:"text"`
+	Replay    string `json:"replay"`
+}
+
+func newSimVerdict(r *sim.Report) *simVerdict {
+	v := &simVerdict{
+		Schema: 1, Kind: "sim", OK: len(r.Broken) == 0 && r.Invalid() == "", Seeds: r.Seeds, Steps: r.Steps, Faults: r.Faults,
+		StepsMedian: r.StepsMedian, FaultsMedian: r.FaultsMedian, StepsPerSecond: r.StepsPerSecond(), Acked: r.Acked,
+		VirtualSeconds: r.Virtual.Seconds(), WallSeconds: r.Wall.Seconds(),
+		MarksReached: r.MarksReached(), MarksWanted: len(sim.Marks), FaultsByKind: r.Kinds, WorldsByMark: r.Marks,
+		Broken: []simBrokenWorld{},
+	}
+	if why := r.Invalid(); why != "" {
+		v.Invalid = &why
+	}
+	for _, b := range r.Broken {
+		v.Broken = append(v.Broken, simBrokenWorld{b.Seed, b.Invariant, b.Text, b.Replay()})
+	}
+	return v
+}
+
+// simConclude prints the verdict.
+func (a *app) simConclude(r *sim.Report, asJSON bool) error {
+	if asJSON {
+		if err := (&output{format: FormatJSON, stdout: a.stdout}).object(newSimVerdict(r)); err != nil {
+			return err
+		}
+	} else {
+		fmt.Fprintln(a.stdout, r.Line())
+		fmt.Fprintln(a.stdout, r.Pace())
+	}
+	switch {
+	case len(r.Broken) > 0:
+		b := r.Broken[0]
+		return failure(ExitFailed, errors.New(b.Head()), fmt.Sprintf("cfs sim shrink %d%s", b.Seed, simPlantArgument(b)))
+	case r.Invalid() != "":
+		return failure(ExitFailed, fmt.Errorf("invalid campaign: %s", r.Invalid()), "run more seeds")
+	}
+	return nil
+}
+
+func simPlantArgument(b *sim.Breach) string {
+	if b.Plant == "" {
+		return ""
+	}
+	return " --plant " + string(b.Plant)
+}
+
+// simRead takes a seed, or a file with a plan.
+func simRead(arg string) (*sim.Plan, error) {
+	if seed, err := strconv.ParseUint(arg, 10, 64); err == nil {
+		return sim.PlanOf(seed), nil
+	}
+	text, err := os.ReadFile(arg)
+	if err != nil {
+		return nil, failure(ExitUsage, err, "name a seed, or a file with a plan: cfs sim plan SEED > FILE")
+	}
+	plan, err := sim.ParsePlan(string(text))
+	if err != nil {
+		return nil, failure(ExitUsage, fmt.Errorf("%s: %w", arg, err), "compare with: cfs sim plan 1")
+	}
+	return plan, nil
+}
+
+func (a *app) simReplay() *cobra.Command {
+	var (
+		trace bool
+		plant string
+	)
+	c := verb("replay SEED|FILE [--trace]", "one world again, event by event if you like", Read, 1, 1,
+		func(c *cobra.Command, args []string) error {
+			plan, err := simRead(args[0])
+			if err != nil {
+				return err
+			}
+			r := sim.Run(sim.Options{Plan: plan, Plant: sim.Plant(plant), Trace: trace})
+			fmt.Fprint(a.stdout, r.Trace)
+			fmt.Fprintln(a.stdout, r.Line())
+			if r.Breach != nil {
+				return failure(ExitFailed, r.Breach, "cfs sim shrink "+args[0]+simPlantArgument(r.Breach))
+			}
+			return nil
+		})
+	c.Long = `Lives the world of a seed, or of a plan in a file, once more: the same plan always gives the same
+events. The last line on stdout is what came of it; exit code 1 if a promise is broken.`
+	c.Flags().BoolVar(&trace, "trace", false, "print every event")
+	simPlantFlag(c, &plant)
+	return c
+}
+
+func (a *app) simPlan() *cobra.Command {
+	c := verb("plan SEED|FILE", "what a seed decides, a line for each item", Read, 1, 1,
+		func(_ *cobra.Command, args []string) error {
+			plan, err := simRead(args[0])
+			if err == nil {
+				fmt.Fprint(a.stdout, plan)
+			}
+			return err
+		})
+	c.Long = `Prints the whole plan of a world: its parameters, unless they are the simple ones, then faults,
+appends and operators' actions in the order of their times. cfs sim replay and shrink read it from a file.`
+	return c
+}
+
+func (a *app) simShrink() *cobra.Command {
+	var (
+		out, plant string
+		runs       int
+	)
+	c := verb("shrink SEED|FILE [--out FILE]", "the shortest plan that breaks the same promise", Read, 1, 1,
+		func(c *cobra.Command, args []string) error {
+			if runs < 1 {
+				return usage(fmt.Sprintf("leave --runs out for %d", sim.RunsDefault), "--runs %d: at least 1 is needed", runs)
+			}
+			plan, err := simRead(args[0])
+			if err != nil {
+				return err
+			}
+			line, before := progress.New(a.stderr), plan.Lines()
+			shrinking := sim.Shrinking{Plant: sim.Plant(plant), Runs: runs, Each: func(n, lines int) {
+				line.Show(func() string { return fmt.Sprintf("sim: %d lines of %d after %d worlds", lines, before, n) })
+			}}
+			short, breach := shrinking.Run(c.Context(), plan)
+			if breach == nil {
+				return failure(ExitRefused, fmt.Errorf("%s breaks no promise", args[0]), "look for a seed that does: cfs sim run")
+			}
+			if out == "" {
+				out = simFileName(breach)
+			}
+			text := fmt.Sprintf("%s# %s\n", short, strings.ReplaceAll(breach.Head(), "\n", "\n# "))
+			if err := os.WriteFile(out, []byte(text), 0o644); err != nil {
+				return err
+			}
+			fmt.Fprintf(a.stdout, "%s: %d lines of %d: %s\n", out, short.Lines(), before, breach.Head())
+			return nil
+		})
+	c.Long = `Leaves out of a plan whatever is not needed to break the same promise, and writes what stays as a
+file. Files in testdata/sim are replayed by go test for ever: say in a comment what the story shows.`
+	c.Flags().StringVar(&out, "out", "", "`FILE` to write (default testdata/sim/INVARIANT-SEED.txt, or here)")
+	c.Flags().IntVar(&runs, "runs", sim.RunsDefault, "`N` worlds to live at most")
+	simPlantFlag(c, &plant)
+	return c
+}
+
+// simFileName is where a shrunken plan goes unless somebody says.
+func simFileName(b *sim.Breach) string {
+	name := fmt.Sprintf("%s-%d.txt", strings.ToLower(b.Invariant), b.Seed)
+	if s, err := os.Stat("testdata/sim"); err == nil && s.IsDir() {
+		return filepath.Join("testdata/sim", name)
+	}
+	return name
+}
