@@ -15,7 +15,7 @@ BIN      = bin/cfs
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build demo test check race sim sim-red crash trace-io soak wan fuzz host bench bench-peers clean
-.PHONY: museum rxe rxe-shell rdma-local check-asan
+.PHONY: museum powerloss rxe rxe-shell rdma-local check-asan
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ museum: setup ## every planted bug, behind the tag plant: a checker must see it 
 
 crash: build ## real processes under load, killed at random (CYCLES=n)
 	@$(BIN) crash --cycles $(CYCLES)
+
+powerloss: setup ## power cuts under load on ext4 and XFS, in an emulated guest (ARGS=--red)
+	@ci/powerloss/run $(ARGS)
 
 trace-io: build ## two servers on io_uring under strace: links and journals see nothing but io_uring_enter
 	@ci/trace-io
