@@ -67,6 +67,7 @@ func (a *app) bench() *cobra.Command {
   cfs bench --rate 10000 --fail-if 'p99>5ms' --fail-if 'invalid>0'
   cfs bench --rtt 50ms --bandwidth 1Gbit --rate 2000
   cfs bench --compare --size 64KiB                     io_uring and portable, side by side
+  cfs bench --level link --link rdma --size 64KiB      a build with -tags rdma, and a device
   cfs bench serve --listen :9600                       on another host, and here:
   cfs bench --to HOST:9600`
 	f.flags(c)
@@ -87,7 +88,7 @@ func (f *benchFlags) flags(c *cobra.Command) {
 	fs.IntVar(&f.config.Shards, "shards", 256, "shard count, `N`, loaded in turn")
 	fs.DurationVar(&f.duration, "duration", 10*time.Second, "how long is measured")
 	fs.DurationVar(&f.warm, "warm", 0, "how long the load runs before (default 2s, at least 20 round trips of --rtt)")
-	fs.StringVar(&f.config.Link, "link", ioAuto, "`HOW` links and journals are carried: auto, io_uring or portable")
+	fs.StringVar(&f.config.Link, "link", ioAuto, "`HOW` links and journals are carried: auto, rdma, io_uring or portable")
 	fs.StringVar(&f.dir, "dir", "", "`DIR` on the disk to measure, for the journals (default a temporary one)")
 	fs.BoolVar(&f.config.Memory, "memory", false, "journals on a memory file system: no disk is measured")
 	fs.DurationVar(&f.rtt, "rtt", 0, "round trip that a proxy adds to the way")

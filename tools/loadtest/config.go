@@ -27,7 +27,9 @@ const (
 var Levels = []string{LevelAsync, LevelLocal, LevelDurable, LevelApplied, LevelLink}
 
 // Links are what may carry links and journals: the engine's Options.IO.
-var Links = []string{"auto", "io_uring", "portable"}
+var Links = []string{"auto", linkRDMA, "io_uring", "portable"}
+
+const linkRDMA = "rdma"
 
 // What a configuration may ask for.
 const (
@@ -78,7 +80,7 @@ func (c *Config) Validate() error {
 		}
 	}
 	want(slices.Contains(Levels, c.Level), "level %q is not async, local, durable, applied or link", c.Level)
-	want(slices.Contains(Links, c.Link), "link %q is not auto, io_uring or portable", c.Link)
+	want(slices.Contains(Links, c.Link), "link %q is not auto, rdma, io_uring or portable", c.Link)
 	want(c.Clients >= 0 && c.Clients <= ClientsMax, "%d clients: 1 to %d are possible", c.Clients, ClientsMax)
 	want(c.Rate >= 0 && c.Rate <= RateMax, "rate %g: more than 0, up to %d entries a second", c.Rate, RateMax)
 	want((c.Clients > 0) != (c.Rate > 0), "either clients (closed loop) or a rate (open loop)")
@@ -92,6 +94,7 @@ func (c *Config) Validate() error {
 	want(c.RTT >= 0 && c.RTT.D() <= RTTMax, "round trip %s: 0 to %s are possible", c.RTT.D(), RTTMax)
 	want(c.Bandwidth == 0 || c.Bandwidth >= BandwidthMinBit, "bandwidth %d bit/s: at least %d", c.Bandwidth,
 		BandwidthMinBit)
+	want(c.Link != linkRDMA || !c.distant(), "link rdma has no round trip or bandwidth of a proxy, which carries TCP")
 	return errors.Join(faults...)
 }
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"sync"
 
+	"github.com/claudefs/repl/rdma"
 	"github.com/claudefs/repl/uring"
 )
 
@@ -222,12 +223,18 @@ func (s *server) free() {
 	s.busy = false
 }
 
-// linkThere says why this machine cannot carry what c asks for.
-func linkThere(c *Config) error {
-	if c.Link != "io_uring" {
-		return nil
+// linkThere says why this machine, or this build, cannot carry what c asks for.
+func linkThere(c *Config) (err error) {
+	switch c.Link {
+	case "io_uring":
+		err = uring.Supported()
+	case linkRDMA:
+		var device rdma.Device
+		if device, err = rdma.System().Open(rdma.DeviceName{}); err == nil {
+			err = device.Close()
+		}
 	}
-	if err := uring.Supported(); err != nil {
+	if err != nil {
 		return fmt.Errorf("%w: %w", ErrLink, err)
 	}
 	return nil

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/claudefs/repl/engine"
+	"github.com/claudefs/repl/rdma"
 	"github.com/claudefs/repl/uring"
 	"github.com/claudefs/repl/wire"
 	"github.com/claudefs/repl/wire/link"
@@ -186,6 +187,13 @@ type transport struct {
 // openTransport opens what carries a bare link.
 func openTransport(c *Config) (t transport, err error) {
 	t.reason = "asked for"
+	if c.Link == linkRDMA {
+		verbs, err := rdma.New(rdma.Options{Verbs: rdma.System()})
+		if err != nil {
+			return t, fmt.Errorf("link %q: %w", c.Link, err)
+		}
+		return transport{verbs, verbs, t.reason}, nil
+	}
 	if c.Link != "portable" {
 		ring, err := uring.NewTransport(uring.TransportOptions{})
 		switch {
