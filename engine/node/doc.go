@@ -67,6 +67,8 @@
 //     here; a mirror is byte-identical, whatever the order of arrival.
 //   - I9, changed bits are detected: a frame that does not hold ends its link and
 //     nothing of it is staged; a suspect log is no source and answers no fetch.
+//     What one site cannot give back, because its copy is damaged or gone, the next
+//     one is asked for.
 //   - I10, everything is bounded and a dead peer or one stopped log costs the
 //     others nothing: enforced, see Limits.
 //   - I11, nothing acts before identity, freshness and size are checked: enforced

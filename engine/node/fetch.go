@@ -258,10 +258,53 @@ func (n *Node) fetchFailed(l *link, why *stream.Stop) {
 	}
 	o := &n.own[f.log.Shard]
 	o.fetching = false
-	n.diverged(p, f.log.Shard, &stream.Stop{Code: why.Code, Text: fmt.Sprintf(
+	cannot := &stream.Stop{Code: why.Code, Text: fmt.Sprintf(
 		"the journal ends at seq %d, chain %s, the peer has seq %d, chain %s, and cannot give it back: %s",
-		o.tail.Seq, o.tail.Chain, o.goal.Seq, o.goal.Chain, why.Text)})
+		o.tail.Seq, o.tail.Chain, o.goal.Seq, o.goal.Chain, why.Text)}
+	if lacks(why.Code) {
+		n.takeOut(p, f.log.Shard, cannot)
+		n.restoreElsewhere(f.log.Shard)
+	} else {
+		n.diverged(p, f.log.Shard, cannot)
+	}
 	n.fetchNext(l)
+}
+
+// lacks says that a site has not got what it was asked for, or not whole: that is
+// no word against our history, and another site may have it.
+func lacks(code wire.RefusalCode) bool {
+	return code == wire.RefuseSuspect || code == wire.RefuseNotRetained || code == wire.RefuseInternal
+}
+
+// restoreElsewhere asks another site for what one could not give back. Where none
+// is linked that has it, one may come: until then nothing is appended.
+func (n *Node) restoreElsewhere(s wire.Shard) {
+	o := &n.own[s]
+	o.giver = nil
+	for _, p := range n.peers {
+		pl := &p.logs[s]
+		if p.phase >= phaseSeek && pl.stop == nil && stream.Relate(o.tail, pl.answer) == stream.Ahead {
+			n.peerAhead(p, s)
+			n.fetchNext(p.link)
+			return
+		}
+	}
+	n.restoreLost(s)
+}
+
+// resumeLacking begins a session anew with sites that could not give back what is
+// here again, so that they are served, once nothing more is on its way back.
+func (n *Node) resumeLacking(s wire.Shard) {
+	if len(n.restoring) > 0 || slices.ContainsFunc(n.peers, func(p *peer) bool {
+		return len(p.restores) > 0 || p.link != nil && p.link.fetch != nil && p.link.fetch.kind == StageRestore
+	}) {
+		return
+	}
+	for _, p := range n.peers {
+		if stop := p.logs[s].stop; p.link != nil && stop != nil && lacks(stop.Code) {
+			n.close(p.link, "what it could not give back is here again")
+		}
+	}
 }
 
 // restoredDurable adds what came back to the own logs.
@@ -296,6 +339,7 @@ func (n *Node) restoreReached(s wire.Shard) {
 	if n.waited && o.admission == AdmitWaiting {
 		n.stopWaiting(s)
 	}
+	n.resumeLacking(s)
 }
 
 // restoreLost: the peer went before it gave everything back.

@@ -1,0 +1,118 @@
+package engine_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/claudefs/repl/engine"
+	"github.com/claudefs/repl/engine/store"
+	"github.com/claudefs/repl/engine/store/vfs"
+	"github.com/claudefs/repl/wire/link/linktest"
+	"github.com/stretchr/testify/require"
+)
+
+// trio is three sites that replicate; site-a writes.
+func trio(t testing.TB) (a, b, c *site) {
+	net := linktest.NewMemory()
+	a = newSite(t, net, "site-a", "site-b", "site-c")
+	b = newSite(t, net, "site-b", "site-a", "site-c")
+	c = newSite(t, net, "site-c", "site-a", "site-b")
+	return a, b, c
+}
+
+// image is a site's disk and Store as a backup has them; the site is closed.
+func (s *site) image() (*vfs.Mem, *store.Mem) {
+	return s.disk.Crash(func(vfs.Unsynced) vfs.Fate { return vfs.Keep }),
+		s.store.Crash(func(_ engine.Shard, unsynced int) int { return unsynced })
+}
+
+// TestADamagedOwnLogIsNoSource: site-c lacks what is damaged in site-a's own journal.
+// Nothing of it or behind it is sent to site-c, and status says so; the other logs
+// go on, and site-b gets what follows (I9, I10).
+func TestADamagedOwnLogIsNoSource(t *testing.T) {
+	a, b, c := trio(t)
+	a.options.VerifyWait = patience
+	for _, s := range []*site{b, c, a} {
+		s.start()
+	}
+	a.put(1, "before", "v", engine.Applied(2))
+	a.put(2, "before", "v", engine.Applied(2))
+	c.end()
+	for i := range 20 {
+		a.put(1, fmt.Sprintf("key %d", i), fmt.Sprintf("payload %d.", i), engine.Applied(1))
+	}
+	a.end()
+	a.spoil("own", "payload 10.")
+	a.start()
+	c.start()
+	a.put(2, "other", "v", engine.Applied(2))
+	a.put(1, "mine", "v", engine.Applied(1))
+	require.Equal(t, "v", b.value(1, "mine"))
+	require.Equal(t, "v", c.value(2, "other"))
+	a.awaitEvent("log-stopped")
+	st := a.Status()
+	require.Equal(t, "FAILED", st.Health)
+	require.Contains(t, st.Reason, "site-c")
+	require.NotZero(t, st.Journals[0].Damage)
+	for i := range st.Peers {
+		stopped := len(st.Peers[i].StoppedLogs)
+		require.Equal(t, st.Peers[i].Site == "site-c", stopped == 1, "%d stopped towards %s", stopped, st.Peers[i].Site)
+	}
+	require.Equal(t, "v", c.value(1, "before"))
+	for i := 10; i < 20; i++ {
+		require.Empty(t, c.value(1, fmt.Sprintf("key %d", i)), "from the damage on")
+	}
+}
+
+// TestADamagedMirrorIsNoSourceForALostTail: site-a is restored from an older image.
+// What it lost lies damaged at site-b and whole at site-c: it comes from site-c, by
+// position and chain, and site-b's copy is mended from site-a again (I4, I9).
+func TestADamagedMirrorIsNoSourceForALostTail(t *testing.T) {
+	for n, damaged := range []int{11, 19, 11, 19} { // in the middle; the end, which nothing else proves
+		a, b, c := trio(t)
+		a.options.VerifyWait = patience
+		for _, s := range []*site{b, c, a} {
+			s.start()
+		}
+		for i := range 10 {
+			a.put(1, fmt.Sprintf("key %d", i), fmt.Sprintf("payload %d.", i), engine.Applied(2))
+		}
+		a.end()
+		disk, kept := a.image()
+		a.start()
+		for i := 10; i < 20; i++ {
+			a.put(1, fmt.Sprintf("key %d", i), fmt.Sprintf("payload %d.", i), engine.Applied(2))
+		}
+		for _, s := range []*site{a, b, c} {
+			s.end()
+		}
+		b.spoil("mirror", fmt.Sprintf("payload %d.", damaged))
+		a.disk, a.store, a.options.FS, a.options.Store = disk, kept, disk, kept
+		b.store = store.NewMem()
+		b.options.Store = b.store
+
+		order := []*site{b, c, a}
+		if n >= 2 { // site-b has been asked in vain before site-c comes
+			order = []*site{b, a, c}
+		}
+		for _, s := range order {
+			if s.start(); s == a && n >= 2 {
+				a.awaitEvent("log-stopped")
+			}
+		}
+		a.put(1, "more", "v", engine.Applied(2))
+		sameDigests(t, a, b)
+		sameDigests(t, a, c)
+		for i := range 20 {
+			for _, s := range []*site{a, b, c} {
+				require.Equal(t, fmt.Sprintf("payload %d.", i), s.value(1, fmt.Sprintf("key %d", i)), s.options.Site)
+			}
+		}
+		for _, s := range []*site{a, b, c} {
+			require.Empty(t, s.Status().StoppedLogs)
+		}
+		for _, s := range []*site{a, b, c} {
+			s.end()
+		}
+	}
+}
