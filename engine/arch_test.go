@@ -25,6 +25,7 @@ var floors = map[string][]string{
 	"wire/link/socket":     {"wire/link"},
 	"wire/link/tcp":        {"wire", "wire/link", "wire/link/socket"},
 	"wire/link/faultproxy": {},
+	"wire/link/stripe":     {"wire", "wire/link"},
 	"wire/link/linktest":   {"wire", "wire/link", "wire/link/faultproxy"},
 	"uring":                {"wire", "wire/link", "wire/link/socket", "engine/store/vfs"},
 	"rdma":                 {"wire", "wire/link", "wire/link/socket", "cgo/verbs"},

@@ -19,6 +19,8 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/claudefs/repl/engine/store/journal"
+	"github.com/claudefs/repl/engine/store/vfs"
 	"github.com/claudefs/repl/uring"
 	"github.com/claudefs/repl/wire"
 )
@@ -161,18 +163,34 @@ func until(ts *testscript.TestScript, what string, done func() bool) {
 	}
 }
 
-// flip inverts one bit of a file: flip FILE OFFSET.
+// flip inverts one bit of a file: flip FILE OFFSET, or flip SEGMENT batch for one
+// that hits entries wherever those lie this time.
 func flip(ts *testscript.TestScript, neg bool, args []string) {
 	path := ts.MkAbs(args[0])
 	data, err := os.ReadFile(path)
 	ts.Check(err)
-	at, err := strconv.Atoi(args[1])
-	ts.Check(err)
+	at := inBatch(ts, path)
+	if args[1] != "batch" {
+		at, err = strconv.Atoi(args[1])
+		ts.Check(err)
+	}
 	if at >= len(data) {
 		ts.Fatalf("%s has %d bytes, no offset %d", args[0], len(data), at)
 	}
 	data[at] ^= 0x10
 	ts.Check(os.WriteFile(path, data, 0o644))
+}
+
+// inBatch is an offset in the middle of a segment's largest data batch, or 0.
+func inBatch(ts *testscript.TestScript, path string) int {
+	at, most := 0, 0
+	_ = journal.Inspect(vfs.OS{}, path, func(i journal.Item) error { // Other files have no batches.
+		if b := i.Batch; b != nil && b.Kind == wire.BatchData && b.Bytes() > most {
+			at, most = int(i.Offset)+b.Bytes()/2, b.Bytes()
+		}
+		return nil
+	})
+	return at
 }
 
 // largest puts the path of the file below DIR with the most bytes in use whose
