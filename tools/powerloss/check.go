@@ -1,10 +1,15 @@
 package powerloss
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
+	"os"
 	"path/filepath"
+	"sync"
 
 	"github.com/claudefs/repl/engine/store/journal"
 	"github.com/claudefs/repl/engine/store/vfs"
@@ -16,52 +21,77 @@ const readBytes = 1 << 20
 
 // verdict is what a check found.
 type verdict struct {
-	acked   int      // promises that had to be there
-	lost    int      // of them, those that were not, at the site that promised
-	faults  []string // each lost one, and everything else that must not be; the first few
-	more    int      // faults beyond those
-	torn    int64    // bytes of tails that were cut off
-	entries int      // found in the source's journal
+	acked  int      // promises that had to be there
+	lost   int      // of them, those that were not
+	others int      // other faults: false alarms, order, repetition, chains
+	faults []string // what was lost and the other faults, in words; the first few
+	own    *book    // the source's journal of its logs
+	mirror *book    // and the other site's
+	torn   int64    // bytes of tails that were cut off
 }
 
 const faultsMax = 8
 
+func (v *verdict) bad() bool { return v.lost > 0 || v.others > 0 }
+
+// fault counts something other than a loss.
 func (v *verdict) fault(format string, args ...any) {
-	if len(v.faults) == faultsMax {
-		v.more++
-		return
+	v.others++
+	v.tell(format, args...)
+}
+
+func (v *verdict) tell(format string, args ...any) {
+	if len(v.faults) < faultsMax {
+		v.faults = append(v.faults, fmt.Sprintf(format, args...))
 	}
-	v.faults = append(v.faults, fmt.Sprintf(format, args...))
+}
+
+// merge adds what was found elsewhere.
+func (v *verdict) merge(o *verdict) {
+	v.torn, v.others = v.torn+o.torn, v.others+o.others
+	v.faults = append(v.faults, o.faults[:min(len(o.faults), faultsMax-len(v.faults))]...)
 }
 
 // check opens the journals below dir as a node does after a power cut, and holds
-// them against what had been promised. An error is one of the check itself.
-func check(dir string, notes []note) (*verdict, error) {
-	v := &verdict{}
-	var books [2]*book
-	for i, site := range []string{source, mirror} {
-		for _, kind := range []journal.Kind{journal.Own, journal.Mirror} {
-			b, err := readJournal(v, filepath.Join(dir, site), site, kind)
-			if err != nil {
-				return v, err
-			}
-			if (kind == journal.Own) == (site == source) {
-				books[i] = b // the one with the source's logs
-			}
-		}
+// them against what had been promised. Without inPlace their recovery writes to
+// memory, and dir stays as it is. An error is one of the check itself.
+func check(dir string, notes []note, inPlace bool) (*verdict, error) {
+	found := []struct {
+		site string
+		kind journal.Kind
+		v    verdict
+		book *book
+		err  error
+	}{
+		{site: source, kind: journal.Own}, {site: mirror, kind: journal.Mirror}, // the source's logs are in these
+		{site: source, kind: journal.Mirror}, {site: mirror, kind: journal.Own},
 	}
-	v.entries = len(books[0].entries)
-	compareChains(v, books[0], books[1])
+	var group sync.WaitGroup
+	for i := range found {
+		f := &found[i]
+		group.Go(func() { f.book, f.err = readJournal(&f.v, filepath.Join(dir, f.site), f.site, f.kind, inPlace) })
+	}
+	group.Wait()
+	v := &verdict{}
+	for i := range found {
+		if found[i].err != nil {
+			return nil, found[i].err
+		}
+		v.merge(&found[i].v)
+	}
+	own, mirrored := found[0].book, found[1].book
+	v.own, v.mirror = own, mirrored
+	compareChains(v, own, mirrored)
 	floors := floorsOf(notes)
-	books[0].checkFloors(v, floors[source])
-	books[1].checkFloors(v, floors[mirror])
+	own.checkFloors(v, floors[source])
+	mirrored.checkFloors(v, floors[mirror])
 	for _, n := range notes {
 		if n.promise == nil {
 			continue
 		}
 		v.acked++
-		missing := books[0].missing(v, n.promise)
-		if n.level == durable && books[1].missing(v, n.promise) {
+		missing := own.missing(v, n.promise)
+		if n.level == durable && mirrored.missing(v, n.promise) {
 			missing = true
 		}
 		if missing {
@@ -69,6 +99,58 @@ func check(dir string, notes []note) (*verdict, error) {
 		}
 	}
 	return v, nil
+}
+
+// inMemory copies the files of a directory into a disk in memory.
+func inMemory(dir string) (vfs.FS, error) {
+	m := vfs.NewMem(vfs.MemOptions{})
+	names, err := vfs.OS{}.List(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return m, nil
+	}
+	if err := errors.Join(err, m.MkdirAll(dir)); err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		if err := copyFile(m, filepath.Join(dir, name)); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+// copyFile copies a file to the same name in m, zeros left out.
+func copyFile(m *vfs.Mem, name string) error {
+	from, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	to, err := m.Create(name)
+	if err != nil {
+		return err
+	}
+	defer to.Close()
+	b, zeros := make([]byte, 256<<10), make([]byte, tearBytes)
+	for at := int64(0); ; {
+		n, err := io.ReadFull(from, b)
+		for i := 0; i < n; i += tearBytes {
+			part := b[i:min(i+tearBytes, n)]
+			if bytes.Equal(part, zeros[:len(part)]) {
+				continue
+			}
+			if err := to.WriteAt([][]byte{part}, at+int64(i)); err != nil {
+				return err
+			}
+		}
+		at += int64(n)
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			return to.Truncate(at)
+		}
+		if err != nil {
+			return err
+		}
+	}
 }
 
 // book is what one journal has.
@@ -87,14 +169,22 @@ type owner struct {
 	number uint64
 }
 
-func readJournal(v *verdict, dir, site string, kind journal.Kind) (*book, error) {
+func readJournal(v *verdict, dir, site string, kind journal.Kind, inPlace bool) (*book, error) {
 	name := map[journal.Kind]string{journal.Own: "own", journal.Mirror: "mirror"}[kind]
 	b := &book{
 		file: filepath.Join(dir, name), entries: map[wire.Ref]owner{}, chains: map[wire.Position]wire.Chain{},
 		first: map[wire.LogID]wire.Position{}, tails: map[wire.LogID]wire.Position{}, numbers: map[uint32]uint64{},
 	}
+	var files vfs.FS = vfs.OS{}
+	if !inPlace {
+		copied, err := inMemory(b.file)
+		if err != nil {
+			return nil, err
+		}
+		files = copied
+	}
 	j, found, err := journal.Open(journal.Options{
-		FS: vfs.OS{}, Dir: b.file, Kind: kind, Cluster: wire.ClusterIDOf(cluster),
+		FS: files, Dir: b.file, Kind: kind, Cluster: wire.ClusterIDOf(cluster),
 		Site: wire.SiteIDOf(cluster, site), SegmentBytes: segmentBytes,
 	})
 	if err != nil {
@@ -131,7 +221,7 @@ func readJournal(v *verdict, dir, site string, kind journal.Kind) (*book, error)
 			v.fault("%s: log %s ends at %s, the reader came to %s", b.file, log, t.Position, tail)
 		}
 	}
-	return b, errors.Join(j.Close())
+	return b, j.Close()
 }
 
 // take checks that a batch continues its log, and that each writer's entries come
@@ -217,12 +307,12 @@ func (b *book) missing(v *verdict, p *promise) bool {
 	case there && o == owner{p.writer, p.number}:
 		return false
 	case there:
-		v.fault("%s: log %s seq %d: entry %d of writer %d, promised was entry %d of writer %d",
+		v.tell("%s: log %s seq %d: entry %d of writer %d, promised was entry %d of writer %d",
 			b.file, log, p.seq, o.number, o.writer, p.number, p.writer)
 	case p.inc == first.Incarnation && p.seq <= first.Seq:
 		return false
 	default:
-		v.fault("%s: lost: log %s seq %d, entry %d of writer %d, promised %s; the log ends at seq %d",
+		v.tell("%s: lost: log %s seq %d, entry %d of writer %d, promised %s; the log ends at seq %d",
 			b.file, log, p.seq, p.number, p.writer, map[level]string{local: "local", durable: "durable@1"}[p.level],
 			b.tails[log].Seq)
 	}

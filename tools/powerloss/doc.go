@@ -16,7 +16,8 @@
 // journal, each one that it promised for two sites in site-b's mirror too (I1), at
 // its place, once, in its writer's order (I2, I3), with equal chains at both sites
 // (I4); recovery finds no damage and suspects no log, for a cut damages nothing
-// (I9); a segment is gone only if the Store had said it needs it no more (I12).
+// (I9); a segment is gone only if the Store had said it needs it no more (I12). At
+// every eighth cut both engines are opened there, and must replicate again (I14).
 //
 // A recording gives many cuts: the log of writes is replayed forwards once, and a
 // cut's own writes are taken off the image again. Which disks a cut may leave
@@ -29,8 +30,9 @@
 // does nothing, and ci/powerloss/red sees that it is found.
 //
 // Limits: Linux, root, device mapper, loop devices, ext4 and XFS, as in the guest
-// of ci/rxe. The sites' Stores are in memory and note what they call durable: the
-// engine is not opened again after a cut, its journals are. A recording is of one
-// load without a restart. Blocks of 4 KiB are not torn: XFS asks that much of a
-// disk. It proves nothing about disks that lie about a flush, nor about speed.
+// of ci/rxe. The sites' Stores are in memory and note what they call durable; for
+// the engines that are opened again after a cut, they have what the journals have.
+// A recording is of one load without a restart. Blocks of 4 KiB are not torn: XFS
+// asks that much of a disk. It proves nothing about disks that lie about a flush,
+// nor about speed.
 package powerloss

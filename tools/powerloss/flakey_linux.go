@@ -56,7 +56,7 @@ func (s *stand) fail(how failure, r *rand.Rand) (v *verdict, err error) {
 	if how == errorWrites {
 		count = len(notes) // the load can have written no note after its engine stopped
 	}
-	return check(s.data(), notes[:count])
+	return check(s.data(), notes[:count], true)
 }
 
 // failUnderLoad returns how many lines counted before the device failed.

@@ -15,8 +15,9 @@ import (
 
 var (
 	cuts   = flag.Int("powerloss.cuts", 200, "moments at which the power fails, on each file system")
-	rounds = flag.Int("powerloss.rounds", 2, "loads on a device that fails, of each kind")
+	rounds = flag.Int("powerloss.rounds", 1, "loads on a device that fails, of each kind")
 	seed   = flag.Uint64("powerloss.seed", 1, "of what is chosen")
+	saved  = flag.String("powerloss.saved", "", "a disk that a run saved, to look at it again")
 	red    = flag.Bool("powerloss.red", false, "no flush reaches the disk: something must be lost")
 )
 
@@ -48,10 +49,21 @@ func TestNothingPromisedIsLostWithThePower(t *testing.T) { // I1, I2, I3, I4, I9
 	require.NoError(t, err)
 	result, err := Run(Options{
 		Cuts: *cuts, Rounds: *rounds, Seed: *seed, Memory: "/dev/shm", Disk: "/tmp", Child: self,
-		Say: func(format string, args ...any) { fmt.Printf("##show "+format+"\n", args...) },
+		Say:  func(format string, args ...any) { fmt.Printf("##show "+format+"\n", args...) },
+		Save: os.Stdout,
 	})
 	require.NoError(t, err)
 	require.False(t, result.Failed(), "%+v", result)
+}
+
+// TestASavedDisk looks again at what ci/powerloss/run saved of a run that failed.
+func TestASavedDisk(t *testing.T) {
+	if *saved == "" {
+		t.Skip("no disk is named: -powerloss.saved")
+	}
+	faults, err := LookAgain(*saved, t.TempDir())
+	require.NoError(t, err)
+	require.Empty(t, faults)
 }
 
 // withoutFlush is the planted fault: files whose Sync does nothing, and no queue

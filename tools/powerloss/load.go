@@ -50,12 +50,12 @@ func load(ctx context.Context, o loadOptions) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, l.close()) }()
-	b, err := openSite(ctx, o, l, mirror, "127.0.0.1:0", "")
+	b, err := openSite(ctx, o, mirror, "127.0.0.1:0", "", newFloored(mirror, l))
 	if err != nil {
 		return err
 	}
 	defer b.Close(context.Background())
-	a, err := openSite(ctx, o, l, source, "", b.Addr())
+	a, err := openSite(ctx, o, source, "", b.Addr(), newFloored(source, l))
 	if err != nil {
 		return err
 	}
@@ -71,12 +71,11 @@ func load(ctx context.Context, o loadOptions) (err error) {
 	return nil
 }
 
-func openSite(ctx context.Context, o loadOptions, l *ledger, site, listen, peer string) (*engine.Engine, error) {
+func openSite(ctx context.Context, o loadOptions, site, listen, peer string, st store.Store) (*engine.Engine, error) {
 	options := engine.Options{
 		Cluster: cluster, Site: site, Dir: filepath.Join(o.Dir, site), Shards: shards, Listen: listen, Insecure: true,
 		Primary: source, SegmentBytes: segmentBytes, PendingBytesMax: 4 << 20, RecentBytesMax: 4 << 20,
-		WindowBytesMax: 2 << 20, IO: o.IO, FS: o.FS,
-		Store:            &floored{Mem: store.NewMem(), site: site, l: l, late: map[wire.Shard][][]store.Cursor{}},
+		WindowBytesMax: 2 << 20, IO: o.IO, FS: o.FS, Store: st,
 		HeartbeatTimeout: time.Minute, // an emulated machine stands still now and then
 		Peers:            []engine.Peer{{Site: mirror, Addrs: []string{peer}}},
 	}
@@ -129,6 +128,10 @@ type floored struct {
 
 	mu   sync.Mutex
 	late map[wire.Shard][][]store.Cursor // what Durable will answer, oldest first
+}
+
+func newFloored(site string, l *ledger) *floored {
+	return &floored{Mem: store.NewMem(), site: site, l: l, late: map[wire.Shard][][]store.Cursor{}}
 }
 
 // lateBy is by how many flushes a Store's word is late: journals keep more.

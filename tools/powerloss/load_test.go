@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/claudefs/repl/wire"
 	"github.com/stretchr/testify/require"
 )
 
@@ -32,11 +33,74 @@ func loaded(t *testing.T, lines int) (dir string, notes []note) {
 }
 
 func TestWhatWasPromisedIsThere(t *testing.T) { // I1
-	dir, notes := loaded(t, 3000)
-	v, err := check(dir, notes)
+	dir, notes := loaded(t, 2000)
+	for _, inPlace := range []bool{false, true} {
+		v, err := check(dir, notes, inPlace)
+		require.NoError(t, err)
+		require.Empty(t, v.faults)
+		require.Zero(t, v.lost)
+		require.Positive(t, v.acked)
+		require.NotEmpty(t, v.own.entries)
+		require.NotEmpty(t, v.mirror.entries)
+		if inPlace {
+			resume(v, dir, "portable", v.own, v.mirror)
+			require.Empty(t, v.faults)
+		}
+	}
+}
+
+// The check is tried as well: what was never written is missed, at the right site.
+func TestAPromiseThatWasNotKeptIsNamed(t *testing.T) {
+	dir, notes := loaded(t, 300)
+	last := notes[len(notes)-1]
+	for i := len(notes) - 1; last.promise == nil || last.level != durable; i-- {
+		last = notes[i]
+	}
+	never := *last.promise
+	never.seq += 1_000_000
+	v, err := check(dir, append(notes, note{promise: &never}), false)
 	require.NoError(t, err)
-	require.Empty(t, v.faults)
-	require.Zero(t, v.lost)
-	require.Positive(t, v.acked)
-	t.Logf("%+v", *v)
+	require.Equal(t, 1, v.lost)
+	require.Len(t, v.faults, 2, "the own journal and the mirror")
+	require.Contains(t, v.faults[0], filepath.Join(source, "own")+": lost: ")
+	require.Contains(t, v.faults[1], filepath.Join(mirror, "mirror")+": lost: ")
+
+	other := *last.promise
+	other.number++
+	v, err = check(dir, append(notes, note{promise: &other}), false)
+	require.NoError(t, err)
+	require.Equal(t, 1, v.lost)
+	require.Contains(t, v.faults[0], "promised was entry")
+
+	require.NoError(t, os.RemoveAll(filepath.Join(dir, mirror, "mirror")))
+	v, err = check(dir, notes, false)
+	require.NoError(t, err)
+	want := 0
+	for _, n := range notes {
+		if n.promise != nil && n.level == durable {
+			want++
+		}
+	}
+	require.Equal(t, want, v.lost)
+}
+
+func TestALedgerIsReadBack(t *testing.T) {
+	inc := wire.Incarnation{1, 2, 3}
+	notes := []note{
+		{promise: &promise{level: durable, shard: 3, inc: inc, seq: 77, writer: 5, number: 9}},
+		{floor: &floor{site: mirror, log: wire.LogID{Site: 1 << 31, Shard: 2}, inc: inc, seq: 1 << 40}},
+		{promise: &promise{level: local, inc: inc, seq: 1, writer: 1, number: 1}},
+	}
+	var b []byte
+	for _, n := range notes {
+		b = n.append(b)
+	}
+	got, err := readLedger(bytes.NewReader(b))
+	require.NoError(t, err)
+	require.Equal(t, notes, got)
+	got, err = readLedger(bytes.NewReader(b[:len(b)-1]))
+	require.NoError(t, err)
+	require.Equal(t, notes[:2], got, "a line without its end is none")
+	_, err = readLedger(bytes.NewReader([]byte("ack x\n")))
+	require.ErrorContains(t, err, "line 1")
 }

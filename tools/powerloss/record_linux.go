@@ -14,7 +14,8 @@ import (
 const (
 	recordName   = "powerloss-record"
 	snapshotName = "powerloss-cut"
-	snapshotStep = 16 // sectors that a snapshot copies at once
+	snapshotStep = 64 // sectors that a snapshot copies at once
+	placeEvery   = 8  // cuts of which one has its journals recovered where they lie, and its sites go on
 )
 
 // recording is a load on a device of dm-log-writes, and the image it began with.
@@ -133,11 +134,11 @@ func (rec *recording) try(n int, r *rand.Rand, tell func(c cut, v *verdict)) (er
 	undo.add(changes.close)
 	img := &image{disk: disk, log: log, entries: rec.entries}
 	table := target{"snapshot", fmt.Sprintf("%s %s N %d", origin.path, changes.path, snapshotStep)}
-	for _, c := range planCuts(rec.entries, 0, len(rec.entries), n, r) {
+	for i, c := range planCuts(rec.entries, 0, len(rec.entries), n, r) {
 		if err := img.show(c); err != nil {
 			return err
 		}
-		v, err := s.inspect(table, rec.notes[:rec.counts[c.at-1]])
+		v, err := s.inspect(table, rec.notes[:rec.counts[c.at-1]], i%placeEvery == 0)
 		if err != nil {
 			return fmt.Errorf("%s: %w", c, err)
 		}
@@ -151,7 +152,7 @@ func (rec *recording) try(n int, r *rand.Rand, tell func(c cut, v *verdict)) (er
 
 // inspect mounts a snapshot of the image, which recovers its file system, and
 // checks the journals on it. The image stays as it is.
-func (s *stand) inspect(table target, notes []note) (v *verdict, err error) {
+func (s *stand) inspect(table target, notes []note, inPlace bool) (v *verdict, err error) {
 	m, err := createMapped(snapshotName, s.fs.bytes, table)
 	if err != nil {
 		return nil, err
@@ -163,7 +164,16 @@ func (s *stand) inspect(table target, notes []note) (v *verdict, err error) {
 		return v, nil
 	}
 	defer func() { err = errors.Join(err, unmount(s.mounted())) }()
-	return check(s.data(), notes)
+	if v, err = check(s.data(), notes, inPlace); err != nil {
+		return nil, err
+	}
+	if v.bad() {
+		return v, s.saveFirst(notes, v)
+	}
+	if inPlace {
+		resume(v, s.data(), s.io, v.own, v.mirror)
+	}
+	return v, nil
 }
 
 // undoes are steps back, taken from the last to the first.

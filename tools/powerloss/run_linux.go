@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -29,6 +30,7 @@ type Options struct {
 	Disk   string // a directory on a disk that is not under test
 	Child  string // the program, which calls RunLoad first
 	Say    func(format string, args ...any)
+	Save   io.Writer // takes the first disk that lost something, as text; nil = nobody does
 }
 
 // Result of a run.
@@ -52,15 +54,15 @@ func Run(o Options) (total Result, err error) {
 	}
 	for _, fs := range fileSystems {
 		var sum Result
-		for i, io := range []string{"portable", "io_uring"} {
+		for i, path := range []string{"portable", "io_uring"} {
 			s := &stand{
-				fs: fs, io: io, memory: filepath.Join(o.Memory, "powerloss"), disk: filepath.Join(o.Disk, "powerloss"),
-				child: o.Child,
+				fs: fs, io: path, memory: filepath.Join(o.Memory, "powerloss"), disk: filepath.Join(o.Disk, "powerloss"),
+				child: o.Child, save: &o.Save,
 			}
 			t := &tally{o: &o, s: s, began: began, sum: &sum}
 			cuts := o.Cuts/2 + i*(o.Cuts%2)
 			if err := t.run(cuts, rand.New(rand.NewPCG(o.Seed, uint64(i)))); err != nil {
-				return total, fmt.Errorf("%s, %s: %w", fs.name, io, err)
+				return total, fmt.Errorf("%s, %s: %w", fs.name, path, err)
 			}
 		}
 		o.Say("fs=%s cuts=%d acked=%d lost=%d%s", fs.name, sum.Cuts, sum.Acked, sum.Lost, sum.others())
@@ -100,7 +102,7 @@ func (t *tally) run(cuts int, r *rand.Rand) (err error) {
 		return fmt.Errorf("recording: %w", err)
 	}
 	t.say("recorded: %d entries of the log of writes, %d lines of promises", len(rec.entries), len(rec.notes))
-	var promises, checked int
+	var promises, checked, lost int
 	for _, n := range rec.notes {
 		if n.promise != nil {
 			promises++
@@ -109,20 +111,23 @@ func (t *tally) run(cuts int, r *rand.Rand) (err error) {
 	t.sum.Acked += promises
 	var torn int64
 	if err := rec.try(cuts, r, func(c cut, v *verdict) {
-		checked, torn = checked+v.acked, torn+v.torn
-		t.count(c.String(), v)
+		checked, lost, torn = checked+v.acked, lost+v.lost, torn+v.torn
+		t.sum.Cuts++
+		t.add(c.String(), v)
 	}); err != nil {
 		return fmt.Errorf("cut: %w", err)
 	}
-	t.say("%d cuts: %d promises looked up, %d bytes of torn tails", cuts, checked, torn)
+	t.say("%d cuts: %d promises looked up, %d lost, %d bytes of torn tails", cuts, checked, lost, torn)
+	if cuts > 0 && checked == 0 {
+		return errors.New("invalid: no cut had a promise before it")
+	}
 	for _, how := range []failure{dropWrites, errorWrites} {
 		for range t.o.Rounds {
 			v, err := t.s.fail(how, r)
 			if err != nil {
 				return fmt.Errorf("%s: %w", how, err)
 			}
-			t.count(string(how), v)
-			t.sum.Cuts--
+			t.add(string(how), v)
 			t.say("%s: %d promises looked up, %d lost", how, v.acked, v.lost)
 		}
 	}
@@ -134,13 +139,11 @@ func (t *tally) say(format string, args ...any) {
 	t.o.Say("%4.0f s %s %s: %s", time.Since(t.began).Seconds(), t.s.fs.name, t.s.io, fmt.Sprintf(format, args...))
 }
 
-// count adds a verdict; the first bad ones are told in full.
-func (t *tally) count(what string, v *verdict) {
-	t.sum.Cuts++
+// add adds a verdict; the first bad ones are told in full.
+func (t *tally) add(what string, v *verdict) {
 	t.sum.Lost += v.lost
-	faults := len(v.faults) + v.more
-	t.sum.Faults += max(0, faults-v.lost)
-	if faults == 0 {
+	t.sum.Faults += v.others
+	if !v.bad() {
 		return
 	}
 	if t.told++; t.told > 3 {
@@ -149,12 +152,12 @@ func (t *tally) count(what string, v *verdict) {
 	for _, f := range v.faults {
 		t.say("%s: %s", what, f)
 	}
-	t.say("%s: %d promises of %d lost, %d faults", what, v.lost, v.acked, faults)
+	t.say("%s: %d promises of %d lost, %d other faults", what, v.lost, v.acked, v.others)
 }
 
 // RunLoad runs the load if this process was started for that, and says whether it
 // was. disk stands between the engines and their files; nil = nothing does.
-func RunLoad(disk func(io string) (vfs.FS, error)) (bool, error) {
+func RunLoad(disk func(path string) (vfs.FS, error)) (bool, error) {
 	text, ok := os.LookupEnv(loadVariable)
 	if !ok {
 		return false, nil

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,7 +16,7 @@ import (
 
 const (
 	linesMin     = 600  // a load that noted less is no load
-	linesMax     = 5000 // and more takes longer without telling more
+	linesMax     = 3000 // and more takes longer without telling more
 	loadTime     = 40 * time.Second
 	logBytes     = 1 << 30 // sparse
 	copyBytes    = 192 << 20
@@ -32,16 +33,17 @@ type fileSystem struct {
 
 var fileSystems = []fileSystem{
 	{"ext4", 256 << 20, []string{"mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0"}},
-	{"xfs", 320 << 20, []string{"mkfs.xfs", "-q", "-f"}}, // 300 MiB is its least
+	{"xfs", 320 << 20, []string{"mkfs.xfs", "-q", "-f", "-l", "size=16m"}}, // 300 MiB is its least
 }
 
 // stand is where a load runs on a device whose power can fail.
 type stand struct {
 	fs     fileSystem
-	io     string // of the engines
-	memory string // a directory in memory: images
-	disk   string // one on another disk: what is recorded
-	child  string // the program that calls RunLoad
+	io     string     // of the engines
+	memory string     // a directory in memory: images
+	disk   string     // one on another disk: what is recorded
+	child  string     // the program that calls RunLoad
+	save   *io.Writer // takes the first bad disk, then is nil
 }
 
 func (s *stand) image() string    { return filepath.Join(s.memory, "image") }
@@ -69,6 +71,15 @@ func sparse(name string, bytes int64) error {
 		return err
 	}
 	return errors.Join(f.Truncate(bytes), f.Close())
+}
+
+// saveFirst saves the first disk that a check found fault with.
+func (s *stand) saveFirst(notes []note, v *verdict) error {
+	w := *s.save
+	if *s.save = nil; w == nil {
+		return nil
+	}
+	return save(w, s.data(), notes, v)
 }
 
 // running is a load in a process of its own.
