@@ -127,6 +127,9 @@ func (a *appliers) work(worker int) {
 			b, result := &r.refs[i], &r.results[i]
 			if int(b.Header.Shard)%applyWorkers == worker && !result.skip {
 				result.done, result.err = a.shards[b.Header.Shard].Apply(a.e.life, b)
+				if result.done {
+					a.e.verifier.points.passed(a.e.life, a.e.o.Store, &b.Header)
+				}
 			}
 		}
 		r.group.Done()

@@ -170,6 +170,7 @@ type Engine struct {
 	appliers  *appliers
 	events    events
 	housework housework
+	verifier  verifier
 	clock     clock
 
 	// life ends when Close begins to take things down; it is the engine's own

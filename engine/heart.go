@@ -88,6 +88,12 @@ func (e *Engine) carryOut(effects *node.Effects, b brought) {
 	for i := range effects.Events {
 		e.nodeEvent(&effects.Events[i])
 	}
+	for i := range effects.Asked {
+		e.verifier.asked(e, &effects.Asked[i])
+	}
+	for i := range effects.Told {
+		e.verifier.told(&effects.Told[i])
+	}
 }
 
 func (e *Engine) flusherOf(j node.Journal) *flusher {

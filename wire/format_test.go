@@ -171,6 +171,9 @@ func encodeField(t *testing.T, v reflect.Value, path string) []byte {
 	if v.Kind() == reflect.String {
 		return []byte(v.String())
 	}
+	if v.Kind() == reflect.Slice {
+		return v.Bytes()
+	}
 	var b bytes.Buffer
 	fail(t, binary.Write(&b, binary.LittleEndian, v.Interface()))
 	return b.Bytes()
@@ -192,10 +195,12 @@ func layouts() map[string]*layout {
 	batchRefusal, page, pageRow := &BatchRefusal{}, &CursorPage{}, &CursorPage{}
 	heartbeat, echo, fetch, fetchEnd := &Heartbeat{}, &HeartbeatEcho{}, &Fetch{}, &FetchEnd{}
 	join := &Join{}
+	verify, verified, verifiedRow := &Verify{}, &Verified{}, &Verified{}
 	next := byte(0)
 	for _, v := range []any{
 		header, row, envelope, &entry.UID, &entry.GID, &entry.Op, hello, welcome, refusal, ack,
 		batchRefusal, page, pageRow, heartbeat, echo, fetch, fetchEnd, join,
+		verify, verified, verifiedRow,
 	} {
 		fillDistinct(reflect.ValueOf(v).Elem(), &next)
 	}
@@ -239,8 +244,17 @@ func layouts() map[string]*layout {
 		"Fetch":           {fetch, 64, controlBody(fetch), nil},
 		"Fetch end":       {fetchEnd, 10, controlBody(fetchEnd), nil},
 		"Join":            {join, 20, controlBody(join), nil},
+		"Verify":          {verify, 32, controlBody(verify), nil},
+		"Verified":        {verified, 14, controlBody(verified), map[string]uint64{"row count": 1, "part count": 1}},
+		"Verified row":    {&verifiedRow.Rows[0], 64, func() []byte { return verifiedRows(verifiedRow) }, nil},
+		"Verified part": {&verifiedRow.Parts[0], 36, func() []byte {
+			return verifiedRows(verifiedRow)[64:]
+		}, nil},
 	}
 }
+
+// verifiedRows are the rows and parts behind an answer's text.
+func verifiedRows(m *Verified) []byte { return controlBody(m)()[16+len(m.Text):] }
 
 func TestEveryFieldLiesWhereTheSpecificationSays(t *testing.T) {
 	all := layouts()

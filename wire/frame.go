@@ -23,6 +23,8 @@ const (
 	FrameFetched       FrameKind = 11 // answer: whole batches of that log, in order; frame number = the fetch's id
 	FrameFetchEnd      FrameKind = 12 // answer: no more; code 0, or why not
 	FrameJoin          FrameKind = 13 // source → receiver, first on a connection that is one of several of a link
+	FrameVerify        FrameKind = 14 // either: asks for what both sites must have in common
+	FrameVerified      FrameKind = 15 // answer
 )
 
 const (
@@ -150,7 +152,7 @@ func DecodeEnvelope(b []byte, e *Envelope) error {
 // check refuses what FORMAT.md does not allow in an envelope.
 func (e *Envelope) check() error {
 	switch {
-	case e.Kind < FrameHello || e.Kind > FrameJoin:
+	case e.Kind < FrameHello || e.Kind > FrameVerified:
 		return fmt.Errorf("envelope: unknown kind %d: %w", uint8(e.Kind), ErrProtocol)
 	case e.Flags != 0:
 		return fmt.Errorf("envelope: %s: reserved flags %04x: %w", e.Kind, e.Flags, ErrProtocol)

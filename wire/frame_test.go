@@ -36,6 +36,14 @@ func sampleMessages() map[FrameKind]message {
 		FrameFetch:         &Fetch{ID: 5, Log: LogID{4, 17}, From: position, To: 12},
 		FrameFetchEnd:      &FetchEnd{ID: 5, Code: RefuseNotRetained, Text: "oldest seq is 40"},
 		FrameJoin:          &Join{Link: seq16(0x40), Streams: 4, Stream: 3},
+		FrameVerify: &Verify{
+			ID: 6, Kind: VerifyState, Count: 64, Log: LogID{4, 17}, Seq: 40, Lo: []byte("key-b"), Hi: []byte("key-d"),
+		},
+		FrameVerified: &Verified{ID: 6, Code: RefuseSuspect, Text: "seq 3 does not hold", Rows: []VerifiedLog{
+			{LogID{4, 17}, position, 1, 3}, {LogID{5, 17}, position, 2, 0},
+		}, Parts: []VerifiedPart{
+			{64, [32]byte{1, 31: 2}, []byte("key-c")}, {3, [32]byte{3, 31: 4}, []byte{}},
+		}},
 	}
 }
 

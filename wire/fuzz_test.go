@@ -297,6 +297,14 @@ func compareMessages(t *testing.T, kind FrameKind, body []byte) {
 	if page, ok := m.(*CursorPage); ok && len(page.Entries) == 0 {
 		page.Entries = nil
 	}
+	if answer, ok := m.(*Verified); ok {
+		if len(answer.Rows) == 0 {
+			answer.Rows = nil
+		}
+		if len(answer.Parts) == 0 {
+			answer.Parts = nil
+		}
+	}
 	if !reflect.DeepEqual(m, want) {
 		t.Fatalf("%s: %+v, the slow decoder reads %+v", kind, m, want)
 	}

@@ -164,7 +164,7 @@ func TestShortAndLongBodiesAreRefusedWithoutTheirHeader(t *testing.T) {
 
 func TestEveryNumberHasAName(t *testing.T) {
 	unnamed := func(name string) bool { return strings.ContainsAny(name, "0123456789") }
-	for k := FrameHello; k <= FrameJoin; k++ {
+	for k := FrameHello; k <= FrameVerified; k++ {
 		if unnamed(k.String()) {
 			t.Errorf("frame kind %d: %s", uint8(k), k)
 		}

@@ -16,7 +16,7 @@ func (k BatchKind) String() string { return name(batchKindNames, "batch kind", i
 
 var frameKindNames = []string{
 	"hello", "welcome", "refusal", "batches", "ack", "batch refusal", "cursor page",
-	"heartbeat", "heartbeat echo", "fetch", "fetched", "fetch end", "join",
+	"heartbeat", "heartbeat echo", "fetch", "fetched", "fetch end", "join", "verify", "verified",
 }
 
 func (k FrameKind) String() string { return name(frameKindNames, "frame kind", int(k)) }

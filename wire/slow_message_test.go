@@ -44,6 +44,10 @@ func slowMessage(kind FrameKind, body []byte) (m message) {
 		s := slowRead[Join](r, ErrProtocol)
 		must(s.Streams >= 2 && s.Streams <= 64 && s.Stream < s.Streams, ErrProtocol, "join")
 		m = &s
+	case FrameVerify:
+		m = slowVerify(r)
+	case FrameVerified:
+		m = slowVerified(r)
 	case FrameFetchEnd:
 		f := &FetchEnd{slowRead[uint64](r, ErrProtocol), slowRead[RefusalCode](r, ErrProtocol), slowText(r)}
 		must(f.ID != 0, ErrProtocol, "fetch end")
@@ -102,4 +106,57 @@ func slowPage(r *bytes.Reader) *CursorPage {
 		p.Entries = append(p.Entries, e)
 	}
 	return p
+}
+
+// FORMAT.md 5.14.
+func slowVerify(r *bytes.Reader) *Verify {
+	s := slowRead[struct {
+		ID       uint64
+		Kind     VerifyKind
+		Reserved [3]uint8
+		Count    uint32
+	}](r, ErrProtocol)
+	m := &Verify{s.ID, s.Kind, s.Count, slowLog(r), slowRead[Seq](r, ErrProtocol), slowKey(r), slowKey(r)}
+	must(s.ID != 0 && s.Reserved == [3]uint8{} && s.Kind >= 1 && s.Kind <= 4, ErrProtocol, "verify")
+	must((s.Count != 0) == (s.Kind != 4), ErrProtocol, "count")
+	if s.Kind != 1 {
+		must(s.Count <= 64 && m.Seq == 0 && len(m.Lo) == 0 && len(m.Hi) == 0, ErrProtocol, "logs")
+	}
+	must(len(m.Hi) == 0 || bytes.Compare(m.Lo, m.Hi) < 0, ErrProtocol, "range")
+	return m
+}
+
+func slowKey(r *bytes.Reader) []byte {
+	n := slowRead[uint16](r, ErrProtocol)
+	must(n <= 512, ErrProtocol, "key")
+	return slowTake(r, int(n), ErrProtocol)
+}
+
+// FORMAT.md 5.15.
+func slowVerified(r *bytes.Reader) *Verified {
+	s := slowRead[struct {
+		ID          uint64
+		Code        RefusalCode
+		Rows, Parts uint16
+	}](r, ErrProtocol)
+	m := &Verified{ID: s.ID, Code: s.Code, Text: slowText(r)}
+	must(s.ID != 0 && s.Rows <= 4096 && s.Parts <= 256, ErrProtocol, "verified")
+	for i := range int(s.Rows) {
+		row := VerifiedLog{slowLog(r), slowPosition(r), slowRead[Seq](r, ErrProtocol), slowRead[Seq](r, ErrProtocol)}
+		if i > 0 {
+			before := slowSortKey(m.Rows[i-1].Log)
+			must(bytes.Compare(before, slowSortKey(row.Log)) < 0, ErrProtocol, "rows do not rise")
+		}
+		m.Rows = append(m.Rows, row)
+	}
+	for i := range int(s.Parts) {
+		part := VerifiedPart{slowRead[uint32](r, ErrProtocol), slowRead[[32]byte](r, ErrProtocol), slowKey(r)}
+		last := i == int(s.Parts)-1
+		must(len(part.Hi) > 0 || last, ErrProtocol, "unbounded part")
+		if i > 0 && len(part.Hi) > 0 {
+			must(bytes.Compare(m.Parts[i-1].Hi, part.Hi) < 0, ErrProtocol, "parts do not rise")
+		}
+		m.Parts = append(m.Parts, part)
+	}
+	return m
 }

@@ -74,7 +74,7 @@ func frameVectors() []*vector {
 			body:     beatBody, poke: func(b []byte) { b[0], b[1] = 99, 255 }},
 		spoiled("version 0", "version 0", 1, 0),
 		spoiled("kind 0", "unknown kind 0", 0, 0),
-		spoiled("kind 14", "unknown kind 14", 0, 14),
+		spoiled("kind 16", "unknown kind 16", 0, 16),
 		spoiled("codec 1", "unknown codec 1", 4, 1),
 		spoiled("plain bytes that differ", "25 plain bytes, 24 wire bytes", 12, 25),
 		spoiled("heartbeat of session 0", "session is zero", 16, 0),
@@ -203,7 +203,7 @@ type messageCase struct {
 
 func messageVectors() (vectors []*vector) {
 	samples := sampleMessages()
-	for kind := FrameHello; kind <= FrameJoin; kind++ {
+	for kind := FrameHello; kind <= FrameVerified; kind++ {
 		if m := samples[kind]; m != nil {
 			vectors = append(vectors, &vector{name: kind.String(), decode: "frame",
 				bytes: m.AppendTo(nil, sessionOf(kind))})
@@ -225,7 +225,7 @@ func messageVectors() (vectors []*vector) {
 		}
 		vectors = append(vectors, v)
 	}
-	for kind := FrameHello; kind <= FrameJoin; kind++ {
+	for kind := FrameHello; kind <= FrameVerified; kind++ {
 		if m := samples[kind]; m != nil {
 			vectors = append(vectors, bodyLengthVectors(kind, m)...)
 		}

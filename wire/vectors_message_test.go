@@ -22,7 +22,7 @@ func poked(kind FrameKind, name, reason string, offset int, value byte) messageC
 }
 
 func messageCases() []messageCase {
-	cases := slices.Concat(helloCases(), refusalCases(), pageCases(), fetchCases())
+	cases := slices.Concat(helloCases(), refusalCases(), pageCases(), fetchCases(), verifyCases())
 	cases = append(cases,
 		refused(FrameAck, "ack of level 0", "level 0", func(m *Ack) { m.Level = 0 }),
 		refused(FrameAck, "ack of level applied", "level 3", func(m *Ack) { m.Level = LevelApplied }),
@@ -182,5 +182,61 @@ func fetchCases() []messageCase {
 		refused(FrameJoin, "join of one stream", "1 streams", func(m *Join) { m.Streams, m.Stream = 1, 0 }),
 		refused(FrameJoin, "join of 65 streams", "65 streams", func(m *Join) { m.Streams = 65 }),
 		refused(FrameJoin, "join of a stream beyond the last", "stream 4 of 4", func(m *Join) { m.Stream = 4 }),
+	}
+}
+
+func verifyCases() []messageCase {
+	key := []byte(strings.Repeat("k", 512))
+	logs := func(kind VerifyKind, count uint32) func(m *Verify) {
+		return func(m *Verify) { *m = Verify{ID: 6, Kind: kind, Count: count, Log: LogID{4, 0}} }
+	}
+	parts := func(n int) (parts []VerifiedPart) {
+		for i := range n {
+			parts = append(parts, VerifiedPart{1, [32]byte{1}, []byte{1, byte(i >> 8), byte(i)}})
+		}
+		return parts
+	}
+	return []messageCase{
+		allowed(FrameVerify, "verify from the first key to the last", func(m *Verify) { m.Lo, m.Hi = nil, nil }),
+		allowed(FrameVerify, "verify with the longest key", func(m *Verify) { m.Lo, m.Hi = nil, key }),
+		allowed(FrameVerify, "verify of tails", logs(VerifyTails, 64)),
+		allowed(FrameVerify, "verify of journals", logs(VerifyJournals, 1)),
+		allowed(FrameVerify, "verify, the end", logs(VerifyEnd, 0)),
+		refused(FrameVerify, "verify of id 0", "id is zero", func(m *Verify) { m.ID = 0 }),
+		refused(FrameVerify, "verify of kind 0", "kind 0", func(m *Verify) { m.Kind = 0 }),
+		refused(FrameVerify, "verify of kind 5", "kind 5", func(m *Verify) { m.Kind = 5 }),
+		poked(FrameVerify, "verify, reserved byte 9", "reserved byte", 9, 1),
+		poked(FrameVerify, "verify, reserved byte 11", "reserved byte", 11, 0x80),
+		refused(FrameVerify, "verify of no keys", "count 0", func(m *Verify) { m.Count = 0 }),
+		refused(FrameVerify, "verify, the end of one shard", "count 1", logs(VerifyEnd, 1)),
+		refused(FrameVerify, "verify of 65 shards", "65 shards", logs(VerifyTails, 65)),
+		refused(FrameVerify, "verify of site 0", "log 00000000", func(m *Verify) { m.Log.Site = 0 }),
+		refused(FrameVerify, "verify of shard 65536", "/65536", func(m *Verify) { m.Log.Shard = 65536 }),
+		refused(FrameVerify, "verify of tails at a point", "a point or a range", func(m *Verify) {
+			logs(VerifyTails, 1)(m)
+			m.Seq = 1
+		}),
+		refused(FrameVerify, "verify of tails in a range", "a point or a range", func(m *Verify) {
+			logs(VerifyTails, 1)(m)
+			m.Lo = key
+		}),
+		refused(FrameVerify, "verify of an empty range", "holds nothing", func(m *Verify) { m.Hi = m.Lo }),
+		poked(FrameVerify, "verify with a key that passes the end", "bytes left", 32, 255),
+		poked(FrameVerify, "verify with a key of 517 bytes", "lo of 517 bytes", 33, 2),
+
+		allowed(FrameVerified, "verified, nothing", func(m *Verified) { *m = Verified{ID: 6} }),
+		allowed(FrameVerified, "verified of a later code", func(m *Verified) { m.Code = 999 }),
+		allowed(FrameVerified, "verified of 256 parts", func(m *Verified) { m.Parts = parts(256) }),
+		refused(FrameVerified, "verified of 257 parts", "257 parts", func(m *Verified) { m.Parts = parts(257) }),
+		refused(FrameVerified, "verified of id 0", "id is zero", func(m *Verified) { m.ID = 0 }),
+		refused(FrameVerified, "verified whose rows repeat", "does not rise",
+			func(m *Verified) { m.Rows[1].Log = m.Rows[0].Log }),
+		refused(FrameVerified, "verified whose parts repeat", "does not rise",
+			func(m *Verified) { m.Parts[1].Hi = m.Parts[0].Hi }),
+		refused(FrameVerified, "verified with an unbounded part that is not the last", "is unbounded",
+			func(m *Verified) { m.Parts[0].Hi = nil }),
+		poked(FrameVerified, "verified of 4098 rows", "4098 rows, limit 4096", 11, 0x10),
+		poked(FrameVerified, "verified whose rows are missing", "200 rows in", 10, 200),
+		poked(FrameVerified, "verified whose parts are missing", "is unbounded", 12, 3),
 	}
 }

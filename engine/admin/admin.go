@@ -11,11 +11,12 @@ import (
 // route is one path that is served.
 type route struct {
 	path  string
-	serve func(e *engine.Engine, w http.ResponseWriter)
+	serve func(e *engine.Engine, w http.ResponseWriter, r *http.Request)
 }
 
 var routes = []route{
 	{"/v1/status", status},
+	{"/v1/verify", verify},
 	{"/livez", live},
 	{"/readyz", ready},
 }
@@ -42,16 +43,19 @@ func Handler(e *engine.Engine) http.Handler {
 					"use GET: this release's API only reads")
 				return
 			}
-			route.serve(e, w)
+			route.serve(e, w, r)
 			return
 		}
-		fault(w, http.StatusNotFound, fmt.Sprintf("no such path: %q", r.URL.Path), "try /v1/status, /livez or /readyz")
+		fault(w, http.StatusNotFound, fmt.Sprintf("no such path: %q", r.URL.Path),
+			"try /v1/status, /v1/verify, /livez or /readyz")
 	})
 }
 
-func status(e *engine.Engine, w http.ResponseWriter) { answer(w, http.StatusOK, e.Status()) }
+func status(e *engine.Engine, w http.ResponseWriter, _ *http.Request) {
+	answer(w, http.StatusOK, e.Status())
+}
 
-func live(e *engine.Engine, w http.ResponseWriter) {
+func live(e *engine.Engine, w http.ResponseWriter, _ *http.Request) {
 	select {
 	case <-e.Done():
 		reason := "the engine is closed"
@@ -64,7 +68,7 @@ func live(e *engine.Engine, w http.ResponseWriter) {
 	}
 }
 
-func ready(e *engine.Engine, w http.ResponseWriter) {
+func ready(e *engine.Engine, w http.ResponseWriter, _ *http.Request) {
 	s := e.Status()
 	switch {
 	case s.Health == "FAILED":

@@ -61,6 +61,12 @@ func TestWhatIsNotServedIsRefusedWithTheNextStep(t *testing.T) {
 	var fault admin.Fault
 	require.Equal(t, http.StatusNotFound, ask(t, e, "GET", "/v2/status", &fault))
 	require.Contains(t, fault.Next, "/v1/status")
+	require.Equal(t, http.StatusBadRequest, ask(t, e, "GET", "/v1/verify?peer=site-x", &fault))
+	require.Contains(t, fault.Error, "site-x")
+	require.Equal(t, http.StatusBadRequest, ask(t, e, "GET", "/v1/verify?lo=one", &fault))
+	require.Contains(t, fault.Error, "lo is")
+	require.Equal(t, http.StatusBadRequest, ask(t, e, "GET", "/v1/verify?deep=very", &fault))
+	require.Contains(t, fault.Error, "deep is")
 	require.Equal(t, http.StatusMethodNotAllowed, ask(t, e, "POST", "/v1/status", &fault))
 	require.Contains(t, fault.Error, "POST")
 }

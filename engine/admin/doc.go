@@ -1,7 +1,8 @@
-// Package admin promises an engine's status over HTTP, read only, in one shape
-// for people, scripts and probes.
+// Package admin promises an engine's status and its comparison with other sites
+// over HTTP, read only, in one shape for people, scripts and probes.
 //
 //	GET /v1/status ─▶ engine.Status as JSON, schema 1
+//	GET /v1/verify ─▶ JSON lines: how far it is, at last engine.VerifyReport, schema 1
 //	GET /livez     ─▶ 200 while the engine runs; 503 with the reason once it stopped
 //	GET /readyz    ─▶ 200 when this site does its part; 503 with the reason until then
 //	else           ─▶ {"error": …, "next": …}, 404 or 405
@@ -11,7 +12,8 @@
 //
 // Limits: no authentication in this release; listen on loopback, or behind
 // something that has it. Nothing is changed by any request, and request bodies
-// are not read.
+// are not read. A verification ends when its asker goes; one runs at a time, another
+// is answered 409.
 //
 // It does not listen, log, or touch the process's default mux: the host does.
 package admin

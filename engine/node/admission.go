@@ -15,6 +15,8 @@ var (
 	ErrSuspect = errors.New("log is suspect after damage")
 	// ErrDiverged: a peer holds another history of the log.
 	ErrDiverged = errors.New("log stopped")
+	// ErrNoLink: a peer cannot be asked now.
+	ErrNoLink = errors.New("no link")
 	// ErrDataLost: a peer or the Store has entries that the journal lost.
 	ErrDataLost = errors.New("acknowledged data is missing")
 )

@@ -112,6 +112,7 @@ func (n *Node) detach(l *link, reason string) {
 	if l.fetch != nil {
 		n.fetchLost(l)
 	}
+	n.verifyDown(l, reason)
 	p := l.peer
 	switch {
 	case p == nil:
@@ -185,7 +186,7 @@ func (n *Node) expected(l *link, e *wire.Envelope) error {
 		ok = l.open
 	case wire.FrameHeartbeat:
 		ok = l.open
-	case wire.FrameFetch, wire.FrameFetched, wire.FrameFetchEnd:
+	case wire.FrameFetch, wire.FrameFetched, wire.FrameFetchEnd, wire.FrameVerify, wire.FrameVerified:
 		ok = l.open || l.dialed && l.peer.phase >= phaseResume
 	}
 	if !ok {
@@ -224,6 +225,10 @@ func (n *Node) dispatch(l *link, in *FrameIn) error {
 		return n.fetched(l, in)
 	case wire.FrameFetchEnd:
 		return decoded(m.fetchEnd.Decode(in.Body), n, l, (*Node).fetchEnded)
+	case wire.FrameVerify:
+		return decoded(m.verify.Decode(in.Body), n, l, (*Node).verifyAsked)
+	case wire.FrameVerified:
+		return decoded(m.verified.Decode(in.Body), n, l, (*Node).verified)
 	}
 	return nil
 }

@@ -213,6 +213,8 @@ type Effects struct {
 	Clears   []Clear   // before Stages
 	Retain   []Journal // floors rose: Journal.Retain with Node.Floor
 	Events   []Event
+	Asked    []Asked       // questions of peers, to be answered
+	Told     []Told        // answers of peers
 	Wake     time.Duration // Mono time of the next due timer; 0 = none
 	bytes    []byte        // backs the control frames of Ops
 	indexes  []int         // backs the Batches of Ops and Stages
@@ -223,7 +225,7 @@ func (e *Effects) Reset() {
 	*e = Effects{
 		Ops: e.Ops[:0], Stages: e.Stages[:0], Persists: e.Persists[:0], Progress: e.Progress[:0],
 		Admits: e.Admits[:0], Clears: e.Clears[:0], Retain: e.Retain[:0], Events: e.Events[:0],
-		bytes: e.bytes[:0], indexes: e.indexes[:0],
+		Asked: e.Asked[:0], Told: e.Told[:0], bytes: e.bytes[:0], indexes: e.indexes[:0],
 	}
 }
 

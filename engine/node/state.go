@@ -63,6 +63,8 @@ type Node struct {
 	rose          [Mirror + 1]bool
 	retainAt      time.Duration
 
+	questions uint64 // the highest id of a VerifyAsk
+
 	msg messages
 }
 
@@ -78,6 +80,8 @@ type messages struct {
 	echo         wire.HeartbeatEcho
 	fetch        wire.Fetch
 	fetchEnd     wire.FetchEnd
+	verify       wire.Verify
+	verified     wire.Verified
 }
 
 // ownLog is a log that this site writes.
@@ -151,6 +155,7 @@ type peer struct {
 	frames    uint64
 	bytes     int64
 	entries   int64 // in those bytes
+	question  question
 
 	// Receiver.
 	mirror   *mirror
@@ -220,6 +225,9 @@ type link struct {
 	beats   [heartbeatsKept]time.Duration
 	fetch   *fetch // what we asked for on it
 	rules   stream.Rules
+
+	answering bool   // a question of the other end, or its snapshot, is kept
+	answerID  uint64 // the question's
 }
 
 // New returns the heart of a node that has just opened its journals. Its first

@@ -47,6 +47,10 @@ func (n *Node) Step(now Now, in Input, e *Effects) {
 		n.applyStopped(in)
 	case *MirrorDamaged:
 		n.mirrorDamaged(in)
+	case *VerifyAsk:
+		n.verifyAsk(in)
+	case *VerifyAnswer:
+		n.verifyAnswer(in)
 	}
 	e.Wake = n.wake()
 	n.e = nil

@@ -116,6 +116,7 @@ var kindNames = map[wire.FrameKind]string{
 	wire.FrameAck: "ack", wire.FrameBatchRefusal: "batch-refusal", wire.FrameCursorPage: "page",
 	wire.FrameHeartbeat: "heartbeat", wire.FrameHeartbeatEcho: "echo", wire.FrameFetch: "fetch",
 	wire.FrameFetched: "fetched", wire.FrameFetchEnd: "fetch-end", wire.FrameJoin: "join",
+	wire.FrameVerify: "verify", wire.FrameVerified: "verified",
 }
 
 // describe words a control frame for a transcript.

@@ -224,8 +224,13 @@ func (m *Mem) Digest(_ context.Context, shard wire.Shard, lo, hi []byte) ([32]by
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	s := m.read(shard)
+	return s.digest(slices.Sorted(maps.Keys(s.values)), lo, hi), slices.Clone(s.cursors), nil
+}
+
+// digest hashes those of the sorted keys that lie in [lo, hi).
+func (s *memShard) digest(keys []string, lo, hi []byte) [32]byte {
 	sum := sha256.New()
-	for _, key := range slices.Sorted(maps.Keys(s.values)) {
+	for _, key := range keys {
 		if key < string(lo) || hi != nil && key >= string(hi) {
 			continue
 		}
@@ -233,7 +238,7 @@ func (m *Mem) Digest(_ context.Context, shard wire.Shard, lo, hi []byte) ([32]by
 		writeSized(sum, []byte(key))
 		writeSized(sum, value.encode(nil))
 	}
-	return [32]byte(sum.Sum(nil)), slices.Clone(s.cursors), nil
+	return [32]byte(sum.Sum(nil))
 }
 
 // writeSized writes b behind its length, so that no two lists of strings have

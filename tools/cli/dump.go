@@ -271,6 +271,17 @@ func messageText(kind wire.FrameKind, body []byte) (string, error) {
 	case wire.FrameJoin:
 		var m wire.Join
 		return decode(&m, func() string { return fmt.Sprintf("link %x  stream %d of %d", m.Link, m.Stream, m.Streams) })
+	case wire.FrameVerify:
+		var m wire.Verify
+		return decode(&m, func() string {
+			return fmt.Sprintf("id %d  kind %d  log %s  seq %d  count %d", m.ID, m.Kind, m.Log, m.Seq, m.Count)
+		})
+	case wire.FrameVerified:
+		var m wire.Verified
+		return decode(&m, func() string {
+			return fmt.Sprintf("id %d  code %d  %s, %s  %s", m.ID, m.Code, plural(len(m.Rows), "log", "logs"),
+				plural(len(m.Parts), "part", "parts"), m.Text)
+		})
 	}
 	return "", errors.New("no control frame")
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/claudefs/repl/engine"
 	"github.com/claudefs/repl/engine/sim"
 	"github.com/claudefs/repl/engine/store/journal"
 	"github.com/claudefs/repl/tools/demo"
@@ -45,6 +46,9 @@ func TestJSONKeysAreStable(t *testing.T) {
 		"ls":     listReport{Schema: 1, Kind: "ls", Names: []fsapi.Name{{Name: "name", Type: "file"}}},
 		"sim":    newSimVerdict(&sim.Report{}),
 		"stat":   statReport{fsapi.Stat{Schema: 1, Type: "file"}, "stat", at},
+		"verify": engine.VerifyReport{Schema: 1, Kind: "verify", At: at, Peers: []engine.VerifyPeer{{
+			Differences: []engine.VerifyDifference{{}}, NotCompared: []engine.VerifyGap{{}},
+		}}},
 		"version": versionInfo{Schema: 1, Kind: "version", Version: "v0.1.0", Go: "go1.26", Platform: "linux/amd64",
 			WireVersion: wire.Version},
 	} {

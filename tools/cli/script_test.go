@@ -46,6 +46,7 @@ func TestScripts(t *testing.T) {
 			"wait-for":   waitFor,
 			"exits":      exits,
 			"flip":       flip,
+			"tamper":     tamper,
 			"largest":    largest,
 			"hello":      hello,
 			"small-disk": smallDisk,

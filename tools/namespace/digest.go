@@ -39,6 +39,30 @@ func conflictKey(key []byte) []byte {
 	return key
 }
 
+// rows hashes the state rows of a shard whose keys are in [lo, hi).
+func (h *hasher) rows(ctx context.Context, r pebble.Reader, shard wire.Shard, lo, hi []byte) error {
+	for _, table := range stateTables {
+		prefix := shardPrefix(nil, table, shard)
+		from, to := append(bytes.Clone(prefix), lo...), successor(prefix)
+		if hi != nil {
+			to = append(bytes.Clone(prefix), hi...)
+		}
+		if bytes.Compare(from, to) >= 0 {
+			continue
+		}
+		if err := scan(ctx, r, from, to, func(key, value []byte) error {
+			// An inode's attributes and content belong to its key alone.
+			if bytes.Compare(conflictKey(key[statePrefixBytes:]), lo) >= 0 {
+				h.row(key, value)
+			}
+			return nil
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Digest implements store.Store: SHA-256 over the state rows of the range.
 func (s *Store) Digest(ctx context.Context, shard wire.Shard, lo, hi []byte) (d [32]byte, _ []store.Cursor, err error) {
 	leave, err := s.enter()
@@ -49,24 +73,8 @@ func (s *Store) Digest(ctx context.Context, shard wire.Shard, lo, hi []byte) (d 
 	snapshot := s.db.NewSnapshot()
 	defer snapshot.Close()
 	h := hasher{hash: sha256.New()}
-	for _, table := range stateTables {
-		prefix := shardPrefix(nil, table, shard)
-		from, to := append(bytes.Clone(prefix), lo...), successor(prefix)
-		if hi != nil {
-			to = append(bytes.Clone(prefix), hi...)
-		}
-		if bytes.Compare(from, to) >= 0 {
-			continue
-		}
-		if err := scan(ctx, snapshot, from, to, func(key, value []byte) error {
-			// An inode's attributes and content belong to its key alone.
-			if bytes.Compare(conflictKey(key[statePrefixBytes:]), lo) >= 0 {
-				h.row(key, value)
-			}
-			return nil
-		}); err != nil {
-			return d, nil, fmt.Errorf("shard %d: digest: %w", shard, err)
-		}
+	if err := h.rows(ctx, snapshot, shard, lo, hi); err != nil {
+		return d, nil, fmt.Errorf("shard %d: digest: %w", shard, err)
 	}
 	h.hash.Sum(d[:0])
 	cursors, err := snapshotCursors(ctx, snapshot, shard)

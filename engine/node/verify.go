@@ -1,0 +1,129 @@
+package node
+
+import (
+	"fmt"
+
+	"github.com/claudefs/repl/wire"
+)
+
+// VerifyAsk: ask a peer what both sites must have in common. The answer is a
+// Told; a later question to the same peer takes the place of an earlier one, and
+// a question of kind VerifyEnd has no answer. IDs rise over all peers.
+type VerifyAsk struct {
+	Peer wire.SiteID
+	Ask  wire.Verify
+}
+
+// VerifyAnswer answers an Asked.
+type VerifyAnswer struct {
+	Link   LinkID
+	Answer *wire.Verified
+}
+
+func (*VerifyAsk) input()    {}
+func (*VerifyAnswer) input() {}
+
+// Asked: answer this question of the other end of a link, with VerifyAnswer, and
+// give up the one before. Kind VerifyEnd: nothing more is asked, or the link is
+// gone; give back what was kept. Lo and Hi are borrowed.
+type Asked struct {
+	Link LinkID
+	Ask  wire.Verify
+}
+
+// Told is what became of a VerifyAsk. Answer is borrowed; nil if Err says why
+// there is none.
+type Told struct {
+	Peer   wire.SiteID
+	ID     uint64
+	Answer *wire.Verified
+	Err    error
+}
+
+// question is what is asked of a peer. All questions up to the end go over one
+// link, because the other end keeps its snapshot by link.
+type question struct {
+	link *link  // nil = none asked since the last end
+	id   uint64 // waited for; 0 = none
+}
+
+// verifyAsk puts a question on a link to the peer.
+func (n *Node) verifyAsk(in *VerifyAsk) {
+	p := n.peer(in.Peer)
+	if p == nil {
+		n.tellNobody(in, "it is no peer")
+		return
+	}
+	q := &p.question
+	switch {
+	case q.link != nil:
+	case p.link != nil && p.phase >= phaseSeek:
+		q.link = p.link
+	case p.in != nil && p.in.open:
+		q.link = p.in
+	case in.Ask.Kind != wire.VerifyEnd:
+		n.tellNobody(in, "no link: "+p.reason)
+		return
+	default:
+		return
+	}
+	n.questions = max(n.questions, in.Ask.ID)
+	n.msg.verify = in.Ask
+	n.send(q.link, &n.msg.verify)
+	q.id = in.Ask.ID
+	if in.Ask.Kind == wire.VerifyEnd {
+		*q = question{}
+	}
+}
+
+func (n *Node) tellNobody(in *VerifyAsk, why string) {
+	err := fmt.Errorf("site %s is not asked: %s: %w", n.siteName(in.Peer), why, ErrNoLink)
+	n.e.Told = append(n.e.Told, Told{Peer: in.Peer, ID: in.Ask.ID, Err: err})
+}
+
+// verified hands an answer on. One that nobody waits for any more is dropped.
+func (n *Node) verified(l *link) error {
+	a, q := &n.msg.verified, &l.peer.question
+	if a.ID > n.questions {
+		return fmt.Errorf("answer to question %d, asked up to %d: %w", a.ID, n.questions, wire.ErrProtocol)
+	}
+	if q.link == l && q.id == a.ID {
+		q.id = 0
+		n.e.Told = append(n.e.Told, Told{Peer: l.peer.Site, ID: a.ID, Answer: a})
+	}
+	return nil
+}
+
+// verifyAsked hands a question to the shell.
+func (n *Node) verifyAsked(l *link) error {
+	a := &n.msg.verify
+	l.answering, l.answerID = a.Kind != wire.VerifyEnd, a.ID
+	n.e.Asked = append(n.e.Asked, Asked{Link: l.id, Ask: *a})
+	return nil
+}
+
+// verifyAnswer sends an answer, unless the question was given up meanwhile.
+func (n *Node) verifyAnswer(in *VerifyAnswer) {
+	l := n.links[in.Link]
+	if l != nil && !l.closing && l.answering && l.answerID == in.Answer.ID {
+		n.send(l, in.Answer)
+	}
+}
+
+// verifyDown ends the questions in both directions of a link that ended.
+func (n *Node) verifyDown(l *link, reason string) {
+	if l.answering {
+		l.answering = false
+		end := wire.Verify{ID: l.answerID, Kind: wire.VerifyEnd}
+		n.e.Asked = append(n.e.Asked, Asked{Link: l.id, Ask: end})
+	}
+	if l.peer == nil || l.peer.question.link != l {
+		return
+	}
+	q := &l.peer.question
+	if q.id != 0 {
+		err := fmt.Errorf("the link to site %s ended: %s: %w", l.peer.Name, reason, ErrNoLink)
+		n.e.Told = append(n.e.Told, Told{Peer: l.peer.Site, ID: q.id, Err: err})
+	}
+	*q = question{}
+}

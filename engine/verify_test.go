@@ -1,0 +1,204 @@
+package engine_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/claudefs/repl/engine"
+	"github.com/claudefs/repl/engine/store"
+	"github.com/claudefs/repl/wire"
+)
+
+// busy appends at a until end is called. Each value of steps is a hundred entries more.
+func busy(t *testing.T, a *site, writers int) (steps <-chan struct{}, end func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	var group sync.WaitGroup
+	var total atomic.Int64
+	hundreds := make(chan struct{}, 1)
+	for w := range writers {
+		group.Go(func() {
+			for n := 0; ctx.Err() == nil; n++ {
+				key := fmt.Sprintf("key %d of %d", n%97, w)
+				_, err := a.Append(ctx, engine.Shard(w%a.options.Shards), entry(key, fmt.Sprint(n)), engine.Local)
+				if err == nil && total.Add(1)%100 == 0 {
+					select {
+					case hundreds <- struct{}{}:
+					default:
+					}
+				}
+			}
+		})
+	}
+	return hundreds, func() {
+		cancel()
+		group.Wait()
+	}
+}
+
+// verify runs one verification of a site.
+func verify(t *testing.T, s *site, o engine.VerifyOptions) *engine.VerifyReport {
+	t.Helper()
+	r, err := s.Verify(soon(t), o)
+	require.NoError(t, err)
+	return r
+}
+
+func asJSON(t *testing.T, v any) string {
+	b, err := json.MarshalIndent(v, "", " ")
+	require.NoError(t, err)
+	return string(b)
+}
+
+func TestVerifyingALivePairUnderLoadRaisesNoAlarm(t *testing.T) { // pain 32
+	a, b := pair(t)
+	a.start()
+	b.start()
+	for shard := range a.options.Shards {
+		a.put(engine.Shard(shard), "first", "entry", engine.Applied(1))
+	}
+	steps, end := busy(t, a, 8)
+	defer end()
+	keys := uint64(0)
+	for n := range 20 {
+		select {
+		case <-steps:
+		case <-soon(t).Done():
+			require.FailNow(t, "the load stands still")
+		}
+		s := []*site{a, b}[n%2]
+		r := verify(t, s, engine.VerifyOptions{Deep: n%5 == 4})
+		require.Equal(t, engine.VerifyEqual, r.Result, "round %d: %s", n, asJSON(t, r))
+		require.Len(t, r.Peers, 1)
+		require.Equal(t, a.options.Shards, r.Peers[0].ShardsCompared)
+		require.Equal(t, a.options.Shards, r.Peers[0].LogsCompared)
+		keys += r.Peers[0].Keys
+	}
+	require.NotZero(t, keys)
+}
+
+func TestADifferentKeyIsFoundAndNamed(t *testing.T) {
+	a, b := pair(t)
+	a.start()
+	b.start()
+	fill(a, 300)
+	require.Equal(t, engine.VerifyEqual, verify(t, a, engine.VerifyOptions{}).Result)
+	plant(t, b, 2, "key 0142", "valuf")
+	plant(t, b, 3, "only there", "value")
+	for _, s := range []*site{a, b} {
+		r := verify(t, s, engine.VerifyOptions{})
+		require.Equal(t, engine.VerifyDifferent, r.Result)
+		d := r.Peers[0].Differences
+		require.Len(t, d, 2, asJSON(t, r))
+		require.Equal(t, `"key 0142"`, d[0].Path)
+		require.Equal(t, "differs between site "+s.options.Site+" and site "+r.Peers[0].Site, d[0].Detail)
+		require.Equal(t, `"only there"`, d[1].Path)
+		require.Equal(t, "is at site site-b, not at site site-a", d[1].Detail)
+		require.Equal(t, 3, d[1].Shard)
+		require.Contains(t, r.Peers[0].Reason, "key 0142")
+	}
+	r := verify(t, a, engine.VerifyOptions{Lo: 0, Hi: 2})
+	require.Equal(t, engine.VerifyEqual, r.Result, "other shards were asked for")
+}
+
+// fill appends so many entries; the other site shows them all when it returns.
+func fill(a *site, count int) {
+	a.t.Helper()
+	for n := range count {
+		a.put(engine.Shard(n%4), fmt.Sprintf("key %04d", n), "value", engine.Local)
+	}
+	for shard := range a.options.Shards {
+		a.put(engine.Shard(shard), "last", "value", engine.Applied(1))
+	}
+}
+
+// plant changes a site's Store behind the back of its engine: the cursors stay.
+func plant(t *testing.T, s *site, shard engine.Shard, key, value string) {
+	t.Helper()
+	h := &wire.BatchHeader{Site: 1, Shard: shard}
+	require.NoError(t, s.store.Apply(soon(t), &store.Change{
+		Shard: shard, Batch: h, Effects: []wire.Entry{*entry(key, value)},
+	}))
+}
+
+// mute hides a Store's views.
+type mute struct{ store.Store }
+
+func TestAStoreWithoutViewsIsComparedByShard(t *testing.T) {
+	a, b := pair(t)
+	a.options.Store = mute{a.store}
+	a.start()
+	b.start()
+	fill(a, 40)
+	for _, s := range []*site{a, b} {
+		require.Equal(t, engine.VerifyEqual, verify(t, s, engine.VerifyOptions{}).Result)
+	}
+	plant(t, b, 2, "key 0002", "valuf")
+	for _, s := range []*site{a, b} {
+		r := verify(t, s, engine.VerifyOptions{})
+		require.Equal(t, engine.VerifyDifferent, r.Result, asJSON(t, r))
+		require.Equal(t, 2, r.Peers[0].Differences[0].Shard)
+		require.Empty(t, r.Peers[0].Differences[0].Path)
+	}
+}
+
+func TestNothingComparedIsNeverEqual(t *testing.T) {
+	a, _ := pair(t)
+	a.start()
+	a.put(0, "key", "value", engine.Local)
+	r := verify(t, a, engine.VerifyOptions{})
+	require.Equal(t, engine.VerifyUnreachable, r.Result, asJSON(t, r))
+	require.Zero(t, r.Peers[0].ShardsCompared)
+	require.NotEmpty(t, r.Peers[0].NotCompared)
+	_, err := a.Verify(soon(t), engine.VerifyOptions{Peer: "site-x"})
+	require.ErrorIs(t, err, engine.ErrOptions)
+	_, err = a.Verify(soon(t), engine.VerifyOptions{Lo: 3, Hi: 9})
+	require.ErrorIs(t, err, engine.ErrOptions)
+}
+
+func TestAVerificationThatIsGivenUpSaysWhatItDidNotCompare(t *testing.T) {
+	a, b := pair(t)
+	a.start()
+	b.start()
+	a.put(0, "key", "value", engine.Applied(1))
+	ctx, cancel := context.WithCancel(soon(t))
+	r, err := a.Verify(ctx, engine.VerifyOptions{Progress: func(p engine.VerifyProgress) {
+		if p.Doing == "state" && p.Shards == 2 {
+			cancel()
+		}
+	}})
+	require.NoError(t, err)
+	require.Equal(t, engine.VerifyPartly, r.Result, asJSON(t, r))
+	require.Equal(t, 2, r.Peers[0].ShardsCompared)
+	require.Len(t, r.Peers[0].NotCompared, 2)
+	require.Equal(t, engine.VerifyEqual, verify(t, a, engine.VerifyOptions{}).Result, "the next one is whole")
+}
+
+func TestADamagedMirrorIsNamedByLogAndSeq(t *testing.T) { // I9, pain 33
+	a, b := pair(t)
+	a.start()
+	b.start()
+	var refs []engine.Ref
+	for n := range 8 {
+		refs = append(refs, a.put(1, fmt.Sprintf("key %d", n), fmt.Sprintf("payload %d.", n), engine.Applied(1)))
+	}
+	require.Equal(t, engine.VerifyEqual, verify(t, a, engine.VerifyOptions{Deep: true}).Result)
+	b.spoil("mirror", "payload 3.")
+	for _, s := range []*site{a, b} {
+		r := verify(t, s, engine.VerifyOptions{})
+		require.Equal(t, engine.VerifyEqual, r.Result, "the stored bytes were not read")
+		r = verify(t, s, engine.VerifyOptions{Deep: true})
+		require.Equal(t, engine.VerifyDifferent, r.Result, asJSON(t, r))
+		d := r.Peers[0].Differences[0]
+		require.Equal(t, "damage", d.What)
+		require.Equal(t, 1, d.Shard)
+		require.Equal(t, "site-a", d.Site)
+		require.EqualValues(t, refs[3].Seq, d.Seq)
+	}
+}

@@ -1,0 +1,265 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/claudefs/repl/engine/node"
+	"github.com/claudefs/repl/engine/store"
+	"github.com/claudefs/repl/wire"
+)
+
+const (
+	// pointWaitMax is how long an asked site waits for its applier to reach a point.
+	pointWaitMax = 10 * time.Second
+	// answerIdleMax is how long a view is kept for an asker who asks nothing more.
+	answerIdleMax = time.Minute
+)
+
+// verifier is what verifications of both directions share.
+type verifier struct {
+	points points
+	one    sync.Mutex // held by the one verification of ours that runs
+
+	mu      sync.Mutex
+	answers map[node.LinkID]*answerer
+	waiting map[uint64]chan told // our questions by id
+	lastID  uint64
+}
+
+// told is what came of a question.
+type told struct {
+	answer *wire.Verified
+	err    error
+}
+
+// asked hands a question to the answerer of its link. The heart's mutex is held.
+func (v *verifier) asked(e *Engine, a *node.Asked) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	w := v.answers[a.Link]
+	if a.Ask.Kind == wire.VerifyEnd {
+		if w != nil {
+			delete(v.answers, a.Link)
+			close(w.quit)
+			w.give(nil)
+		}
+		return
+	}
+	if w == nil {
+		if !e.links.enter() {
+			return
+		}
+		w = &answerer{e: e, link: a.Link, kick: make(chan struct{}, 1), quit: make(chan struct{})}
+		if v.answers == nil {
+			v.answers = make(map[node.LinkID]*answerer)
+		}
+		v.answers[a.Link] = w
+		go w.run() // Ends when the asker ends it, the link does, or the engine.
+	}
+	ask := a.Ask
+	ask.Lo, ask.Hi = bytes.Clone(ask.Lo), bytes.Clone(ask.Hi)
+	w.give(&ask)
+}
+
+// answerer answers the questions of one link, one at a time; a new one ends the
+// work on the one before.
+type answerer struct {
+	e    *Engine
+	link node.LinkID
+	kick chan struct{} // capacity 1
+	quit chan struct{}
+
+	mu     sync.Mutex
+	next   *wire.Verify
+	cancel context.CancelFunc // of the one under way
+
+	// Of the goroutine: what is kept from question to question.
+	view  store.View
+	log   wire.LogID // the view's point
+	seq   wire.Seq
+	scans map[wire.LogID]*logScan // after the stored bytes were read
+	text  string                  // the first damage that reading met
+	pace  pace
+}
+
+// give replaces the question that waits, and ends the one under way.
+func (w *answerer) give(ask *wire.Verify) {
+	w.mu.Lock()
+	w.next = ask
+	if w.cancel != nil {
+		w.cancel()
+	}
+	w.mu.Unlock()
+	select {
+	case w.kick <- struct{}{}:
+	default:
+	}
+}
+
+func (w *answerer) run() {
+	defer w.e.links.group.Done()
+	defer w.forget()
+	idle := time.NewTimer(answerIdleMax)
+	defer idle.Stop()
+	for {
+		select {
+		case <-w.kick:
+		case <-idle.C:
+			w.forget()
+			continue
+		case <-w.quit:
+			return
+		case <-w.e.life.Done():
+			return
+		}
+		w.mu.Lock()
+		ask := w.next
+		w.next = nil
+		ctx, cancel := context.WithCancel(w.e.life)
+		w.cancel = cancel
+		w.mu.Unlock()
+		if ask != nil {
+			w.pace = newPace()
+			answer := w.answer(ctx, ask)
+			if ctx.Err() == nil {
+				w.e.step(&node.VerifyAnswer{Link: w.link, Answer: answer})
+			}
+		}
+		cancel()
+		idle.Reset(answerIdleMax)
+	}
+}
+
+// forget gives back what was kept.
+func (w *answerer) forget() {
+	w.scans = nil
+	if w.view != nil {
+		_ = w.view.Close() // only read from
+		w.view = nil
+	}
+}
+
+func (w *answerer) answer(ctx context.Context, ask *wire.Verify) *wire.Verified {
+	out := &wire.Verified{ID: ask.ID}
+	var err error
+	switch {
+	case int64(ask.Log.Shard) >= int64(w.e.o.Shards):
+		err = fmt.Errorf("shard %d: site %s has %d", ask.Log.Shard, w.e.id.siteName, w.e.o.Shards)
+	case ask.Kind == wire.VerifyState:
+		err = w.state(ctx, ask, out)
+	case ask.Kind == wire.VerifyJournals && w.scans == nil:
+		w.scans, w.text, err = w.e.scanJournals(ctx, &w.pace)
+		fallthrough
+	default:
+		if err == nil {
+			w.logs(ask, out)
+		}
+	}
+	if err != nil {
+		out.Code, out.Text = wire.RefuseInternal, err.Error()
+		if errors.Is(err, errPoint) {
+			out.Code = wire.RefuseGap
+		}
+	}
+	return out
+}
+
+// state digests the parts of a range of the view at the asked point.
+func (w *answerer) state(ctx context.Context, ask *wire.Verify, out *wire.Verified) error {
+	if w.view == nil || w.log != ask.Log || w.seq != ask.Seq {
+		w.forget()
+		until := time.Now().Add(pointWaitMax)
+		view, err := w.e.viewAt(ctx, ask.Log, ask.Seq, func() bool { return time.Now().Before(until) })
+		if err != nil {
+			return fmt.Errorf("site %s, shard %d, seq %d: %w", w.e.id.siteName, ask.Log.Shard, ask.Seq, err)
+		}
+		w.view, w.log, w.seq = view, ask.Log, ask.Seq
+	}
+	for _, c := range w.view.Cursors() {
+		out.Rows = append(out.Rows, wire.VerifiedLog{Log: c.Log, At: c.Position})
+	}
+	if store.Coarse(w.view) {
+		digest, err := w.view.Digest(ctx, nil, nil)
+		out.Parts = append(out.Parts, wire.VerifiedPart{Keys: wire.VerifyKeysUnknown, Digest: digest})
+		return err
+	}
+	hi := ask.Hi
+	if len(hi) == 0 {
+		hi = nil
+	}
+	cuts, err := cutKeys(ctx, w.view, ask.Lo, hi, int(ask.Count))
+	if err != nil {
+		return err
+	}
+	lo := ask.Lo
+	for _, c := range cuts {
+		part := wire.VerifiedPart{Keys: uint32(c.keys), Hi: c.hi}
+		if part.Digest, err = w.view.Digest(ctx, lo, c.hi); err != nil {
+			return err
+		}
+		if err := w.pace.rest(ctx); err != nil {
+			return err
+		}
+		out.Parts, lo = append(out.Parts, part), c.hi
+	}
+	return nil
+}
+
+// cut is where a part ends, and how many keys it has; hi nil = unbounded.
+type cut struct {
+	keys int
+	hi   []byte
+}
+
+// errEnough ends a walk over keys.
+var errEnough = errors.New("enough")
+
+// cutKeys cuts a range into at most VerifyPartMax parts of so many keys. Parts of
+// one key begin with it: what lies before the first key is a part without keys.
+func cutKeys(ctx context.Context, v store.View, lo, hi []byte, count int) ([]cut, error) {
+	var cuts []cut
+	keys := 0
+	err := v.Keys(ctx, lo, hi, func(key []byte) error {
+		before := count == 1 && keys == 0 && len(cuts) == 0 && !bytes.Equal(key, lo)
+		if keys == count || before {
+			cuts, keys = append(cuts, cut{keys, bytes.Clone(key)}), 0
+		}
+		if len(cuts) == wire.VerifyPartMax {
+			return errEnough
+		}
+		keys++
+		return nil
+	})
+	if errors.Is(err, errEnough) {
+		return cuts, nil
+	}
+	return append(cuts, cut{keys, hi}), err
+}
+
+// logs tells where the logs of a range of shards end, and what a reading found.
+func (w *answerer) logs(ask *wire.Verify, out *wire.Verified) {
+	for _, f := range w.e.journals() {
+		for _, log := range f.j.Logs() {
+			if log.Shard < ask.Log.Shard || uint32(log.Shard-ask.Log.Shard) >= ask.Count {
+				continue
+			}
+			tail, _ := f.j.Tail(log)
+			row := wire.VerifiedLog{Log: log, At: tail.Position}
+			if scan := w.scans[log]; scan != nil && ask.Kind == wire.VerifyJournals {
+				row.From, row.Bad = scan.from, scan.bad
+			}
+			out.Rows = append(out.Rows, row)
+		}
+	}
+	slices.SortFunc(out.Rows, func(x, y wire.VerifiedLog) int { return x.Log.Compare(y.Log) })
+	out.Rows = out.Rows[:min(len(out.Rows), wire.VerifyRowMax)]
+	if ask.Kind == wire.VerifyJournals {
+		out.Text = w.text
+	}
+}

@@ -1,0 +1,161 @@
+package engine
+
+import (
+	"context"
+	"errors"
+
+	"github.com/claudefs/repl/engine/node"
+	"github.com/claudefs/repl/engine/store/journal"
+	"github.com/claudefs/repl/wire"
+)
+
+// scanBytesMax is how much of a journal is read between two rests.
+const scanBytesMax = 1 << 20
+
+// logScan is what a reading of the stored bytes found of one log.
+type logScan struct {
+	from wire.Seq // the first that is kept; 0 = nothing is
+	end  wire.Position
+	bad  wire.Seq // the first that does not hold; 0 = none
+}
+
+// follow takes the next batch that was read: one that leaves a gap, or goes on
+// from another history, shows where the stored bytes do not hold (I9).
+func (l *logScan) follow(h *wire.BatchHeader) {
+	same := h.Incarnation == l.end.Incarnation
+	switch {
+	case l.from == 0:
+		l.from = h.FirstSeq
+	case same && h.LastSeq() <= l.end.Seq:
+		return
+	case l.bad != 0 || !same:
+	case h.FirstSeq > l.end.Seq+1:
+		l.bad = l.end.Seq + 1
+	case h.Prev != l.end.Chain:
+		l.bad = h.FirstSeq
+	}
+	l.end = h.End()
+}
+
+// journalOf is the journal that holds a log here.
+func (e *Engine) journalOf(log wire.LogID) *flusher {
+	if log.Site == e.id.site {
+		return e.own
+	}
+	return e.mirror
+}
+
+// scanJournals reads the stored bytes of both journals, up to what is durable when
+// it begins, and checks every digest and chain of them.
+func (e *Engine) scanJournals(ctx context.Context, p *pace) (map[wire.LogID]*logScan, string, error) {
+	scans := make(map[wire.LogID]*logScan)
+	damage := ""
+	for _, f := range e.journals() {
+		text, err := scanJournal(ctx, f, scans, p)
+		if err != nil {
+			return nil, "", err
+		}
+		if damage == "" {
+			damage = text
+		}
+	}
+	return scans, damage, nil
+}
+
+func scanJournal(ctx context.Context, f *flusher, scans map[wire.LogID]*logScan, p *pace) (string, error) {
+	tails, last := tailsOf(f.j), f.j.Durable()
+	r := f.j.NewReader(1)
+	defer r.Close()
+	r.FromFiles()
+	damage := ""
+	for r.Unit() < last {
+		refs, err := r.Next(scanBytesMax)
+		switch {
+		case errors.Is(err, journal.ErrCorrupt):
+			if damage == "" {
+				damage = f.name + " journal: " + err.Error()
+			}
+			continue
+		case err != nil:
+			return "", err
+		}
+		for i := range refs {
+			h := &refs[i].Header
+			if scans[h.Log()] == nil {
+				scans[h.Log()] = new(logScan)
+			}
+			scans[h.Log()].follow(h)
+		}
+		if len(refs) == 0 {
+			break
+		}
+		if err := p.rest(ctx); err != nil {
+			return "", err
+		}
+	}
+	for log, tail := range tails {
+		if l := scans[log]; l != nil && l.bad == 0 && l.end.Incarnation == tail.Incarnation && l.end.Seq < tail.Seq {
+			l.bad = l.end.Seq + 1
+		}
+	}
+	return damage, nil
+}
+
+// positionsAt finds where the logs of one journal stood at the given seqs, which
+// lie at or below their durable tails: only those with a batch that ends there.
+func (f *flusher) positionsAt(ctx context.Context, seqs map[wire.LogID]wire.Position) (
+	map[wire.LogID]wire.Position, error) {
+	found := make(map[wire.LogID]wire.Position)
+	note := func(log wire.LogID, at wire.Position) {
+		if want, ok := seqs[log]; ok && want.Seq == at.Seq && want.Incarnation == at.Incarnation {
+			found[log] = at
+		}
+	}
+	have := tailsOf(f.j) // of the others nothing is needed
+	for log, at := range have {
+		note(log, at)
+	}
+	for log, at := range seqs {
+		have[log] = at
+	}
+	last := f.j.Durable()
+	unit, err := f.j.SegmentStart(find(have), func(log wire.LogID, t journal.Tail) { note(log, t.Position) })
+	if err != nil {
+		unit = 1 // another history may be what was asked for
+	}
+	r := f.j.NewReader(unit)
+	defer r.Close()
+	p := newPace()
+	for len(found) < len(seqs) && r.Unit() < last {
+		refs, err := r.Next(scanBytesMax)
+		if errors.Is(err, journal.ErrCorrupt) {
+			continue
+		}
+		if err != nil || len(refs) == 0 {
+			return found, err
+		}
+		for i := range refs {
+			note(refs[i].Header.Log(), refs[i].Header.End())
+		}
+		if err := p.rest(ctx); err != nil {
+			return found, err
+		}
+	}
+	return found, nil
+}
+
+// told hands an answer to who asked. The heart's mutex is held.
+func (v *verifier) told(t *node.Told) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	waiter := v.waiting[t.ID]
+	if waiter == nil {
+		return
+	}
+	delete(v.waiting, t.ID)
+	out := told{err: t.Err}
+	if t.Answer != nil {
+		out.answer = cloneAnswer(t.Answer)
+	}
+	waiter <- out // capacity 1, and only one is ever sent
+}

@@ -1,0 +1,194 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/claudefs/repl/wire"
+)
+
+// behindWaitMax is how long this site's copy of a log may take to reach where the
+// peer's ends.
+const behindWaitMax = 10 * time.Second
+
+// journals compares the logs of both sites' journals where the peer's end, by
+// chain: equal seq and chain is equal history (I4). An error ends the verification.
+func (v *verification) journals(ctx context.Context) error {
+	if v.o.Deep {
+		scans, text, err := v.e.scanJournals(ctx, &v.pace)
+		if err != nil {
+			v.gap("journals", -1, err)
+			return passOn(err)
+		}
+		v.scans = scans
+		v.damageOfNoLog(scans, text, v.e.id.siteName)
+	}
+	for lo := v.o.Lo; lo < v.o.Hi; lo += wire.VerifyShardMax {
+		v.progress("journals", lo-v.o.Lo)
+		q := wire.Verify{
+			Kind: wire.VerifyJournals, Count: uint32(min(wire.VerifyShardMax, v.o.Hi-lo)),
+			Log: wire.LogID{Site: v.e.id.site, Shard: wire.Shard(lo)},
+		}
+		var err error
+		if v.o.Deep {
+			err = v.stored(ctx, q)
+		}
+		if err == nil {
+			q.Kind = wire.VerifyTails
+			err = v.tails(ctx, q)
+		}
+		if err != nil {
+			v.gap("journals", lo, err)
+			return passOn(err)
+		}
+	}
+	return nil
+}
+
+// stored has the peer read its stored bytes, and notes what does not hold at
+// either end.
+func (v *verification) stored(ctx context.Context, q wire.Verify) error {
+	answer, err := v.ask(ctx, q)
+	if err != nil {
+		return err
+	}
+	there := make(map[wire.LogID]*logScan)
+	for i := range answer.Rows {
+		row := &answer.Rows[i]
+		there[row.Log] = &logScan{from: row.From, bad: row.Bad}
+		v.damaged(row.Log, row.Bad, v.peer.name)
+	}
+	v.damageOfNoLog(there, answer.Text, v.peer.name)
+	for _, log := range slices.SortedFunc(maps.Keys(v.scans), wire.LogID.Compare) {
+		if log.Shard >= q.Log.Shard && uint32(log.Shard-q.Log.Shard) < q.Count {
+			v.damaged(log, v.scans[log].bad, v.e.id.siteName)
+		}
+	}
+	return nil
+}
+
+// passOn keeps the errors that everything else would meet too.
+func passOn(err error) error {
+	if fatal(err) {
+		return err
+	}
+	return nil
+}
+
+// tails compares the logs of a range of shards where the peer's end.
+func (v *verification) tails(ctx context.Context, q wire.Verify) error {
+	for _, f := range v.e.journals() {
+		// What is written from here on is kept until it has been compared.
+		pin := f.j.NewReader(f.j.Durable() + 1)
+		defer pin.Close()
+	}
+	answer, err := v.ask(ctx, q)
+	if err != nil {
+		return err
+	}
+	there := make(map[wire.LogID]wire.Position)
+	for i := range answer.Rows {
+		there[answer.Rows[i].Log] = answer.Rows[i].At
+	}
+	for _, f := range v.e.journals() {
+		at := make(map[wire.LogID]wire.Position)
+		for _, log := range f.j.Logs() {
+			if log.Shard < q.Log.Shard || uint32(log.Shard-q.Log.Shard) >= q.Count {
+				continue
+			}
+			if _, held := there[log]; held {
+				at[log] = there[log]
+			} else if log.Site == v.e.id.site || log.Site == v.peer.site {
+				v.gap("journals", int(log.Shard), fmt.Errorf("site %s holds nothing of the log of site %s",
+					v.peer.name, v.e.siteName(log.Site)))
+			}
+		}
+		if err := v.compareLogs(ctx, f, at); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// compareLogs compares logs of one journal of ours with where the peer's end.
+func (v *verification) compareLogs(ctx context.Context, f *flusher, there map[wire.LogID]wire.Position) error {
+	if err := v.catchUp(ctx, f, there); err != nil {
+		return err
+	}
+	found, err := f.positionsAt(ctx, there)
+	if err != nil {
+		return err
+	}
+	for _, log := range slices.SortedFunc(maps.Keys(there), wire.LogID.Compare) {
+		at := there[log]
+		switch here, ok := found[log]; {
+		case ok && here == at:
+			v.out.LogsCompared++
+		case ok:
+			v.differ(v.history(log, here, at))
+		default:
+			tail, _ := f.j.Tail(log)
+			if tail.Position.Seq >= at.Seq && tail.Position.Incarnation != at.Incarnation {
+				v.differ(v.history(log, tail.Position, at))
+				continue
+			}
+			v.gap("journals", int(log.Shard), fmt.Errorf("the log of site %s ends at seq %d here and at seq %d "+
+				"at site %s, and no batch that is kept here ends there",
+				v.e.siteName(log.Site), tail.Position.Seq, at.Seq, v.peer.name))
+		}
+	}
+	return nil
+}
+
+// catchUp waits until our copies reach where the peer's end, for a while.
+func (v *verification) catchUp(ctx context.Context, f *flusher, there map[wire.LogID]wire.Position) error {
+	until := time.Now().Add(behindWaitMax)
+	ticker := time.NewTicker(pointLookEvery)
+	defer ticker.Stop()
+	for {
+		behind := false
+		for log, at := range there {
+			tail, _ := f.j.Tail(log)
+			behind = behind || tail.Position.Seq < at.Seq
+		}
+		if !behind || time.Now().After(until) {
+			return nil
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-v.e.done:
+			return ErrClosed
+		}
+	}
+}
+
+// damaged notes stored bytes of a log that do not hold (I9).
+func (v *verification) damaged(log wire.LogID, bad wire.Seq, site string) {
+	if bad == 0 {
+		return
+	}
+	v.differ(VerifyDifference{
+		What: "damage", Shard: int(log.Shard), Site: v.e.siteName(log.Site), Seq: uint64(bad),
+		Detail: fmt.Sprintf("the stored log of site %s at site %s does not hold from seq %d on",
+			v.e.siteName(log.Site), site, bad),
+	})
+}
+
+// damageOfNoLog notes damage that no log shows: its batches may lie in no other
+// place.
+func (v *verification) damageOfNoLog(scans map[wire.LogID]*logScan, text, site string) {
+	if text == "" {
+		return
+	}
+	for _, scan := range scans {
+		if scan.bad != 0 {
+			return
+		}
+	}
+	v.differ(VerifyDifference{What: "damage", Shard: -1, Detail: fmt.Sprintf("site %s: %s", site, text)})
+}

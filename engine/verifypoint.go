@@ -1,0 +1,157 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/claudefs/repl/engine/store"
+	"github.com/claudefs/repl/wire"
+)
+
+// Two sites work on while they are compared, so each takes its view of a shard at
+// the same point of its history: the first end of a batch at or behind a seq.
+// Batches are the same bytes at every site, and a shard's applier is serial, so
+// between that batch and the next one both have the same state, if they ever have.
+// Nothing is written and nobody waits for anybody: who is asked too late takes its
+// view where it stands, the cursors then differ, and the next point lies further on.
+
+// points are the places where views are wanted.
+type points struct {
+	armed atomic.Int32 // read by the appliers after every batch
+	mu    sync.Mutex
+	list  []*point
+}
+
+type point struct {
+	log   wire.LogID
+	seq   wire.Seq
+	view  store.View // set before taken is closed
+	err   error
+	taken chan struct{}
+}
+
+// arm asks for a view at the first end of a batch of log at or behind seq.
+func (p *points) arm(log wire.LogID, seq wire.Seq) *point {
+	at := &point{log: log, seq: seq, taken: make(chan struct{})}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.list = append(p.list, at)
+	p.armed.Add(1)
+	return at
+}
+
+// take removes the first point that fits; nil if there is none.
+func (p *points) take(fits func(*point) bool) *point {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	i := slices.IndexFunc(p.list, fits)
+	if i < 0 {
+		return nil
+	}
+	at := p.list[i]
+	p.list = slices.Delete(p.list, i, i+1)
+	p.armed.Add(-1)
+	return at
+}
+
+// passed is told by a shard's applier which batch it has just applied, before it
+// applies the next one.
+func (p *points) passed(ctx context.Context, s store.Store, h *wire.BatchHeader) {
+	if p.armed.Load() == 0 {
+		return
+	}
+	for {
+		at := p.take(func(at *point) bool { return at.log == h.Log() && h.LastSeq() >= at.seq })
+		if at == nil {
+			return
+		}
+		at.view, at.err = store.ViewOf(ctx, s, h.Shard)
+		close(at.taken)
+	}
+}
+
+// errPoint: the point was not reached in time.
+var errPoint = errors.New("the point is not reached")
+
+// viewAt returns a view of the log's shard from the point on: at it, if the
+// shard's applier had not passed it yet. goOn says every now and then whether to
+// wait on.
+func (e *Engine) viewAt(ctx context.Context, log wire.LogID, seq wire.Seq, goOn func() bool) (store.View, error) {
+	p := &e.verifier.points
+	at := p.arm(log, seq)
+	disarm := func() bool { return p.take(func(other *point) bool { return other == at }) != nil }
+	cursors, err := e.o.Store.Cursors(log.Shard)
+	if (err != nil || seqIn(cursors, log) >= seq) && disarm() {
+		if err != nil {
+			return nil, err
+		}
+		return store.ViewOf(ctx, e.o.Store, log.Shard)
+	}
+	ticker := time.NewTicker(pointLookEvery)
+	defer ticker.Stop()
+	for {
+		err = nil
+		select {
+		case <-at.taken:
+			return at.view, at.err
+		case <-ctx.Done():
+			err = ctx.Err()
+		case <-e.done:
+			err = ErrClosed
+		case <-ticker.C:
+			if !goOn() {
+				err = errPoint
+			}
+		}
+		if err == nil {
+			continue
+		}
+		if !disarm() {
+			<-at.taken // the applier is at it
+			if at.err == nil {
+				at.err = at.view.Close()
+			}
+		}
+		return nil, errors.Join(err, at.err)
+	}
+}
+
+// pointLookEvery is how often who waits for a point looks whether it still moves.
+const pointLookEvery = 200 * time.Millisecond
+
+// seqIn is a log's seq among cursors.
+func seqIn(cursors []store.Cursor, log wire.LogID) wire.Seq {
+	for _, c := range cursors {
+		if c.Log == log {
+			return c.Position.Seq
+		}
+	}
+	return 0
+}
+
+// pace keeps a verification to a part of one processor and one disk: it rests as
+// long as it has worked. For one goroutine.
+type pace struct{ began time.Time }
+
+func newPace() pace { return pace{time.Now()} }
+
+// rest waits as long as was worked since it last returned.
+func (p *pace) rest(ctx context.Context) error {
+	worked := time.Since(p.began)
+	if worked > paceRestMin {
+		select {
+		case <-time.After(worked):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		p.began = time.Now()
+	}
+	return ctx.Err()
+}
+
+// paceRestMin is the shortest rest: shorter ones a timer cannot keep.
+const paceRestMin = time.Millisecond

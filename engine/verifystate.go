@@ -1,0 +1,335 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/claudefs/repl/engine/store"
+	"github.com/claudefs/repl/wire"
+)
+
+const (
+	// Keys of a part: first, and then a 64th of it, until a part is one key.
+	partKeysFirst = 4096
+	partKeysShare = 64
+	// pointTriesMax is how many points of a shard are tried before it is given up: the
+	// distance doubles each time, so the last one lies beyond any window.
+	pointTriesMax = 16
+	// pointStillMax is how long a log may stand still before its point.
+	pointStillMax = time.Second
+)
+
+// errMoved: the peer no longer has the view that was compared so far.
+var errMoved = errors.New("the peer's view has gone")
+
+// shard compares the state of one shard at a point that both sites pass.
+func (v *verification) shard(ctx context.Context, shard wire.Shard) error {
+	log := wire.LogID{Site: v.e.primary, Shard: shard}
+	ahead, last := wire.Seq(0), errors.New("no point was reached")
+	for range pointTriesMax {
+		c := &comparison{v: v, log: log, seq: v.tail(log).Seq + ahead}
+		err := c.meet(ctx)
+		switch {
+		case err == nil && c.equalCursors():
+			if err = c.compare(ctx); err == nil {
+				v.out.ShardsCompared++
+			}
+		case err == nil && c.histories():
+			v.out.ShardsCompared++
+		case err == nil:
+			ahead = max(1, 2*ahead, 2*c.apart())
+			last = fmt.Errorf("the shard moves faster than both sites could be asked: %s", c.where())
+			err = errPoint
+		}
+		c.close()
+		switch {
+		case err == nil || fatal(err):
+			return err
+		case errors.Is(err, errStill):
+			ahead = 0
+		case !errors.Is(err, errPoint) && !errors.Is(err, errMoved):
+			return err
+		}
+	}
+	return last
+}
+
+// tail is where a log ends here, durably.
+func (v *verification) tail(log wire.LogID) wire.Position {
+	t, _ := v.e.journalOf(log).j.Tail(log)
+	return t.Position
+}
+
+// comparison is one shard at one point.
+type comparison struct {
+	v     *verification
+	log   wire.LogID
+	seq   wire.Seq
+	view  store.View
+	there []wire.VerifiedLog // the peer's cursors
+	keys  uint64
+	// coarse: one of the two Stores knows only the digest of the whole shard.
+	coarse bool
+	found  []VerifyDifference
+}
+
+// errStill: the log ends before the point.
+var errStill = errors.New("the log stands still before the point")
+
+// meet has both sites take their view at the point.
+func (c *comparison) meet(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type answered struct {
+		answer *wire.Verified
+		err    error
+	}
+	answers := make(chan answered, 1)
+	go func() { // Ends with the answer, or with ctx.
+		// A range of one key at most: only the cursors matter.
+		answer, err := c.v.ask(ctx, wire.Verify{
+			Kind: wire.VerifyState, Count: 1, Log: c.log, Seq: c.seq, Lo: []byte{0}, Hi: []byte{0, 0},
+		})
+		answers <- answered{answer, err}
+	}()
+	end, since := c.v.tail(c.log).Seq, time.Now()
+	view, err := c.v.e.viewAt(ctx, c.log, c.seq, func() bool {
+		if now := c.v.tail(c.log).Seq; now != end {
+			end, since = now, time.Now()
+		}
+		return time.Since(since) < pointStillMax
+	})
+	if err != nil {
+		cancel()
+		<-answers
+		if errors.Is(err, errPoint) {
+			return errStill
+		}
+		return err
+	}
+	c.view = view
+	a := <-answers
+	if a.err != nil {
+		return a.err
+	}
+	c.there = a.answer.Rows
+	return nil
+}
+
+func (c *comparison) close() {
+	if c.view != nil {
+		_ = c.view.Close() // only read from
+	}
+}
+
+// equalCursors says whether both views stand at the same place of every log.
+func (c *comparison) equalCursors() bool { return sameCursors(c.view.Cursors(), c.there) }
+
+func sameCursors(here []store.Cursor, there []wire.VerifiedLog) bool {
+	if len(here) != len(there) {
+		return false
+	}
+	for i := range here {
+		if here[i].Log != there[i].Log || here[i].Position != there[i].At {
+			return false
+		}
+	}
+	return true
+}
+
+// both visits the logs that both sites have applied.
+func (c *comparison) both(visit func(log wire.LogID, here, there wire.Position)) {
+	for _, h := range c.view.Cursors() {
+		for i := range c.there {
+			if c.there[i].Log == h.Log {
+				visit(h.Log, h.Position, c.there[i].At)
+			}
+		}
+	}
+}
+
+// histories reports logs that were applied to the same seq from other histories.
+func (c *comparison) histories() (found bool) {
+	c.both(func(log wire.LogID, here, there wire.Position) {
+		if here.Seq == there.Seq && here != there {
+			c.v.differ(c.v.history(log, here, there))
+			found = true
+		}
+	})
+	return found
+}
+
+// history words two positions of one seq that are not the same (I4).
+func (v *verification) history(log wire.LogID, here, there wire.Position) VerifyDifference {
+	return VerifyDifference{
+		What: "history", Shard: int(log.Shard), Site: v.e.siteName(log.Site), Seq: uint64(here.Seq),
+		Detail: fmt.Sprintf("the log of site %s has %s here, %s at site %s", v.e.siteName(log.Site), here, there,
+			v.peer.name),
+	}
+}
+
+// apart is by how many entries the two views miss one another.
+func (c *comparison) apart() (most wire.Seq) {
+	c.both(func(_ wire.LogID, here, there wire.Position) {
+		most = max(most, max(here.Seq, there.Seq)-min(here.Seq, there.Seq))
+	})
+	return most
+}
+
+// where words where the two views stand.
+func (c *comparison) where() string {
+	text := ""
+	c.both(func(log wire.LogID, here, there wire.Position) {
+		text += fmt.Sprintf("log %s at seq %d here, %d there; ", log, here.Seq, there.Seq)
+	})
+	return text + fmt.Sprintf("%d logs here, %d there", len(c.view.Cursors()), len(c.there))
+}
+
+// compare goes through the whole shard; what it finds counts only if the peer had
+// its view to the end.
+func (c *comparison) compare(ctx context.Context) error {
+	keys := uint32(partKeysFirst)
+	if store.Coarse(c.view) {
+		keys = math.MaxUint32
+	}
+	c.coarse = store.Coarse(c.view)
+	err := c.span(ctx, nil, nil, keys)
+	if errors.Is(err, errEnough) {
+		c.v.out.More, err = true, nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, d := range c.found {
+		c.v.differ(d)
+	}
+	c.v.out.Keys += c.keys
+	return nil
+}
+
+// span compares the keys [lo, hi) in parts of so many keys of the peer's, and
+// narrows those that differ.
+func (c *comparison) span(ctx context.Context, lo, hi []byte, keys uint32) error {
+	for first := true; first || len(lo) > 0; first = false {
+		answer, err := c.ask(ctx, lo, hi, keys)
+		if err != nil {
+			return err
+		}
+		for i := range answer.Parts {
+			part := &answer.Parts[i]
+			if err := c.part(ctx, lo, hi, part, keys); err != nil {
+				return err
+			}
+			lo = part.Hi
+		}
+		if bytes.Equal(lo, hi) {
+			return nil
+		}
+	}
+	return nil
+}
+
+// ask asks for digests of the peer's view at the point.
+func (c *comparison) ask(ctx context.Context, lo, hi []byte, keys uint32) (*wire.Verified, error) {
+	answer, err := c.v.ask(ctx, wire.Verify{
+		Kind: wire.VerifyState, Count: keys, Log: c.log, Seq: c.seq, Lo: lo, Hi: hi,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if !sameCursors(c.view.Cursors(), answer.Rows) {
+		return nil, errMoved
+	}
+	if len(answer.Parts) == 0 {
+		return nil, fmt.Errorf("site %s answered without a digest: %w", c.v.peer.name, wire.ErrProtocol)
+	}
+	return answer, nil
+}
+
+// part compares one part that begins at lo, within a range that ends at hi.
+func (c *comparison) part(ctx context.Context, lo, hi []byte, part *wire.VerifiedPart, keys uint32) error {
+	end := part.Hi
+	if len(end) == 0 {
+		end = nil
+	}
+	if part.Keys == wire.VerifyKeysUnknown {
+		c.coarse, lo, hi, end = true, nil, nil, nil
+	}
+	beyond := hi != nil && (end == nil || bytes.Compare(end, hi) > 0)
+	if beyond || end != nil && bytes.Compare(end, lo) <= 0 {
+		return fmt.Errorf("site %s: a part from %x to %x of %x to %x: %w",
+			c.v.peer.name, lo, end, lo, hi, wire.ErrProtocol)
+	}
+	own, err := c.view.Digest(ctx, lo, end)
+	if err != nil {
+		return err
+	}
+	if keys >= partKeysFirst && !c.coarse {
+		c.keys += uint64(part.Keys)
+	}
+	if err := c.v.pace.rest(ctx); err != nil || own == part.Digest {
+		return err
+	}
+	switch {
+	case len(c.v.out.Differences)+len(c.found) >= differencesMax:
+		return errEnough
+	case c.coarse:
+		c.add(ctx, nil, "the state of the shard differs; its Store cannot say at which key")
+		return nil
+	case keys > 1:
+		return c.span(ctx, lo, end, max(1, keys/partKeysShare))
+	}
+	return c.single(ctx, lo, end, int(part.Keys))
+}
+
+// single names what differs in a part that has at most one key at the peer: then
+// it begins with that key.
+func (c *comparison) single(ctx context.Context, lo, hi []byte, keys int) error {
+	var mine [][]byte
+	err := c.view.Keys(ctx, lo, hi, func(key []byte) error {
+		mine = append(mine, bytes.Clone(key))
+		if len(mine) > differencesMax {
+			return errEnough
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, errEnough) {
+		return err
+	}
+	peer := c.v.peer.name
+	switch {
+	case keys == 0 && len(mine) == 0:
+		c.add(ctx, lo, "rows that belong to no key differ behind it")
+		return nil
+	case keys == 1 && (len(mine) == 0 || !bytes.Equal(mine[0], lo)):
+		c.add(ctx, lo, fmt.Sprintf("is at site %s, not at site %s", peer, c.v.e.id.siteName))
+	case keys == 1 && len(mine) == 1:
+		c.add(ctx, lo, fmt.Sprintf("differs between site %s and site %s", c.v.e.id.siteName, peer))
+		return nil
+	case keys == 1:
+		if err := c.span(ctx, lo, mine[1], 1); err != nil {
+			return err
+		}
+		mine = mine[1:]
+	}
+	for _, key := range mine {
+		c.add(ctx, key, fmt.Sprintf("is at site %s, not at site %s", c.v.e.id.siteName, peer))
+	}
+	return nil
+}
+
+// add notes a difference at a key; nil = at none.
+func (c *comparison) add(ctx context.Context, key []byte, detail string) {
+	d := VerifyDifference{
+		What: "state", Shard: int(c.log.Shard), Site: c.v.e.siteName(c.log.Site),
+		Seq: uint64(seqIn(c.view.Cursors(), c.log)), Detail: detail,
+	}
+	if key != nil {
+		d.Key, d.Path = fmt.Sprintf("%x", key), c.v.e.nameOf(ctx, c.log.Shard, key)
+	}
+	c.found = append(c.found, d)
+}

@@ -1,0 +1,100 @@
+package remote
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"github.com/claudefs/repl/engine"
+	"github.com/claudefs/repl/engine/admin"
+)
+
+// ErrRefused: the node does not do it now, or not what was asked for.
+var ErrRefused = errors.New("refused")
+
+// ErrQuestion: the question is wrong.
+var ErrQuestion = errors.New("not possible")
+
+// Verify has the node at addr compare itself with its peers and returns its
+// report; progress is called as it goes on. It ends with ctx.
+func Verify(ctx context.Context, addr string, o engine.VerifyOptions) (*engine.VerifyReport, error) {
+	q := url.Values{"peer": {o.Peer}, "lo": {strconv.Itoa(o.Lo)}, "hi": {strconv.Itoa(o.Hi)}}
+	q.Set("deep", strconv.FormatBool(o.Deep))
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/v1/verify?"+q.Encode(), nil)
+	if err != nil {
+		return nil, fmt.Errorf("admin address %q: %w", addr, err)
+	}
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		if e, ok := errors.AsType[*url.Error](err); ok {
+			err = e.Err
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, fmt.Errorf("admin %s: %w: %w", addr, ErrUnreachable, err)
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		return nil, refusalOf(addr, answer)
+	}
+	lines := bufio.NewReader(io.LimitReader(answer.Body, answerBytesMax))
+	for {
+		line, err := lines.ReadBytes('\n')
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			return nil, fmt.Errorf("admin %s: the verification broke off: %w: %w", addr, ErrUnreachable, err)
+		}
+		report, err := verifyLine(line, o.Progress)
+		if err != nil {
+			return nil, fmt.Errorf("admin %s: %w: %w", addr, ErrAnswer, err)
+		}
+		if report != nil {
+			return report, nil
+		}
+	}
+}
+
+// verifyLine reads a line of the answer: the report, or how far it is.
+func verifyLine(line []byte, progress func(engine.VerifyProgress)) (*engine.VerifyReport, error) {
+	var p engine.VerifyProgress
+	if err := json.Unmarshal(line, &p); err != nil {
+		return nil, err
+	}
+	if p.Kind == "progress" {
+		if progress != nil {
+			progress(p)
+		}
+		return nil, nil
+	}
+	report := new(engine.VerifyReport)
+	if err := json.Unmarshal(line, report); err != nil {
+		return nil, err
+	}
+	if report.Schema != 1 || report.Kind != "verify" {
+		return nil, fmt.Errorf("schema %d, kind %q", report.Schema, report.Kind)
+	}
+	return report, nil
+}
+
+// refusalOf words an answer that is none.
+func refusalOf(addr string, answer *http.Response) error {
+	var f admin.Fault
+	body, err := io.ReadAll(io.LimitReader(answer.Body, answerBytesMax))
+	if err != nil || json.Unmarshal(body, &f) != nil || f.Error == "" {
+		return fmt.Errorf("admin %s: GET /v1/verify answered %s: %w", addr, answer.Status, ErrAnswer)
+	}
+	class := ErrQuestion
+	if answer.StatusCode == http.StatusConflict {
+		class = ErrRefused
+	}
+	return fmt.Errorf("admin %s: %s: %w", addr, f.Error, class)
+}
