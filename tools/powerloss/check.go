@@ -169,12 +169,17 @@ type owner struct {
 	number uint64
 }
 
-func readJournal(v *verdict, dir, site string, kind journal.Kind, inPlace bool) (*book, error) {
-	name := map[journal.Kind]string{journal.Own: "own", journal.Mirror: "mirror"}[kind]
-	b := &book{
-		file: filepath.Join(dir, name), entries: map[wire.Ref]owner{}, chains: map[wire.Position]wire.Chain{},
+func newBook(file string) *book {
+	return &book{
+		file: file, entries: map[wire.Ref]owner{}, chains: map[wire.Position]wire.Chain{},
 		first: map[wire.LogID]wire.Position{}, tails: map[wire.LogID]wire.Position{}, numbers: map[uint32]uint64{},
 	}
+}
+
+// readJournal opens the journal of a site that lies below dir, and reads it whole.
+func readJournal(v *verdict, dir, site string, kind journal.Kind, inPlace bool) (*book, error) {
+	name := map[journal.Kind]string{journal.Own: "own", journal.Mirror: "mirror"}[kind]
+	b := newBook(filepath.Join(dir, name))
 	var files vfs.FS = vfs.OS{}
 	if !inPlace {
 		copied, err := inMemory(b.file)

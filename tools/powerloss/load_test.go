@@ -104,3 +104,18 @@ func TestALedgerIsReadBack(t *testing.T) {
 	_, err = readLedger(bytes.NewReader([]byte("ack x\n")))
 	require.ErrorContains(t, err, "line 1")
 }
+
+func TestDamageIsAFalseAlarmOfACut(t *testing.T) { // I9
+	dir, notes := loaded(t, 300)
+	segments, err := filepath.Glob(filepath.Join(dir, source, "own", "segment-*"))
+	require.NoError(t, err)
+	require.NotEmpty(t, segments)
+	b, err := os.ReadFile(segments[0])
+	require.NoError(t, err)
+	b[len(b)/256] ^= 1 // among the first units
+	require.NoError(t, os.WriteFile(segments[0], b, 0o600))
+	v, err := check(dir, notes, false)
+	require.NoError(t, err)
+	require.Positive(t, v.others)
+	require.Contains(t, v.faults[0], "false alarm")
+}

@@ -33,7 +33,7 @@ type fileSystem struct {
 
 var fileSystems = []fileSystem{
 	{"ext4", 256 << 20, []string{"mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0"}},
-	{"xfs", 320 << 20, []string{"mkfs.xfs", "-q", "-f", "-l", "size=16m"}}, // 300 MiB is its least
+	{"xfs", 320 << 20, []string{"mkfs.xfs", "-q", "-f"}}, // 300 MiB is its least
 }
 
 // stand is where a load runs on a device whose power can fail.
