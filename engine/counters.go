@@ -1,5 +1,7 @@
 package engine
 
+import "github.com/claudefs/repl/rdma"
+
 // Counters are sums since Open that tell what a node's data path costs. They may
 // be taken at any time; those of one moment need not agree with one another.
 type Counters struct {
@@ -8,6 +10,7 @@ type Counters struct {
 	Memory MemoryCounters
 	Links  RingCounters
 	Files  RingCounters
+	RDMA   rdma.Stats // zero where there is none
 }
 
 // RingCounters are those of io_uring; 0 where something else carries.
@@ -38,7 +41,10 @@ type JournalCounters struct {
 	// memory: own: by Append and by batches that grew; Reserve copies nothing.
 	// Mirror: from a link's read-ahead into frames; unknown, 0, with
 	// Options.Transport, and counted with other frames there are.
-	CopiedBytes   uint64
+	CopiedBytes uint64
+	// FreedBytes were copied behind the flush, because a link wanted the memory back
+	// that they had come in; readers are served from the copies.
+	FreedBytes    uint64
 	FileReadBytes uint64 // read back from segments, by readers that were behind
 	RecentBytes   int64  // memory of durable batches that readers are served from; no sum
 }
@@ -52,6 +58,9 @@ func (e *Engine) Counters() Counters {
 	}
 	if t := e.path.transport; t != nil {
 		c.Links = RingCounters(t.Stats())
+	}
+	if t := e.path.rdma; t != nil {
+		c.RDMA = t.Stats()
 	}
 	if d := e.path.disk; d != nil {
 		c.Files = RingCounters(d.Stats())
@@ -69,5 +78,6 @@ func (f *flusher) counters() JournalCounters {
 	}
 	return JournalCounters{
 		Flushes: s.Flushes, Wakes: wakes, FileReadBytes: s.FileReadBytes, RecentBytes: s.RecentBytes,
+		FreedBytes: s.CopiedBytes,
 	}
 }

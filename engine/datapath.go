@@ -3,8 +3,10 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"net"
 
 	"github.com/claudefs/repl/engine/store/vfs"
+	"github.com/claudefs/repl/rdma"
 	"github.com/claudefs/repl/uring"
 	"github.com/claudefs/repl/wire/link"
 	"github.com/claudefs/repl/wire/link/tcp"
@@ -13,6 +15,7 @@ import (
 // What Options.IO may say.
 const (
 	ioAuto     = "auto"
+	ioRDMA     = "rdma"
 	ioUring    = "io_uring"
 	ioPortable = "portable"
 )
@@ -31,7 +34,11 @@ type dataPath struct {
 	ring      bool             // io_uring, not system calls of Go's own packages
 	disk      *uring.Disk      // nil = the host's, or portable
 	transport *uring.Transport // nil = the host's, or portable
+	tcp       *tcp.Transport   // nil = the host's, or no need of it
+	rdma      *rdma.Transport  // nil = there is none
+	carriers  []carrier        // of links, the best first
 	reason    string           // why not io_uring, or where it came from
+	why       string           // why RDMA, or why not; "" where nobody could think of it
 	memory    bool             // files lie in memory, where a ring is the slower way
 	links     bool             // the engine chose the links
 	files     bool             // the engine chose the files
@@ -47,6 +54,9 @@ func (e *Engine) openDataPath() error {
 	if !d.links && !d.files {
 		return nil
 	}
+	if err := e.findRDMA(); err != nil {
+		return err
+	}
 	if err := d.open(e.o.IO); err != nil {
 		return err
 	}
@@ -56,6 +66,34 @@ func (e *Engine) openDataPath() error {
 	if d.files && d.ring && !d.memory {
 		e.o.FS = d.disk
 	}
+	return nil
+}
+
+// findRDMA looks for a device where links may be carried by one, and says which, or
+// why there is none. It is opened only when the memory is there that it reads.
+func (e *Engine) findRDMA() error {
+	d, r := &e.path, e.o.rdma()
+	switch {
+	case !d.links, e.o.IO == ioUring, e.o.IO == ioPortable:
+		return nil
+	case e.o.IO == ioAuto && e.o.RDMA.Verbs == nil && !rdma.Built:
+		return nil // a build without it is not told so at every turn
+	}
+	device, err := r.Verbs.Open(r.Device)
+	if err != nil {
+		d.why = "no rdma: " + err.Error()
+		if e.o.IO == ioRDMA {
+			return fmt.Errorf("option IO is %q: %w: let it choose by %q", ioRDMA, err, ioAuto)
+		}
+		return nil
+	}
+	name := device.Capabilities().Device
+	_ = device.Close() // nothing was opened of it
+	d.why = fmt.Sprintf("this machine has the RDMA device %s", name)
+	if e.o.IO == ioRDMA {
+		d.why = askedFor + ": " + name
+	}
+	d.carriers = append(d.carriers, carrier{judged: true}) // openLinks fills it in
 	return nil
 }
 
@@ -86,26 +124,77 @@ func (d *dataPath) open(io string) (err error) {
 // engine's memory, which costs little.
 const framesIdleBytesMax = 8 << 20
 
-// openLinks makes the transport, if the host named none, with frames in the
+// openLinks makes the transports, if the host named none, with frames in the
 // engine's memory.
 func (e *Engine) openLinks() (err error) {
-	if !e.path.links {
+	d := &e.path
+	if !d.links {
+		d.carriers = []carrier{{Transport: e.o.Transport}}
 		return nil
 	}
 	e.frames = &link.Pool{Source: e.memory, IdleBytesMax: framesIdleBytesMax}
-	if e.path.ring {
-		e.path.transport, err = uring.NewTransport(uring.TransportOptions{Pool: e.frames})
-		e.o.Transport = e.path.transport
-	} else {
-		e.o.Transport, err = tcp.New(tcp.Options{Pool: e.frames})
+	if len(d.carriers) > 0 {
+		if err := e.openRDMA(); err != nil {
+			return err
+		}
 	}
-	return err
+	if d.ring {
+		if d.transport, err = uring.NewTransport(uring.TransportOptions{Pool: e.frames}); err != nil {
+			return err
+		}
+		d.carriers = append(d.carriers, carrier{Transport: d.transport})
+	}
+	if d.ring && e.o.IO == ioUring {
+		return nil // insisted on
+	}
+	if d.tcp, err = tcp.New(tcp.Options{Pool: e.frames}); err != nil {
+		return err
+	}
+	d.carriers = append(d.carriers, carrier{Transport: d.tcp})
+	return nil
+}
+
+// openRDMA opens the device that was found, with leave to read the engine's memory.
+func (e *Engine) openRDMA() (err error) {
+	r := e.o.rdma()
+	r.Pool = e.frames
+	if region := e.memory.Region(); region != nil {
+		r.Regions = [][]byte{region}
+	}
+	d := &e.path
+	d.rdma, err = rdma.New(r)
+	switch {
+	case err == nil:
+		d.carriers[0].Transport = d.rdma
+	case e.o.IO == ioRDMA:
+		return err
+	default: // it went away within the last moment
+		d.carriers, d.why = d.carriers[:0], "no rdma: "+err.Error()
+	}
+	return nil
+}
+
+// listen opens the one listener of all transports. RDMA's takes the others' links as
+// well, because their first bytes differ.
+func (d *dataPath) listen(addr string) (link.Listener, error) {
+	if d.rdma == nil {
+		return d.carriers[0].Listen(addr)
+	}
+	return d.rdma.ListenBeside(addr, func(c *net.TCPConn) (link.Conn, error) {
+		if d.ring {
+			return d.transport.Adopt(c)
+		}
+		return d.tcp.Adopt(c), nil
+	})
 }
 
 // dataPathStatus tells which one it is.
 func (e *Engine) dataPathStatus() DataPathStatus {
 	d := &e.path
-	s := DataPathStatus{Links: e.o.Transport.Name(), Files: ioPortable, Reason: d.reason}
+	s := DataPathStatus{Links: d.carriers[0].Name(), Files: ioPortable, Reason: d.reason}
+	if d.why != "" {
+		s.Reason = fmt.Sprintf("%s; %s", d.why, d.reason)
+	}
 	switch {
 	case !d.files:
 		s.Files = "the host's"
@@ -135,14 +224,24 @@ func (e *Engine) transportReason() string {
 	if !e.path.links {
 		return hostsChoice
 	}
-	return e.path.reason
+	switch d := &e.path; {
+	case d.rdma != nil:
+		return d.why
+	case d.why != "":
+		return d.reason + "; " + d.why
+	default:
+		return d.reason
+	}
 }
 
 // close gives the rings back, behind all links and files.
 func (d *dataPath) close() error {
 	var err error
+	if d.rdma != nil {
+		err = d.rdma.Close()
+	}
 	if d.transport != nil {
-		err = d.transport.Close()
+		err = errors.Join(err, d.transport.Close())
 	}
 	if d.disk == nil {
 		return err

@@ -14,6 +14,7 @@ import (
 	"github.com/claudefs/repl/engine/store/journal"
 	"github.com/claudefs/repl/engine/store/vfs"
 	"github.com/claudefs/repl/engine/store/writer"
+	"github.com/claudefs/repl/rdma"
 	"github.com/claudefs/repl/wire"
 	"github.com/claudefs/repl/wire/link"
 )
@@ -85,10 +86,19 @@ type Options struct {
 	Transport link.Transport // nil = as IO says
 	FS        vfs.FS         // nil = the operating system's, as IO says
 	// IO says what carries links and reads and writes journals where Transport and
-	// FS are nil: "io_uring" insists on it, so that Open says why not; "portable" is
-	// what every system has; "auto", the default, takes what is faster by our
-	// measurements, which today is "portable". Status tells which it is, and why.
+	// FS are nil. "auto", the default, takes for links RDMA where this build and
+	// machine and the peer have it, else io_uring, else TCP; for journals io_uring, else
+	// system calls. "rdma" and "io_uring" insist, so that Open says why not; a peer's
+	// link is carried by something lesser all the same while RDMA fails. "portable" is
+	// what every system has. Status tells which it is, and why.
 	IO string
+	// RDMA is for links by RDMA. Verbs nil means this machine's, which need the build
+	// tag rdma; Pool and Regions are the engine's.
+	RDMA rdma.Options
+	// ReturnPauseMin and ReturnPauseMax bound the pauses between two tries of a better
+	// transport for a peer's links: twice as long after each that fails, from the
+	// first again once a link has held for ReturnPauseMax; default 1s and 1min.
+	ReturnPauseMin, ReturnPauseMax time.Duration
 }
 
 // Peer is another site.
@@ -159,6 +169,7 @@ type Engine struct {
 	heart   heart
 	shards  []shardState
 	peers   []peerInfo // sorted by site
+	routes  []*route   // to peers, in their order
 	room    roomWaiters
 	waiters sync.Pool // of *waiter
 
@@ -204,7 +215,7 @@ func (e *Engine) journals() []*flusher { return []*flusher{e.own, e.mirror} }
 func (e *Engine) openJournal(kind journal.Kind, name string) (*journal.Journal, *journal.Recovery, error) {
 	return journal.Open(journal.Options{
 		FS: e.o.FS, Dir: e.o.Dir + "/" + name, Kind: kind, Cluster: e.id.cluster, Site: e.id.site,
-		SegmentBytes: e.o.SegmentBytes, RecentBytesMax: e.o.RecentBytesMax,
+		SegmentBytes: e.o.SegmentBytes, RecentBytesMax: e.o.RecentBytesMax, Memory: e.memory,
 	})
 }
 
@@ -278,6 +289,9 @@ func (e *Engine) shutdown() {
 		e.listener.Close()
 	}
 	e.mirror.unblock()
+	for _, r := range e.routes {
+		r.end()
+	}
 	e.links.closeAll()
 	e.clock.end()
 	e.workers.Wait()

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -69,6 +68,7 @@ func (ls *links) add(e *Engine, conn link.Conn, peer wire.SiteID) *peerLink {
 		e: e, id: ls.last, peer: peer, conn: conn,
 		ready: make(chan struct{}, 1), gone: make(chan struct{}), over: make(chan struct{}),
 	}
+	l.source.lending, _ = conn.(link.LendingConn)
 	ls.open[l.id] = l
 	ls.group.Add(2)
 	return l
@@ -115,6 +115,14 @@ type peerLink struct {
 
 	source   source
 	arriving arriving
+
+	// Of a dialed link.
+	route    *route
+	rung     int           // of the route's ladder
+	takeover bool          // the heart did not ask for it
+	since    time.Duration // Mono
+	heard    time.Duration // Mono, the receiving goroutine's
+	lost     error         // what sending found, under mu
 }
 
 // opQueue holds operations with all that they refer to, so that the heart's
@@ -189,6 +197,9 @@ func (l *peerLink) setWhy(err error) {
 func (l *peerLink) fail(err error) {
 	l.mu.Lock()
 	l.setWhy(err)
+	if errors.Is(err, link.ErrLost) {
+		l.lost = err
+	}
 	l.mu.Unlock()
 	l.conn.Close()
 }
@@ -255,11 +266,13 @@ type arriving struct {
 // receive tells the heart of frames until the link ends.
 func (l *peerLink) receive() {
 	defer l.e.links.group.Done()
-	l.e.step(&node.LinkUp{Link: l.id, Peer: l.peer})
+	l.heard = l.e.now().Mono
+	l.e.step(&node.LinkUp{Link: l.id, Peer: l.peer, Takeover: l.takeover})
 	var err error
 	for err == nil {
 		var frame *link.Frame
 		if frame, err = l.conn.Recv(); err == nil {
+			l.heard = l.e.now().Mono
 			l.frameIn(frame)
 			frame.Release()
 		}
@@ -267,6 +280,9 @@ func (l *peerLink) receive() {
 	l.conn.Close()
 	close(l.gone)
 	<-l.over
+	if l.route != nil { // before the heart dials again
+		l.route.down(l, l.broken(err))
+	}
 	l.mu.Lock()
 	l.setWhy(err)
 	err = l.why
@@ -325,48 +341,7 @@ func (e *Engine) accept() {
 	}
 }
 
-// dialPeer connects to a peer, in a goroutine of its own: the heart asks for
-// one dial per peer at a time.
-func (e *Engine) dialPeer(site wire.SiteID) {
-	if !e.links.enter() {
-		return
-	}
-	go func() { // Ends when the peer answers, or all its addresses have been tried.
-		defer e.links.group.Done()
-		conn, err := e.dial(site)
-		if err == nil {
-			if l := e.links.add(e, conn, site); l != nil {
-				l.start()
-				return
-			}
-			conn.Close()
-			err = ErrClosed
-		}
-		e.step(&node.LinkDown{Peer: site, Err: err})
-	}()
-}
-
-// dial tries a peer's addresses in turn.
-func (e *Engine) dial(site wire.SiteID) (link.Conn, error) {
-	var faults []error
-	for _, p := range e.peers {
-		if p.site != site {
-			continue
-		}
-		for _, addr := range p.addrs {
-			ctx, cancel := context.WithTimeout(e.life, e.o.HeartbeatTimeout)
-			conn, err := e.o.Transport.Dial(ctx, addr)
-			cancel()
-			if err == nil {
-				return conn, nil
-			}
-			faults = append(faults, fmt.Errorf("%s: %w", addr, err))
-		}
-	}
-	if len(faults) == 0 {
-		return nil, fmt.Errorf("site %08x has no address: %w", uint32(site), link.ErrUnreachable)
-	}
-	return nil, errors.Join(faults...)
-}
-
-var _ journal.Releaser = (*link.Frame)(nil)
+var (
+	_ journal.Releaser = (*link.Frame)(nil)
+	_ journal.Scarce   = (*link.Frame)(nil)
+)

@@ -8,6 +8,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/claudefs/repl/rdma"
 	"github.com/claudefs/repl/wire"
 )
 
@@ -68,15 +69,44 @@ func (o *Options) Validate() error {
 		fault("HeartbeatTimeout is %v: allowed is 0 for the default, or %v to %v", t, heartbeatTimeoutMin, durationMax)
 	}
 	switch o.IO {
-	case "", ioAuto, ioUring, ioPortable:
+	case "", ioAuto, ioRDMA, ioUring, ioPortable:
 	default:
-		fault("IO is %q: allowed are %q, the default, %q and %q", o.IO, ioAuto, ioUring, ioPortable)
+		fault("IO is %q: allowed are %q, the default, %q, %q and %q", o.IO, ioAuto, ioRDMA, ioUring, ioPortable)
 	}
+	faults = append(faults, o.validateRDMA()...)
 	faults = append(faults, o.validatePeers()...)
 	if len(faults) == 0 {
 		return nil
 	}
 	return fmt.Errorf("%w: %w", ErrOptions, errors.Join(faults...))
+}
+
+// validateRDMA checks how links by RDMA are made, and when they are tried again.
+func (o *Options) validateRDMA() []error {
+	var faults []error
+	r := o.rdma()
+	if err := r.Validate(); err != nil {
+		faults = append(faults, fmt.Errorf("RDMA: %w", err))
+	}
+	if r.Pool != nil || r.Regions != nil {
+		faults = append(faults, errors.New("RDMA has a Pool or Regions: they are the engine's own"))
+	}
+	low, high := cmp.Or(o.ReturnPauseMin, returnPauseMinDefault), cmp.Or(o.ReturnPauseMax, returnPauseMaxDefault)
+	if low < 0 || high < low || high > durationMax {
+		faults = append(faults, fmt.Errorf("ReturnPauseMin and ReturnPauseMax are %v and %v: allowed are rising ones "+
+			"up to %v, or 0 for the defaults, %v and %v", low, high, durationMax, returnPauseMinDefault,
+			returnPauseMaxDefault))
+	}
+	return faults
+}
+
+// rdma is RDMA with the verbs that are meant.
+func (o *Options) rdma() rdma.Options {
+	r := o.RDMA
+	if r.Verbs == nil {
+		r.Verbs = rdma.System()
+	}
+	return r
 }
 
 // validatePeers checks who this engine talks to, and how.
@@ -162,6 +192,8 @@ func (o Options) withDefaults() Options {
 	o.VerifyWait = cmp.Or(o.VerifyWait, verifyWaitDefault)
 	o.HeartbeatTimeout = cmp.Or(o.HeartbeatTimeout, heartbeatTimeoutDefault)
 	o.IO = cmp.Or(o.IO, ioAuto)
+	o.ReturnPauseMin = cmp.Or(o.ReturnPauseMin, returnPauseMinDefault)
+	o.ReturnPauseMax = cmp.Or(o.ReturnPauseMax, returnPauseMaxDefault)
 	o.Primary = o.primaryName()
 	o.Peers = slices.Clone(o.Peers)
 	return o

@@ -6,6 +6,7 @@ import (
 	"github.com/claudefs/repl/engine/node"
 	"github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/wire"
+	"github.com/claudefs/repl/wire/link"
 )
 
 // Words of Status. Closed lists.
@@ -27,7 +28,7 @@ func (e *Engine) Status() Status {
 	s := Status{
 		Schema: 1, Kind: "status", At: heart.At, Cluster: e.id.clusterName, Site: e.id.siteName,
 		Role: e.role(e.id.siteName), Primary: e.o.Primary, Epoch: uint64(epochFirst), Term: uint32(heart.Term),
-		Shards: len(e.shards), Transport: e.o.Transport.Name(), TransportReason: e.transportReason(),
+		Shards: len(e.shards), Transport: e.path.carriers[0].Name(), TransportReason: e.transportReason(),
 		Listen: e.Addr(), Insecure: e.o.Insecure, DataPath: e.dataPathStatus(),
 		Journals: []JournalStatus{}, Peers: []PeerStatus{}, StoppedLogs: e.stoppedLogs(heart.Stopped),
 	}
@@ -126,13 +127,14 @@ func (e *Engine) stoppedLogs(logs []node.StoppedLog) []StoppedLog {
 
 func (e *Engine) peerStatus(p *node.PeerStatus) PeerStatus {
 	s := PeerStatus{
-		Site: p.Name, Role: e.role(p.Name), Link: p.Link, Addr: e.peerAddr(p.Site), Transport: e.o.Transport.Name(),
+		Site: p.Name, Role: e.role(p.Name), Link: p.Link, Addr: e.peerAddr(p.Site),
 		Durable: lagStatus(p.Durable), Applied: lagStatus(p.Applied), WaitingOn: string(p.WaitingOn),
 		WindowBytes: p.WindowBytes, WindowUsed: p.WindowUsed, SentFrames: p.FramesSent, SentBytes: p.BytesSent,
 		Sessions:  p.Sessions,
 		WouldLose: lagStatus(p.Durable), StoppedLogs: e.stoppedLogs(p.Stopped),
 		MayPromoteReason: "failover is not part of this release",
 	}
+	s.Transport, s.TransportReason = e.peerTransport(p)
 	if !p.LastHeard.IsZero() {
 		heard := p.LastHeard
 		s.HeardAt = &heard
@@ -154,6 +156,27 @@ func (e *Engine) peerStatus(p *node.PeerStatus) PeerStatus {
 		s.Health = healthOK
 	}
 	return s
+}
+
+// chosenByPeer is the reason for what carries a link that this site did not dial.
+const chosenByPeer = "chosen by the peer"
+
+// peerTransport is what carries the session that this site dialed; while there is
+// none, the one that it accepted; else what the next dial takes.
+func (e *Engine) peerTransport(p *node.PeerStatus) (transport, reason string) {
+	r := e.routeTo(p.Site)
+	if l := e.links.get(p.Accepted); p.Dialed == 0 && l != nil {
+		if i, ok := l.conn.(link.Informer); ok {
+			if len(e.path.carriers) > 1 {
+				reason = chosenByPeer
+			}
+			return i.Info().Transport, reason
+		}
+	}
+	if r == nil {
+		return "", ""
+	}
+	return r.status()
 }
 
 func linkReason(s *PeerStatus, reason string) string {

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/claudefs/repl/engine/node"
 	"github.com/claudefs/repl/engine/store/journal"
 	"github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/wire"
+	"github.com/claudefs/repl/wire/link"
 )
 
 // fetchedBytesMax is how much of an answer goes into one frame.
@@ -24,6 +26,8 @@ type source struct {
 	parts    [][]byte
 	envelope []byte
 	readDone node.ReadDone
+	lending  link.LendingConn // nil = the link takes nothing on loan
+	lent     shipments
 }
 
 // close gives the reader's pin back.
@@ -119,22 +123,80 @@ func (l *peerLink) ship(op *node.Op) error {
 	for _, i := range op.Batches {
 		s.parts = append(s.parts, s.refs[i].Bytes)
 	}
+	if s.lending != nil {
+		if keep := s.reader.Keep(); keep != nil {
+			return l.lendBatches(op.Envelope, keep)
+		}
+	}
 	return l.sendBatches(op.Envelope)
+}
+
+// lendBatches is sendBatches where the link takes them from where they lie, and gives
+// back when it is done with them: by keep.
+func (l *peerLink) lendBatches(envelope wire.Envelope, keep func()) error {
+	s := &l.source
+	h := s.lent.take(keep)
+	h.envelope = s.envelopeFor(&envelope, h.envelope)
+	s.parts[0] = h.envelope
+	err := s.lending.SendLent(s.parts, h.end)
+	clear(s.parts)
+	return err
+}
+
+// shipment is a frame on loan to a link: its envelope, and who gets the batches back.
+type shipment struct {
+	of       *shipments
+	envelope []byte
+	keep     func()
+	end      func() // over, bound once
+}
+
+// shipments keeps ended ones for reuse: never more than were under way at a time.
+type shipments struct {
+	mu   sync.Mutex
+	idle []*shipment
+}
+
+func (x *shipments) take(keep func()) *shipment {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	var h *shipment
+	if n := len(x.idle); n > 0 {
+		h, x.idle = x.idle[n-1], x.idle[:n-1]
+	} else {
+		h = &shipment{of: x}
+		h.end = h.over
+	}
+	h.keep = keep
+	return h
+}
+
+func (h *shipment) over() {
+	h.keep()
+	h.keep = nil
+	h.of.mu.Lock()
+	defer h.of.mu.Unlock()
+	h.of.idle = append(h.of.idle, h)
 }
 
 // sendBatches sends s.parts[1:] behind an envelope for them.
 func (l *peerLink) sendBatches(envelope wire.Envelope) error {
 	s := &l.source
+	s.envelope = s.envelopeFor(&envelope, s.envelope)
+	s.parts[0] = s.envelope
+	err := l.conn.Send(s.parts)
+	clear(s.parts)
+	return err
+}
+
+// envelopeFor makes, in room, the envelope of s.parts[1:].
+func (s *source) envelopeFor(envelope *wire.Envelope, room []byte) []byte {
 	envelope.BatchCount = uint16(len(s.parts) - 1)
 	envelope.WireBytes = 0
 	for _, part := range s.parts[1:] {
 		envelope.WireBytes += uint32(len(part))
 	}
-	s.envelope = wire.AppendBatchesEnvelope(s.envelope[:0], &envelope)
-	s.parts[0] = s.envelope
-	err := l.conn.Send(s.parts)
-	clear(s.parts)
-	return err
+	return wire.AppendBatchesEnvelope(room[:0], envelope)
 }
 
 // answer sends the batches that a peer asks for, from the journal that holds the

@@ -84,23 +84,24 @@ type LagStatus struct {
 
 // PeerStatus is one peer.
 type PeerStatus struct {
-	Site        string     `json:"site"`
-	Role        string     `json:"role"`
-	Health      string     `json:"health"`
-	Reason      string     `json:"reason"`
-	Link        string     `json:"link"`
-	Addr        string     `json:"addr"`
-	Transport   string     `json:"transport"`
-	HeardAt     *time.Time `json:"heard_at"`
-	RTTSeconds  *float64   `json:"rtt_seconds"`
-	Durable     LagStatus  `json:"durable"`
-	Applied     LagStatus  `json:"applied"`
-	WaitingOn   string     `json:"waiting_on"`
-	WindowBytes int64      `json:"window_bytes"`
-	WindowUsed  int64      `json:"window_used_bytes"`
-	SentFrames  uint64     `json:"sent_frames_total"`
-	SentBytes   int64      `json:"sent_bytes_total"`
-	Sessions    uint64     `json:"sessions_total"` // that the peer answered; each but the first is a reset
+	Site            string     `json:"site"`
+	Role            string     `json:"role"`
+	Health          string     `json:"health"`
+	Reason          string     `json:"reason"`
+	Link            string     `json:"link"`
+	Addr            string     `json:"addr"`
+	Transport       string     `json:"transport"`        // of the link, or of the next dial
+	TransportReason string     `json:"transport_reason"` // why nothing better; "" where there is nothing better
+	HeardAt         *time.Time `json:"heard_at"`
+	RTTSeconds      *float64   `json:"rtt_seconds"`
+	Durable         LagStatus  `json:"durable"`
+	Applied         LagStatus  `json:"applied"`
+	WaitingOn       string     `json:"waiting_on"`
+	WindowBytes     int64      `json:"window_bytes"`
+	WindowUsed      int64      `json:"window_used_bytes"`
+	SentFrames      uint64     `json:"sent_frames_total"`
+	SentBytes       int64      `json:"sent_bytes_total"`
+	Sessions        uint64     `json:"sessions_total"` // that the peer answered; each but the first is a reset
 	// WouldLose is what a failover to this peer would lose now: its durable lag.
 	WouldLose        LagStatus    `json:"would_lose_now"`
 	MayPromote       bool         `json:"may_promote"`

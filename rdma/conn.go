@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -94,7 +95,7 @@ func (c *Conn) lose(why error) {
 	if c.broken != nil {
 		return
 	}
-	c.broken = fmt.Errorf("%w: rdma with %s: %w", link.ErrLost, c.remote, why)
+	c.broken = &Failure{Peer: c.remote, Why: why, class: []error{link.ErrLost}}
 	if c.posting {
 		c.posting = false
 		// The link is lost whether or not the device could do that.
@@ -104,6 +105,22 @@ func (c *Conn) lose(why error) {
 	c.moved.Broadcast()
 	c.arrived.Broadcast()
 }
+
+// Failure is why there is no link, or none any more. It wraps Why and the classes of
+// package link.
+type Failure struct {
+	Peer  string // its address
+	Why   error  // in the words of the device, the peer or the control connection
+	class []error
+}
+
+// Error tells it all.
+func (f *Failure) Error() string {
+	return fmt.Sprintf("%v: rdma with %s: %v", f.class[0], f.Peer, f.Why)
+}
+
+// Unwrap is for package errors.
+func (f *Failure) Unwrap() []error { return append(slices.Clone(f.class), f.Why) }
 
 func (c *Conn) closedError() error { return fmt.Errorf("rdma with %s: %w", c.remote, link.ErrClosed) }
 

@@ -20,6 +20,9 @@ import (
 	"github.com/claudefs/repl/cgo/verbs"
 )
 
+// Built says whether this build has verbs of its own.
+const Built = true
+
 // System returns the machine's verbs, by libibverbs.
 func System() Verbs { return system{} }
 

@@ -4,6 +4,9 @@ package rdma
 
 import "fmt"
 
+// Built says whether this build has verbs of its own.
+const Built = false
+
 // System is the machine's own verbs. This build has none: they need Linux, cgo, and
 // the tag rdma.
 func System() Verbs { return noVerbs{} }

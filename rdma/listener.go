@@ -14,7 +14,13 @@ import (
 // Listen implements link.Transport: the control connections come in at addr,
 // host:port. Setups run at the same time, at most 64 together with the links that
 // nobody has accepted; later connections wait in the kernel.
-func (t *Transport) Listen(addr string) (link.Listener, error) {
+func (t *Transport) Listen(addr string) (link.Listener, error) { return t.ListenBeside(addr, nil) }
+
+// ListenBeside is Listen for two transports at one address: a connection that does
+// not begin like a setup is handed to plain, which makes it a link, or closes it.
+// A frame never begins with the byte that a setup does. Who says nothing at all is
+// shown the door after Options.HandshakeMax.
+func (t *Transport) ListenBeside(addr string, plain func(*net.TCPConn) (link.Conn, error)) (link.Listener, error) {
 	config := net.ListenConfig{KeepAliveConfig: t.keepAlive(), Control: t.tune}
 	config.SetMultipathTCP(false)
 	s, err := config.Listen(context.Background(), "tcp", addr)
@@ -23,7 +29,7 @@ func (t *Transport) Listen(addr string) (link.Listener, error) {
 	}
 	l := &listener{
 		t: t, socket: s, ready: make(chan accepted, handshakesMax), slots: make(chan struct{}, handshakesMax),
-		closing: make(chan struct{}), setups: make(map[net.Conn]bool),
+		closing: make(chan struct{}), setups: make(map[net.Conn]bool), plain: plain,
 	}
 	l.workers.Add(1)
 	go l.run() // ends when the listener is closed
@@ -31,12 +37,13 @@ func (t *Transport) Listen(addr string) (link.Listener, error) {
 }
 
 type accepted struct {
-	conn *Conn
+	conn link.Conn
 	err  error
 }
 
 type listener struct {
 	t       *Transport
+	plain   func(*net.TCPConn) (link.Conn, error) // nil = RDMA alone
 	socket  net.Listener
 	ready   chan accepted
 	slots   chan struct{} // one per setup, and per link that nobody has accepted
@@ -100,7 +107,7 @@ func (l *listener) leave(control net.Conn) bool {
 func (l *listener) setUp(control net.Conn) {
 	defer l.workers.Done()
 	_ = control.SetDeadline(time.Now().Add(l.t.o.HandshakeMax)) // else the reads fail as well
-	c, err := l.t.acceptLink(control)
+	c, err := l.link(control)
 	open := l.leave(control)
 	if err != nil {
 		// Whoever that was, it is no link: garbage, a port scan, a peer that gave up.
@@ -114,6 +121,27 @@ func (l *listener) setUp(control net.Conn) {
 		return
 	}
 	l.ready <- accepted{conn: c} // never blocks: it has a slot
+}
+
+// link makes a connection a link, by whichever transport it begins like.
+func (l *listener) link(control net.Conn) (link.Conn, error) {
+	if l.plain != nil {
+		first, err := peekByte(control.(*net.TCPConn))
+		if err != nil {
+			return nil, err
+		}
+		if first != setupMagic[0] {
+			if err := control.SetDeadline(time.Time{}); err != nil {
+				return nil, err
+			}
+			return l.plain(control.(*net.TCPConn))
+		}
+	}
+	c, err := l.t.acceptLink(control)
+	if err != nil {
+		return nil, err // no *Conn in an interface
+	}
+	return c, nil
 }
 
 func (l *listener) Accept() (link.Conn, error) {

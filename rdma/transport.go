@@ -1,11 +1,13 @@
 package rdma
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"sync"
@@ -96,7 +98,13 @@ func (t *Transport) Close() error {
 	return nil
 }
 
+// ErrSetup: the peer was reached, but there is no link by RDMA with it: it has none,
+// a device is gone, or nothing comes through. Another transport may do. The error
+// wraps link.ErrUnreachable too.
+var ErrSetup = errors.New("rdma setup")
+
 // Dial implements link.Transport. addr is host:port of the peer's control listener.
+// When it returns, the peer's device has answered over the new queue pair.
 func (t *Transport) Dial(ctx context.Context, addr string) (link.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, t.o.HandshakeMax)
 	defer cancel()
@@ -121,7 +129,7 @@ func (t *Transport) Dial(ctx context.Context, addr string) (link.Conn, error) {
 		if ctx.Err() != nil {
 			err = fmt.Errorf("%w: %w", err, ctx.Err())
 		}
-		return nil, fmt.Errorf("%w: rdma with %s: %w", link.ErrUnreachable, addr, err)
+		return nil, &Failure{Peer: addr, Why: err, class: []error{link.ErrUnreachable, ErrSetup}}
 	}
 	return c, nil
 }
@@ -136,8 +144,35 @@ func (t *Transport) offerLink(control net.Conn) (*Conn, error) {
 		c.abandon()
 		return nil, err
 	}
+	if err := c.prove(); err != nil {
+		_ = c.Close()
+		return nil, err
+	}
 	return c, nil
 }
+
+// prove has the peer's device answer over the queue pair, so that a fabric which
+// carries nothing is found out before anybody relies on it: the setup itself came by
+// TCP. A credit for nothing says nothing; its completion is the answer. It waits as
+// long as the device tries.
+func (c *Conn) prove() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.unsignalled = signalEvery
+	if !c.notify(notice{kind: noticeCredit}) {
+		return cmp.Or(c.broken, errSendQueue)
+	}
+	last := c.posted
+	for c.completed < last && c.broken == nil {
+		c.moved.Wait()
+	}
+	return c.broken
+}
+
+var errSendQueue = errors.New("the send queue takes nothing")
+
+// errNoAnswer: a listener of another transport takes the hello for garbage.
+var errNoAnswer = errors.New("the peer hung up on the setup: it has no RDMA, or does not listen for it")
 
 func (c *Conn) offer(control net.Conn) error {
 	var id [16]byte
@@ -148,6 +183,9 @@ func (c *Conn) offer(control net.Conn) error {
 	}
 	r := setupReader{from: control}
 	body, err := r.expect(setupWelcome)
+	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) {
+		return errNoAnswer
+	}
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"strconv"
 	"time"
 
@@ -131,6 +132,29 @@ func (t *Transport) dial(ctx context.Context, to netip.AddrPort) (*Conn, error) 
 		return nil, errors.Join(err, unix.Close(fd))
 	}
 	return newConn(t, fd)
+}
+
+// Adopt makes a link of a connection that somebody else accepted, who also tuned it.
+// It is the link's, or closed.
+func (t *Transport) Adopt(c *net.TCPConn) (link.Conn, error) {
+	defer c.Close() // without a word to the peer: another descriptor of it lives
+	file, err := c.File()
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close() // likewise
+	fd, err := unix.FcntlInt(file.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	if err := unix.SetNonblock(fd, false); err != nil {
+		return nil, errors.Join(os.NewSyscallError("fcntl", err), unix.Close(fd))
+	}
+	adopted, err := newConn(t, fd)
+	if err != nil {
+		return nil, err // no *Conn in an interface
+	}
+	return adopted, nil
 }
 
 // open makes a blocking, tuned socket of addr's family.

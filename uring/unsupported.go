@@ -4,6 +4,7 @@ package uring
 
 import (
 	"fmt"
+	"net"
 	"runtime"
 	"time"
 
@@ -35,6 +36,9 @@ type Transport struct{ link.Transport }
 
 // NewTransport says what Supported says.
 func NewTransport(TransportOptions) (*Transport, error) { return nil, Supported() }
+
+// Adopt says what Supported says.
+func (*Transport) Adopt(*net.TCPConn) (link.Conn, error) { return nil, Supported() }
 
 // Stats is empty.
 func (*Transport) Stats() CallStats { return CallStats{} }

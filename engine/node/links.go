@@ -76,6 +76,9 @@ func (n *Node) linkUp(in *LinkUp) {
 	}
 	l.dialed = true
 	p := n.peer(in.Peer)
+	if in.Takeover && p != nil {
+		n.giveWay(p)
+	}
 	if p == nil || !p.configured || p.phase != phaseDialing {
 		n.close(l, "nobody dialed it")
 		return

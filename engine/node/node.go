@@ -89,6 +89,9 @@ type Tick struct{}
 type LinkUp struct {
 	Link LinkID
 	Peer wire.SiteID // 0 if accepted
+	// Takeover: nobody asked for it, but it is better than the one to Peer, whose
+	// session ends for a newer one on this link.
+	Takeover bool
 }
 
 // LinkDown: a link, or a dial to Peer (Link 0), ended.
@@ -342,6 +345,7 @@ type PeerStatus struct {
 	LastHeard               time.Time // zero = never since open
 	RTT                     time.Duration
 	Session                 uint32
+	Dialed, Accepted        LinkID // of its sessions; 0 = none
 	Sessions                uint64 // that the peer answered since open
 	Durable                 stream.Lag
 	Applied                 stream.Lag

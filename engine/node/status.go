@@ -66,7 +66,10 @@ func (n *Node) peerStatus(now Now, p *peer) PeerStatus {
 		s.Link = "refused"
 	}
 	if p.link != nil {
-		s.Session = p.link.session
+		s.Session, s.Dialed = p.link.session, p.link.id
+	}
+	if p.in != nil {
+		s.Accepted = p.in.id
 	}
 	s.WaitingOn = p.waitingOn(&s)
 	return s

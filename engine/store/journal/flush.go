@@ -44,7 +44,7 @@ func (j *Journal) BeginFlush() *Flush {
 		return nil
 	}
 	u := j.pending[0]
-	if n := len(j.flights); n > 0 && (!j.active.fits(u) && !plant.RollOverFlight || j.flights[n-1].zeroes) {
+	if n := len(j.flights); n > 0 && (!j.active.fits(u) || j.flights[n-1].zeroes) {
 		return nil // the next segment's head says that all before it is durable
 	}
 	j.pending = append(j.pending[:0], j.pending[1:]...)
@@ -218,8 +218,11 @@ func (f *Flush) over(err error) {
 // for bytes of another (I1). Those that are still under way then give their memory
 // back when they end.
 func (j *Journal) conclude() (Flushed, error) {
+	j.unburden()
 	j.mu.Lock()
-	j.owners, j.over, j.flushed = j.owners[:0], j.over[:0], j.flushed[:0]
+	j.owners, j.over, j.flushed = append(j.owners[:0], j.relieved...), j.over[:0], j.flushed[:0]
+	clear(j.relieved)
+	j.relieved = j.relieved[:0]
 	var done Flushed
 	for _, f := range j.flights {
 		if f.ended && f.failed != nil {

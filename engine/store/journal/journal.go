@@ -64,6 +64,9 @@ type Options struct {
 	// readers that keep up need no file: the owners' memory (see Measured) and the
 	// units' own. 0: none.
 	RecentBytesMax int64
+	// Memory is for copies of recent batches whose owners want theirs back (see
+	// Scarce); nil = the Go heap.
+	Memory Memory
 
 	tiny bool // tests: allows sizes below the minimums
 }
@@ -117,17 +120,18 @@ type Journal struct {
 	hiding   int  // hiding damages found by Open
 	holes    []*hole
 
-	pending   []*openUnit // waiting, oldest first; at most the last is open
-	free      []*openUnit
-	freeBytes int // of free
-	recent    recent
-	next      UnitNumber // of the next unit to open
-	staged    int        // bytes of batches that wait
-	undo      []undo
-	flights   []*Flush // under way, by rising unit number without a gap
-	landed    []*Flush // for reuse
-	depth     int      // flights at most; 0 = 1
-	stats     Stats
+	pending    []*openUnit // waiting, oldest first; at most the last is open
+	free       []*openUnit
+	freeBytes  int // of free
+	recent     recent
+	extensions []*extension // for reuse
+	next       UnitNumber   // of the next unit to open
+	staged     int          // bytes of batches that wait
+	undo       []undo
+	flights    []*Flush // under way, by rising unit number without a gap
+	landed     []*Flush // for reuse
+	depth      int      // flights at most; 0 = 1
+	stats      Stats
 
 	// Only who flushes, and Close, touch these.
 	active         *active
@@ -136,6 +140,8 @@ type Journal struct {
 	flushed        []wire.BatchHeader
 	owners         []Releaser // whom EndFlush tells
 	over           []*Flush   // those that it ended
+	unburdened     []*openUnit
+	relieved       []Releaser // whose scarce memory was copied
 
 	preparing  atomic.Pointer[preparing] // only Prepare and Close change it
 	zeroed     string                    // the spare that Prepare made, under mu
@@ -146,6 +152,7 @@ type Journal struct {
 
 	fileReadBytes atomic.Uint64 // by readers
 	zeroedBytes   atomic.Uint64
+	copiedBytes   atomic.Uint64 // out of scarce memory
 }
 
 // Open recovers the journal in o.Dir, or creates it: raises the term, flushes
@@ -392,6 +399,7 @@ type Stats struct {
 	ZeroedBytes               uint64
 
 	RecentBytes   int64  // memory of durable units that stays lent
+	CopiedBytes   uint64 // of this opening: out of scarce memory, after the flush
 	FileReadBytes uint64 // that readers read from files: they were behind
 }
 
@@ -402,7 +410,7 @@ func (j *Journal) Stats() Stats {
 	s := j.stats
 	s.Segments, s.Spare, s.LastFlush = len(j.segs), len(j.spares), j.durable
 	s.RecentBytes, s.FileReadBytes = j.recent.bytes, j.fileReadBytes.Load()
-	s.ZeroedBytes = j.zeroedBytes.Load()
+	s.ZeroedBytes, s.CopiedBytes = j.zeroedBytes.Load(), j.copiedBytes.Load()
 	for _, seg := range j.segs {
 		s.Bytes += seg.end - seg.headBytes
 	}

@@ -14,25 +14,26 @@ import (
 // it stands in, and holds one open file and one buffer that grows to the largest
 // of bytesMax and a unit, or as much of recent memory.
 type Reader struct {
-	j       *Journal
-	from    UnitNumber // units below it are passed over
-	unit    UnitNumber // last returned
-	seg     *segment   // pinned; nil once closed
-	file    vfs.File   // of seg; nil = not open yet
-	off     int64
-	damages int // how many of seg's damages lie behind
-	v       *verifier
-	u       verdict
-	buf     []byte
-	refs    []wire.BatchRef
-	told    *damage // the last one that Next told
-	queue   []*hole
-	repair  vfs.File // of queue[0]; nil = not open yet
-	at      int64    // in repair
-	lent    []*openUnit
-	owners  []Releaser // whom to tell that they are lent no more
-	closed  bool
-	files   bool // pass over memory
+	j        *Journal
+	from     UnitNumber // units below it are passed over
+	unit     UnitNumber // last returned
+	seg      *segment   // pinned; nil once closed
+	file     vfs.File   // of seg; nil = not open yet
+	off      int64
+	damages  int // how many of seg's damages lie behind
+	v        *verifier
+	u        verdict
+	buf      []byte
+	refs     []wire.BatchRef
+	told     *damage // the last one that Next told
+	queue    []*hole
+	repair   vfs.File // of queue[0]; nil = not open yet
+	at       int64    // in repair
+	lent     []*openUnit
+	buffered bool       // the last Next read from files
+	owners   []Releaser // whom to tell that they are lent no more
+	closed   bool
+	files    bool // pass over memory
 }
 
 // FromFiles has the reader read the stored bytes also of what is still in memory,
@@ -69,7 +70,7 @@ func (j *Journal) NewReader(from UnitNumber) *Reader {
 // tries again.
 func (r *Reader) Next(bytesMax int) ([]wire.BatchRef, error) {
 	r.giveBack()
-	r.refs = r.refs[:0]
+	r.refs, r.buffered = r.refs[:0], false
 	for len(r.refs) == 0 {
 		if len(r.queue) > 0 {
 			if err := r.readRepair(bytesMax); err != nil {
@@ -144,6 +145,7 @@ func (r *Reader) fill(f vfs.File, name string, off int64, n int) ([]byte, error)
 		r.buf = make([]byte, n)
 	}
 	b := r.buf[:n]
+	r.buffered = true
 	r.j.fileReadBytes.Add(uint64(n))
 	if _, err := f.ReadAt(b, off); err != nil {
 		return nil, fmt.Errorf("%s: reading %d bytes at offset %d: %w", r.j.o.path(name), n, off, err)

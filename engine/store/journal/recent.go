@@ -18,12 +18,43 @@ type Measured interface{ MemoryBytes() int }
 // once at most, without the journal's lock, before Release.
 type Settled interface{ FlushEnded() }
 
+// Scarce is an owner whose memory is wanted back as soon as its batches are flushed,
+// if Scarce says so: others wait for it. They are copied then, without the journal's
+// lock, so that readers which keep up still need no file.
+type Scarce interface{ Scarce() bool }
+
+// Memory is where such copies live. Its methods may be called by any goroutine.
+type Memory interface {
+	// Alloc lends size bytes, at least 1, of unspecified content.
+	Alloc(size int) []byte
+	// Free takes back what Alloc lent.
+	Free(memory []byte)
+}
+
+// copied owns the copies of one unit's batches.
+type copied struct {
+	j      *Journal
+	memory []byte
+}
+
+func (c *copied) MemoryBytes() int { return cap(c.memory) }
+
+func (c *copied) Release() {
+	if c.j.o.Memory != nil {
+		c.j.o.Memory.Free(c.memory)
+	}
+}
+
 // refBytes is what one batch costs in memory beside its bytes.
 const refBytes = 256
 
 // freeBytesMax is how much memory of empty units is kept for reuse: enough for
 // what one large unit pushes out of a ring of small ones.
 const freeBytesMax = 1 << 20
+
+// extensionsIdleMax is how many extensions are kept for reuse: as many as a link has
+// frames under way.
+const extensionsIdleMax = 256
 
 // openUnit is a unit in the making, then on its way, then recent. Who holds it,
 // holds the memory of its batches: the journal, each reader that lent them out,
@@ -83,6 +114,69 @@ func (c *recent) pop() *openUnit {
 		c.units, c.lo = c.units[:n], 0
 	}
 	return u
+}
+
+// scarce says that some of the unit's batches lie where they may not stay.
+func (u *openUnit) scarce() bool {
+	for ; u != nil; u = u.next { // an owner of both lies with the last
+		for _, o := range u.owners {
+			if s, ok := o.(Scarce); ok && s.Scarce() {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// unburden copies what is about to be recent out of scarce memory, and lists the
+// owners of that, who are to be told. Nobody else looks at the units yet. An owner is
+// listed with the last unit that it lent to, so no write under way reads its memory.
+func (j *Journal) unburden() {
+	j.mu.Lock()
+	j.unburdened = j.unburdened[:0]
+	for _, f := range j.flights {
+		if !f.ended || f.failed != nil || j.err != nil || j.o.RecentBytesMax == 0 {
+			break
+		}
+		if f.unit.scarce() {
+			j.unburdened = append(j.unburdened, f.unit)
+		}
+	}
+	j.mu.Unlock()
+	for i, u := range j.unburdened {
+		j.copyOut(u)
+		j.unburdened[i] = nil
+	}
+}
+
+// copyOut gives a unit's batches memory of their own.
+func (j *Journal) copyOut(u *openUnit) {
+	size := u.used - UnitHeaderBytes
+	c := &copied{j: j}
+	if j.o.Memory != nil {
+		c.memory = j.o.Memory.Alloc(size)
+	} else {
+		c.memory = make([]byte, size)
+	}
+	at := 0
+	for i := range u.refs {
+		n := copy(c.memory[at:], u.refs[i].Bytes)
+		u.refs[i].Bytes = c.memory[at : at+n : at+n]
+		at += n
+	}
+	j.copiedBytes.Add(uint64(at))
+	kept := u.owners[:0]
+	for _, o := range u.owners {
+		if s, ok := o.(Scarce); ok && s.Scarce() {
+			if s, ok := o.(Settled); ok {
+				s.FlushEnded()
+			}
+			j.relieved = append(j.relieved, o)
+			continue
+		}
+		kept = append(kept, o)
+	}
+	u.owners = append(kept, c)
 }
 
 // remember makes a durable unit the newest recent one and evicts the oldest ones
@@ -184,6 +278,57 @@ func (r *Reader) checkLent() {
 			panic(fmt.Sprintf("journal: log %s seq %d was written to while it was lent", b.Header.Log(),
 				b.Header.FirstSeq))
 		}
+	}
+}
+
+// extension is a hold of recent units beyond the Reader's next call.
+type extension struct {
+	j      *Journal
+	units  []*openUnit
+	owners []Releaser
+	end    func() // the method, bound once
+}
+
+// Keep extends the loan of what the last Next returned until the function that it
+// returns is called, once, by any goroutine. Nil: it is not to be had, because the
+// bytes were read from a file into the reader's own buffer.
+func (r *Reader) Keep() (giveBack func()) {
+	if len(r.lent) == 0 || r.buffered {
+		return nil
+	}
+	j := r.j
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	var l *extension
+	if n := len(j.extensions); n > 0 {
+		l, j.extensions = j.extensions[n-1], j.extensions[:n-1]
+	} else {
+		l = &extension{j: j}
+		l.end = l.giveBack
+	}
+	for _, u := range r.lent {
+		u.holds++
+		l.units = append(l.units, u)
+	}
+	return l.end
+}
+
+func (l *extension) giveBack() {
+	j := l.j
+	j.mu.Lock()
+	for i, u := range l.units {
+		l.owners = j.drop(u, l.owners)
+		l.units[i] = nil
+	}
+	l.units = l.units[:0]
+	j.mu.Unlock()
+	release(l.owners)
+	clear(l.owners)
+	l.owners = l.owners[:0]
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if len(j.extensions) < extensionsIdleMax {
+		j.extensions = append(j.extensions, l)
 	}
 }
 

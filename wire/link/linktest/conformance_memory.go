@@ -112,6 +112,7 @@ func framesHold(t *testing.T, tr link.Transport) {
 	dialed, accepted := pair(t, tr)
 	const count, size = 16, 20_000 // of so many bytes each frame has memory of its own
 	memory := make(map[*byte]bool)
+	scarce := false // frames that lie where they landed do not take memory in turn
 	for round := range uint64(3) {
 		var held []*link.Frame
 		for i := range uint64(count) {
@@ -122,10 +123,10 @@ func framesHold(t *testing.T, tr link.Transport) {
 			if !bytes.Equal(f.Bytes, newFrame(size, round*count+uint64(i)+1)) {
 				t.Fatalf("frame %d changed while it was held", i)
 			}
-			if round > 0 && !memory[&f.Bytes[0]] {
+			if round > 0 && !f.Scarce() && !memory[&f.Bytes[0]] {
 				t.Fatalf("round %d took new memory while released memory was there", round)
 			}
-			memory[&f.Bytes[0]] = true
+			memory[&f.Bytes[0]], scarce = true, f.Scarce()
 			f.Retain()
 			f.Release()
 			if f.Bytes == nil {
@@ -134,7 +135,7 @@ func framesHold(t *testing.T, tr link.Transport) {
 			f.Release()
 		}
 	}
-	if len(memory) != count {
+	if !scarce && len(memory) != count {
 		t.Fatalf("%d frames at a time used %d pieces of memory", count, len(memory))
 	}
 }

@@ -95,6 +95,9 @@ func (t *Transport) Listen(addr string) (link.Listener, error) {
 	return &listener{socket: l.(*net.TCPListener), pool: t.options.Pool}, nil
 }
 
+// Adopt makes a link of a connection that somebody else accepted, who also tuned it.
+func (t *Transport) Adopt(c *net.TCPConn) link.Conn { return newConn(c, t.options.Pool) }
+
 func (t *Transport) keepAlive() net.KeepAliveConfig {
 	o := t.options.socket()
 	every := o.ProbeEvery()
