@@ -24,8 +24,8 @@ const (
 	StaleUnit = false
 	// GapAcked acknowledges a unit while one before it is under way.
 	GapAcked = false
-	// RollOverFlight begins the next segment while units of this one are under way.
-	RollOverFlight = false
+	// PlaceUnchecked counts a unit whatever place and number it names.
+	PlaceUnchecked = false
 	// TailLost leaves logs that were idle out of the next segment's head.
 	TailLost = false
 	// TornMiddle takes damage for a torn tail without looking at what lies behind.

