@@ -25,8 +25,8 @@ func (a *app) demo() *cobra.Command {
 	)
 	c := verb("demo [--tree DIR] [--kills N]", "two sites, a real tree, SIGKILLs, one verdict", Read, 0, 0,
 		func(c *cobra.Command, _ []string) error {
-			if !knownIO(o.IO) {
-				return usage("leave --io out for auto", "--io %q is not auto, io_uring or portable", o.IO)
+			if err := needIO(o.IO); err != nil {
+				return err
 			}
 			if o.Kills < 0 || o.Kills > 1000 {
 				return usage("leave --kills out for 6", "--kills %d: 0 to 1000 are possible", o.Kills)
@@ -53,7 +53,7 @@ The last line is the verdict: exit code 0 if nothing was lost, repeated or diffe
 	fs.StringVar(&o.Tree, "tree", "", "the tree, `DIR` (default /usr/share, or the Go tree)")
 	fs.IntVar(&o.Kills, "kills", 6, "`N` SIGKILLs in all, half of them for each site")
 	fs.Uint64Var(&o.Seed, "seed", 0, "`N` that the moments are drawn from (default random)")
-	fs.StringVar(&o.IO, "io", ioAuto, "`HOW` the servers carry links and journals: auto, io_uring or portable")
+	fs.StringVar(&o.IO, "io", ioAuto, "`HOW` the servers carry links and journals: auto, rdma, io_uring or portable")
 	fs.StringVar(&o.Dir, "dir", "", "empty `DIR` for the sites' data and logs (default a temporary one)")
 	fs.BoolVar(&o.Keep, "keep", false, "leave the data and logs; they always stay after a failure")
 	asJSON = verdictOutput(c)
@@ -67,8 +67,8 @@ func (a *app) crash() *cobra.Command {
 	)
 	c := verb("crash [--cycles N]", "kill servers under load, count what was lost", Read, 0, 0,
 		func(c *cobra.Command, _ []string) error {
-			if !knownIO(o.IO) {
-				return usage("leave --io out for auto", "--io %q is not auto, io_uring or portable", o.IO)
+			if err := needIO(o.IO); err != nil {
+				return err
 			}
 			if o.Cycles < 1 || o.Cycles > 1_000_000 {
 				return usage("leave --cycles out for 300", "--cycles %d: 1 to 1000000 are possible", o.Cycles)
@@ -95,7 +95,7 @@ written, flushed, renamed or removed, or directory flushed, for n = 1, 2, 3, …
 	fs.IntVar(&o.Cycles, "cycles", 300, "`N` rounds of load, kill and restart")
 	fs.BoolVar(&o.Failpoints, "failpoints", false, "end servers at each call to their disks in turn, not at random")
 	fs.Uint64Var(&o.Seed, "seed", 0, "`N` that the moments and operations are drawn from (default random)")
-	fs.StringVar(&o.IO, "io", ioAuto, "`HOW` the servers carry links and journals: auto, io_uring or portable")
+	fs.StringVar(&o.IO, "io", ioAuto, "`HOW` the servers carry links and journals: auto, rdma, io_uring or portable")
 	fs.StringVar(&o.Dir, "dir", "", "empty `DIR` for the sites' data and logs (default a temporary one)")
 	fs.BoolVar(&o.Keep, "keep", false, "leave the data and logs; they always stay after a failure")
 	asJSON = verdictOutput(c)

@@ -16,6 +16,7 @@ import (
 	"github.com/claudefs/repl/engine/admin"
 	"github.com/claudefs/repl/engine/observe"
 	"github.com/claudefs/repl/engine/store/vfs"
+	"github.com/claudefs/repl/rdma"
 	"github.com/claudefs/repl/tools/demo"
 	"github.com/claudefs/repl/tools/fsnode"
 	"github.com/claudefs/repl/tools/namespace"
@@ -80,9 +81,9 @@ func failpointDisk(f *serverFlags) (vfs.FS, error) {
 		return nil, fmt.Errorf("--failpoint: %w", err)
 	}
 	var disk vfs.FS = vfs.OS{}
-	if f.io != "portable" {
+	if f.io != ioPortable {
 		ring, err := uring.OpenDisk(uring.DiskOptions{})
-		if err != nil && f.io != ioAuto {
+		if err != nil && f.io == ioUring {
 			return nil, err
 		}
 		if err == nil {
@@ -150,6 +151,8 @@ func openFailure(f *serverFlags, err error) error {
 	switch {
 	case errors.Is(err, fsnode.ErrInUse), errors.Is(err, vfs.ErrLocked):
 		return failure(ExitRefused, err, "stop the other server, or name another directory with --data")
+	case errors.Is(err, rdma.ErrUnsupported), errors.Is(err, uring.ErrUnsupported):
+		return noIO(err)
 	case errors.Is(err, engine.ErrOptions), errors.Is(err, namespace.ErrOptions):
 		return failure(ExitRefused, err, "use what the directory was created with, or name another one with --data")
 	case errors.Is(err, syscall.EADDRINUSE):

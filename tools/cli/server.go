@@ -2,6 +2,7 @@ package cli
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"regexp"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/claudefs/repl/engine"
+	"github.com/claudefs/repl/rdma"
 	"github.com/claudefs/repl/wire"
 )
 
@@ -36,11 +38,47 @@ const (
 	segmentBytesStep = 4 << 10
 )
 
-// ioAuto is the default of --io.
-const ioAuto = "auto"
+// What --io may say; ioAuto is the default.
+const (
+	ioAuto     = "auto"
+	ioRDMA     = "rdma"
+	ioUring    = "io_uring"
+	ioPortable = "portable"
+)
 
-// knownIO says whether --io can be that.
-func knownIO(io string) bool { return io == ioAuto || io == "io_uring" || io == "portable" }
+// checkIO refuses what --io cannot be.
+func checkIO(io string) error {
+	switch io {
+	case ioAuto, ioRDMA, ioUring, ioPortable:
+		return nil
+	}
+	return usage("leave --io out for auto", "--io %q is not auto, rdma, io_uring or portable", io)
+}
+
+// haveIO refuses --io rdma where this build or this machine has no RDMA, before
+// anything is touched.
+func haveIO(io string) error {
+	if io != ioRDMA {
+		return nil
+	}
+	if _, err := rdma.System().Devices(); err != nil {
+		return noIO(fmt.Errorf("--io rdma: %w", err))
+	}
+	return nil
+}
+
+// needIO is both, for verbs that start servers.
+func needIO(io string) error {
+	if err := checkIO(io); err != nil {
+		return err
+	}
+	return haveIO(io)
+}
+
+// noIO says what to do where --io insists on what is not there.
+func noIO(err error) error {
+	return failure(ExitRefused, err, "leave --io out: links and journals take the best that is there, and status says what")
+}
 
 // siteName is what a site or a cluster may be called: names are typed by people
 // at bad moments, and printed in tables.
@@ -53,6 +91,9 @@ func (a *app) server() *cobra.Command {
 		func(c *cobra.Command, _ []string) error {
 			peers, err := f.check()
 			if err != nil {
+				return err
+			}
+			if err := haveIO(f.io); err != nil {
 				return err
 			}
 			return a.serve(c.Context(), f, peers)
@@ -76,7 +117,7 @@ journaled, and replicated to every --peer. Only the primary site takes changes.`
 	fs.BoolVar(&f.insecure, "insecure", false, "links without TLS, which is not part of this release")
 	fs.IntVar(&f.shards, "shards", 256, "shard count, `N`; fixed at creation, equal at all sites")
 	fs.Var(&f.segmentBytes, "segment-bytes", "size of a journal segment file (default 64MiB)")
-	fs.StringVar(&f.io, "io", ioAuto, "`HOW` links and journals are carried: auto, io_uring or portable")
+	fs.StringVar(&f.io, "io", ioAuto, "`HOW` links and journals are carried: auto, rdma, io_uring or portable")
 	fs.StringVar(&f.addrFile, "addr-file", "", "write the real addresses to this `FILE` as JSON when ready")
 	fs.StringVar(&f.logFormat, "log", "text", "log `FORMAT` on stderr: text or json")
 	fs.BoolVar(&f.verbose, "verbose", false, "log debug messages too")
@@ -101,8 +142,8 @@ func (f *serverFlags) check() ([]engine.Peer, error) {
 	case f.segmentBytes != 0 && (f.segmentBytes < segmentBytesMin || f.segmentBytes%segmentBytesStep != 0):
 		return nil, usage("leave --segment-bytes out for 64MiB", "--segment-bytes %d: at least 4MiB, in steps of 4KiB",
 			f.segmentBytes)
-	case !knownIO(f.io):
-		return nil, usage("leave --io out for auto", "--io %q is not auto, io_uring or portable", f.io)
+	case checkIO(f.io) != nil:
+		return nil, checkIO(f.io)
 	case f.logFormat != "text" && f.logFormat != "json":
 		return nil, usage(help, "--log %q is not text or json", f.logFormat)
 	case f.listen == "" && len(f.peers) > 0:
