@@ -1,10 +1,13 @@
 package engine_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -28,6 +31,7 @@ type callFault struct {
 	vfs.Fault
 	victim int // 0 = the site that writes, 1 = the one that mirrors
 	queue  bool
+	crash  int // which of the disks that the power cut may leave
 }
 
 // callFaults are the kinds of faults that each call suffers in turn.
@@ -57,6 +61,8 @@ func TestEachFailingCallIsToldAndLosesNothing(t *testing.T) {
 const raceSteps = 16
 
 func eachFailingCall(t *testing.T, f callFault) {
+	crashes, err := strconv.Atoi(cmp.Or(os.Getenv("CLAUDEFS_CRASHES"), "1")) // "make nightly" has more
+	require.NoError(t, err, "CLAUDEFS_CRASHES is a number")
 	runs, step, reached := 0, 1, map[vfs.Op]int{}
 	if raceEnabled {
 		step = raceSteps
@@ -68,19 +74,13 @@ func eachFailingCall(t *testing.T, f callFault) {
 			f.Call = 1 - step + i*7%step
 			for hit := true; hit; {
 				f.Call += step
-				synctest.Test(t, func(t *testing.T) {
-					l := newPairLife(t, f)
-					l.run()
-					if hit = l.faulty.Hits() > 0; !hit {
-						require.False(t, l.told)
-						require.Len(t, l.acked, l.n)
-						return
-					}
-					require.True(t, l.told || !l.struck, "%+v: nobody was told", f)
-					l.check()
-					runs++
+				for f.crash = range crashes {
+					hit = f.live(t)
+				}
+				if hit {
+					runs += crashes
 					reached[f.Op] = max(reached[f.Op], f.Call)
-				})
+				}
 			}
 		}
 	}
@@ -88,6 +88,22 @@ func eachFailingCall(t *testing.T, f callFault) {
 		require.True(t, raceEnabled || reached[kind.Op] > 0, "no run reached a call of kind %d", kind.Op)
 	}
 	t.Logf("runs=%d k=%v", runs, reached)
+}
+
+// live lives once with this fault, and says whether a call suffered it.
+func (f callFault) live(t *testing.T) (hit bool) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newPairLife(t, f)
+		l.run()
+		if hit = l.faulty.Hits() > 0; !hit {
+			require.False(t, l.told)
+			require.Len(t, l.acked, l.n)
+			return
+		}
+		require.True(t, l.told || !l.struck, "%+v: nobody was told", f)
+		l.check()
+	})
+	return hit
 }
 
 // refsOf counts how often a site decided each entry.
@@ -225,7 +241,7 @@ func (l *pairLife) run() {
 	l.hearEvents()
 	l.struck = l.faulty.Hits() > 0
 	if l.victim.Engine != nil {
-		r := rand.New(rand.NewPCG(uint64(l.fault.Call), uint64(l.fault.Op)))
+		r := rand.New(rand.NewPCG(uint64(l.fault.Call), uint64(l.fault.Op)<<32+uint64(l.fault.crash)))
 		l.victim.crashWith(vfs.RandomFates(r), func(_ engine.Shard, unsynced int) int { return r.IntN(unsynced + 1) })
 		l.victim.Engine = nil
 	}

@@ -144,16 +144,23 @@ func twoSegments(t *testing.T) (*image, Options) {
 	t.Helper()
 	mem := vfs.NewMem(vfs.MemOptions{})
 	o := testOptions(mem)
+	fillTwoSegments(t, &o, newWriter(5))
+	return imageOf(t, mem, "j"), o
+}
+
+// fillTwoSegments does it for a journal of any kind.
+func fillTwoSegments(t *testing.T, o *Options, w *writer) {
+	t.Helper()
 	o.SegmentBytes = 96 << 10
-	j, _, err := Open(o)
+	j, _, err := Open(*o)
 	require.NoError(t, err)
-	w := newWriter(5)
+	w.cluster = o.Cluster
 	for i := 0; len(j.segs) < 2 || j.segs[1].end-j.segs[1].headBytes < 64<<10; i++ {
 		var batches []wire.BatchRef
 		for k := range 1 + i%4 {
 			batches = append(batches, w.batch(wire.Shard((i+k)%5), 300+i*977%2900))
 		}
-		if i%7 == 3 {
+		if i%7 == 3 && o.Kind == Own {
 			_, err := j.StageControl([]ControlRecord{{ClockBound: w.stamp}}, w.stamp)
 			require.NoError(t, err)
 		}
@@ -162,5 +169,4 @@ func twoSegments(t *testing.T) (*image, Options) {
 		require.NoError(t, flush(j))
 		require.Less(t, len(j.segs), 3)
 	}
-	return imageOf(t, mem, "j"), o
 }

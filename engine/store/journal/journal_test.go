@@ -14,13 +14,14 @@ const testCluster = wire.ClusterID(77)
 
 // writer makes the batches of logs, as a source would.
 type writer struct {
-	site  wire.SiteID
-	tails map[wire.LogID]Tail
-	stamp wire.Stamp
+	cluster wire.ClusterID
+	site    wire.SiteID
+	tails   map[wire.LogID]Tail
+	stamp   wire.Stamp
 }
 
 func newWriter(site wire.SiteID) *writer {
-	return &writer{site: site, tails: map[wire.LogID]Tail{}, stamp: 1 << 20}
+	return &writer{cluster: testCluster, site: site, tails: map[wire.LogID]Tail{}, stamp: 1 << 20}
 }
 
 // batch closes the next batch of a shard: a START if the log is new, else one
@@ -30,7 +31,7 @@ func (w *writer) batch(shard wire.Shard, size int) wire.BatchRef {
 	tail, known := w.tails[log]
 	w.stamp++
 	h := wire.BatchHeader{
-		Kind: wire.BatchData, Prev: tail.Position.Chain, Cluster: testCluster, Site: w.site, Shard: shard, Epoch: 1,
+		Kind: wire.BatchData, Prev: tail.Position.Chain, Cluster: w.cluster, Site: w.site, Shard: shard, Epoch: 1,
 		Count: 1, Incarnation: tail.Position.Incarnation, FirstSeq: tail.Position.Seq + 1,
 		FirstStamp: w.stamp, LastStamp: w.stamp,
 	}
