@@ -53,9 +53,9 @@ func (v *verdict) merge(o *verdict) {
 }
 
 // check opens the journals below dir as a node does after a power cut, and holds
-// them against what had been promised. Without inPlace their recovery writes to
-// memory, and dir stays as it is. An error is one of the check itself.
-func check(dir string, notes []note, inPlace bool) (*verdict, error) {
+// them against what had been promised. Their recovery writes to a copy in memory:
+// dir stays as it is. An error is one of the check itself.
+func check(dir string, notes []note) (*verdict, error) {
 	found := []struct {
 		site string
 		kind journal.Kind
@@ -69,7 +69,7 @@ func check(dir string, notes []note, inPlace bool) (*verdict, error) {
 	var group sync.WaitGroup
 	for i := range found {
 		f := &found[i]
-		group.Go(func() { f.book, f.err = readJournal(&f.v, filepath.Join(dir, f.site), f.site, f.kind, inPlace) })
+		group.Go(func() { f.book, f.err = readJournal(&f.v, filepath.Join(dir, f.site), f.site, f.kind) })
 	}
 	group.Wait()
 	v := &verdict{}
@@ -169,6 +169,12 @@ type owner struct {
 	number uint64
 }
 
+// put writes the owner at the beginning of a payload.
+func (o owner) put(payload []byte) {
+	binary.LittleEndian.PutUint32(payload, o.writer)
+	binary.LittleEndian.PutUint64(payload[4:], o.number)
+}
+
 func newBook(file string) *book {
 	return &book{
 		file: file, entries: map[wire.Ref]owner{}, chains: map[wire.Position]wire.Chain{},
@@ -177,16 +183,12 @@ func newBook(file string) *book {
 }
 
 // readJournal opens the journal of a site that lies below dir, and reads it whole.
-func readJournal(v *verdict, dir, site string, kind journal.Kind, inPlace bool) (*book, error) {
+func readJournal(v *verdict, dir, site string, kind journal.Kind) (*book, error) {
 	name := map[journal.Kind]string{journal.Own: "own", journal.Mirror: "mirror"}[kind]
 	b := newBook(filepath.Join(dir, name))
-	var files vfs.FS = vfs.OS{}
-	if !inPlace {
-		copied, err := inMemory(b.file)
-		if err != nil {
-			return nil, err
-		}
-		files = copied
+	files, err := inMemory(b.file)
+	if err != nil {
+		return nil, err
 	}
 	j, found, err := journal.Open(journal.Options{
 		FS: files, Dir: b.file, Kind: kind, Cluster: wire.ClusterIDOf(cluster),

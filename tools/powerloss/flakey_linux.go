@@ -39,7 +39,8 @@ func (s *stand) fail(how failure, r *rand.Rand) (v *verdict, err error) {
 	if err := mount(m.path, s.mounted(), s.fs.name); err != nil {
 		return nil, err
 	}
-	count, err := s.failUnderLoad(m, target{"flakey", fmt.Sprintf("%s 0 0 3600 1 %s", base.path, how)}, how, r)
+	broken := target{"flakey", fmt.Sprintf("%s 0 0 3600 1 %s", base.path, how)}
+	count, ended, err := s.failUnderLoad(m, broken, how, r)
 	if err := errors.Join(err, unmount(s.mounted()), m.load(whole)); err != nil {
 		return nil, err
 	}
@@ -56,27 +57,31 @@ func (s *stand) fail(how failure, r *rand.Rand) (v *verdict, err error) {
 	if how == errorWrites {
 		count = len(notes) // the load can have written no note after its engine stopped
 	}
-	return check(s.data(), notes[:count], true)
+	if v, err = s.look(notes[:count], true); err == nil && !ended {
+		v.fault("the load went on for %s after its writes failed", endTime)
+	}
+	return v, err
 }
 
-// failUnderLoad returns how many lines counted before the device failed.
-func (s *stand) failUnderLoad(m *mapped, broken target, how failure, r *rand.Rand) (int, error) {
+// failUnderLoad returns how many lines counted before the device failed, and
+// whether the load ended as it should.
+func (s *stand) failUnderLoad(m *mapped, broken target, how failure, r *rand.Rand) (count int, ended bool, err error) {
 	load, err := s.start("")
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	if err := load.until(100+r.IntN(linesMin), loadTime); err != nil {
-		return 0, err
+		return 0, false, err
 	}
-	count := load.count
+	count = load.count
 	if err := m.load(broken); err != nil {
-		return 0, errors.Join(err, load.kill())
+		return 0, false, errors.Join(err, load.kill())
 	}
 	if how == errorWrites {
-		return count, load.drain()
+		return count, load.drain(), nil
 	}
 	if err := load.until(count+100, loadTime); err != nil { // it goes on as if nothing were
-		return 0, err
+		return 0, false, err
 	}
-	return count, load.kill()
+	return count, true, load.kill()
 }

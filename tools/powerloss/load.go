@@ -2,7 +2,6 @@ package powerloss
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -95,8 +94,7 @@ func write(ctx context.Context, e *engine.Engine, l *ledger, writer uint32) erro
 		if number%largeEvery == 0 {
 			size = largeBytes
 		}
-		binary.LittleEndian.PutUint32(payload, writer)
-		binary.LittleEndian.PutUint64(payload[4:], number)
+		owner{writer, number}.put(payload)
 		entry := engine.Entry{
 			Op: engine.OpHost, Keys: [][]byte{fmt.Appendf(nil, "writer %d key %d", writer, number%100)},
 			Payload: payload[:size],

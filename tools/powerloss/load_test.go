@@ -34,18 +34,21 @@ func loaded(t *testing.T, lines int) (dir string, notes []note) {
 
 func TestWhatWasPromisedIsThere(t *testing.T) { // I1
 	dir, notes := loaded(t, 2000)
-	for _, inPlace := range []bool{false, true} {
-		v, err := check(dir, notes, inPlace)
-		require.NoError(t, err)
-		require.Empty(t, v.faults)
-		require.Zero(t, v.lost)
-		require.Positive(t, v.acked)
-		require.NotEmpty(t, v.own.entries)
-		require.NotEmpty(t, v.mirror.entries)
-		if inPlace {
-			resume(v, dir, "portable", v.own, v.mirror)
-			require.Empty(t, v.faults)
-		}
+	v, err := check(dir, notes)
+	require.NoError(t, err)
+	require.Empty(t, v.faults)
+	require.Zero(t, v.lost)
+	require.Positive(t, v.acked)
+	require.NotEmpty(t, v.own.entries)
+	require.NotEmpty(t, v.mirror.entries)
+	before := len(v.own.tails)
+	v, err = resume(v, dir, "portable", notes)
+	require.NoError(t, err)
+	require.Empty(t, v.faults)
+	require.Len(t, v.own.tails, before)
+	for shard := range wire.Shard(shards) {
+		require.Equal(t, uint64(1), v.own.numbers[writers+uint32(shard)])
+		require.Equal(t, uint64(1), v.mirror.numbers[writers+uint32(shard)])
 	}
 }
 
@@ -58,7 +61,7 @@ func TestAPromiseThatWasNotKeptIsNamed(t *testing.T) {
 	}
 	never := *last.promise
 	never.seq += 1_000_000
-	v, err := check(dir, append(notes, note{promise: &never}), false)
+	v, err := check(dir, append(notes, note{promise: &never}))
 	require.NoError(t, err)
 	require.Equal(t, 1, v.lost)
 	require.Len(t, v.faults, 2, "the own journal and the mirror")
@@ -67,13 +70,13 @@ func TestAPromiseThatWasNotKeptIsNamed(t *testing.T) {
 
 	other := *last.promise
 	other.number++
-	v, err = check(dir, append(notes, note{promise: &other}), false)
+	v, err = check(dir, append(notes, note{promise: &other}))
 	require.NoError(t, err)
 	require.Equal(t, 1, v.lost)
 	require.Contains(t, v.faults[0], "promised was entry")
 
 	require.NoError(t, os.RemoveAll(filepath.Join(dir, mirror, "mirror")))
-	v, err = check(dir, notes, false)
+	v, err = check(dir, notes)
 	require.NoError(t, err)
 	want := 0
 	for _, n := range notes {
@@ -114,7 +117,7 @@ func TestDamageIsAFalseAlarmOfACut(t *testing.T) { // I9
 	require.NoError(t, err)
 	b[len(b)/256] ^= 1 // among the first units
 	require.NoError(t, os.WriteFile(segments[0], b, 0o600))
-	v, err := check(dir, notes, false)
+	v, err := check(dir, notes)
 	require.NoError(t, err)
 	require.Positive(t, v.others)
 	require.Contains(t, v.faults[0], "false alarm")

@@ -15,7 +15,7 @@ const (
 	recordName   = "powerloss-record"
 	snapshotName = "powerloss-cut"
 	snapshotStep = 64 // sectors that a snapshot copies at once
-	placeEvery   = 8  // cuts of which one has its journals recovered where they lie, and its sites go on
+	resumeEvery  = 8  // cuts, of which one has its sites go on
 )
 
 // recording is a load on a device of dm-log-writes, and the image it began with.
@@ -138,7 +138,7 @@ func (rec *recording) try(n int, r *rand.Rand, tell func(c cut, v *verdict)) (er
 		if err := img.show(c); err != nil {
 			return err
 		}
-		v, err := s.inspect(table, rec.notes[:rec.counts[c.at-1]], i%placeEvery == 0)
+		v, err := s.inspect(table, rec.notes[:rec.counts[c.at-1]], i%resumeEvery == 0)
 		if err != nil {
 			return fmt.Errorf("%s: %w", c, err)
 		}
@@ -152,7 +152,7 @@ func (rec *recording) try(n int, r *rand.Rand, tell func(c cut, v *verdict)) (er
 
 // inspect mounts a snapshot of the image, which recovers its file system, and
 // checks the journals on it. The image stays as it is.
-func (s *stand) inspect(table target, notes []note, inPlace bool) (v *verdict, err error) {
+func (s *stand) inspect(table target, notes []note, goOn bool) (v *verdict, err error) {
 	m, err := createMapped(snapshotName, s.fs.bytes, table)
 	if err != nil {
 		return nil, err
@@ -164,16 +164,20 @@ func (s *stand) inspect(table target, notes []note, inPlace bool) (v *verdict, e
 		return v, nil
 	}
 	defer func() { err = errors.Join(err, unmount(s.mounted())) }()
-	if v, err = check(s.data(), notes, inPlace); err != nil {
-		return nil, err
+	return s.look(notes, goOn)
+}
+
+// look checks the mounted disk; with goOn its sites are opened too. The first disk
+// that is not as it should be is saved.
+func (s *stand) look(notes []note, goOn bool) (*verdict, error) {
+	v, err := check(s.data(), notes)
+	if err == nil && v.bad() {
+		err = s.saveFirst(notes, v)
 	}
-	if v.bad() {
-		return v, s.saveFirst(notes, v)
+	if err != nil || v.bad() || !goOn {
+		return v, err
 	}
-	if inPlace {
-		resume(v, s.data(), s.io, v.own, v.mirror)
-	}
-	return v, nil
+	return resume(v, s.data(), s.io, notes)
 }
 
 // undoes are steps back, taken from the last to the first.

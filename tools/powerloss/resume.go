@@ -14,15 +14,23 @@ import (
 // resumeTime bounds how long two sites may take until they replicate again.
 const resumeTime = 60 * time.Second
 
-// resume opens both sites on the disk that a cut left, and appends to every shard
-// until the other site has it durably: recovery left nothing behind that only the
-// journals' own check would pass.
-func resume(v *verdict, dir, io string, own, mirrored *book) {
+// resume opens both sites on the disk that a cut left, which v is the verdict of,
+// appends to every shard until the other site has it durably, and checks once more:
+// recovery left nothing behind that only the journals' own opening would pass.
+func resume(v *verdict, dir, io string, notes []note) (*verdict, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), resumeTime)
 	defer cancel()
-	if err := appendAgain(ctx, loadOptions{Dir: dir, IO: io}, own, mirrored); err != nil {
+	if err := appendAgain(ctx, loadOptions{Dir: dir, IO: io}, v.own, v.mirror); err != nil {
 		v.fault("the sites do not go on: %v", err)
+		return v, nil
 	}
+	notes = slices.Clip(notes)
+	for site, b := range map[string]*book{source: v.own, mirror: v.mirror} {
+		for log, tail := range b.tails {
+			notes = append(notes, note{floor: &floor{site, log, tail.Incarnation, tail.Seq}})
+		}
+	}
+	return check(dir, notes)
 }
 
 func appendAgain(ctx context.Context, o loadOptions, own, mirrored *book) error {
@@ -37,7 +45,8 @@ func appendAgain(ctx context.Context, o loadOptions, own, mirrored *book) error 
 	}
 	defer a.Close(context.Background())
 	for shard := range wire.Shard(shards) {
-		entry := engine.Entry{Op: engine.OpHost, Keys: [][]byte{[]byte("again")}}
+		entry := engine.Entry{Op: engine.OpHost, Keys: [][]byte{[]byte("again")}, Payload: make([]byte, payloadHead)}
+		owner{writers + uint32(shard), 1}.put(entry.Payload)
 		if _, err := a.Append(ctx, shard, &entry, engine.Durable(1)); err != nil {
 			return fmt.Errorf("shard %d: %w", shard, err)
 		}

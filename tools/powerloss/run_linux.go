@@ -56,8 +56,8 @@ func Run(o Options) (total Result, err error) {
 		var sum Result
 		for i, path := range []string{"portable", "io_uring"} {
 			s := &stand{
-				fs: fs, io: path, memory: filepath.Join(o.Memory, "powerloss"), disk: filepath.Join(o.Disk, "powerloss"),
-				child: o.Child, save: &o.Save,
+				fs: fs, io: path, child: o.Child, save: &o.Save,
+				memory: filepath.Join(o.Memory, "powerloss"), disk: filepath.Join(o.Disk, "powerloss"),
 			}
 			t := &tally{o: &o, s: s, began: began, sum: &sum}
 			cuts := o.Cuts/2 + i*(o.Cuts%2)
@@ -149,7 +149,7 @@ func (t *tally) add(what string, v *verdict) {
 	if t.told++; t.told > 3 {
 		return
 	}
-	for _, f := range v.faults {
+	for _, f := range v.faults[:min(len(v.faults), 3)] {
 		t.say("%s: %s", what, f)
 	}
 	t.say("%s: %d promises of %d lost, %d other faults", what, v.lost, v.acked, v.others)

@@ -135,7 +135,7 @@ func LookAgain(saved, dir string) (faults []string, err error) {
 			return nil, fmt.Errorf("%s: %s: %w", saved, h.Name, err)
 		}
 	}
-	v, err := check(dir, notes, false)
+	v, err := check(dir, notes)
 	if err != nil {
 		return nil, err
 	}

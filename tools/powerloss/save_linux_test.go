@@ -14,7 +14,7 @@ import (
 func TestASavedDiskIsLookedAtAgain(t *testing.T) {
 	dir, notes := loaded(t, 300)
 	require.NoError(t, os.RemoveAll(filepath.Join(dir, mirror, "mirror")))
-	v, err := check(dir, notes, false)
+	v, err := check(dir, notes)
 	require.NoError(t, err)
 	require.Positive(t, v.lost)
 

@@ -127,17 +127,14 @@ func (r *running) until(lines int, limit time.Duration) error {
 
 func (r *running) wait() error { return r.cmd.Wait() }
 
-// drain waits for a load that must end by itself.
-func (r *running) drain() error {
+// drain waits for a load to end by itself, and says whether it did.
+func (r *running) drain() bool {
 	kill := time.AfterFunc(endTime, func() { r.cmd.Process.Kill() })
 	for r.lines.Scan() {
 		continue
 	}
-	err := r.wait()
-	if !kill.Stop() {
-		return fmt.Errorf("the load went on for %s after its writes failed: %w", endTime, err)
-	}
-	return nil
+	_ = r.wait() // it says why on its own stderr
+	return kill.Stop()
 }
 
 // kill ends the process with no notice.
