@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/claudefs/repl/engine/node"
 	"github.com/claudefs/repl/engine/store"
@@ -29,13 +30,15 @@ type ledger struct {
 type batchEnd struct {
 	seq   wire.Seq
 	chain wire.Chain
+	at    time.Duration // when it became durable
 }
 
 // history is what a site has applied of one log.
 type history struct {
-	cursor  wire.Position
-	durable wire.Seq // of the Store
-	entries []decided
+	cursor       wire.Position
+	durable      wire.Seq   // of the Store
+	durableChain wire.Chain // there
+	entries      []decided
 }
 
 // decided is one entry that took effect.
@@ -67,14 +70,19 @@ func (l *ledger) find(incarnation wire.Incarnation, seq wire.Seq) (wire.Chain, b
 	if l == nil || l.incarnation != incarnation {
 		return wire.Chain{}, false
 	}
-	i, found := slices.BinarySearchFunc(l.ends, seq, func(e batchEnd, s wire.Seq) int {
-		return int(int64(e.seq) - int64(s))
-	})
+	i, found := slices.BinarySearchFunc(l.ends, seq, batchEnd.reaches)
 	if !found {
 		return wire.Chain{}, false
 	}
 	return l.ends[i].chain, true
 }
+
+func (e batchEnd) reaches(seq wire.Seq) int { return int(int64(e.seq) - int64(seq)) }
+
+// markedAfter is when the units of a journal that lives on lie below a
+// durable-through mark for certain: an idle one closes within a second, and pauses
+// and slow disks take some.
+const markedAfter = 10 * time.Second
 
 // cut forgets everything beyond seq.
 func (l *ledger) cut(seq wire.Seq) {
@@ -92,7 +100,7 @@ func (c *checker) durable(site int, journal node.Journal, h *wire.BatchHeader) {
 		l = &ledger{incarnation: h.Incarnation}
 		book[h.Log()] = l
 	}
-	end := batchEnd{h.LastSeq(), h.Chain}
+	end := batchEnd{h.LastSeq(), h.Chain, c.w.now}
 	tail := l.tail()
 	switch {
 	case l.incarnation != h.Incarnation:
@@ -135,6 +143,18 @@ func (c *checker) has(site int, journal node.Journal, log wire.LogID, incarnatio
 	return l != nil && l.incarnation == incarnation && l.tail().seq >= seq
 }
 
+// everywhere says whether a batch of the primary is needed by nobody any more: the
+// peer's medium and both Stores have it, and more of its log follows.
+func (c *checker) everywhere(h *wire.BatchHeader) bool {
+	log, seq := h.Log(), h.LastSeq()
+	for site := range c.applied {
+		if hist := c.applied[site][log]; hist == nil || hist.cursor.Incarnation != h.Incarnation || hist.durable < seq {
+			return false
+		}
+	}
+	return c.has(1, node.Mirror, log, h.Incarnation, seq) && c.has(0, node.Own, log, h.Incarnation, seq+1)
+}
+
 // shipped: a batch reached the peer. Its source must have it on its medium.
 func (c *checker) shipped(to int, h *wire.BatchHeader) {
 	if c.w.sites[1-to].justRestored() {
@@ -148,7 +168,7 @@ func (c *checker) shipped(to int, h *wire.BatchHeader) {
 }
 
 // opened compares what a journal recovered with what its medium holds (I1, I4).
-func (c *checker) opened(site int, journal node.Journal, tail func(wire.LogID) wire.Position) {
+func (c *checker) opened(site int, journal node.Journal, tail func(wire.LogID) wire.Position, damaged bool) {
 	book := c.ledgers[site][journal]
 	for _, log := range sortedLogs(book) {
 		l, t := book[log], tail(log)
@@ -157,6 +177,11 @@ func (c *checker) opened(site int, journal node.Journal, tail func(wire.LogID) w
 			if !c.w.sites[site].disk.flipped {
 				c.w.fail("I1", "%s recovered log %s up to %s, its medium held it up to seq %d",
 					siteNames[site], log, t, end.seq)
+			}
+			lost, _ := slices.BinarySearchFunc(l.ends, t.Seq+1, batchEnd.reaches)
+			if at := l.ends[lost].at; !damaged && at+markedAfter < c.w.sites[site].diedAt {
+				c.w.fail("I9", "%s cut log %s behind %s as a torn tail, it had been durable up to seq %d since %s",
+					siteNames[site], log, t, end.seq, at)
 			}
 			l.cut(t.Seq)
 			end = l.tail()
@@ -231,7 +256,7 @@ func (c *checker) applying(site int, change *store.Change) {
 // storeSynced notes what a Store may not lose any more.
 func (c *checker) storeSynced(site int) {
 	for _, hist := range c.applied[site] {
-		hist.durable = hist.cursor.Seq
+		hist.durable, hist.durableChain = hist.cursor.Seq, hist.cursor.Chain
 	}
 }
 
@@ -259,7 +284,7 @@ func (c *checker) storeCrashed(site int, s *store.Mem, restored bool) {
 			c.w.load.ops[hist.entries[n-1].op].applied[site] = false
 			hist.entries = hist.entries[:n-1]
 		}
-		hist.cursor, hist.durable = cursor, cursor.Seq
+		hist.cursor, hist.durable, hist.durableChain = cursor, cursor.Seq, cursor.Chain
 	}
 	c.rows(site, s)
 }
@@ -282,6 +307,21 @@ func (c *checker) rows(site int, s *store.Mem) {
 	for _, log := range sortedLogs(c.applied[site]) {
 		if n := len(c.applied[site][log].entries); next[log] != n {
 			c.w.fail("I2", "%s: %d rows of log %s, its cursor covers %d entries", siteNames[site], next[log], log, n)
+		}
+	}
+}
+
+// lag: nothing is reported as caught up that the source knows to be missing (I14).
+func (c *checker) lag(status node.Status) {
+	for _, p := range status.Peers {
+		if !p.Durable.Known || p.Durable.Entries > 0 {
+			continue
+		}
+		for _, log := range sortedLogs(c.w.load.mirrored) {
+			if n := len(c.w.load.mirrored[log]); n > 0 {
+				c.w.fail("I14", "lag of %s is reported as known and zero, %d entries of log %s wait for it, link %s",
+					p.Name, n, log, p.Link)
+			}
 		}
 	}
 }
@@ -357,6 +397,9 @@ func (c *checker) restless() string {
 		log := wire.LogID{Site: c.w.sites[0].id, Shard: shard}
 		tail, _ := a.own.j.Tail(log)
 		for _, p := range [2]*process{a, b} {
+			if p.hosted() {
+				continue
+			}
 			if at := p.appliers[shard].Cursor(log); at != tail.Position {
 				return fmt.Sprintf("%s has applied log %s up to %d of %d",
 					siteNames[p.site.index], log, at.Seq, tail.Position.Seq)
@@ -371,6 +414,9 @@ func (c *checker) restless() string {
 func (c *checker) converged() {
 	a, b := c.w.sites[0].store.mem, c.w.sites[1].store.mem
 	for shard := range wire.Shard(c.w.plan.shards) {
+		if c.w.plan.hostLog {
+			break // the primary's host applies from its own log
+		}
 		x, _, errX := a.Digest(background, shard, nil, nil)
 		y, _, errY := b.Digest(background, shard, nil, nil)
 		if errX != nil || errY != nil || x != y {
@@ -379,7 +425,11 @@ func (c *checker) converged() {
 	}
 	for site, s := range [2]*store.Mem{a, b} {
 		c.rows(site, s)
+		c.reference(site, s)
 		for n := range c.w.load.ops {
+			if site == 0 && c.w.plan.hostLog {
+				break
+			}
 			o := &c.w.load.ops[n]
 			if !o.local || o.forgiven {
 				continue

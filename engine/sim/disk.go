@@ -29,19 +29,22 @@ const extentsKept = 4096
 // entered into the checker's ledger when a Sync has made it durable. So the
 // ledger knows what the medium has without asking the journal.
 type disk struct {
-	w        *world
-	site     int
-	mem      *vfs.Mem
-	draw     stream
-	files    map[string]*fileState
-	extents  []extent // batches of the mirror that are durable
-	failNext [2]int   // writes, syncs to fail
-	noSpace  int
-	slow     int
-	hung     bool // no flush begins, see stall.go
-	tear     bool // the next write stops half way
-	stubbed  bool // Sync does nothing, see PlantAckBeforeFlush
-	flipped  bool // bits of the mirror were flipped since the last recovery
+	w          *world
+	site       int
+	mem        *vfs.Mem
+	draw       stream
+	files      map[string]*fileState
+	extents    []extent // batches of the mirror that are durable
+	ownExtents []extent // those of the own journal
+	failNext   [2]int   // writes, syncs to fail
+	noSpace    int
+	slow       int
+	unreadable int     // spells in which reads fail
+	astray     []*item // each hits one write to the mirror
+	hung       bool    // no flush begins, see stall.go
+	tear       bool    // the next write stops half way
+	stubbed    bool    // Sync does nothing, see PlantAckBeforeFlush
+	flipped    bool    // what was durable was harmed since the last recovery
 }
 
 // fileState is what is known of one file.
@@ -127,7 +130,7 @@ func (d *disk) crash(draw stream) int {
 // replace puts another medium in place, of which the batches in crashed are not
 // in the ledger yet.
 func (d *disk) replace(mem *vfs.Mem, crashed map[string][]extent) {
-	d.mem, d.files, d.extents = mem, map[string]*fileState{}, nil
+	d.mem, d.files, d.extents, d.ownExtents = mem, map[string]*fileState{}, nil, nil
 	for name, extents := range crashed {
 		d.file(name).crashed = d.stillThere(name, extents)
 	}
@@ -184,14 +187,14 @@ func (d *disk) names() []string {
 
 // durable enters a batch into the ledger.
 func (d *disk) durable(x extent) {
-	kind := node.Own
+	kind, kept := node.Own, &d.ownExtents
 	if path.Dir(x.file) == mirrorDir {
-		kind = node.Mirror
-		if len(d.extents) < extentsKept {
-			d.extents = append(d.extents, x)
-		} else {
-			d.extents[d.draw.IntN(extentsKept)] = x
-		}
+		kind, kept = node.Mirror, &d.extents
+	}
+	if len(*kept) < extentsKept {
+		*kept = append(*kept, x)
+	} else {
+		(*kept)[d.draw.IntN(extentsKept)] = x
 	}
 	d.w.check.durable(d.site, kind, &x.header)
 }
@@ -302,13 +305,9 @@ func (d *disk) forget(name string) {
 }
 
 func (d *disk) forgetExtents(name string) {
-	kept := d.extents[:0]
-	for _, x := range d.extents {
-		if x.file != name {
-			kept = append(kept, x)
-		}
-	}
-	d.extents = kept
+	of := func(x extent) bool { return x.file == name }
+	d.extents = slices.DeleteFunc(d.extents, of)
+	d.ownExtents = slices.DeleteFunc(d.ownExtents, of)
 }
 
 // diskFile is one open file.
@@ -325,7 +324,13 @@ func (f *diskFile) WriteAt(parts [][]byte, off int64) error {
 	if err := f.spoilWrite(parts, off); err != nil {
 		return err
 	}
-	if err := f.File.WriteAt(parts, off); err != nil {
+	if to, lost := d.stray(f, parts, off); lost {
+		if to >= 0 {
+			if err := f.File.WriteAt(parts, to); err != nil {
+				return err
+			}
+		}
+	} else if err := f.File.WriteAt(parts, off); err != nil {
 		return err
 	}
 	state := d.file(f.name)

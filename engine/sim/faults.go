@@ -22,6 +22,8 @@ func (w *world) strike(f *item) {
 		w.net.paths[f.site].flips = append(w.net.paths[f.site].flips, f)
 	case staleFrame:
 		w.net.paths[f.site].replay = append(w.net.paths[f.site].replay, f)
+	case swapBatches:
+		w.net.paths[f.site].swaps = append(w.net.paths[f.site].swaps, f)
 	case dialFailure:
 		w.spell(f.span, &w.net.paths[f.site].noDial)
 	case slowLink:
@@ -42,8 +44,23 @@ func (w *world) strike(f *item) {
 		w.spell(f.span, &s.disk.slow)
 	case latentFlip:
 		s.disk.flip(f)
+	case ownFlip:
+		s.disk.flipOwn(f)
+	case lostWrite, misdirectedWrite:
+		s.disk.astray = append(s.disk.astray, f)
+	case readErrors:
+		w.spell(f.span, &s.disk.unreadable)
+	case wipePrimary, wipeStandby:
+		s.image = emptyImage()
+		s.restore(f)
 	case restorePrimary, restoreStandby:
 		s.planRestore(f)
+	case restart:
+		s.restart(f)
+	case unconfigure:
+		s.unconfigure(f)
+	case trim:
+		s.trim()
 	case clockJump:
 		s.clock.offset += time.Duration(int64(f.draw%uint64(20*time.Minute))) - 10*time.Minute
 	case pause:

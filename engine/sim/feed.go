@@ -2,6 +2,7 @@ package sim
 
 import (
 	"errors"
+	"time"
 
 	"github.com/claudefs/repl/engine/node"
 	"github.com/claudefs/repl/engine/store/journal"
@@ -22,7 +23,7 @@ type feed struct {
 
 // kick asks for a turn.
 func (f *feed) kick() {
-	if f.asked {
+	if f.asked || f.which == node.Own && f.p.hosted() {
 		return
 	}
 	f.asked = true
@@ -41,6 +42,10 @@ func (f *feed) reopen() {
 
 func (f *feed) open() bool {
 	unit, err := f.j.SegmentStart(f.cursor, nil)
+	if err != nil && f.p.site.disk.unreadable > 0 {
+		f.unreadable(err)
+		return false
+	}
 	if err != nil {
 		f.p.site.w.fail("I3", "%s: what the Store lacks is not in the journal any more: %v",
 			siteNames[f.p.site.index], err)
@@ -70,9 +75,7 @@ func (f *feed) turn() {
 		f.kick()
 		return
 	case err != nil:
-		if f.j.Err() == nil {
-			f.p.site.w.fail("world", "%s: reading %v: %v", siteNames[f.p.site.index], f.which, err)
-		}
+		f.unreadable(err)
 		return
 	case len(refs) == 0:
 		f.missingTails()
@@ -80,6 +83,20 @@ func (f *feed) turn() {
 	}
 	f.apply(refs)
 	f.kick()
+}
+
+// unreadable: a journal that cannot be read is the Store's end. The node goes down,
+// and is started again, as an operator would.
+func (f *feed) unreadable(err error) {
+	s := f.p.site
+	switch {
+	case f.j.Err() != nil:
+	case s.disk.unreadable == 0:
+		s.w.fail("world", "%s: reading %v: %v", siteNames[s.index], f.which, err)
+	default:
+		s.w.mark("journal unreadable")
+		s.die(false, s.draw.between(20*time.Millisecond, 400*time.Millisecond), s.draw)
+	}
 }
 
 // missingTails asks for the ends of logs that damage took: no batch behind them
@@ -118,7 +135,7 @@ func (f *feed) apply(refs []wire.BatchRef) {
 		log := h.Log()
 		a := f.p.appliers[log.Shard]
 		at := a.Cursor(log)
-		if f.held[log] || h.Incarnation == at.Incarnation && h.LastSeq() <= at.Seq {
+		if f.held[log] {
 			continue
 		}
 		if f.damaged && f.which == node.Mirror && h.FirstSeq > at.Seq+1 {

@@ -173,6 +173,9 @@ func (f *flusher) told(headers []wire.BatchHeader, unit journal.UnitNumber) {
 		f.p.site.w.load.flushed(headers)
 		if len(headers) > 0 {
 			f.p.step(&node.OwnDurable{Headers: headers}, "own durable", uint64(len(headers)), uint64(unit))
+			if f.p.hosted() {
+				f.p.hostApplied(headers)
+			}
 		}
 	}
 	f.settle()

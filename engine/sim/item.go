@@ -25,20 +25,31 @@ const (
 	restorePrimary
 	restoreStandby
 	clockJump
-	pause // the process stands still
+	pause            // the process stands still
+	ownFlip          // one bit of an old batch of the primary's own journal
+	lostWrite        // the next write to the standby's mirror never reaches the medium, and says it did
+	misdirectedWrite // it lands elsewhere in its file
+	readErrors       // reads of files fail for a while
+	wipePrimary      // an empty disk, as after its replacement
+	wipeStandby
+	swapBatches // two batches of one log change places in a frame
 	faultKindCount
 )
 
 const (
-	burst     = faultKindCount + iota // count appends in a row
-	kindCount = faultKindCount + iota
+	burst       = faultKindCount + iota // count appends in a row
+	restart                             // an orderly stop and a new start
+	unconfigure                         // the peer is left out of the configuration for a while
+	trim                                // spare segments are given back to the system
+	kindCount   = faultKindCount + iota
 )
 
 var kindNames = [kindCount]string{
 	"cut-one-way", "cut-both", "reset", "flip-frame", "stale-frame", "dial-failure", "slow-link",
 	"kill", "power", "both-down", "fail-write", "fail-sync", "disk-full", "slow-disk", "latent-flip",
-	"restore-primary", "restore-standby", "clock-jump", "pause",
-	"burst",
+	"restore-primary", "restore-standby", "clock-jump", "pause", "own-flip", "lost-write", "misdirected-write",
+	"read-errors", "wipe-primary", "wipe-standby", "swap-batches",
+	"burst", "restart", "unconfigure", "trim",
 }
 
 func (k itemKind) String() string { return kindNames[k] }
@@ -48,7 +59,8 @@ func (k itemKind) String() string { return kindNames[k] }
 var weights = [faultKindCount]int{
 	cutOneWay: 5, cutBoth: 5, reset: 10, flipFrame: 10, staleFrame: 6, dialFailure: 5, slowLink: 3,
 	kill: 5, power: 6, bothDown: 2, failWrite: 2, failSync: 2, diskFull: 1, slowDisk: 2, latentFlip: 3,
-	clockJump: 2, pause: 3,
+	clockJump: 2, pause: 3, ownFlip: 2, lostWrite: 2, misdirectedWrite: 1, readErrors: 2,
+	swapBatches: 2,
 }
 
 // phase is where in a site's work a kill or power cut strikes.

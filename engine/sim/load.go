@@ -18,11 +18,13 @@ type op struct {
 	shard        wire.Shard
 	hash         uint64
 	payloadBytes int
+	hot          [][]byte // keys that it shares with others
 	ref          wire.Ref
-	local        bool    // acknowledged: flushed here
-	durable      bool    // acknowledged: flushed at the peer as well
-	applied      [2]bool // took effect at the site, as the checker knows
-	forgiven     bool    // lost by an operator who restored an old image
+	local        bool        // acknowledged: flushed here
+	durable      bool        // acknowledged: flushed at the peer as well
+	applied      [2]bool     // took effect at the site, as the checker knows
+	forgiven     bool        // lost by an operator who restored an old image
+	entry        *wire.Entry // in worlds whose host has a log of its own
 }
 
 // load appends tagged entries at the primary, and hears the acknowledgements.
@@ -32,6 +34,7 @@ type load struct {
 	bytes    int64
 	acked    int
 	pattern  []byte
+	host     *hostLog             // nil = the engine's journal is the host's only log
 	flushing map[wire.LogID][]int // appended, not acknowledged as local; by seq
 	mirrored map[wire.LogID][]int // local, not acknowledged as durable; by seq
 }
@@ -42,6 +45,7 @@ func newLoad(w *world) *load {
 	for i := range l.pattern {
 		l.pattern[i] = byte(draw.Uint32())
 	}
+	l.host = newHostLog(l)
 	l.processGone()
 	return l
 }
@@ -58,6 +62,9 @@ func (l *load) waiting() int {
 	n := 0
 	for _, ops := range l.flushing {
 		n += len(ops)
+	}
+	if l.host != nil {
+		n += l.host.waiting()
 	}
 	return n
 }
@@ -99,7 +106,10 @@ func (l *load) append(draw stream) {
 	p := l.w.sites[0].p
 	shard := wire.Shard(draw.IntN(l.w.plan.shards))
 	size := draw.size(l.w.plan.payloadMax)
-	if p == nil || p.dead || p.paused() || !p.admitted[shard] || l.bytes+int64(size) > l.w.plan.appendedMax {
+	if l.bytes+int64(size) > l.w.plan.appendedMax {
+		return
+	}
+	if l.host == nil && (p == nil || p.dead || p.paused() || !p.admitted[shard]) || l.host != nil && l.host.full(shard) {
 		return
 	}
 	n := len(l.ops)
@@ -111,10 +121,21 @@ func (l *load) append(draw stream) {
 	for range draw.IntN(3) {
 		e.Keys = append(e.Keys, []byte{'h', byte(draw.IntN(hotKeys))})
 	}
+	hot := e.Keys[1:]
 	if draw.oneIn(4) {
 		binary.LittleEndian.PutUint64(e.Request[:], uint64(n)+1)
 	}
+	l.ops = append(l.ops, op{shard: shard, hash: entryHash(&e), payloadBytes: size, hot: hot})
+	if l.host != nil {
+		l.bytes += int64(size)
+		l.ops[n].entry = &e
+		l.host.add(shard, n)
+		return
+	}
 	ref, err := p.writer.Append(shard, &e, 0)
+	if err != nil {
+		l.ops = l.ops[:n]
+	}
 	if errors.Is(err, writer.ErrFull) {
 		l.w.mark("writer full")
 		return
@@ -126,10 +147,16 @@ func (l *load) append(draw stream) {
 		return
 	}
 	l.bytes += int64(size)
-	l.ops = append(l.ops, op{shard: shard, hash: entryHash(&e), payloadBytes: size, ref: ref})
-	l.flushing[ref.Log] = append(l.flushing[ref.Log], n)
-	l.w.step(0, "append", uint64(shard), uint64(ref.Seq))
-	p.own.kick()
+	l.ops[n].ref = ref
+	l.placed(n)
+}
+
+// placed: an op has its place in its log, and waits for its flush.
+func (l *load) placed(n int) {
+	o := &l.ops[n]
+	l.flushing[o.ref.Log] = append(l.flushing[o.ref.Log], n)
+	l.w.step(0, "append", uint64(o.shard), uint64(o.ref.Seq))
+	l.w.sites[0].p.own.kick()
 }
 
 // flushed acknowledges as local what the own journal flushed.
@@ -142,11 +169,16 @@ func (l *load) flushed(headers []wire.BatchHeader) {
 			ops = ops[1:]
 			o := &l.ops[n]
 			l.w.check.ackedLocal(o)
+			if !o.local {
+				l.acked++
+			}
 			o.local = true
-			l.acked++
 			l.mirrored[h.Log()] = append(l.mirrored[h.Log()], n)
 		}
 		l.flushing[h.Log()] = ops
+	}
+	if l.host != nil {
+		l.host.feedAll()
 	}
 }
 

@@ -3,8 +3,19 @@ package sim
 // Marks are situations that a campaign of MarksSeedsMin seeds must reach: else
 // it has not tried what it claims to.
 var Marks = []string{
-	"torn tail cut", "power cut with unsynced bytes", "journal poisoned", "store went back", "half a frame",
-	"batch with a wrong digest", "admitted unverified", "own batches fetched back", "damage found at open",
-	"feed met damage", "mirror repaired", "suspect log", "suspect log cleared", "segment given back",
-	"fetch answered", "writer full",
+	// Disks and recovery.
+	"torn tail cut", "power cut with unsynced bytes", "journal poisoned", "journal unreadable", "writer full",
+	"damage found at open", "restarted to find new damage", "suspect log", "suspect log cleared",
+	"units ended out of order", "segment given back", "segment given back under a reader",
+	// The Store.
+	"store went back", "feed met damage",
+	// Links and sessions.
+	"half a frame", "batch with a wrong digest", "batch that was there already", "event superseded", "event refused",
+	"event session-surpassed", "event peer-behind",
+	// What one site gives back to the other.
+	"fetch answered", "mirror repaired", "own batches fetched back", "event data-lost", "event data-restored",
+	// Admission.
+	"admitted unverified", "admission refused", "entry held by its index",
+	// Operators.
+	"orderly restart", "peer left out of the configuration",
 }

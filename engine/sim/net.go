@@ -41,6 +41,7 @@ type direction struct {
 	flips     []*item // each hits one frame
 	stale     [][]byte
 	replay    []*item // each replays one stale frame
+	swaps     []*item // each hits one frame
 }
 
 // link is a byte stream both ways.

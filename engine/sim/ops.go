@@ -139,7 +139,31 @@ func (p *process) ship(e *end, o *node.Op) {
 	for _, n := range o.Batches {
 		refs = append(refs, s.last[n])
 	}
+	p.swap(refs)
 	p.sendBatches(e, &envelope, refs)
+}
+
+// swap puts two batches of one log in the wrong order, as a broken source would:
+// the peer refuses the log, and no ack of the frame speaks for it. Only a new
+// session takes the log in again, so an operator breaks the link after a while.
+func (p *process) swap(refs []wire.BatchRef) {
+	path := &p.site.w.net.paths[p.site.index]
+	if len(path.swaps) == 0 {
+		return
+	}
+	for i := range refs {
+		for k := i + 1; k < len(refs); k++ {
+			if refs[i].Header.Log() != refs[k].Header.Log() {
+				continue
+			}
+			f := path.swaps[0]
+			path.swaps = path.swaps[1:]
+			refs[i], refs[k] = refs[k], refs[i]
+			p.site.w.fault(swapBatches)
+			p.site.w.after(f.span, func() { p.site.w.net.resetAll(f) })
+			return
+		}
+	}
 }
 
 func (p *process) sendBatches(e *end, envelope *wire.Envelope, refs []wire.BatchRef) {

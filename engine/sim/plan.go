@@ -50,6 +50,7 @@ type siteParams struct {
 	storeSync   time.Duration // mean between flushes of the Store
 	flushMean   time.Duration
 	prepare     bool // zero the next segments in advance
+	queueDepth  int  // units under way at most
 	driftPPM    int64
 	offset      time.Duration // of the wall clock
 }
@@ -64,7 +65,7 @@ func simple() params {
 	for i := range p.sites {
 		p.sites[i] = siteParams{
 			windowBytes: 1 << 20, frameBytes: 256 << 10, feedBytes: 64 << 10, recentBytes: 64 << 10,
-			storeSync: 500 * time.Millisecond, flushMean: time.Millisecond,
+			storeSync: 500 * time.Millisecond, flushMean: time.Millisecond, queueDepth: 1,
 		}
 	}
 	return p
@@ -101,6 +102,7 @@ func PlanOf(seed uint64) *Plan {
 	}
 	p.drawFaults(newStream(seed, "faults"))
 	p.drawBursts(newStream(seed, "bursts"))
+	p.drawOperator(newStream(seed, "operator"))
 	slices.SortStableFunc(p.items, func(a, b item) int { return int(a.at - b.at) })
 	return p
 }
@@ -114,6 +116,7 @@ func drawSite(s stream) siteParams {
 		storeSync:   s.between(50*time.Millisecond, 2*time.Second),
 		flushMean:   s.between(100*time.Microsecond, 5*time.Millisecond),
 		prepare:     s.oneIn(8),
+		queueDepth:  []int{1, 1, 2, 8}[s.IntN(4)],
 	}
 }
 
@@ -137,8 +140,21 @@ func (p *Plan) drawBursts(s stream) {
 func (p *Plan) drawFaults(s stream) {
 	var enabled []itemKind
 	total := 0
+	// Worlds without any harm to media are those in which segments go round.
+	harm := [4]bool{s.oneIn(4), s.oneIn(3), s.oneIn(4), s.oneIn(4)}
 	for k := range faultKindCount {
-		if s.oneIn(2) || k == reset || k == flipFrame {
+		possible := true
+		switch k {
+		case ownFlip:
+			possible = harm[0]
+		case latentFlip, lostWrite, misdirectedWrite:
+			possible = harm[1] && !harm[0]
+		case restorePrimary, wipePrimary:
+			possible = harm[2]
+		case restoreStandby, wipeStandby:
+			possible = harm[3]
+		}
+		if possible && (s.oneIn(2) || k == reset || k == flipFrame) {
 			enabled = append(enabled, k)
 			total += weights[k]
 		}
@@ -168,40 +184,58 @@ func (p *Plan) drawFault(k itemKind, s stream) item {
 		}
 	case kill, power:
 		f.phase = phase(s.IntN(int(phaseCount)))
-	case latentFlip:
+	case latentFlip, lostWrite, misdirectedWrite, restoreStandby, wipeStandby:
 		f.site = 1
+	case ownFlip, restorePrimary, wipePrimary, swapBatches:
+		f.site = 0
 	}
 	return f
 }
 
-// drawRestore allows at most one return of an old image per world, and none of
-// the primary's where the mirror is being damaged: two could take the last copy
-// of an entry, which no system can give back. A world with
-// an image restored, or with damage, keeps every segment, because what a
-// bootstrap would bring is out of this release's scope; and its primary waits
-// for the standby's word as long as it takes, because appends that were
-// admitted unverified may fork a log.
+// drawOperator has somebody look after the sites, in half of the worlds.
+func (p *Plan) drawOperator(s stream) {
+	if s.oneIn(2) {
+		return
+	}
+	for range s.IntN(10) {
+		p.items = append(p.items, item{
+			at: s.between(0, p.duration), kind: []itemKind{restart, restart, unconfigure, trim}[s.IntN(4)],
+			site: s.IntN(2), span: s.between(20*time.Millisecond, 3*time.Second), draw: s.Uint64(),
+		})
+	}
+}
+
+// drawRestore allows at most one site to lose what it had, by an old image or an
+// empty disk, and not together with damage elsewhere: two could take the last copy
+// of an entry, which no system can give back. A world with a lost image, or with
+// damage, keeps every segment, because what a bootstrap would bring is out of this
+// release's scope; and its primary waits for the standby's word as long as it
+// takes, because appends that were admitted unverified may fork a log.
 func (p *Plan) drawRestore(enabled []itemKind, s stream) {
-	primary, standby := slices.Contains(enabled, restorePrimary), slices.Contains(enabled, restoreStandby)
-	if primary && standby {
-		primary = s.oneIn(2)
-		standby = !primary
+	harmed := [2]bool{}
+	for _, k := range enabled {
+		switch k {
+		case ownFlip:
+			harmed[0] = true
+		case latentFlip, lostWrite, misdirectedWrite:
+			harmed[1] = true
+		}
 	}
-	damage := slices.Contains(enabled, latentFlip)
-	if primary && !damage {
-		f := p.drawFault(restorePrimary, s)
-		f.site = 0
-		p.items = append(p.items, f)
+	p.retain = !harmed[0] && !harmed[1]
+	var possible []itemKind
+	for _, k := range enabled {
+		primary, standby := k == restorePrimary || k == wipePrimary, k == restoreStandby || k == wipeStandby
+		if primary && !harmed[1] || standby && !harmed[0] {
+			possible = append(possible, k)
+		}
+	}
+	if len(possible) == 0 {
+		return
+	}
+	f := p.drawFault(possible[s.IntN(len(possible))], s)
+	p.items = append(p.items, f)
+	p.retain = false
+	if f.site == 0 {
 		p.verifyWait = time.Hour
-		p.retain = false
-	}
-	if standby {
-		f := p.drawFault(restoreStandby, s)
-		f.site = 1
-		p.items = append(p.items, f)
-		p.retain = false
-	}
-	if damage {
-		p.retain = false
 	}
 }

@@ -8,19 +8,6 @@ import (
 	"github.com/claudefs/repl/engine/store/vfs"
 )
 
-// queueDepthMax is how many units a site has under way at most. In half of the
-// worlds a site writes one after another.
-const queueDepthMax = 8
-
-// queueDepth is what this site's disk takes at a time.
-func (s *site) queueDepth() int {
-	draw := newStream(s.w.o.Seed, "queue "+siteNames[s.index])
-	if draw.oneIn(2) {
-		return 1
-	}
-	return 2 + draw.IntN(queueDepthMax-1)
-}
-
 // OpenQueue implements vfs.Queuer: several durable writes are under way, and end in
 // any order.
 func (d *disk) OpenQueue(o vfs.QueueOptions) (vfs.Queue, error) {
@@ -94,7 +81,7 @@ func (q *diskQueue) Wait(done []vfs.Written, sleep bool) []vfs.Written {
 	if w.err == nil {
 		w.err = q.sync(w)
 	}
-	for len(q.under) > 0 && q.under[0].ended {
+	for len(q.under) > 0 && q.under[0].ended && q.under[0].err == nil {
 		q.settle(q.under[0])
 		q.under = q.under[1:]
 	}
@@ -116,9 +103,6 @@ func (q *diskQueue) sync(w *queued) error {
 // settle enters what a write made durable into the ledger.
 func (q *diskQueue) settle(w *queued) {
 	state := q.d.file(w.f.name)
-	if w.err != nil {
-		return
-	}
 	state.pending = slices.DeleteFunc(state.pending, func(x extent) bool {
 		return slices.ContainsFunc(w.found, func(y extent) bool { return x.off == y.off })
 	})
@@ -148,7 +132,7 @@ func (f *flusher) land() {
 
 // openPipeline has a flusher write several units at a time, where the site does.
 func (f *flusher) openPipeline() {
-	if depth := f.p.site.queueDepth(); depth > 1 {
+	if depth := f.p.site.plan().queueDepth; depth > 1 {
 		f.pipe = f.j.OpenPipeline(journal.PipelineOptions{Depth: depth})
 	}
 }

@@ -51,7 +51,11 @@ func (p *process) step(in node.Input, what string, a, b uint64) {
 		p.retain(which)
 	}
 	for i := range e.Events {
+		w.mark("event " + e.Events[i].Kind)
 		w.note(p.site.index, "event "+e.Events[i].Kind+": "+e.Events[i].Text)
+	}
+	if idle && p.site.index == 0 {
+		w.check.lag(p.node.Status(p.now()))
 	}
 	p.wakeAt(e.Wake)
 }
@@ -142,6 +146,7 @@ func (p *process) frame(e *end, envelope wire.Envelope, frame []byte) {
 			p.headers = append(p.headers, p.refs[i].Header)
 		}
 		in.Headers = p.headers
+		p.repeated(envelope.Kind)
 		if in.BatchErr != nil {
 			p.site.w.mark("batch with a wrong digest")
 		}
@@ -150,6 +155,21 @@ func (p *process) frame(e *end, envelope wire.Envelope, frame []byte) {
 	}
 	p.step(in, "frame "+envelope.Kind.String(), uint64(e.id), envelope.Number)
 	p.refs = p.refs[:0]
+}
+
+// repeated marks batches that the mirror has already: a session that began behind
+// its peer's tail.
+func (p *process) repeated(kind wire.FrameKind) {
+	if kind != wire.FrameBatches {
+		return
+	}
+	for i := range p.headers {
+		h := &p.headers[i]
+		if t, _ := p.mirror.j.Tail(h.Log()); t.Position.Incarnation == h.Incarnation && h.LastSeq() <= t.Position.Seq {
+			p.site.w.mark("batch that was there already")
+			return
+		}
+	}
 }
 
 // split is wire.SplitBatches, unless the digest check was planted away.
@@ -280,7 +300,11 @@ func (p *process) admit(e *node.Admit) {
 	if e.Admission == node.AdmitRefused {
 		w.mark("admission refused")
 	}
+	fresh := open && !p.admitted[e.Shard]
 	p.admitted[e.Shard] = open
+	if fresh && p.hosted() {
+		w.load.host.admitted(e.Shard, e.Tail.LastIndex)
+	}
 }
 
 func (p *process) retain(which node.Journal) {
@@ -297,9 +321,14 @@ func (p *process) retain(which node.Journal) {
 		floor = func(log wire.LogID) wire.Position { return tails[log] }
 	}
 	n, err := j.Retain(floor)
-	if err == nil && n > 0 {
-		p.site.w.mark("segment given back")
+	if err != nil || n == 0 {
+		return
 	}
+	p.site.w.mark("segment given back")
+	if which == node.Own && len(p.readers) > 0 {
+		p.site.w.mark("segment given back under a reader")
+	}
+	p.site.w.check.retained(p, which)
 }
 
 // flushStoreLater flushes the Store from time to time: late, as hosts do.

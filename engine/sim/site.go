@@ -44,6 +44,8 @@ type site struct {
 	pauseStruck bool          // the pause has held something up
 	image       *image        // an old copy, taken before a restore
 	restoredAt  time.Duration // 0 = never
+	diedAt      time.Duration // the process before, of this medium; 0 = none
+	alone       bool          // its configuration names no peer
 }
 
 // image is a copy of a site as a backup has it.
@@ -128,6 +130,9 @@ func (s *site) start() {
 	for _, f := range p.feeds {
 		f.kick()
 	}
+	if p.hosted() {
+		p.hostHas(ownTails(p.own.j))
+	}
 	p.tick()
 	p.flushStoreLater()
 }
@@ -156,7 +161,7 @@ func (p *process) openJournal(which node.Journal, dir string) (*flusher, error) 
 		return t.Position
 	}
 	p.site.disk.recovered(dir, tail)
-	p.site.w.check.opened(p.site.index, which, tail)
+	p.site.w.check.opened(p.site.index, which, tail, len(r.Damage) > 0 || len(r.Suspect) > 0)
 	if r.TornBytes > 0 {
 		p.site.w.mark("torn tail cut")
 	}
@@ -187,10 +192,14 @@ func (p *process) openAppliers() {
 func (s *site) config() node.Config {
 	plan, mine := s.w.plan, s.plan()
 	other := siteNames[1-s.index]
+	peers := []node.Peer{{Site: wire.SiteIDOf(clusterName, other), Name: other}}
+	if s.alone {
+		peers = nil
+	}
 	return node.Config{
 		Cluster: wire.ClusterIDOf(clusterName), ClusterName: clusterName, Site: s.id, SiteName: siteNames[s.index],
 		Shards: uint32(plan.shards), Primary: wire.SiteIDOf(clusterName, siteNames[0]),
-		Peers:          []node.Peer{{Site: wire.SiteIDOf(clusterName, other), Name: other}},
+		Peers:          peers,
 		WindowBytesMax: mine.windowBytes, WindowBytesMin: min(mine.windowBytes, 64<<10), FrameBytesMax: mine.frameBytes,
 		VerifyWait: s.w.verifyWait(), Seed: s.draw.Uint64(),
 		HeartbeatEvery: plan.heartbeatEvery, HeartbeatTimeout: plan.heartbeatTimeout,
@@ -274,6 +283,7 @@ func (s *site) die(powerCut bool, span time.Duration, draw stream) {
 		return
 	}
 	p.dead, s.p = true, nil
+	s.diedAt = s.w.now
 	powerCut = powerCut || s.disk.lied()
 	s.armed, s.pausedTo = nil, 0
 	s.w.step(s.index, "die", boolBit(powerCut), 0)
@@ -326,7 +336,7 @@ func (s *site) restore(f *item) {
 	s.die(true, f.span, f.stream())
 	s.disk.replace(s.image.mem, s.image.crashed)
 	s.store.mem = s.image.store
-	s.restoredAt = s.w.now
+	s.restoredAt, s.diedAt = s.w.now, 0
 	s.w.check.restored(s.index, s.image.books)
 	s.w.check.storeCrashed(s.index, s.store.mem, true)
 	s.image = nil
@@ -346,7 +356,8 @@ func (s *site) heal() {
 	s.armed = nil
 	s.pausedTo = 0
 	s.disk.failNext = [2]int{}
-	s.disk.noSpace, s.disk.slow = 0, 0
+	s.disk.noSpace, s.disk.slow, s.disk.unreadable = 0, 0, 0
+	s.disk.astray = nil
 	s.unhang()
 }
 

@@ -50,6 +50,7 @@ func (p *Plan) flags() *flag.FlagSet {
 		fs.DurationVar(&s.storeSync, name+".store-sync", s.storeSync, "")
 		fs.DurationVar(&s.flushMean, name+".flush-mean", s.flushMean, "")
 		fs.BoolVar(&s.prepare, name+".prepare", s.prepare, "")
+		fs.IntVar(&s.queueDepth, name+".queue-depth", s.queueDepth, "")
 		fs.Int64Var(&s.driftPPM, name+".drift-ppm", s.driftPPM, "")
 		fs.DurationVar(&s.offset, name+".clock-offset", s.offset, "")
 	}
@@ -242,8 +243,8 @@ func (p *Plan) validate() error {
 	for i := range p.sites {
 		s := &p.sites[i]
 		if s.windowBytes < 1 || s.frameBytes < 1 || s.feedBytes < 1 || s.recentBytes < 0 ||
-			s.storeSync <= 0 || s.flushMean <= 0 || s.driftPPM < -500 || s.driftPPM > 500 {
-			return fmt.Errorf("%s: window, frame, feed, store-sync and flush-mean are above 0, drift within 500 ppm",
+			s.queueDepth < 1 || s.queueDepth > 64 || s.storeSync <= 0 || s.flushMean <= 0 || s.driftPPM < -500 || s.driftPPM > 500 {
+			return fmt.Errorf("%s: window, frame, feed, queue-depth, store-sync and flush-mean are above 0, drift within 500 ppm",
 				siteNames[i])
 		}
 	}

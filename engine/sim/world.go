@@ -162,6 +162,7 @@ func (w *world) build() {
 		s.start()
 	}
 	w.schedule(0)
+	w.after(boundsEvery, w.check.bounded)
 	w.at(w.plan.duration, w.heal)
 }
 

@@ -1,0 +1,128 @@
+package sim
+
+import (
+	"time"
+
+	"github.com/claudefs/repl/engine/node"
+	"github.com/claudefs/repl/engine/store"
+	"github.com/claudefs/repl/engine/store/journal"
+	"github.com/claudefs/repl/wire"
+)
+
+// boundsEvery is how often the bounds are looked at.
+const boundsEvery = 500 * time.Millisecond
+
+// Bounds that no configuration sets (I10): they are the heart's and the journal's
+// own limits.
+const (
+	unitBytesMax = 2 << 20 // of a flush unit, by default
+	linksMax     = 32 + 2  // without a hello, and one session each way
+	spareBusyMax = 256     // 1 GiB of segments
+)
+
+// bounded looks from time to time at what each process holds (I10).
+func (c *checker) bounded() {
+	if c.w.load.host != nil {
+		c.w.load.host.feedAll() // what it could not give to a process that stood still
+	}
+	for _, s := range c.w.sites {
+		if s.p != nil && !s.p.dead {
+			c.processBounded(s.p)
+		}
+	}
+	c.w.after(boundsEvery, c.bounded)
+}
+
+func (c *checker) processBounded(p *process) {
+	name, plan := siteNames[p.site.index], p.site.plan()
+	if n := p.writer.PendingBytes(); n > c.w.plan.pendingBytes {
+		c.w.fail("I10", "%s: %d bytes wait in the writer, %d may", name, n, c.w.plan.pendingBytes)
+	}
+	if n := len(p.links); n > linksMax {
+		c.w.fail("I10", "%s knows %d links, %d are possible", name, n, linksMax)
+	}
+	if n := len(p.readers); n > len(p.links) {
+		c.w.fail("I10", "%s has %d readers for %d links", name, n, len(p.links))
+	}
+	for _, peer := range p.node.Status(p.now()).Peers {
+		// What was read is shipped: a read of a frame's bytes, or of one whole flush unit.
+		most := plan.windowBytes + int64(max(plan.frameBytes, unitBytesMax))
+		if peer.WindowUsed > most {
+			c.w.fail("I10", "%s has %d bytes under way to %s, window %d", name, peer.WindowUsed, peer.Name, plan.windowBytes)
+		}
+	}
+	for _, f := range [2]*flusher{p.own, p.mirror} {
+		stats := f.j.Stats()
+		if stats.RecentBytes > plan.recentBytes+unitBytesMax {
+			c.w.fail("I10", "%s: %v journal keeps %d bytes in memory, %d may", name, f.which, stats.RecentBytes, plan.recentBytes)
+		}
+		if stats.Spare > spareBusyMax {
+			c.w.fail("I10", "%s: %v journal has %d spare segments", name, f.which, stats.Spare)
+		}
+	}
+}
+
+// retained: segments were given back. What the peer's medium, whether configured
+// or not, and the own Store still need must be there (I12): the journal is asked
+// to find it, from the positions that the model knows.
+func (c *checker) retained(p *process, which node.Journal) {
+	j, site := p.own.j, p.site.index
+	if which == node.Mirror {
+		j = p.mirror.j
+	}
+	registered := len(p.own.j.Control().Peers) > 0
+	_, err := j.SegmentStart(func(log wire.LogID) wire.Position {
+		t, _ := j.Tail(log)
+		need := c.storeDurable(site, log)
+		if which == node.Own && p.hosted() {
+			need = batchEnd{seq: t.Position.Seq, chain: t.Position.Chain}
+		}
+		if l := c.ledgers[1-site][node.Mirror][log]; which == node.Own && registered && l.tail().seq < need.seq {
+			need = l.tail()
+		}
+		if need.seq == 0 {
+			return wire.Position{}
+		}
+		return wire.Position{Incarnation: t.Position.Incarnation, Seq: need.seq, Chain: need.chain}
+	}, func(wire.LogID, journal.Tail) {})
+	if err != nil {
+		c.w.fail("I12", "%s gave back segments of the %v journal that are needed: %v", siteNames[site], which, err)
+	}
+}
+
+// storeDurable is the end of the last batch of a log that the Store cannot lose.
+func (c *checker) storeDurable(site int, log wire.LogID) batchEnd {
+	hist := c.applied[site][log]
+	if hist == nil || hist.durable == 0 {
+		return batchEnd{}
+	}
+	return batchEnd{seq: hist.durable, chain: hist.durableChain}
+}
+
+// reference replays what the model says a site decided into the plainest Store
+// there is, a map, and compares: every key has the last entry that named it.
+func (c *checker) reference(site int, s *store.Mem) {
+	type last struct {
+		op  int
+		seq wire.Seq
+	}
+	for _, log := range sortedLogs(c.applied[site]) {
+		want := map[string]last{}
+		for _, d := range c.applied[site][log].entries {
+			want[string(opKey(d.op))] = last{d.op, d.seq}
+			for _, key := range c.w.load.ops[d.op].hot {
+				want[string(key)] = last{d.op, d.seq}
+			}
+		}
+		for key, w := range want {
+			v, there := s.Get(log.Shard, []byte(key))
+			switch {
+			case !there:
+				c.w.fail("I7", "%s: key %q of shard %d is missing", siteNames[site], key, log.Shard)
+			case v.Dot.Seq != w.seq || v.UID != uint32(w.op):
+				c.w.fail("I7", "%s: key %q of shard %d is of seq %d, the last entry that named it is %d",
+					siteNames[site], key, log.Shard, v.Dot.Seq, w.seq)
+			}
+		}
+	}
+}
