@@ -15,7 +15,7 @@ BIN      = bin/cfs
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build demo test check race sim sim-red crash trace-io soak wan fuzz host bench bench-peers clean
-.PHONY: museum powerloss rxe rxe-shell rdma-local check-asan
+.PHONY: museum powerloss rxe rxe-shell rdma-local check-asan nightly
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -85,6 +85,9 @@ rxe-shell: setup ## a shell in that guest, with the test binaries and perftest
 
 rdma-local: setup ## the same tests on this machine's own RDMA device
 	@ci/rxe/local $(ARGS)
+
+nightly: ## what takes hours: all of it with larger numbers, 10,000 links over real verbs (SEEDS CYCLES FUZZ SOAK LINKS)
+	@ci/nightly
 
 clean: ## removes what was built
 	@rm -rf bin
