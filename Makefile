@@ -14,7 +14,7 @@ ARGS    ?=
 BIN      = bin/cfs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test check race sim sim-red crash trace-io soak wan fuzz host bench bench-peers clean
+.PHONY: help setup build demo test check race sim sim-red crash failpoints trace-io soak wan fuzz host bench bench-peers clean
 .PHONY: museum powerloss rxe rxe-shell rdma-local check-asan nightly
 
 help: ## this list
@@ -52,6 +52,10 @@ museum: setup ## every planted bug, behind the tag plant: a checker must see it 
 
 crash: build ## real processes under load, killed at random (CYCLES=n)
 	@$(BIN) crash --cycles $(CYCLES)
+
+failpoints: build ## real processes that end at each call to their disks in turn, ring and portable (CYCLES=n)
+	@$(BIN) crash --failpoints --cycles $(CYCLES) --io auto
+	@$(BIN) crash --failpoints --cycles $(CYCLES) --io portable
 
 powerloss: setup ## power cuts under load on ext4 and XFS, in an emulated guest (ARGS=--red)
 	@ci/powerloss/run $(ARGS)
