@@ -49,6 +49,9 @@
 //     redo what the Store lost.
 //   - I9: damage found in the mirror is fetched from a peer; damaged own logs
 //     take no appends until a peer proves or gives back their tails.
+//   - I4, I7: Verify compares two sites while both work: logs by chain, Stores at
+//     one point of each shard's history (verifypoint.go); what it did not compare it
+//     never calls equal.
 //   - I10: memory is bounded by the options (below); a peer that stalls costs its
 //     own link only.
 //   - I12: segments go when the heart's floor has passed them.

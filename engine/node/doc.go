@@ -14,16 +14,17 @@
 //	│   └─ receiver (they dial) judge ▸ stage ▸ flushed ▸ ack ▸ page │
 //	│                 └─ repair: our mirror of their log is damaged  │
 //	│ admission · peers' cursors · retention floors · lag · status   │
+//	│ questions of a verification, in both directions                │
 //	└────────────────────────────────────────────────────────────────┘
 //	                          │
 //	                          ▼
-//	   Ops Stages Persists Clears Progress Admits Retain Events Wake
+//	   Ops Stages Persists Clears Progress Admits Retain Asked Told Events Wake
 //
 // Every site dials every peer, so a pair of sites has two sessions, one per
 // direction; the states of one are drawn in package stream. Start reading at
 // [Node.Step]; then source.go and ship.go (our logs to a peer), hello.go and
 // receive.go (a peer's logs to us), fetch.go (giving back and repairing),
-// admission.go (who may append).
+// admission.go (who may append), verify.go (comparing two sites).
 //
 // # Order
 //
@@ -90,8 +91,8 @@
 //
 // # Limits
 //
-// Peers ≤ 64, links without a hello ≤ 32, one fetch of ours per link, one
-// Persist under way. Per shard: an own log takes about 300 bytes, a log at a
+// Peers ≤ 64, links without a hello ≤ 32, one fetch of ours per link, one question of
+// a verification per peer and direction, one Persist under way. Per shard: an own log takes about 300 bytes, a log at a
 // peer 310 (cursors, sender and both meters), a mirrored log 210; at 65,536
 // shards and one peer that is 54 MB, at 256 shards 210 kB. Under way per peer:
 // the window, and at most one end of 56 bytes per shard and frame. A step costs

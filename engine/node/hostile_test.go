@@ -75,7 +75,7 @@ func (h hostile) frame(l *link) Input {
 	at := h.position()
 	level := wire.AckLevel(1 + h.n(1, "level"))
 	number := uint64(1 + h.n(9, "number"))
-	switch h.n(11, "kind") {
+	switch h.n(13, "kind") {
 	case 0:
 		return frame(l, wire.FrameAck, &wire.Ack{Level: level, Number: number})
 	case 1:
@@ -103,6 +103,11 @@ func (h hostile) frame(l *link) Input {
 		return in
 	case 10:
 		return frame(l, wire.FrameRefusal, &wire.Refusal{Code: wire.RefusalCode(1 + h.n(12, "code"))})
+	case 11:
+		return frame(l, wire.FrameVerified, &wire.Verified{ID: number})
+	case 12:
+		kind := wire.VerifyKind(1 + h.n(2, "verify"))
+		return frame(l, wire.FrameVerify, &wire.Verify{ID: number, Kind: kind, Count: 1, Log: h.log()})
 	}
 	return frame(l, wire.FrameWelcome, &wire.Welcome{Version: 1, Site: 1, Term: 1})
 }

@@ -54,6 +54,8 @@ type site struct {
 	takes     map[wire.Shard]bool
 	retains   [Mirror + 1]int
 	acked     map[wire.LogID]wire.Seq // per own log, what some peer confirmed as durable
+	asked     []Asked                 // Lo and Hi are gone
+	told      []Told                  // Answers are gone
 }
 
 // disk is one journal.
@@ -222,6 +224,7 @@ func (s *site) step(in Input) {
 	for i := range e.Ops {
 		s.operate(&e.Ops[i])
 	}
+	s.asked, s.told = append(s.asked, e.Asked...), append(s.told, e.Told...)
 	s.checkMirror()
 }
 

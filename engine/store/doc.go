@@ -16,6 +16,9 @@
 //   - I7: Digest depends on the state alone, so sites that applied the same
 //     entries have the same digest.
 //
+// A Store that can hold a moment of a shard (Viewer) can be compared with another
+// site's while both work, down to the key; one that cannot, by shard.
+//
 // A host proves its own Store with [storetest.Run].
 //
 // Limits: Mem keeps everything in memory, and one row per decided entry for
