@@ -32,7 +32,8 @@ func (s *site) admitted(shard wire.Shard) bool {
 	return a == AdmitVerified || a == AdmitUnverified
 }
 
-// shake makes random moves: work done in any order, cuts, crashes, pauses.
+// shake makes random moves: work done in any order, cuts, crashes, pauses, links that
+// take over.
 func (w *world) shake(t *rapid.T, a *site, steps int) {
 	for range steps {
 		switch rapid.IntRange(0, 39).Draw(t, "move") {
@@ -54,6 +55,8 @@ func (w *world) shake(t *rapid.T, a *site, steps int) {
 			if a.admitted(shard) {
 				a.append(shard, uint32(rapid.IntRange(1, 20).Draw(t, "count")))
 			}
+		case 9:
+			w.sites[rapid.IntRange(0, len(w.sites)-1).Draw(t, "site")].takeOver(0)
 		default:
 			if moves := w.moves(); len(moves) > 0 {
 				moves[rapid.IntRange(0, len(moves)-1).Draw(t, "which")]()
