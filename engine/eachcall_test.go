@@ -125,12 +125,13 @@ type pairLife struct {
 	faulty *vfs.Faulty
 	acked  map[engine.Ref]bool
 	n      int
-	told   bool // somebody was told of the fault, by an error, an event or the status
-	struck bool // the fault came before the power cut
+	cause  error // what the fault is told as
+	told   bool  // somebody was told of the fault, by an error, an event or the status
+	struck bool  // the fault came before the power cut
 }
 
 func newPairLife(t *testing.T, fault callFault) *pairLife {
-	l := &pairLife{t: t, fault: fault, acked: map[engine.Ref]bool{}}
+	l := &pairLife{t: t, fault: fault, cause: syscall.EIO, acked: map[engine.Ref]bool{}}
 	l.sites[0], l.sites[1] = pair(t)
 	for i, s := range l.sites {
 		s.disk = vfs.NewMem(vfs.MemOptions{QueueOrder: youngestFirst})
@@ -154,7 +155,7 @@ func (l *pairLife) path(disk *vfs.Mem) vfs.FS {
 
 // hear notes whether an error is the fault's.
 func (l *pairLife) hear(err error) error {
-	l.told = l.told || errors.Is(err, syscall.EIO)
+	l.told = l.told || errors.Is(err, l.cause)
 	return err
 }
 
@@ -163,7 +164,7 @@ func (l *pairLife) hearEvents() {
 	for _, s := range l.sites {
 		s.mu.Lock()
 		for _, e := range s.events {
-			l.told = l.told || strings.Contains(e.Text, syscall.EIO.Error())
+			l.told = l.told || strings.Contains(e.Text, l.cause.Error())
 		}
 		s.mu.Unlock()
 		if s.Engine != nil {
@@ -181,7 +182,7 @@ func (l *pairLife) open() bool {
 				s.Engine = e
 				break
 			}
-			require.ErrorIs(l.t, err, syscall.EIO, "%+v", l.fault)
+			require.ErrorIs(l.t, err, l.cause, "%+v", l.fault)
 			require.Equal(l.t, l.victim, s)
 		}
 	}
