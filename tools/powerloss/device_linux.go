@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -151,10 +152,19 @@ func mount(device, dir, fsType string) error {
 	return nil
 }
 
-// unmount waits for nobody: who used the directory must have ended.
+// unmountTime is how long a killed process may hold its files: the kernel ends
+// what its rings had under way behind its end.
+const unmountTime = 30 * time.Second
+
+// unmount waits until nobody uses the directory any more, for unmountTime at most.
 func unmount(dir string) error {
-	if err := unix.Unmount(dir, 0); err != nil {
-		return fmt.Errorf("unmount of %s: %w", dir, err)
+	for until := time.Now().Add(unmountTime); ; time.Sleep(20 * time.Millisecond) {
+		err := unix.Unmount(dir, 0)
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, unix.EBUSY) || time.Now().After(until) {
+			return fmt.Errorf("unmount of %s: %w", dir, err)
+		}
 	}
-	return nil
 }
