@@ -9,6 +9,7 @@ import (
 	"github.com/claudefs/repl/rdma"
 	"github.com/claudefs/repl/uring"
 	"github.com/claudefs/repl/wire/link"
+	"github.com/claudefs/repl/wire/link/stripe"
 	"github.com/claudefs/repl/wire/link/tcp"
 )
 
@@ -142,7 +143,9 @@ func (e *Engine) openLinks() (err error) {
 		if d.transport, err = uring.NewTransport(uring.TransportOptions{Pool: e.frames}); err != nil {
 			return err
 		}
-		d.carriers = append(d.carriers, carrier{Transport: d.transport})
+		if err = e.carry(d.transport); err != nil {
+			return err
+		}
 	}
 	if d.ring && e.o.IO == ioUring {
 		return nil // insisted on
@@ -150,8 +153,14 @@ func (e *Engine) openLinks() (err error) {
 	if d.tcp, err = tcp.New(tcp.Options{Pool: e.frames}); err != nil {
 		return err
 	}
-	d.carriers = append(d.carriers, carrier{Transport: d.tcp})
-	return nil
+	return e.carry(d.tcp)
+}
+
+// carry adds a transport whose links may have several connections.
+func (e *Engine) carry(t link.Transport) error {
+	striped, err := stripe.New(t, max(1, e.o.Streams))
+	e.path.carriers = append(e.path.carriers, carrier{Transport: striped})
+	return err
 }
 
 // openRDMA opens the device that was found, with leave to read the engine's memory.
@@ -180,12 +189,16 @@ func (d *dataPath) listen(addr string) (link.Listener, error) {
 	if d.rdma == nil {
 		return d.carriers[0].Listen(addr)
 	}
-	return d.rdma.ListenBeside(addr, func(c *net.TCPConn) (link.Conn, error) {
+	l, err := d.rdma.ListenBeside(addr, func(c *net.TCPConn) (link.Conn, error) {
 		if d.ring {
 			return d.transport.Adopt(c)
 		}
 		return d.tcp.Adopt(c), nil
 	})
+	if err != nil {
+		return nil, err
+	}
+	return stripe.Gather(l), nil
 }
 
 // dataPathStatus tells which one it is.

@@ -92,6 +92,12 @@ type Options struct {
 	// link is carried by something lesser all the same while RDMA fails. "portable" is
 	// what every system has. Status tells which it is, and why.
 	IO string
+	// Streams is how many connections each link that this site dials has, but those
+	// by RDMA; 1 to 64, default 1. Where the kernels grant a connection less than the
+	// path holds (4 MiB by Linux's net.ipv4.tcp_wmem: 40 MB/s at a round trip of
+	// 100 ms), several carry several times as much. Peers take any number. With a
+	// Transport of the host's it is the host's business.
+	Streams int
 	// RDMA is for links by RDMA. Verbs nil means this machine's, which need the build
 	// tag rdma; Pool and Regions are the engine's.
 	RDMA rdma.Options

@@ -59,6 +59,7 @@ func (o *Options) Validate() error {
 	inRange("WindowBytesMax", o.WindowBytesMax, windowBytesMin, bytesMax)
 	inRange("RecentBytesMax", o.RecentBytesMax, recentBytesMin, bytesMax)
 	inRange("SegmentBytes", o.SegmentBytes, segmentBytesMin, bytesMax)
+	inRange("Streams", int64(o.Streams), 1, wire.StreamsMax)
 	if o.SegmentBytes%segmentBytesStep != 0 {
 		fault("SegmentBytes is %d: allowed are multiples of %d", o.SegmentBytes, segmentBytesStep)
 	}

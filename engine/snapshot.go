@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/claudefs/repl/engine/node"
@@ -135,6 +136,9 @@ func (e *Engine) peerStatus(p *node.PeerStatus) PeerStatus {
 		MayPromoteReason: "failover is not part of this release",
 	}
 	s.Transport, s.TransportReason = e.peerTransport(p)
+	if l := e.links.get(cmp.Or(p.Dialed, p.Accepted)); l != nil {
+		s.Streams = max(1, link.InfoOf(l.conn).Streams)
+	}
 	if !p.LastHeard.IsZero() {
 		heard := p.LastHeard
 		s.HeardAt = &heard

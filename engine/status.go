@@ -92,6 +92,7 @@ type PeerStatus struct {
 	Addr            string     `json:"addr"`
 	Transport       string     `json:"transport"`        // of the link, or of the next dial
 	TransportReason string     `json:"transport_reason"` // why nothing better; "" where there is nothing better
+	Streams         int        `json:"streams"`          // connections of the open link; 0 = no link
 	HeardAt         *time.Time `json:"heard_at"`
 	RTTSeconds      *float64   `json:"rtt_seconds"`
 	Durable         LagStatus  `json:"durable"`

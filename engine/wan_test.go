@@ -44,7 +44,12 @@ type wanCase struct {
 	io           string
 	shards       int
 	payloadBytes int
+	streams      int // over a path that grants each connection wanWindow; 0 = over one that does not ask
 }
+
+// wanWindow is what the default socket memory of Linux lets a connection have under
+// way, 4 MiB in a round trip; the proxy counts those of one way. A third of the limit.
+const wanWindow = 2 << 20
 
 // wanCases are a few that differ most; all of them with CLAUDEFS_WAN set, the
 // time of each measurement.
@@ -52,8 +57,8 @@ func wanCases(t *testing.T) (cases []wanCase, warm, measure time.Duration) {
 	full := os.Getenv("CLAUDEFS_WAN")
 	if full == "" {
 		return []wanCase{
-			{"portable", 1, 64 << 10}, {"portable", 256, 4 << 10},
-			{"io_uring", 1, 4 << 10}, {"io_uring", 256, 64 << 10},
+			{"portable", 1, 64 << 10, 0}, {"portable", 256, 4 << 10, 0},
+			{"io_uring", 1, 4 << 10, 0}, {"io_uring", 256, 64 << 10, 0}, {"io_uring", 1, 64 << 10, 4},
 		}, time.Second, 1500 * time.Millisecond
 	}
 	measure, err := time.ParseDuration(full)
@@ -61,9 +66,10 @@ func wanCases(t *testing.T) (cases []wanCase, warm, measure time.Duration) {
 	for _, io := range []string{"portable", "io_uring"} {
 		for _, shards := range []int{1, 256} {
 			for _, payloadBytes := range []int{4 << 10, 64 << 10} {
-				cases = append(cases, wanCase{io, shards, payloadBytes})
+				cases = append(cases, wanCase{io, shards, payloadBytes, 0})
 			}
 		}
+		cases = append(cases, wanCase{io, 1, 64 << 10, 4})
 	}
 	return cases, 3 * time.Second, measure
 }
@@ -75,7 +81,11 @@ func wanCases(t *testing.T) (cases []wanCase, warm, measure time.Duration) {
 func TestALongFatPathIsFilledFromLittleMemory(t *testing.T) {
 	cases, warm, measure := wanCases(t)
 	for _, c := range cases {
-		t.Run(fmt.Sprintf("%s, shards=%d, payloads of %d bytes", c.io, c.shards, c.payloadBytes), func(t *testing.T) {
+		name := fmt.Sprintf("%s, shards=%d, payloads of %d bytes", c.io, c.shards, c.payloadBytes)
+		if c.streams > 0 {
+			name += fmt.Sprintf(", %d connections of 4 MiB", c.streams)
+		}
+		t.Run(name, func(t *testing.T) {
 			w := newWAN(t, c)
 			w.run(warm)
 			best := 0.0
@@ -143,6 +153,9 @@ func newWAN(t *testing.T, c wanCase) *wan {
 	w.proxy.Delay(linktest.Both, wanDelay)
 	w.proxy.Bandwidth(linktest.Both, wanBandwidth)
 	w.a.options.Peers[0].Addrs = []string{w.proxy.Addr()}
+	if w.a.options.Streams = c.streams; c.streams > 0 {
+		w.proxy.Window(linktest.Both, wanWindow)
+	}
 	w.a.start()
 	ref := w.a.put(0, "k", "v", engine.Durable(1))
 	require.NoError(t, w.a.Wait(soon(t), ref, engine.Applied(1)))

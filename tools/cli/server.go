@@ -26,6 +26,7 @@ type serverFlags struct {
 	insecure            bool
 	segmentBytes        size
 	io                  string
+	streams             int
 	addrFile            string
 	logFormat           string
 	verbose             bool
@@ -118,6 +119,7 @@ journaled, and replicated to every --peer. Only the primary site takes changes.`
 	fs.IntVar(&f.shards, "shards", 256, "shard count, `N`; fixed at creation, equal at all sites")
 	fs.Var(&f.segmentBytes, "segment-bytes", "size of a journal segment file (default 64MiB)")
 	fs.StringVar(&f.io, "io", ioAuto, "`HOW` links and journals are carried: auto, rdma, io_uring or portable")
+	fs.IntVar(&f.streams, "streams", 1, "connections of each link to a peer, `N`; more for long fat paths")
 	fs.StringVar(&f.addrFile, "addr-file", "", "write the real addresses to this `FILE` as JSON when ready")
 	fs.StringVar(&f.logFormat, "log", "text", "log `FORMAT` on stderr: text or json")
 	fs.BoolVar(&f.verbose, "verbose", false, "log debug messages too")
@@ -142,6 +144,8 @@ func (f *serverFlags) check() ([]engine.Peer, error) {
 	case f.segmentBytes != 0 && (f.segmentBytes < segmentBytesMin || f.segmentBytes%segmentBytesStep != 0):
 		return nil, usage("leave --segment-bytes out for 64MiB", "--segment-bytes %d: at least 4MiB, in steps of 4KiB",
 			f.segmentBytes)
+	case f.streams < 1 || f.streams > wire.StreamsMax:
+		return nil, usage("leave --streams out for 1", "--streams %d: 1 to %d are possible", f.streams, wire.StreamsMax)
 	case checkIO(f.io) != nil:
 		return nil, checkIO(f.io)
 	case f.logFormat != "text" && f.logFormat != "json":

@@ -52,7 +52,11 @@ func statusScreen(s *engine.Status, o *output) string {
 // are not named again.
 func (b *screen) peer(s *engine.Status, p *engine.PeerStatus, o *output) {
 	b.line("%s  %s  %s", p.Site, p.Role, healthText(o, p.Health, p.Reason))
-	b.line("  link %s  %s  rtt %s  window %s of %s", linkText(p), transportText(p.Transport, p.TransportReason),
+	transport := p.Transport
+	if p.Streams > 1 {
+		transport += fmt.Sprintf(" ×%d", p.Streams)
+	}
+	b.line("  link %s  %s  rtt %s  window %s of %s", linkText(p), transportText(transport, p.TransportReason),
 		rttText(p.RTTSeconds), humanBytes(p.WindowUsed), humanBytes(p.WindowBytes))
 	b.line("  durable %s   applied %s", lagText(s, p, &p.Durable), lagText(s, p, &p.Applied))
 	b.line("  waiting on %s", orNothing(p.WaitingOn))

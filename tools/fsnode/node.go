@@ -44,6 +44,7 @@ type Options struct {
 	Transport        link.Transport
 	FS               vfs.FS // of the journals; nil = the operating system's
 	IO               string // how links and journals are carried, as in engine.Options
+	Streams          int    // connections of each dialed link, as there
 
 	CacheBytes int64            // of the namespace; default as there
 	Now        func() time.Time // of the namespace; nil = time.Now
@@ -88,7 +89,7 @@ func Open(ctx context.Context, o Options) (_ *Node, err error) {
 		Listen: o.Listen, Insecure: o.Insecure, Peers: o.Peers, Primary: o.Primary,
 		SegmentBytes: o.SegmentBytes, WindowBytesMax: o.WindowBytesMax, VerifyWait: o.VerifyWait,
 		HeartbeatTimeout: o.HeartbeatTimeout, Logger: o.Logger, Events: o.Events, Transport: o.Transport, FS: o.FS,
-		IO: o.IO,
+		IO: o.IO, Streams: o.Streams,
 	})
 	if err != nil {
 		return nil, errors.Join(err, n.store.Close(), n.lock.Close())

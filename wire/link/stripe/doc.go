@@ -23,7 +23,7 @@
 //
 // Limits: 64 connections a link. A connection that breaks is noticed when its turn
 // comes, and ends the link. One that is slow slows the link: all K should take the
-// same path. Links that need no handover of memory only: SendLent is not passed on.
+// same path. SendLent is not passed on; links that have it are taken as they are.
 //
 // It opens no sockets of its own, and knows nothing of sessions.
 package stripe

@@ -45,6 +45,10 @@ type partial struct {
 	timer   *time.Timer
 }
 
+// Gather returns a listener that makes links of inner's connections. It closes inner
+// with itself. Links that lend memory it takes as they are.
+func Gather(inner link.Listener) link.Listener { return newListener(inner, limitsDefault) }
+
 func newListener(inner link.Listener, limits limits) *listener {
 	l := &listener{
 		inner: inner, limits: limits, ready: make(chan accepted), closed: make(chan struct{}),
@@ -112,9 +116,10 @@ func (l *listener) accept() {
 			return
 		default:
 		}
+		_, lends := c.(link.LendingConn)
 		switch {
-		case err != nil:
-			l.hand(accepted{err: err})
+		case err != nil || lends:
+			l.hand(accepted{c, err})
 		case l.admit(c):
 			l.workers.Go(func() { l.greet(c) }) // ends with the first frame, or the connection
 		default:

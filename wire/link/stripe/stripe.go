@@ -68,7 +68,7 @@ func (t *Transport) Listen(addr string) (link.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newListener(inner, limitsDefault), nil
+	return Gather(inner), nil
 }
 
 // conn is a link of several connections. An error stays with the connection whose
