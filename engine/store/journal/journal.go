@@ -124,6 +124,7 @@ type Journal struct {
 	free       []*openUnit
 	freeBytes  int // of free
 	recent     recent
+	readers    []*Reader    // that are open
 	extensions []*extension // for reuse
 	next       UnitNumber   // of the next unit to open
 	staged     int          // bytes of batches that wait

@@ -33,7 +33,8 @@ type Reader struct {
 	buffered bool       // the last Next read from files
 	owners   []Releaser // whom to tell that they are lent no more
 	closed   bool
-	files    bool // pass over memory
+	files    bool       // pass over memory
+	passed   UnitNumber // under the journal's lock: what was returned and given back
 }
 
 // FromFiles has the reader read the stored bytes also of what is still in memory,
@@ -51,6 +52,8 @@ func (j *Journal) NewReader(from UnitNumber) *Reader {
 	}
 	r := &Reader{j: j, from: from, seg: j.segs[i], off: j.segs[i].headBytes, v: newVerifier()}
 	r.unit = max(from, r.seg.first) - 1
+	r.passed = r.unit
+	j.readers = append(j.readers, r)
 	r.seg.pins++
 	if units := j.recent.all(); len(units) > 0 && len(r.seg.damages) == 0 && from >= units[0].number {
 		if k := from - units[0].number; k < UnitNumber(len(units)) && units[k].seg == r.seg {
@@ -111,6 +114,7 @@ func (r *Reader) stand() (end int64, d *damage, err error) {
 	if j.closed || r.closed {
 		return 0, nil, ErrClosed
 	}
+	r.passed = r.unit
 	for {
 		s := r.seg
 		if r.damages < len(s.damages) {
@@ -416,6 +420,7 @@ func (r *Reader) Close() {
 		return
 	}
 	r.closed = true
+	r.j.readers = slices.DeleteFunc(r.j.readers, func(other *Reader) bool { return other == r })
 	r.seg.pins--
 	if r.file != nil {
 		_ = r.file.Close() // only read from

@@ -52,6 +52,38 @@ func TestAReaderThatKeepsUpReadsNoFile(t *testing.T) {
 	require.Zero(t, j.Stats().FileReadBytes)
 }
 
+func TestWhatEveryReaderHasPassedIsGivenBackSoon(t *testing.T) { // I10
+	const recentBytes = 64_000
+	j, _ := reopen(t, recentOptions(recentBytes), nil)
+	w := newWriter(5)
+	ahead, behind := j.NewReader(1), j.NewReader(1)
+	defer ahead.Close()
+	put := func(n int) {
+		for range n {
+			stageAndFlush(t, j, w, 0, &big{bytes: 1000})
+			_, err := ahead.Next(1)
+			require.NoError(t, err)
+		}
+	}
+	put(30)
+	require.Greater(t, j.Stats().RecentBytes, int64(30_000), "one reader is still to come")
+	for range 30 {
+		refs, err := behind.Next(1)
+		require.NoError(t, err)
+		require.Len(t, refs, 1)
+	}
+	require.Zero(t, j.Stats().FileReadBytes)
+	behind.Close()
+	put(3) // what the last one lent comes back, then the rest
+	require.LessOrEqual(t, j.Stats().RecentBytes, int64(recentBytes/passedShare+2*2000))
+	require.Positive(t, j.Stats().RecentBytes)
+	ahead.Close()
+	for range 30 {
+		stageAndFlush(t, j, w, 0, &big{bytes: 1000})
+	}
+	require.Greater(t, j.Stats().RecentBytes, int64(30_000), "a reader may come back")
+}
+
 func TestWhatAReaderLendsOutIsNotGivenBackBeforeItsNextCall(t *testing.T) {
 	j, _ := reopen(t, recentOptions(5000), nil)
 	w := newWriter(5)
