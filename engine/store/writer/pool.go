@@ -23,12 +23,14 @@ const (
 // buffer is one batch, from its first entry until the journal releases it.
 type buffer struct {
 	writer  *Writer
-	bytes   []byte // header room, then the body so far
-	header  wire.BatchHeader
+	bytes   []byte // header room, then the body; of an open batch its log has them
+	claimed int    // of BytesMax
 	next    *buffer
 	settled bool             // not pending any more
 	refs    [1]wire.BatchRef // what Stage is called with
 }
+
+func (b *buffer) header() *wire.BatchHeader { return &b.refs[0].Header }
 
 // MemoryBytes implements journal.Measured.
 func (b *buffer) MemoryBytes() int { return cap(b.bytes) }
@@ -38,7 +40,7 @@ func (b *buffer) FlushEnded() {
 	if !b.settled {
 		b.settled = true
 		b.writer.pool.heldBytes.Add(-int64(cap(b.bytes)))
-		b.writer.pending.Add(-int64(len(b.bytes)))
+		b.writer.pending.Add(-int64(b.claimed))
 	}
 }
 
@@ -46,13 +48,6 @@ func (b *buffer) FlushEnded() {
 func (b *buffer) Release() {
 	b.FlushEnded()
 	b.writer.pool.put(b)
-}
-
-// fits says whether size more bytes go into the batch. One of growBytesMax or more
-// is closed rather than copied.
-func (b *buffer) fits(size int) bool {
-	n := len(b.bytes)
-	return n+size <= cap(b.bytes) || n < growBytesMax && n+size <= wire.BatchBytesMax
 }
 
 // pool lends batch memory by size class. A sync.Pool was rejected: it has no
@@ -88,25 +83,22 @@ func (p *pool) take(size int) *buffer {
 	return b
 }
 
-// grow makes room for size more bytes in b, and returns how many it copied.
-func (p *pool) grow(b *buffer, size int) (copied uint64) {
-	if len(b.bytes)+size <= cap(b.bytes) {
-		return 0
-	}
+// grow moves bytes, which are b's, to where size more have room.
+func (p *pool) grow(b *buffer, bytes []byte, size int) []byte {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	bigger := append(p.pop(classOf(len(b.bytes)+size)), b.bytes...)
-	p.heldBytes.Add(int64(cap(bigger) - cap(b.bytes)))
-	p.push(b.bytes)
+	bigger := append(p.pop(classOf(len(bytes)+size)), bytes...)
+	p.heldBytes.Add(int64(cap(bigger) - cap(bytes)))
+	p.push(bytes)
 	b.bytes = bigger
-	return uint64(len(bigger))
+	return bigger
 }
 
 func (p *pool) put(b *buffer) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.push(b.bytes)
-	*b = buffer{}
+	b.bytes, b.refs[0].Bytes, b.claimed, b.next, b.settled = nil, nil, 0, nil, false
 	p.buffers = append(p.buffers, b)
 }
 

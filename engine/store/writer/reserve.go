@@ -38,10 +38,11 @@ func (w *Writer) Reserve(shard wire.Shard, e *wire.Entry, payloadBytes int) (Res
 	l := &w.logs[shard]
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	payload, err := w.place(l, shard, e, payloadBytes, 0)
+	p, payload, err := w.place(l, shard, e, payloadBytes, 0)
 	if err != nil {
 		return Reservation{}, err
 	}
+	l.placed = p
 	l.reserved = true
 	l.token++
 	return Reservation{Payload: payload, w: w, shard: shard, token: l.token}, nil
@@ -72,7 +73,7 @@ func (r *Reservation) Commit() (wire.Ref, error) {
 		w.takeBack(l, r.shard)
 		return wire.Ref{}, *failure
 	}
-	return w.commit(l, r.shard), nil
+	return w.commit(l, r.shard, l.placed), nil
 }
 
 // Abort gives the place up: nothing of the entry was done.
@@ -107,12 +108,9 @@ func (r *Reservation) end() *shardLog {
 // takeBack removes the placed entry, and its batch if it is the only one there.
 // A START batch that it brought stays. l.mu is held.
 func (w *Writer) takeBack(l *shardLog, shard wire.Shard) {
-	b := l.open
-	w.pending.Add(-int64(len(b.bytes) - l.placed.at))
-	b.bytes = b.bytes[:l.placed.at]
-	if b.header.Count == 0 || w.failure.Load() != nil { // nobody flushes it any more
-		l.open = nil
-		b.Release()
+	l.bytes = l.bytes[:l.placed.at]
+	if l.placed.at == wire.BatchHeaderBytes || w.failure.Load() != nil { // nobody flushes it any more
+		l.take().Release()
 	}
 	if l.open != nil || l.first != nil {
 		w.mark(l, shard)

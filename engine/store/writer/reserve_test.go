@@ -140,6 +140,31 @@ func TestBatchesThatStayAboutAsLargeAreNotCopiedToGrow(t *testing.T) {
 	require.Equal(t, grown, w.Totals().CopiedBytes)
 }
 
+func TestBatchesThatAreShortForAWhileAreNotCopiedToGrow(t *testing.T) {
+	w, j := newWriter(t, 1)
+	round := func(entries int) {
+		for range entries {
+			r, err := w.Reserve(0, entry(0), 250)
+			require.NoError(t, err)
+			_, err = r.Commit()
+			require.NoError(t, err)
+		}
+		flush(t, w, j)
+	}
+	round(25)
+	grown := w.Totals().CopiedBytes
+	for range 10 {
+		round(1)
+	}
+	round(25)
+	require.Equal(t, grown, w.Totals().CopiedBytes)
+	for range 1000 {
+		round(1)
+	}
+	round(25)
+	require.Greater(t, w.Totals().CopiedBytes, grown, "memory follows, in time")
+}
+
 // ledger is a Memory that knows what it lent.
 type ledger map[*byte]bool
 

@@ -79,27 +79,6 @@ type Writer struct {
 	stampMax atomic.Uint64
 }
 
-// shardLog is the end of one shard's log. The fields say what the next batch
-// continues; what is appended and not yet durable is included.
-type shardLog struct {
-	mu          sync.Mutex
-	incarnation wire.Incarnation // zero: there is no log yet
-	seq         wire.Seq         // last given out
-	chain       wire.Chain       // of the last closed batch
-	stamp       wire.Stamp       // last given out, or the floor
-	index       uint64           // last of the host's
-	open        *buffer
-	first, last *buffer // closed and not yet staged, in order
-	dirty       bool
-
-	placed    placed
-	reserved  bool          // placed is a reservation's
-	token     uint64        // of the last reservation
-	turn      chan struct{} // closed when the reservation ends; nil while nobody waits
-	lastBytes int           // of the last sealed data batch
-	totals    Totals
-}
-
 // Totals are sums since New.
 type Totals struct {
 	Entries uint64
@@ -161,157 +140,139 @@ func (w *Writer) Append(shard wire.Shard, e *wire.Entry, index uint64) (wire.Ref
 	l := &w.logs[shard]
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	payload, err := w.place(l, shard, e, len(e.Payload), index)
+	p, payload, err := w.place(l, shard, e, len(e.Payload), index)
 	if err != nil {
 		return wire.Ref{}, err
 	}
-	l.totals.CopiedBytes += uint64(copy(payload, e.Payload))
-	return w.commit(l, shard), nil
-}
-
-// placed is an entry that is encoded behind its batch and does not count yet.
-type placed struct {
-	at    int // of the batch's bytes
-	stamp wire.Stamp
-	index uint64
+	l.copied += uint64(copy(payload, e.Payload))
+	return w.commit(l, shard, p), nil
 }
 
 // place makes room for an entry and encodes it there, all but its payload, whose
 // room it returns. l.mu is held.
 func (w *Writer) place(l *shardLog, shard wire.Shard, e *wire.Entry, payloadBytes int, index uint64) (
-	[]byte, error) {
+	p placed, payload []byte, err error) {
 	if failure := w.failure.Load(); failure != nil {
-		return nil, *failure
+		return p, nil, *failure
 	}
 	if l.reserved {
-		return nil, ErrReserved
+		return p, nil, ErrReserved
 	}
 	if index != 0 && index <= l.index {
-		return nil, fmt.Errorf("shard %d: index %d behind %d: %w", shard, index, l.index, ErrIndex)
+		return p, nil, fmt.Errorf("shard %d: index %d behind %d: %w", shard, index, l.index, ErrIndex)
 	}
 	size := wire.EntryBytes(e) - len(e.Payload) + payloadBytes
-	created := l.incarnation == wire.Incarnation{}
-	fits := l.open != nil && l.open.fits(size)
-	need := size
-	if !fits {
-		need += wire.BatchHeaderBytes
+	p = placed{stamp: l.stamp + 1, index: index}
+	switch fits := l.open != nil && l.fits(size); {
+	case !fits:
+		if p.stamp, err = w.openBatch(l, shard, size); err != nil {
+			return p, nil, err
+		}
+	case len(l.bytes)+size > l.claimed:
+		if err := w.claim(l, len(l.bytes)+size-l.claimed); err != nil {
+			return p, nil, err
+		}
 	}
+	if len(l.bytes)+size > cap(l.bytes) {
+		l.copied += uint64(len(l.bytes))
+		l.bytes = w.pool.grow(l.open, l.bytes, size)
+	}
+	p.at = len(l.bytes)
+	l.bytes = wire.AppendEntryHead(l.bytes, l.firstStamp, p.stamp, e, payloadBytes)
+	n := len(l.bytes)
+	l.bytes = l.bytes[:n+payloadBytes]
+	return p, l.bytes[n : n+payloadBytes : n+payloadBytes], nil
+}
+
+// claim counts size more bytes of the open batch as pending, and some of those
+// behind them if there is room.
+func (w *Writer) claim(l *shardLog, size int) error {
+	ahead := max(size, min(l.claimed, claimBytesMax))
+	if w.pending.Add(int64(ahead)) > w.o.BytesMax {
+		w.pending.Add(-int64(ahead))
+		if ahead = size; w.pending.Add(int64(ahead)) > w.o.BytesMax {
+			w.pending.Add(-int64(ahead))
+			return ErrFull
+		}
+	}
+	l.claimed += ahead
+	return nil
+}
+
+// openBatch opens the batch of an entry of size bytes, of a new log behind its
+// START, and returns the entry's stamp.
+func (w *Writer) openBatch(l *shardLog, shard wire.Shard, size int) (wire.Stamp, error) {
+	created := l.incarnation == wire.Incarnation{}
+	size += wire.BatchHeaderBytes
+	need := size
 	if created {
 		need += startBytes
 	}
 	if w.pending.Add(int64(need)) > w.o.BytesMax {
 		w.pending.Add(-int64(need))
-		return nil, ErrFull
+		return 0, ErrFull
 	}
-	stamp := l.stamp + 1
-	if !fits {
-		stamp = l.next(w.o.Now())
-	}
+	stamp := l.next(w.o.Now())
 	if created {
 		w.start(l, shard, stamp)
 		stamp++
 	}
-	if !fits {
-		if full := l.open; full != nil {
-			l.seal()
-			l.lastBytes = min(2*len(full.bytes), wire.BatchBytesMax) // the next one is wanted larger
-		}
-		l.open = w.newBatch(l, shard, wire.BatchData, stamp, w.hinted(l, wire.BatchHeaderBytes+size))
+	if l.open != nil {
+		full := len(l.bytes)
+		l.seal()
+		l.usualBytes = min(2*full, wire.BatchBytesMax) // the next one is wanted larger
 	}
-	l.totals.CopiedBytes += w.pool.grow(l.open, size)
-	b := l.open
-	l.placed = placed{at: len(b.bytes), stamp: stamp, index: index}
-	b.bytes = wire.AppendEntryHead(b.bytes, b.header.FirstStamp, stamp, e, payloadBytes)
-	n := len(b.bytes)
-	b.bytes = b.bytes[:n+payloadBytes]
-	return b.bytes[n : n+payloadBytes : n+payloadBytes], nil
+	w.newBatch(l, shard, wire.BatchData, stamp, w.hinted(l, size))
+	l.claimed = size
+	return stamp, nil
 }
 
 // commit makes the placed entry the log's last one. l.mu is held.
-func (w *Writer) commit(l *shardLog, shard wire.Shard) wire.Ref {
-	b, p := l.open, &l.placed
+func (w *Writer) commit(l *shardLog, shard wire.Shard, p placed) wire.Ref {
 	if p.index != 0 {
 		l.index = p.index
 	}
-	l.totals.Entries++
-	l.totals.Bytes += uint64(len(b.bytes) - p.at)
 	l.seq++
 	l.stamp = p.stamp
-	b.header.Count++
-	b.header.LastStamp = p.stamp
-	b.header.LastIndex = l.index
-	w.mark(l, shard)
+	if !l.dirty {
+		w.mark(l, shard)
+	}
 	return wire.Ref{Log: wire.LogID{Site: w.o.Site, Shard: shard}, Incarnation: l.incarnation, Seq: l.seq}
 }
 
 // hinted is how much memory a batch that needs size bytes begins with: as much as
-// the shard's last one came to, because growing copies; but no more than it needs
+// the shard's last ones came to, because growing copies; but no more than it needs
 // once what is pending takes BytesMax of memory.
 func (w *Writer) hinted(l *shardLog, size int) int {
-	if l.lastBytes > size && w.pool.heldBytes.Load()+int64(2*l.lastBytes) <= w.o.BytesMax {
-		return l.lastBytes
+	if l.usualBytes > size && w.pool.heldBytes.Load()+int64(2*l.usualBytes) <= w.o.BytesMax {
+		return l.usualBytes
 	}
 	return size
-}
-
-// next is the stamp of the next batch's first entry: the wall clock's, unless the
-// log is ahead. A wall clock before 1970 has no stamp; the log then counts on by
-// itself, as it does within a batch.
-func (l *shardLog) next(wall time.Time) wire.Stamp {
-	if wall.UnixMicro() < 0 {
-		return l.stamp + 1
-	}
-	return max(l.stamp+1, wire.StampOf(wall))
 }
 
 // start opens a new incarnation with its START batch, closed at once.
 func (w *Writer) start(l *shardLog, shard wire.Shard, stamp wire.Stamp) {
 	l.incarnation = w.o.Incarnation()
 	l.seq, l.chain = 0, wire.Chain{}
-	b := w.newBatch(l, shard, wire.BatchStart, stamp, startBytes)
+	w.newBatch(l, shard, wire.BatchStart, stamp, startBytes)
 	var err error
-	if b.bytes, err = wire.AppendStart(b.bytes, nil); err != nil {
+	if l.bytes, err = wire.AppendStart(l.bytes, nil); err != nil {
 		panic(err) // No ends have no fault.
 	}
-	b.header.Count = 1
-	b.header.LastStamp = stamp
-	b.header.LastIndex = l.index
-	l.seq, l.stamp, l.open = 1, stamp, b
+	l.seq, l.stamp, l.claimed = 1, stamp, startBytes
 	l.seal()
 }
 
 // newBatch opens a batch behind the log's last entry, with room for its header
 // and size bytes in all.
-func (w *Writer) newBatch(l *shardLog, shard wire.Shard, kind wire.BatchKind, stamp wire.Stamp, size int) *buffer {
+func (w *Writer) newBatch(l *shardLog, shard wire.Shard, kind wire.BatchKind, stamp wire.Stamp, size int) {
 	b := w.pool.take(size)
 	b.writer = w
-	b.bytes = b.bytes[:wire.BatchHeaderBytes]
-	b.header = wire.BatchHeader{
+	*b.header() = wire.BatchHeader{
 		Kind: kind, Incarnation: l.incarnation, Cluster: w.o.Cluster, Site: w.o.Site, Node: w.o.Node,
 		Shard: shard, Domain: w.o.Domain, Epoch: w.o.Epoch, FirstSeq: l.seq + 1, FirstStamp: stamp,
 	}
-	return b
-}
-
-// seal closes the open batch, if there is one, behind the last closed one.
-func (l *shardLog) seal() {
-	b := l.open
-	if b == nil {
-		return
-	}
-	l.open = nil
-	if b.header.Kind == wire.BatchData {
-		l.lastBytes = len(b.bytes)
-	}
-	b.header.Prev = l.chain
-	wire.CloseBatch(b.bytes, &b.header)
-	l.chain = b.header.Chain
-	if l.last == nil {
-		l.first = b
-	} else {
-		l.last.next = b
-	}
-	l.last = b
+	l.open, l.bytes, l.firstStamp = b, b.bytes[:wire.BatchHeaderBytes], stamp
 }
 
 // mark puts a shard on the list that Flush works through, once.
@@ -372,8 +333,8 @@ func (w *Writer) stage(j *journal.Journal, shard wire.Shard) (int, error) {
 			b = next
 			continue
 		}
-		last := b.header.LastStamp
-		b.refs[0] = wire.BatchRef{Header: b.header, Bytes: b.bytes}
+		last := b.header().LastStamp
+		b.refs[0].Bytes = b.bytes
 		if _, err := j.Stage(b.refs[:], b); err != nil {
 			failed = fmt.Errorf("shard %d: %w", shard, err)
 		} else {
@@ -399,8 +360,7 @@ func (w *Writer) Close() {
 		l := &w.logs[i]
 		l.mu.Lock()
 		if l.open != nil && !l.reserved {
-			l.open.Release()
-			l.open = nil
+			l.take().Release()
 		}
 		b := l.first
 		l.first, l.last = nil, nil
@@ -414,7 +374,8 @@ func (w *Writer) Close() {
 	w.pool.drain()
 }
 
-// PendingBytes is what is appended and not yet flushed. The journal may lend a
+// PendingBytes is what is appended and not yet flushed, and up to 4 KiB more of
+// each open batch. The journal may lend a
 // batch's memory to readers for longer; that is its Stats.RecentBytes.
 func (w *Writer) PendingBytes() int64 { return w.pending.Load() }
 
@@ -424,10 +385,11 @@ func (w *Writer) Totals() Totals {
 	for i := range w.logs {
 		l := &w.logs[i]
 		l.mu.Lock()
-		sum.Entries += l.totals.Entries
-		sum.Bytes += l.totals.Bytes
-		sum.CopiedBytes += l.totals.CopiedBytes
+		t := l.total()
 		l.mu.Unlock()
+		sum.Entries += t.Entries
+		sum.Bytes += t.Bytes
+		sum.CopiedBytes += t.CopiedBytes
 	}
 	return sum
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"reflect"
 	"testing"
 	"time"
 
@@ -74,6 +75,10 @@ func TestANewLogBeginsWithItsStartBatch(t *testing.T) {
 	require.Greater(t, start.FirstStamp, wire.StampOf(noon)+5, "the clock floor")
 	require.Greater(t, data.FirstStamp, start.LastStamp)
 	require.Zero(t, w.PendingBytes())
+}
+
+func TestShardsShareNoCacheLine(t *testing.T) {
+	require.Zero(t, reflect.TypeFor[shardLog]().Size()%64)
 }
 
 func TestBatchesOfALogAreContiguousChainedAndReadable(t *testing.T) {
