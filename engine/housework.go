@@ -58,6 +58,7 @@ func (w *housework) repair(r *repair)      { w.ask(func() { w.repairs = append(w
 // run does what is asked for until the engine's life ends.
 func (e *Engine) keepHouse() {
 	defer e.workers.Done()
+	e.reportOwnHoles()
 	w := &e.housework
 	for {
 		select {
@@ -91,9 +92,23 @@ func (e *Engine) keepHouse() {
 	}
 }
 
-// repair writes a fetched piece of the mirror; then the applier goes on with it.
+// reportOwnHoles has pieces of own logs fetched that damage took: a peer that lacks
+// them can have them from nobody else.
+func (e *Engine) reportOwnHoles() {
+	for _, h := range e.own.j.Holes() {
+		if h.To != (wire.Position{}) && h.Log.Shard != wire.ShardControl {
+			e.step(&node.MirrorDamaged{Log: h.Log, From: h.From, To: h.To.Seq})
+		}
+	}
+}
+
+// repair writes a fetched piece of a journal; then the applier goes on with it.
 func (e *Engine) repair(r *repair) {
-	err := e.mirror.j.Repair(r.log, r.refs)
+	j := e.mirror.j
+	if r.log.Site == e.id.site {
+		j = e.own.j
+	}
+	err := j.Repair(r.log, r.refs)
 	e.mirror.mu.Lock()
 	r.done, r.failed = true, err
 	r.refs = nil

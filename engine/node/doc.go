@@ -69,7 +69,7 @@
 //   - I9, changed bits are detected: a frame that does not hold ends its link and
 //     nothing of it is staged; a suspect log is no source and answers no fetch.
 //     What one site cannot give back, because its copy is damaged or gone, the next
-//     one is asked for.
+//     one is asked for; so for a piece that damage took from an own log's middle.
 //   - I10, everything is bounded and a dead peer or one stopped log costs the
 //     others nothing: enforced, see Limits.
 //   - I11, nothing acts before identity, freshness and size are checked: enforced

@@ -17,17 +17,36 @@ type fetch struct {
 	from  wire.Position // the next batch continues it
 	to    wire.Seq
 	stamp wire.Stamp // restore: of the entry at from
+	tried []uint64   // repair.tried
 }
 
-// repair is a piece of the mirror, (from, to], that waits for a link to the
-// log's site. proof asks only whether the site's log goes through from. One
-// that failed is tried again on the next link.
+// repair is a piece of a journal, (from, to], that damage took. One of the mirror
+// waits for a link to the log's site, one of an own log for any site's that mirrors
+// it. proof asks only whether the site's log goes through from. One that failed is
+// tried again on the next link.
 type repair struct {
 	log    wire.LogID
 	from   wire.Position
 	to     wire.Seq
 	proof  bool
-	failed uint64 // link.number of the youngest link when it failed; 0 = it has not
+	failed uint64   // link.number of the youngest link when it failed; 0 = it has not
+	tried  []uint64 // own logs: the links, by number, that could not give it
+}
+
+// mayGive says whether a link is worth asking for a repair.
+func (n *Node) mayGive(l *link, r *repair) bool {
+	if n.ownLog(r.log) != nil {
+		return !slices.Contains(r.tried, l.number) && !n.asked(r.log)
+	}
+	return r.log.Site == l.peer.Site && r.failed < l.number && !n.asked(r.log)
+}
+
+// copyOf names the copy of a log that damage is in.
+func (n *Node) copyOf(log wire.LogID) string {
+	if n.ownLog(log) != nil {
+		return "the own journal"
+	}
+	return "the mirror"
 }
 
 // restored is what one stage of own batches will have added when it is durable.
@@ -59,7 +78,7 @@ func (n *Node) fetchNext(l *link) {
 		return
 	}
 	for i := range n.repairs {
-		if r := n.repairs[i]; r.log.Site == p.Site && r.failed < l.number && !n.asked(r.log) {
+		if r := n.repairs[i]; n.mayGive(l, &r) {
 			n.repairs = slices.Delete(n.repairs, i, i+1)
 			n.askRepair(l, r)
 			return
@@ -107,8 +126,10 @@ func (n *Node) askRepair(l *link, r repair) {
 		f.kind, f.from, f.to = 0, m.durable, m.durable.Seq+1
 	} else {
 		n.event(EventMirrorRepair, l.peer.Site, r.log, false, fmt.Sprintf(
-			"%s: fetching seqs %d to %d of the mirror from site %s", n.logName(r.log), r.from.Seq+1, r.to, l.peer.Name))
+			"%s: fetching seqs %d to %d of %s from site %s",
+			n.logName(r.log), r.from.Seq+1, r.to, n.copyOf(r.log), l.peer.Name))
 	}
+	f.tried = r.tried
 	n.ask(l, f)
 }
 
@@ -125,7 +146,7 @@ func (n *Node) fetchLost(l *link) {
 
 // repair is what the fetch was to repair, to be asked for again.
 func (f *fetch) repair(failed uint64) repair {
-	return repair{log: f.log, from: f.start, to: f.to, proof: f.kind == 0, failed: failed}
+	return repair{log: f.log, from: f.start, to: f.to, proof: f.kind == 0, failed: failed, tried: f.tried}
 }
 
 // fetched takes a piece of an answer. What does not continue is no answer:
@@ -249,8 +270,17 @@ func (n *Node) fetchFailed(l *link, why *stream.Stop) {
 	l.fetch = nil
 	if f.kind != StageRestore {
 		n.event(EventRepairFailed, p.Site, f.log, true, fmt.Sprintf(
-			"%s: the mirror behind seq %d cannot be repaired from site %s: %s",
-			n.logName(f.log), f.start.Seq, p.Name, why.Text))
+			"%s: %s behind seq %d cannot be repaired from site %s: %s",
+			n.logName(f.log), n.copyOf(f.log), f.start.Seq, p.Name, why.Text))
+		if n.ownLog(f.log) != nil { // it goes on; only who lacks the piece does not get it
+			gone := func(number uint64) bool {
+				return !slices.ContainsFunc(n.order, func(l *link) bool { return l.number == number })
+			}
+			f.tried = append(slices.DeleteFunc(f.tried, gone), l.number)
+			n.repairs = append(n.repairs, f.repair(0))
+			n.fetchAll()
+			return
+		}
 		n.noteStopped(f.log, why.Code, "mirror not repaired: "+why.Text)
 		n.repairs = append(n.repairs, f.repair(n.linkNumber))
 		n.fetchNext(l)
@@ -376,7 +406,11 @@ func (n *Node) repairedDurable(ticket uint64) {
 		r := n.repairing[0].repair
 		n.repairing = slices.Delete(n.repairing, 0, 1)
 		n.event(EventMirrorRepaired, r.log.Site, r.log, false, fmt.Sprintf(
-			"%s: seqs %d to %d of the mirror are repaired", n.logName(r.log), r.from.Seq+1, r.to))
+			"%s: seqs %d to %d of %s are repaired", n.logName(r.log), r.from.Seq+1, r.to, n.copyOf(r.log)))
+		if n.ownLog(r.log) != nil {
+			n.resumeLacking(r.log.Shard)
+			continue
+		}
 		n.unnoteStopped(r.log)
 	}
 }
@@ -389,18 +423,19 @@ func (n *Node) repairFailed(in *StageFailed) bool {
 	r := n.repairing[i].repair
 	n.repairing = slices.Delete(n.repairing, i, i+1)
 	n.event(EventRepairFailed, r.log.Site, r.log, true, fmt.Sprintf(
-		"%s: seqs %d to %d of the mirror came, but were not written: %v", n.logName(r.log), r.from.Seq+1, r.to, in.Err))
+		"%s: seqs %d to %d of %s came, but were not written: %v",
+		n.logName(r.log), r.from.Seq+1, r.to, n.copyOf(r.log), in.Err))
 	n.repairs = append(n.repairs, r)
 	return true
 }
 
 // mirrorDamaged queues a repair; one per log is remembered, and it grows.
 func (n *Node) mirrorDamaged(in *MirrorDamaged) {
-	if n.mirrorLog(in.Log) == nil {
+	if n.mirrorLog(in.Log) == nil && n.ownLog(in.Log) == nil {
 		return
 	}
 	n.event(EventCorruption, in.Log.Site, in.Log, true, fmt.Sprintf(
-		"%s: seqs %d to %d of the mirror are damaged", n.logName(in.Log), in.From.Seq+1, in.To))
+		"%s: seqs %d to %d of %s are damaged", n.logName(in.Log), in.From.Seq+1, in.To, n.copyOf(in.Log)))
 	i := slices.IndexFunc(n.repairs, func(r repair) bool { return r.log == in.Log && !r.proof })
 	if i < 0 {
 		n.repairs = append(n.repairs, repair{log: in.Log, from: in.From, to: in.To})
@@ -412,6 +447,11 @@ func (n *Node) mirrorDamaged(in *MirrorDamaged) {
 		}
 		r.to = max(r.to, in.To)
 	}
+	n.fetchAll()
+}
+
+// fetchAll has every link that has no question out ask its next one.
+func (n *Node) fetchAll() {
 	for _, l := range n.order {
 		n.fetchNext(l)
 	}
