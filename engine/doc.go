@@ -32,13 +32,35 @@
 //
 // Goroutines of an open engine: a flusher and an apply reader per journal, four
 // apply workers, the clock, housework, one for events, one that accepts, and two
-// per link; one per dial while it lasts. None per shard, entry or waiter. Close
+// per link; one per dial, or try of a better transport, while it lasts; with RDMA two
+// more per link and two for the listener and the device. None per shard, entry or waiter. Close
 // waits for all of them.
 //
 // Order is kept by where effects go: the heart's mutex covers the step and the
 // handing-on (into open units, queues, watermarks), which never blocks; writing,
 // sending and applying is done by the one goroutine that owns it. Locks are
 // taken in the order heart, then journal, writer, shard, or link.
+//
+// # What carries links
+//
+// Options.IO chooses: "auto" takes RDMA where this build (tag rdma), this machine and
+// the peer have it, then io_uring, then TCP; "rdma" and "io_uring" insist at Open. All
+// of them are served at one address.
+//
+//	          dial ─▶ ladder.next ─▶ rdma ─ setup refused, ErrLost, silence ─▶ io_uring ─▶ tcp
+//	                                  ▲                                              │
+//	takeover: a newer session ◀───────┴── tryBetter, after 1 s, 2 s … 1 min ◀────────┘
+//
+// A transport that fails a peer pauses for it (ladder.go decides, route.go acts), and
+// the next dial takes the next one at once. The session resumes as after any lost
+// link, so that I2 and I3 do not depend on what carries it. While a lesser one carries
+// it, the better one is tried beside it; what works takes over by a newer session. What
+// it is, and why nothing better, is in Status (transport, transport_reason), in the
+// event "transport", and in the metric peer_transport_info.
+//
+// Over RDMA the journal's batches are lent to the link (journal.Reader.Keep) until the
+// peer's device has them, and frames are journaled where they landed. Their memory is
+// the peer's to write to next, so what is to stay recent is copied behind the flush.
 //
 // # Invariants
 //
@@ -66,7 +88,8 @@
 // read being shipped (about 2 MiB) and 16 MiB of control frames; 4 MiB staged per
 // journal plus one frame per link; one round of 1 MiB per apply reader; 1,024
 // events. Batches and frames of 16 KiB and more live off the heap, in a region
-// mapped for all of that, up to 1 GiB (engine/store/arena). WindowBytesMax is not
+// mapped for all of that, up to 1 GiB (engine/store/arena). A link by RDMA pins that
+// region, a ring of 8 MiB and a stage of 2 MiB (docs/rdma.md). WindowBytesMax is not
 // memory here: what is under way is read from the journal. A shard costs about
 // 2 KiB. Applying takes a journal in rounds, and a round ends with its slowest
 // shard: a Store that blocks in one shard holds up the others, one that returns an
@@ -83,7 +106,7 @@
 // # What it does not do yet
 //
 // Encrypt or authenticate links (so Insecure must be asked for by name), fail
-// over, take writes at several sites, compress, use RDMA, throttle. io_uring is there on request (Options.IO).
+// over, take writes at several sites, compress, throttle.
 // It never logs by itself, catches signals, exits, or keeps anything in the
 // package: two engines live in one process.
 package engine

@@ -51,6 +51,11 @@
 // had landed whole before is still handed out. A device that died is opened again by
 // the next Dial or setup.
 //
+// Dialing: the setup goes by TCP, so it proves nothing about the fabric. Dial returns
+// when the peer's device has answered over the new queue pair. What fails once the peer
+// was reached is ErrSetup: another transport may do. One address may serve two
+// transports (ListenBeside): a setup's first byte is no frame's.
+//
 // Invariants:
 //
 //   - I4: messages arrive in the order they were sent, each once: the number is

@@ -144,6 +144,13 @@ var peerMetrics = []metric{
 				states(out, linkStates, s.Peers[i].Link, s.Peers[i].Site)
 			}
 		}),
+	gauge("peer_transport_info", "What carries the link to a peer, or its next dial, always 1.",
+		[]string{"peer", "transport"},
+		func(s *snapshot, out emit) {
+			for i := range s.Peers {
+				out(1, s.Peers[i].Site, s.Peers[i].Transport)
+			}
+		}),
 	gauge("peer_waiting_info", "What keeps a peer from having caught up, always 1.", []string{"peer", "on"},
 		func(s *snapshot, out emit) {
 			for i := range s.Peers {

@@ -72,11 +72,14 @@ func (fixed) Status() engine.Status {
 		Apply: engine.ApplyStatus{State: "behind", BacklogEntries: 7, Entries: 993},
 		Peers: []engine.PeerStatus{
 			{
-				Site: "site-b", Health: "OK", Link: "live", HeardAt: &heard, RTTSeconds: &rtt, Durable: known,
+				Site: "site-b", Transport: "rdma", Health: "OK", Link: "live", HeardAt: &heard, RTTSeconds: &rtt, Durable: known,
 				Applied: known, WaitingOn: "window", WindowBytes: 25e6, WindowUsed: 12e6, SentFrames: 12,
 				SentBytes: 1 << 20, Sessions: 2,
 			},
-			{Site: "site-c", Health: "DEGRADED", Link: "down", Durable: unknown, Applied: unknown, WaitingOn: "link"},
+			{
+				Site: "site-c", Transport: "tcp", Health: "DEGRADED", Link: "down", Durable: unknown, Applied: unknown,
+				WaitingOn: "link",
+			},
 		},
 		StoppedLogs: []engine.StoppedLog{{Site: "site-b", Shard: 4}},
 	}
