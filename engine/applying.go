@@ -42,6 +42,7 @@ type appliers struct {
 	dirtyMu sync.Mutex
 	dirty   map[wire.Shard]bool     // applied to since the last Store.Sync
 	at      map[wire.LogID]wire.Seq // applied, for status
+	ended   map[wire.LogID]error    // logs that are applied no more, and why
 }
 
 // round is what one read brought. A worker writes the results of its shards.
@@ -60,7 +61,9 @@ type result struct {
 
 // newAppliers takes the Store's cursors for all shards.
 func newAppliers(e *Engine) (*appliers, error) {
-	a := &appliers{e: e, dirty: make(map[wire.Shard]bool), at: make(map[wire.LogID]wire.Seq)}
+	a := &appliers{
+		e: e, dirty: make(map[wire.Shard]bool), at: make(map[wire.LogID]wire.Seq), ended: make(map[wire.LogID]error),
+	}
 	var scratch [applyWorkers]apply.Scratch
 	for shard := range e.o.Shards {
 		applier, err := apply.NewSharing(wire.Shard(shard), e.o.Store, &scratch[shard%applyWorkers])
@@ -395,6 +398,9 @@ func (r *applyReader) stop(log wire.LogID, err error) {
 	}
 	l.stopped = true
 	r.a.stopped.Add(1)
+	r.a.dirtyMu.Lock()
+	r.a.ended[log] = err
+	r.a.dirtyMu.Unlock()
 	if r.f.kind == node.Own {
 		r.a.e.ownStopped(log, err)
 	}
@@ -419,6 +425,13 @@ func (a *appliers) appliedSeq(log wire.LogID) wire.Seq {
 	a.dirtyMu.Lock()
 	defer a.dirtyMu.Unlock()
 	return a.at[log]
+}
+
+// endedBy is why a log is applied no more; nil while it is.
+func (a *appliers) endedBy(log wire.LogID) error {
+	a.dirtyMu.Lock()
+	defer a.dirtyMu.Unlock()
+	return a.ended[log]
 }
 
 // backlog is how many durable entries the Store has yet to show.

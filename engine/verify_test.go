@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -26,7 +27,11 @@ func busy(t *testing.T, a *site, writers int) (steps <-chan struct{}, end func()
 		group.Go(func() {
 			for n := 0; ctx.Err() == nil; n++ {
 				key := fmt.Sprintf("key %d of %d", n%97, w)
-				_, err := a.Append(ctx, engine.Shard(w%a.options.Shards), entry(key, fmt.Sprint(n)), engine.Local)
+				level := engine.Async // so that a shard is never at rest
+				if n%16 == 0 {
+					level = engine.Local
+				}
+				_, err := a.Append(ctx, engine.Shard(w%a.options.Shards), entry(key, fmt.Sprint(n)), level)
 				if err == nil && total.Add(1)%100 == 0 {
 					select {
 					case hundreds <- struct{}{}:
@@ -45,7 +50,9 @@ func busy(t *testing.T, a *site, writers int) (steps <-chan struct{}, end func()
 // verify runs one verification of a site.
 func verify(t *testing.T, s *site, o engine.VerifyOptions) *engine.VerifyReport {
 	t.Helper()
-	r, err := s.Verify(soon(t), o)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	r, err := s.Verify(ctx, o)
 	require.NoError(t, err)
 	return r
 }
@@ -63,7 +70,7 @@ func TestVerifyingALivePairUnderLoadRaisesNoAlarm(t *testing.T) { // pain 32
 	for shard := range a.options.Shards {
 		a.put(engine.Shard(shard), "first", "entry", engine.Applied(1))
 	}
-	steps, end := busy(t, a, 8)
+	steps, end := busy(t, a, a.options.Shards)
 	defer end()
 	keys := uint64(0)
 	for n := range 20 {
@@ -178,6 +185,27 @@ func TestAVerificationThatIsGivenUpSaysWhatItDidNotCompare(t *testing.T) {
 	require.Equal(t, 2, r.Peers[0].ShardsCompared)
 	require.Len(t, r.Peers[0].NotCompared, 2)
 	require.Equal(t, engine.VerifyEqual, verify(t, a, engine.VerifyOptions{}).Result, "the next one is whole")
+}
+
+func TestAStoppedLogIsNotCompared(t *testing.T) {
+	a, b := pair(t)
+	b.store.Known = func(op wire.Op) bool { return op != engine.OpHost+1 }
+	a.start()
+	b.start()
+	fill(a, 8)
+	strange := entry("key", "value")
+	strange.Op = engine.OpHost + 1
+	_, err := a.Append(soon(t), 2, strange, engine.Durable(1))
+	require.NoError(t, err)
+	b.awaitEvent("apply-stopped")
+	for _, s := range []*site{a, b} {
+		r := verify(t, s, engine.VerifyOptions{})
+		require.Equal(t, engine.VerifyPartly, r.Result, asJSON(t, r))
+		require.Equal(t, 3, r.Peers[0].ShardsCompared)
+		require.Len(t, r.Peers[0].NotCompared, 1)
+		require.Equal(t, 2, r.Peers[0].NotCompared[0].Shard)
+		require.Contains(t, r.Peers[0].NotCompared[0].Reason, "applied no more")
+	}
 }
 
 func TestADamagedMirrorIsNamedByLogAndSeq(t *testing.T) { // I9, pain 33

@@ -16,7 +16,7 @@ import (
 
 const (
 	// pointWaitMax is how long an asked site waits for its applier to reach a point.
-	pointWaitMax = 10 * time.Second
+	pointWaitMax = 30 * time.Second
 	// answerIdleMax is how long a view is kept for an asker who asks nothing more.
 	answerIdleMax = time.Minute
 )

@@ -12,7 +12,7 @@ import (
 
 // behindWaitMax is how long this site's copy of a log may take to reach where the
 // peer's ends.
-const behindWaitMax = 10 * time.Second
+const behindWaitMax = 30 * time.Second
 
 // journals compares the logs of both sites' journals where the peer's end, by
 // chain: equal seq and chain is equal history (I4). An error ends the verification.

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -94,6 +95,10 @@ func (e *Engine) viewAt(ctx context.Context, log wire.LogID, seq wire.Seq, goOn 
 	ticker := time.NewTicker(pointLookEvery)
 	defer ticker.Stop()
 	for {
+		err = e.appliers.endedBy(log)
+		if err != nil && disarm() {
+			return nil, fmt.Errorf("log %s is applied no more: %w", log, err)
+		}
 		err = nil
 		select {
 		case <-at.taken:

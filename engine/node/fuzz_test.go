@@ -234,7 +234,8 @@ func (m *tamperer) change(in *FrameIn) {
 func (m *tamperer) check() {
 	if f := m.w.fault; f != nil {
 		// Who forges the word of site-b is believed about site-b.
-		if text := f.Error(); !strings.Contains(text, "is said to be at") || strings.Contains(text, "at site-c, it is not") {
+		text := f.Error()
+		if !strings.Contains(text, "is said to be at") || strings.Contains(text, "at site-c, it is not") {
 			m.t.Fatal(f)
 		}
 		m.w.fault = nil

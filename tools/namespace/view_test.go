@@ -30,7 +30,9 @@ func TestAViewStaysAsItWas(t *testing.T) {
 	apply := func(n uint64, entries ...wire.Entry) {
 		h := &wire.BatchHeader{Site: 1, Shard: shard, Incarnation: wire.Incarnation{1}, FirstSeq: wire.Seq(n), Count: 1}
 		c := store.Cursor{Log: h.Log(), Position: wire.Position{Incarnation: h.Incarnation, Seq: wire.Seq(n)}}
-		require.NoError(t, s.Apply(ctx, &store.Change{Shard: shard, Batch: h, Effects: entries, Cursors: []store.Cursor{c}}))
+		require.NoError(t, s.Apply(ctx, &store.Change{
+			Shard: shard, Batch: h, Effects: entries, Cursors: []store.Cursor{c},
+		}))
 	}
 	apply(1, entryOf(shard, 0))
 	v, err := s.View(ctx, shard)
