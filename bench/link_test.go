@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/claudefs/repl/rdma"
 	"github.com/claudefs/repl/uring"
 	"github.com/claudefs/repl/wire"
 	"github.com/claudefs/repl/wire/link"
@@ -25,6 +26,7 @@ var transports = []struct {
 	{"io_uring", func(b *testing.B) (link.Transport, error) {
 		return uring.NewTransport(uring.TransportOptions{Congestion: "cubic"})
 	}},
+	{"rdma", func(*testing.B) (link.Transport, error) { return rdma.New(rdma.Options{Verbs: rdma.System()}) }},
 }
 
 var linkSizes = []int{64, 256, 4 << 10, 64 << 10, 1 << 20}

@@ -76,8 +76,19 @@ func openFar(ctx context.Context, c *Config, dir, addr string) (farEnd, error) {
 func engineOptions(c *Config, site, dir string, peer engine.Peer, listen string) engine.Options {
 	return engine.Options{
 		Cluster: clusterName, Site: site, Primary: siteNear, Dir: dir, Store: newSink(c.Shards), Shards: c.Shards,
-		Listen: listen, Insecure: true, Peers: []engine.Peer{peer}, IO: c.Link,
+		Listen: listen, Insecure: true, Peers: []engine.Peer{peer}, IO: c.carriedBy(),
 	}
+}
+
+// carriedBy is Options.IO. RDMA would go past the proxy that makes the way long.
+func (c *Config) carriedBy() string {
+	if c.Link != "auto" || !c.distant() || !rdma.Built {
+		return c.Link
+	}
+	if uring.Supported() == nil {
+		return "io_uring"
+	}
+	return "portable"
 }
 
 // farEngine is the standby.
@@ -186,23 +197,28 @@ type transport struct {
 
 // openTransport opens what carries a bare link.
 func openTransport(c *Config) (t transport, err error) {
+	how := c.carriedBy()
 	t.reason = "asked for"
-	if c.Link == linkRDMA {
+	if how == linkRDMA || how == "auto" && rdma.Built {
 		verbs, err := rdma.New(rdma.Options{Verbs: rdma.System()})
-		if err != nil {
-			return t, fmt.Errorf("link %q: %w", c.Link, err)
+		switch {
+		case err == nil && how == linkRDMA:
+			return transport{verbs, verbs, t.reason}, nil
+		case err == nil:
+			return transport{verbs, verbs, "this machine has an RDMA device"}, nil
+		case how == linkRDMA:
+			return t, fmt.Errorf("link %q: %w", how, err)
 		}
-		return transport{verbs, verbs, t.reason}, nil
 	}
-	if c.Link != "portable" {
+	if how != "portable" {
 		ring, err := uring.NewTransport(uring.TransportOptions{})
 		switch {
-		case err == nil && c.Link == "io_uring":
+		case err == nil && how == "io_uring":
 			return transport{ring, ring, t.reason}, nil
 		case err == nil:
 			return transport{ring, ring, "this machine has io_uring"}, nil
-		case c.Link == "io_uring":
-			return t, fmt.Errorf("link %q: %w", c.Link, err)
+		case how == "io_uring":
+			return t, fmt.Errorf("link %q: %w", how, err)
 		}
 		t.reason = err.Error()
 	}
