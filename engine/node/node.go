@@ -34,6 +34,10 @@ type Config struct {
 	RedialMin        time.Duration // default 50ms
 	RedialMax        time.Duration // default 2s
 	Seed             uint64        // for jitter
+
+	// Sometimes lets a simulator choose what is rare: whether to do now, at the
+	// named point, what is always allowed. nil = never.
+	Sometimes func(point string) bool
 }
 
 // Peer is a site that this one talks to.

@@ -9,7 +9,7 @@ import (
 
 // read asks for the next batches, if the window takes any.
 func (n *Node) read(p *peer) {
-	if p.phase != phaseLive || p.reading || p.sender.Free() <= 0 {
+	if p.phase != phaseLive || p.reading || p.sender.Free() <= 0 || p.sender.Busy() && n.c.sometimes(PointWindowOfOne) {
 		return
 	}
 	p.reading, p.readIdle, p.readAgain = true, false, false
@@ -85,7 +85,8 @@ func (n *Node) ship(p *peer, headers []wire.BatchHeader) {
 			continue
 		}
 		count := len(n.e.indexes) - lo
-		if count > 0 && (size+h.Bytes() > n.c.FrameBytesMax || count == frameBatchesMax) {
+		if count > 0 && (size+h.Bytes() > n.c.FrameBytesMax || count == frameBatchesMax ||
+			n.c.sometimes(PointBatchAFrame)) {
 			n.shipFrame(p, lo)
 			lo, size, count = len(n.e.indexes), 0, 0
 		}

@@ -272,6 +272,14 @@ const frameBytesDefault = 2<<20 - 512
 
 const _ = uint(frameBytesDefault - wire.BatchBytesMax)
 
+// Points of Config.Sometimes.
+const (
+	PointWindowOfOne = "window-of-one" // nothing is read while anything is under way
+	PointBatchAFrame = "batch-a-frame" // a frame ends with the batch that it has
+)
+
+func (c *Config) sometimes(point string) bool { return c.Sometimes != nil && c.Sometimes(point) }
+
 func (c *Config) setDefaults() {
 	c.WindowBytesMax = cmp.Or(c.WindowBytesMax, 64<<20)
 	c.WindowBytesMin = min(cmp.Or(c.WindowBytesMin, 1<<20), c.WindowBytesMax)

@@ -16,6 +16,9 @@ var Marks = []string{
 	"fetch answered", "mirror repaired", "own batches fetched back", "event data-lost", "event data-restored",
 	// Admission.
 	"admitted unverified", "admission refused", "entry held by its index",
+	// Rare choices, see sometimes.go.
+	"sometimes batch-closed", "sometimes segment-begun", "sometimes unit-read", "sometimes window-of-one",
+	"sometimes batch-a-frame",
 	// Operators.
 	"orderly restart", "peer left out of the configuration",
 }

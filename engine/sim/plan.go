@@ -51,6 +51,7 @@ type siteParams struct {
 	flushMean   time.Duration
 	prepare     bool // zero the next segments in advance
 	queueDepth  int  // units under way at most
+	sometimes   pointSet
 	driftPPM    int64
 	offset      time.Duration // of the wall clock
 }
@@ -117,6 +118,7 @@ func drawSite(s stream) siteParams {
 		flushMean:   s.between(100*time.Microsecond, 5*time.Millisecond),
 		prepare:     s.oneIn(8),
 		queueDepth:  []int{1, 1, 2, 8}[s.IntN(4)],
+		sometimes:   drawPoints(s),
 	}
 }
 

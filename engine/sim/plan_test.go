@@ -9,7 +9,7 @@ import (
 // TestAPlanReadBackIsTheSameWorld: nothing that a seed decides is missing in the
 // text of its plan.
 func TestAPlanReadBackIsTheSameWorld(t *testing.T) {
-	for seed := uint64(1); seed <= 3; seed++ {
+	for seed := uint64(1); seed <= 2; seed++ {
 		plan := PlanOf(seed)
 		read, err := ParsePlan(plan.String())
 		require.NoError(t, err)

@@ -20,8 +20,11 @@ var (
 	plantFlag    = flag.String("plant", "", "make this mistake on purpose")
 )
 
-// seedsDefault is how many worlds every change lives through.
-const seedsDefault = 30
+// How many worlds every change lives through.
+const (
+	seedsDefault = 30
+	seedsRace    = 6
+)
 
 // TestCampaign lives many worlds with all faults on: I1–I4, I7, I9 and I14 hold
 // in each.
@@ -34,7 +37,10 @@ func TestCampaign(t *testing.T) {
 			}
 		},
 	}
-	if c.Seeds == 0 {
+	switch {
+	case c.Seeds == 0 && raceEnabled:
+		c.Seeds = seedsRace
+	case c.Seeds == 0:
 		c.Seeds = seedsDefault
 	}
 	r := c.Run(t.Context())

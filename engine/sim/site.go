@@ -36,6 +36,7 @@ type site struct {
 	disk        *disk
 	store       *siteStore
 	draw        stream
+	rare        stream   // chooses at the points of sometimes.go
 	p           *process // the running one, or nil
 	linkID      node.LinkID
 	starts      int
@@ -61,6 +62,7 @@ func newSite(w *world, index int) *site {
 		w: w, index: index, id: wire.SiteIDOf(clusterName, siteNames[index]),
 		clock: clock{driftPPM: w.plan.sites[index].driftPPM, offset: w.plan.sites[index].offset},
 		draw:  newStream(w.o.Seed, "process "+siteNames[index]),
+		rare:  newStream(w.o.Seed, "sometimes "+siteNames[index]),
 	}
 	s.disk = newDisk(w, index)
 	s.store = &siteStore{site: s, mem: store.NewMem()}
@@ -125,7 +127,7 @@ func (s *site) start() {
 	p.writer = writer.New(writer.Options{
 		Cluster: wire.ClusterIDOf(clusterName), Site: s.id, Shards: s.w.plan.shards, Epoch: 1,
 		BytesMax: s.w.plan.pendingBytes, ClockFloor: p.own.j.Control().ClockBound, Incarnation: s.incarnation,
-		Now: p.wall,
+		Now: p.wall, Sometimes: s.sometimes(),
 	})
 	for _, f := range p.feeds {
 		f.kick()
@@ -152,6 +154,7 @@ func (p *process) openJournal(which node.Journal, dir string) (*flusher, error) 
 	j, r, err := journal.Open(journal.Options{
 		FS: p.site.disk, Dir: dir, Kind: kind, Cluster: wire.ClusterIDOf(clusterName), Site: p.site.id,
 		SegmentBytes: segmentBytes, RecentBytesMax: p.site.plan().recentBytes,
+		Sometimes: p.site.sometimes(),
 	})
 	if err != nil {
 		return nil, err
@@ -201,16 +204,9 @@ func (s *site) config() node.Config {
 		Shards: uint32(plan.shards), Primary: wire.SiteIDOf(clusterName, siteNames[0]),
 		Peers:          peers,
 		WindowBytesMax: mine.windowBytes, WindowBytesMin: min(mine.windowBytes, 64<<10), FrameBytesMax: mine.frameBytes,
-		VerifyWait: s.w.verifyWait(), Seed: s.draw.Uint64(),
+		VerifyWait: plan.verifyWait, Seed: s.draw.Uint64(), Sometimes: s.sometimes(),
 		HeartbeatEvery: plan.heartbeatEvery, HeartbeatTimeout: plan.heartbeatTimeout,
 	}
-}
-
-func (w *world) verifyWait() time.Duration {
-	if w.o.Plant == PlantNoVerifyWait {
-		return time.Nanosecond
-	}
-	return w.plan.verifyWait
 }
 
 func (p *process) boot() node.Boot {

@@ -14,6 +14,14 @@ import (
 // planMagic is the first line of a plan's text.
 const planMagic = "sim plan 1"
 
+// Check refuses a mistake that no world can make.
+func (p Plant) Check() error {
+	if p == "" || slices.Contains(Plants, p) {
+		return nil
+	}
+	return fmt.Errorf("no mistake is named %q, these are: %v", p, Plants)
+}
+
 // ErrPlan is a text that is no plan; the error names the line.
 var ErrPlan = errors.New("not a plan")
 
@@ -51,6 +59,7 @@ func (p *Plan) flags() *flag.FlagSet {
 		fs.DurationVar(&s.flushMean, name+".flush-mean", s.flushMean, "")
 		fs.BoolVar(&s.prepare, name+".prepare", s.prepare, "")
 		fs.IntVar(&s.queueDepth, name+".queue-depth", s.queueDepth, "")
+		fs.TextVar(&s.sometimes, name+".sometimes", s.sometimes, "")
 		fs.Int64Var(&s.driftPPM, name+".drift-ppm", s.driftPPM, "")
 		fs.DurationVar(&s.offset, name+".clock-offset", s.offset, "")
 	}
@@ -183,7 +192,7 @@ func (p *Plan) parseLine(fs *flag.FlagSet, words []string) (err error) {
 		return err
 	case words[0] == "plant":
 		p.plant = Plant(words[1])
-		return nil
+		return p.plant.Check()
 	}
 	return fs.Set(words[0], words[1])
 }

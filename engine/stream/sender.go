@@ -152,6 +152,9 @@ func (s *Sender) Pass(h *wire.BatchHeader) (ship bool, why *Stop) {
 	return true, nil
 }
 
+// Busy says whether anything is under way.
+func (s *Sender) Busy() bool { return s.flight.Len() > 0 }
+
 // Free is how many bytes the window still takes.
 func (s *Sender) Free() int64 { return s.Window.Bytes() - s.flight.Bytes() }
 

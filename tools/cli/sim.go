@@ -43,6 +43,13 @@ func simPlantFlag(c *cobra.Command, plant *string) {
 	c.Flags().StringVar(plant, "plant", "", "make this `MISTAKE` on purpose: the simulator must find it")
 }
 
+func simPlant(name string) error {
+	if err := sim.Plant(name).Check(); err != nil {
+		return usage("leave --plant out", "--plant: %w", err)
+	}
+	return nil
+}
+
 // campaign is what the flags ask for.
 func (f *simFlags) campaign() (*sim.Campaign, error) {
 	first, last, err := parseSeeds(f.seeds)
@@ -51,6 +58,9 @@ func (f *simFlags) campaign() (*sim.Campaign, error) {
 	}
 	if f.jobs < 1 || f.jobs > 1024 {
 		return nil, usage("leave --jobs out for one per processor", "--jobs %d: 1 to 1024 are possible", f.jobs)
+	}
+	if err := simPlant(f.plant); err != nil {
+		return nil, err
 	}
 	return &sim.Campaign{
 		First: first, Seeds: int(last - first + 1), Jobs: f.jobs, Plant: sim.Plant(f.plant), Broken: 3,
@@ -180,8 +190,11 @@ func simPlantArgument(b *sim.Breach) string {
 	return " --plant " + string(b.Plant)
 }
 
-// simRead takes a seed, or a file with a plan.
-func simRead(arg string) (*sim.Plan, error) {
+// simRead takes a seed, or a file with a plan, and a mistake to plant.
+func simRead(arg, plant string) (*sim.Plan, error) {
+	if err := simPlant(plant); err != nil {
+		return nil, err
+	}
 	if seed, err := strconv.ParseUint(arg, 10, 64); err == nil {
 		return sim.PlanOf(seed), nil
 	}
@@ -203,7 +216,7 @@ func (a *app) simReplay() *cobra.Command {
 	)
 	c := verb("replay SEED|FILE [--trace]", "one world again, event by event if you like", Read, 1, 1,
 		func(c *cobra.Command, args []string) error {
-			plan, err := simRead(args[0])
+			plan, err := simRead(args[0], plant)
 			if err != nil {
 				return err
 			}
@@ -225,7 +238,7 @@ events. The last line on stdout is what came of it; exit code 1 if a promise is 
 func (a *app) simPlan() *cobra.Command {
 	c := verb("plan SEED|FILE", "what a seed decides, a line for each item", Read, 1, 1,
 		func(_ *cobra.Command, args []string) error {
-			plan, err := simRead(args[0])
+			plan, err := simRead(args[0], "")
 			if err == nil {
 				fmt.Fprint(a.stdout, plan)
 			}
@@ -246,7 +259,7 @@ func (a *app) simShrink() *cobra.Command {
 			if runs < 1 {
 				return usage(fmt.Sprintf("leave --runs out for %d", sim.RunsDefault), "--runs %d: at least 1 is needed", runs)
 			}
-			plan, err := simRead(args[0])
+			plan, err := simRead(args[0], plant)
 			if err != nil {
 				return err
 			}

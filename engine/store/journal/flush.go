@@ -123,7 +123,7 @@ func (f *Flush) wrap(err error) error {
 // layOut gives the unit its place and puts what will be written there together.
 func (f *Flush) layOut() error {
 	j, u := f.j, f.unit
-	if !j.active.fits(u) {
+	if !j.active.fits(u) || len(j.flights) == 1 && u.number > j.active.seg.first && j.o.sometimes(PointSegmentBegun) {
 		if err := j.roll(); err != nil {
 			return err
 		}

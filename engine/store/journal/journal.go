@@ -68,8 +68,20 @@ type Options struct {
 	// Scarce); nil = the Go heap.
 	Memory Memory
 
+	// Sometimes lets a simulator choose what is rare: whether to do now, at the
+	// named point, what is always allowed. nil = never.
+	Sometimes func(point string) bool
+
 	tiny bool // tests: allows sizes below the minimums
 }
+
+// Points of Options.Sometimes.
+const (
+	PointSegmentBegun = "segment-begun" // the next segment, although the unit fits this one
+	PointUnitRead     = "unit-read"     // a reader takes one unit, whatever it was asked for
+)
+
+func (o *Options) sometimes(point string) bool { return o.Sometimes != nil && o.Sometimes(point) }
 
 // Tail is where a log ends in this journal.
 type Tail struct {

@@ -74,6 +74,9 @@ func (j *Journal) NewReader(from UnitNumber) *Reader {
 func (r *Reader) Next(bytesMax int) ([]wire.BatchRef, error) {
 	r.giveBack()
 	r.refs, r.buffered = r.refs[:0], false
+	if r.j.o.sometimes(PointUnitRead) {
+		bytesMax = 1
+	}
 	for len(r.refs) == 0 {
 		if len(r.queue) > 0 {
 			if err := r.readRepair(bytesMax); err != nil {

@@ -58,7 +58,15 @@ type Options struct {
 	// Now is the wall clock, asked once per batch; nil = time.Now. It may be
 	// called by any goroutine.
 	Now func() time.Time
+	// Sometimes lets a simulator choose what is rare: whether to do now, at the
+	// named point, what is always allowed. nil = never.
+	Sometimes func(point string) bool
 }
+
+// PointBatchClosed of Options.Sometimes closes a batch that has room.
+const PointBatchClosed = "batch-closed"
+
+func (o *Options) sometimes(point string) bool { return o.Sometimes != nil && o.Sometimes(point) }
 
 // Writer turns entries into closed batches, one open batch per shard. Append
 // may be called by any goroutine; entries of different shards do not wait for
@@ -163,7 +171,7 @@ func (w *Writer) place(l *shardLog, shard wire.Shard, e *wire.Entry, payloadByte
 	}
 	size := wire.EntryBytes(e) - len(e.Payload) + payloadBytes
 	p = placed{stamp: l.stamp + 1, index: index}
-	switch fits := l.open != nil && l.fits(size); {
+	switch fits := l.open != nil && l.fits(size) && !w.o.sometimes(PointBatchClosed); {
 	case !fits:
 		if p.stamp, err = w.openBatch(l, shard, size); err != nil {
 			return p, nil, err
