@@ -17,7 +17,7 @@
 // its place, once, in its writer's order (I2, I3), with equal chains at both sites
 // (I4); recovery finds no damage and suspects no log, for a cut damages nothing
 // (I9); a segment is gone only if the Store had said it needs it no more (I12). At
-// every eighth cut both engines are opened there, and must replicate again (I14).
+// every twentieth cut both engines are opened there, and must replicate again (I14).
 //
 // A recording gives many cuts: the log of writes is replayed forwards once, and a
 // cut's own writes are taken off the image again. Which disks a cut may leave

@@ -15,7 +15,7 @@ const (
 	recordName   = "powerloss-record"
 	snapshotName = "powerloss-cut"
 	snapshotStep = 64 // sectors that a snapshot copies at once
-	resumeEvery  = 8  // cuts, of which one has its sites go on
+	resumeEvery  = 20 // cuts, of which one has its sites go on
 )
 
 // recording is a load on a device of dm-log-writes, and the image it began with.
