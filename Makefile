@@ -14,7 +14,7 @@ ARGS    ?=
 BIN      = bin/cfs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test check race sim sim-red crash failpoints trace-io soak wan fuzz host bench bench-peers clean
+.PHONY: help setup build demo test check race sim crash failpoints trace-io soak wan fuzz host bench bench-peers clean
 .PHONY: museum powerloss rxe rxe-shell rdma-local check-asan nightly
 
 help: ## this list
@@ -43,9 +43,6 @@ race: setup ## the root module's tests under the race detector
 
 sim: setup ## simulated worlds, all faults on (SEEDS=n)
 	@ci/sim $(SEEDS)
-
-sim-red: setup ## plants known bugs: the simulator must find each
-	@ci/sim-red
 
 museum: setup ## every planted bug, behind the tag plant: a checker must see it (SEEDS=n)
 	@ci/museum $(SEEDS)

@@ -43,7 +43,6 @@ type disk struct {
 	astray     []*item // each hits one write to the mirror
 	hung       bool    // no flush begins, see stall.go
 	tear       bool    // the next write stops half way
-	stubbed    bool    // Sync does nothing, see PlantAckBeforeFlush
 	flipped    bool    // what was durable was harmed since the last recovery
 }
 
@@ -380,7 +379,7 @@ func (f *diskFile) Sync() error {
 		d.w.fault(failSync)
 		state.liar = true
 		return syscall.EIO
-	case d.stubbed || d.w.o.Plant == PlantLyingFlush:
+	case d.w.o.Plant == PlantLyingFlush:
 		return nil
 	}
 	if err := f.File.Sync(); err != nil {

@@ -44,8 +44,11 @@
 //
 // To replay a seed: go test ./engine/sim -count=1 -run 'TestCampaign$' -v -args
 // -seed0 SEED -seeds 1 -trace. Seeds that found a bug go into
-// testdata/regression.seeds. Plants are mistakes made on purpose:
-// TestPlantedBugsAreFound expects a campaign to find each.
+// testdata/regression.seeds.
+//
+// The simulator is tested by what it must find. Plants are defects of the world
+// around the engine: a disk that lies, a Store that tears a commit. The engine's
+// own mistakes are in the production code behind the tag plant: see docs/museum.md.
 //
 // Limits: two sites, one writer; the oldest head of the mirror is never damaged;
 // at most one old image is restored per world; worlds with damage or a restored

@@ -55,11 +55,6 @@ func (f *flusher) stage(refs []wire.BatchRef, number uint64) {
 		return
 	}
 	f.tickets = append(f.tickets, ticket{number: number, unit: unit})
-	if f.p.site.w.o.Plant == PlantAckOnReceipt {
-		f.p.later(phaseAck, cpuTime, func() {
-			f.p.step(&node.Durable{Journal: f.which, Ticket: number}, "durable", uint64(f.which), number)
-		})
-	}
 	f.kick()
 }
 
@@ -95,7 +90,7 @@ func (f *flusher) begin() {
 	w.step(site, "write", uint64(f.which), errBit(err))
 	f.p.later(phaseSync, f.p.site.disk.flushTime()/4, func() {
 		if err == nil {
-			err = f.sync(flush)
+			err = flush.Sync()
 		}
 		w.step(site, "sync", uint64(f.which), errBit(err))
 		f.p.later(phaseEnd, f.p.site.disk.flushTime(), func() { f.end(flush, err) })
@@ -132,19 +127,6 @@ func (f *flusher) prepare() {
 			f.p.site.w.mark("preparing a segment failed")
 		}
 	}
-}
-
-func (f *flusher) sync(flush *journal.Flush) error {
-	switch f.p.site.w.o.Plant {
-	case PlantAckBeforeFlush:
-		f.p.site.disk.stubbed = true
-		defer func() { f.p.site.disk.stubbed = false }()
-	case PlantFlushRetried:
-		if flush.Sync() == nil {
-			return nil
-		}
-	}
-	return flush.Sync()
 }
 
 func errBit(err error) uint64 { return boolBit(err != nil) }

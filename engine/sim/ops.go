@@ -65,13 +65,6 @@ func (p *process) seek(o *node.Op) {
 	for _, c := range o.Have {
 		have[c.Log] = c.Position
 	}
-	if p.site.w.o.Plant == PlantResumeFromSent {
-		for _, c := range p.own.j.Logs() {
-			if t, ok := p.own.j.Tail(c); ok && have[c] != (wire.Position{}) {
-				have[c] = t.Position
-			}
-		}
-	}
 	in := &node.Sought{Link: o.Link}
 	unit, err := p.own.j.SegmentStart(
 		func(log wire.LogID) wire.Position { return have[log] },

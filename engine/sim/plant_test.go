@@ -9,7 +9,7 @@ import (
 const plantSeedsMax = 60
 
 // TestPlantedBugsAreFound tests the simulator: each mistake of Plants must turn
-// a campaign red.
+// a campaign red. TestMuseum does the same with the engine's own mistakes.
 func TestPlantedBugsAreFound(t *testing.T) {
 	for _, plant := range Plants {
 		r := (&Campaign{First: 1, Seeds: plantSeedsMax, Jobs: 1, Plant: plant}).Run(t.Context())

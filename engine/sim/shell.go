@@ -141,7 +141,7 @@ func (p *process) frame(e *end, envelope wire.Envelope, frame []byte) {
 	body := wire.Body(&envelope, frame)
 	p.refs, p.headers = p.refs[:0], p.headers[:0]
 	if envelope.Kind == wire.FrameBatches || envelope.Kind == wire.FrameFetched {
-		p.refs, in.BatchErr = p.split(body, int(envelope.BatchCount))
+		p.refs, in.BatchErr = wire.SplitBatches(body, int(envelope.BatchCount), p.refs)
 		for i := range p.refs {
 			p.headers = append(p.headers, p.refs[i].Header)
 		}
@@ -172,27 +172,6 @@ func (p *process) repeated(kind wire.FrameKind) {
 	}
 }
 
-// split is wire.SplitBatches, unless the digest check was planted away.
-func (p *process) split(body []byte, count int) ([]wire.BatchRef, error) {
-	if p.site.w.o.Plant != PlantNoDigest {
-		return wire.SplitBatches(body, count, p.refs)
-	}
-	refs := p.refs
-	for range count {
-		var ref wire.BatchRef
-		if err := wire.DecodeBatchHeader(body, &ref.Header); err != nil {
-			return p.refs, err
-		}
-		if ref.Header.Bytes() > len(body) {
-			return p.refs, wire.ErrCorrupt
-		}
-		ref.Bytes = body[:ref.Header.Bytes()]
-		body = body[ref.Header.Bytes():]
-		refs = append(refs, ref)
-	}
-	return refs, nil
-}
-
 // clear takes logs off the journals' lists of suspects.
 func (p *process) clear() {
 	for _, c := range p.effects.Clears {
@@ -219,9 +198,6 @@ func (p *process) stage() {
 				p.site.w.check.shipped(p.site.index, &refs[i].Header)
 			}
 			p.mirror.stage(refs, s.Ticket)
-			if p.site.w.o.Plant == PlantApplyBeforeFlush {
-				p.feeds[1].apply(refs)
-			}
 		case node.StageRestore:
 			p.site.w.mark("own batches fetched back")
 			p.own.stage(refs, s.Ticket)
@@ -316,10 +292,6 @@ func (p *process) retain(which node.Journal) {
 		j = p.mirror.j
 	}
 	floor := func(log wire.LogID) wire.Position { return p.node.Floor(which, log) }
-	if p.site.w.o.Plant == PlantRetainBySent {
-		tails := tailsOf(j)
-		floor = func(log wire.LogID) wire.Position { return tails[log] }
-	}
 	n, err := j.Retain(floor)
 	if err != nil || n == 0 {
 		return
