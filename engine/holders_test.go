@@ -73,6 +73,7 @@ func TestADamagedOwnLogIsMendedFromAnotherSite(t *testing.T) {
 	b.end()
 	a.end()
 	a.spoil("own", "payload 10.")
+	a.spoil("own", "payload 15.")
 	a.start()
 	c.start()
 	a.awaitEvent("log-stopped") // towards site-c: site-b, who has it, is not there

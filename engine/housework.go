@@ -114,7 +114,11 @@ func (e *Engine) repair(r *repair) {
 	r.refs = nil
 	e.mirror.mu.Unlock()
 	e.mirror.wakeUp()
-	if err == nil {
+	switch {
+	case err != nil:
+	case j == e.own.j:
+		e.reportOwnHoles() // one of a log at a time
+	default:
 		e.appliers.repaired()
 	}
 }
