@@ -37,7 +37,7 @@ type lentRegion struct {
 }
 
 // openObjects makes all of it, with the receives posted, or nothing.
-func openObjects(t *Transport, device Device) (o *objects, err error) {
+func openObjects(t *Transport, device Device, regions [][]byte) (o *objects, err error) {
 	caps := device.Capabilities()
 	o = &objects{}
 	o.entries = min(t.o.Queue, caps.ReceivesMax, caps.SendsMax, caps.CompleteMax/2)
@@ -56,7 +56,7 @@ func openObjects(t *Transport, device Device) (o *objects, err error) {
 	if o.domain, err = device.OpenDomain(); err != nil {
 		return o, err
 	}
-	if err = o.register(t); err != nil {
+	if err = o.register(t, regions); err != nil {
 		return o, err
 	}
 	if o.queue, err = device.OpenCompletionQueue(2 * o.entries); err != nil {
@@ -78,7 +78,7 @@ func openObjects(t *Transport, device Device) (o *objects, err error) {
 
 // register takes ring and stage of the wanted sizes, or of the largest that can be
 // pinned, and the host's regions as far as they can.
-func (o *objects) register(t *Transport) error {
+func (o *objects) register(t *Transport, regions [][]byte) error {
 	o.stageAt = (2*o.entries*noticeBytes + ringAlign - 1) &^ (ringAlign - 1)
 	var err error
 	o.own, o.ownRegion, err = fit(o.domain, t.o.StageBytes, stageBytesMin, o.stageAt, LocalWrite)
@@ -90,7 +90,7 @@ func (o *objects) register(t *Transport) error {
 		return fmt.Errorf("ring: %w", err)
 	}
 	missing := t.o.RingBytes - len(o.ring) + t.o.StageBytes + o.stageAt - len(o.own)
-	for _, memory := range t.o.Regions {
+	for _, memory := range regions {
 		if len(memory) == 0 {
 			continue
 		}

@@ -53,9 +53,10 @@ type Options struct {
 	// up the ring. 0 means 16 KiB. With more than wire.FrameBytesMax everything is copied.
 	LandBytesMin int
 	// Regions is memory off the Go heap that callers of SendLent send from: at most 16,
-	// mapped for as long as any link lives. Each link registers them in its domain, so
-	// they count against RLIMIT_MEMLOCK once per link; one that cannot be registered is
-	// copied from, and Stats says so.
+	// mapped for as long as any link lives. Each link that was dialed registers them in
+	// its domain, so they count against RLIMIT_MEMLOCK once per link; one that cannot be
+	// registered is copied from, and Stats says so. Accepted links copy: who sends much,
+	// dials.
 	Regions [][]byte
 	// AckTimeout and Retries say when an unanswered packet is sent again, and how often;
 	// 0 means 500 ms and 7, together 4 s.

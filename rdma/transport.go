@@ -136,7 +136,7 @@ func (t *Transport) Dial(ctx context.Context, addr string) (link.Conn, error) {
 
 // offerLink is the dialer's side of the setup.
 func (t *Transport) offerLink(control net.Conn) (*Conn, error) {
-	c, err := t.newConn(control)
+	c, err := t.newConn(control, t.o.Regions)
 	if err != nil {
 		return nil, err
 	}
@@ -219,7 +219,7 @@ func (t *Transport) acceptLink(control net.Conn) (*Conn, error) {
 	if err := peer.decode(body); err != nil {
 		return nil, err
 	}
-	c, err := t.newConn(control)
+	c, err := t.newConn(control, nil)
 	if err != nil {
 		refuse(control, err)
 		return nil, err
@@ -258,13 +258,13 @@ func refuse(control net.Conn, why error) {
 
 func (t *Transport) immediate(d *opened) bool { return d.device.Capabilities().Immediate }
 
-// newConn makes a link's objects, with receives posted.
-func (t *Transport) newConn(control net.Conn) (*Conn, error) {
+// newConn makes a link's objects, with receives posted; regions are what it lends from.
+func (t *Transport) newConn(control net.Conn, regions [][]byte) (*Conn, error) {
 	d, err := t.use()
 	if err != nil {
 		return nil, err
 	}
-	o, err := openObjects(t, d.device)
+	o, err := openObjects(t, d.device, regions)
 	if err != nil {
 		if errors.Is(err, ErrDeviceGone) {
 			d.kill()
