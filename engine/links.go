@@ -27,11 +27,12 @@ const (
 
 // links are the open links by their id.
 type links struct {
-	mu     sync.Mutex
-	open   map[node.LinkID]*peerLink
-	last   node.LinkID
-	closed bool
-	group  sync.WaitGroup // of links and dials
+	mu      sync.Mutex
+	open    map[node.LinkID]*peerLink
+	leaving map[*peerLink]struct{} // of open: told to close, and their peers can write here
+	last    node.LinkID
+	closed  bool
+	group   sync.WaitGroup // of links and dials
 }
 
 // get returns an open link, or nil.
@@ -61,7 +62,7 @@ func (ls *links) add(e *Engine, conn link.Conn, peer wire.SiteID) *peerLink {
 		return nil
 	}
 	if ls.open == nil {
-		ls.open = make(map[node.LinkID]*peerLink)
+		ls.open, ls.leaving = make(map[node.LinkID]*peerLink), make(map[*peerLink]struct{})
 	}
 	ls.last++
 	l := &peerLink{
@@ -77,7 +78,34 @@ func (ls *links) add(e *Engine, conn link.Conn, peer wire.SiteID) *peerLink {
 func (ls *links) remove(id node.LinkID) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
+	delete(ls.leaving, ls.open[id])
 	delete(ls.open, id)
+}
+
+// leave notes that a link was told to close whose peer writes into memory here.
+func (ls *links) leave(l *peerLink) {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	if ls.open[l.id] == l {
+		ls.leaving[l] = struct{}{}
+	}
+}
+
+// awaitLeft returns when the peers of such links, but l, can write nothing any more:
+// they end before anything newer is accepted. It takes closeGrace and the transport's
+// own bound at most.
+func (ls *links) awaitLeft(l *peerLink) {
+	ls.mu.Lock()
+	leaving := make([]*peerLink, 0, len(ls.leaving))
+	for o := range ls.leaving {
+		if o != l {
+			leaving = append(leaving, o)
+		}
+	}
+	ls.mu.Unlock()
+	for _, o := range leaving {
+		<-o.gone
+	}
 }
 
 // closeAll ends every link and waits until their goroutines have ended.
@@ -115,6 +143,7 @@ type peerLink struct {
 
 	source   source
 	arriving arriving
+	answered bool // the sender's, of an accepted link
 
 	// Of a dialed link.
 	route    *route
@@ -173,6 +202,9 @@ func (l *peerLink) push(op *node.Op) {
 	l.queue.push(op)
 	full := len(l.queue.bytes) > queueBytesMax || len(l.queue.ops) > queueOpsMax
 	if op.Kind == node.OpClose && l.grace == nil {
+		if l.source.lending != nil {
+			l.e.links.leave(l)
+		}
 		l.setWhy(errors.New(op.Reason))
 		l.grace = time.AfterFunc(closeGrace, func() { l.conn.Close() }) // Ends at once; stopped when the link is gone.
 	}
@@ -240,6 +272,10 @@ func (l *peerLink) send() {
 func (l *peerLink) do(op *node.Op) error {
 	switch op.Kind {
 	case node.OpSend:
+		if l.route == nil && !l.answered { // a welcome, or a refusal
+			l.answered = true
+			l.e.links.awaitLeft(l)
+		}
 		l.source.parts = append(l.source.parts[:0], op.Frame)
 		return l.conn.Send(l.source.parts)
 	case node.OpSeek:

@@ -44,6 +44,7 @@ func (f *fabric) options(site string) rdma.Options {
 	o := rdma.Options{RingBytes: 4 << 20, StageBytes: 1 << 20, DrainMax: 100 * time.Millisecond}
 	if f.fake == nil {
 		o.Verbs, o.Device.Device = rdma.System(), f.device
+		o.AckTimeout, o.Retries = 250*time.Millisecond, 5
 		return o
 	}
 	o.Verbs, o.Device.Device = f.fake, site
@@ -306,6 +307,23 @@ func TestRDMAFaultsOfTheQueuePairLoseAndRepeatNothing(t *testing.T) {
 	}
 	p.while(func() { f.FailQueuePairs("site-b") })
 	p.carried("rdma", "")
+	p.exact()
+}
+
+// What could still write here is dead before anything newer is accepted: no queue pair
+// and no region of the old session outlives its successor's welcome.
+func TestRDMASessionsEndBeforeNewerOnesAreAccepted(t *testing.T) {
+	p := newRDMAPair(t, func(o *engine.Options) { o.ReturnPauseMin, o.ReturnPauseMax = time.Minute, time.Minute })
+	f := p.fabric.scripted(t)
+	p.put(20)
+	p.carried("rdma", "")
+	require.Equal(t, 2, f.Objects().QueuePairs)
+	p.while(func() {
+		f.Fail(fakeverbs.Fault{Call: fakeverbs.CallExecute, Nth: 3, Status: rdma.StatusRetryExceeded})
+	})
+	p.carried(p.a.lesser(), "rdma: ")
+	require.Zero(t, f.Objects().QueuePairs)
+	require.Zero(t, f.Objects().Regions)
 	p.exact()
 }
 
