@@ -326,6 +326,15 @@ func (c *checker) lag(status node.Status) {
 	}
 }
 
+// stamped: what is appended after a restart comes behind everything that was
+// acknowledged before it, whatever the wall clock says (I8).
+func (c *checker) stamped(h *wire.BatchHeader, floor wire.Stamp) {
+	if h.FirstStamp <= floor {
+		c.w.fail("I8", "log %s seq %d is stamped %s, before it started the site had acknowledged up to %s",
+			h.Log(), h.FirstSeq, h.FirstStamp.Time(), floor.Time())
+	}
+}
+
 // ackedLocal checks the promise of level local at the moment it is given (I1).
 func (c *checker) ackedLocal(o *op) {
 	if !c.has(0, node.Own, o.ref.Log, o.ref.Incarnation, o.ref.Seq) {
@@ -354,6 +363,7 @@ func (c *checker) restored(site int, books [3]map[wire.LogID]*ledger) {
 	if site != 0 {
 		return
 	}
+	c.w.load.stampMax, c.w.load.stampFloor = 0, 0 // the bound went with the medium
 	for i := range c.w.load.ops {
 		o := &c.w.load.ops[i]
 		here := c.has(0, node.Own, o.ref.Log, o.ref.Incarnation, o.ref.Seq)

@@ -37,6 +37,9 @@ type load struct {
 	host     *hostLog             // nil = the engine's journal is the host's only log
 	flushing map[wire.LogID][]int // appended, not acknowledged as local; by seq
 	mirrored map[wire.LogID][]int // local, not acknowledged as durable; by seq
+
+	stampMax   wire.Stamp // of what was acknowledged
+	stampFloor wire.Stamp // of what a former process acknowledged
 }
 
 func newLoad(w *world) *load {
@@ -55,6 +58,7 @@ func newLoad(w *world) *load {
 func (l *load) processGone() {
 	l.flushing = map[wire.LogID][]int{}
 	l.mirrored = map[wire.LogID][]int{}
+	l.stampFloor = l.stampMax
 }
 
 // waiting counts the appends that were not acknowledged as local.
@@ -164,6 +168,10 @@ func (l *load) flushed(headers []wire.BatchHeader) {
 	for i := range headers {
 		h := &headers[i]
 		ops := l.flushing[h.Log()]
+		if len(ops) > 0 && l.ops[ops[0]].ref.Seq <= h.LastSeq() {
+			l.w.check.stamped(h, l.stampFloor)
+			l.stampMax = max(l.stampMax, h.LastStamp)
+		}
 		for len(ops) > 0 && l.ops[ops[0]].ref.Seq <= h.LastSeq() {
 			n := ops[0]
 			ops = ops[1:]

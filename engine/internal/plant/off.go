@@ -28,6 +28,8 @@ const (
 	PlaceUnchecked = false
 	// TailLost leaves logs that were idle out of the next segment's head.
 	TailLost = false
+	// ClockForgotten leaves the clock's bound out of the next segment's head.
+	ClockForgotten = false
 	// TornMiddle takes damage for a torn tail without looking at what lies behind.
 	TornMiddle = false
 	// RotUnread reads batches without comparing their digests.

@@ -30,6 +30,7 @@ var (
 	GapAcked            = planted("gap-acked")
 	PlaceUnchecked      = planted("place-unchecked")
 	TailLost            = planted("tail-lost")
+	ClockForgotten      = planted("clock-forgotten")
 	TornMiddle          = planted("torn-middle")
 	RotUnread           = planted("rot-unread")
 	ApplyBeforeFlush    = planted("apply-before-flush")

@@ -8,6 +8,7 @@ import (
 
 	"github.com/zeebo/xxh3"
 
+	"github.com/claudefs/repl/engine/internal/plant"
 	"github.com/claudefs/repl/wire"
 )
 
@@ -93,7 +94,7 @@ func appendRecords(b []byte, r *ControlRecord, emit func([]byte) []byte) ([]byte
 func encodeControl(c *Control) []byte {
 	b := []byte{controlVersion}
 	keep := func(b []byte) []byte { return b }
-	if c.ClockBound != 0 {
+	if c.ClockBound != 0 && !plant.ClockForgotten {
 		b, _ = appendRecords(b, &ControlRecord{ClockBound: c.ClockBound}, keep)
 	}
 	for i := range c.Epochs {
