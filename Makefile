@@ -35,8 +35,8 @@ test: setup ## every test, with the race detector; under 10 minutes on 2 cores
 check: setup ## the quick half: lint, floors, unit tests without the race detector
 	@$(GO) test ./... ./bench/peers/... ./tools/...
 
-check-asan: setup ## the verbs binding under AddressSanitizer, leaks included (wants libibverbs-dev, librdmacm-dev)
-	@$(GO) test -count=1 -asan -tags rdma ./cgo/...
+check-asan: setup ## the verbs binding under AddressSanitizer, leaks included, on the rig's device
+	@RXE_TESTS=ci/rxe/tests-asan ci/rxe/run $(ARGS)
 
 race: setup ## the root module's tests under the race detector
 	@$(GO) test -race ./...

@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	patience = 20 * time.Second
+	patience = 60 * time.Second
 	tick     = time.Millisecond
 )
 

@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	patience    = 20 * time.Second // for a completion that should come at once
+	patience    = 60 * time.Second // for a completion that should come at once
 	memoryBytes = 64 << 10
 	entries     = 64
 )

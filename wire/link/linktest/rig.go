@@ -16,7 +16,7 @@ import (
 
 const (
 	// patience is how long a condition may take that should come at once.
-	patience = 20 * time.Second
+	patience = 60 * time.Second
 	// tinyBytes is a frame of one batch with next to nothing in it.
 	tinyBytes = wire.EnvelopeBytes + wire.BatchHeaderBytes + 24
 )
