@@ -47,11 +47,12 @@ const allocationsMax = 0.005
 
 func TestAppendingAndReceivingAllocateNothingPerEntry(t *testing.T) {
 	for _, shards := range []int{4, 256} {
-		t.Run(fmt.Sprintf("%d shards", shards), func(t *testing.T) { allocateNothing(t, shards) })
+		t.Run(fmt.Sprintf("%d shards", shards), func(t *testing.T) { allocateNothing(t, shards, false) })
 	}
+	t.Run("256 shards of a host with a log of its own", func(t *testing.T) { allocateNothing(t, 256, true) })
 }
 
-func allocateNothing(t *testing.T, shards int) {
+func allocateNothing(t *testing.T, shards int, appendAt bool) {
 	a, b := pair(t)
 	for _, s := range []*site{a, b} {
 		s.options.Shards = shards
@@ -59,14 +60,24 @@ func allocateNothing(t *testing.T, shards int) {
 		// What the journals keep for readers is full after the warming up.
 		s.options.RecentBytesMax = 4 << 20
 	}
+	a.options.AppendAt = appendAt
 	b.start()
 	a.start()
 	e := entry("some key", "a payload of some bytes, the same for all")
 	ctx := context.Background()
 	var last engine.Ref
+	index := uint64(0) // rises over all shards, so it does in each
+	put := func(shard engine.Shard) (engine.Ref, error) {
+		if !appendAt {
+			return a.Append(ctx, shard, e, engine.Async)
+		}
+		index++
+		ref, _, err := a.AppendAt(ctx, shard, index, e, engine.Async)
+		return ref, err
+	}
 	run := func(entries int) {
 		for i := range entries {
-			ref, err := a.Append(ctx, engine.Shard(i%shards), e, engine.Async)
+			ref, err := put(engine.Shard(i % shards))
 			require.NoError(t, err)
 			last = ref
 			if i%2000 == 1999 {

@@ -58,6 +58,8 @@ type flusher struct {
 	// The inputs of the goroutine, kept so that a flush allocates nothing.
 	ownDurable node.OwnDurable
 	durable    node.Durable
+	applied    node.Applied
+	stored     node.StoreDurable
 }
 
 func newFlusher(e *Engine, kind node.Journal, name string, j *journal.Journal) *flusher {
@@ -156,7 +158,7 @@ func (f *flusher) ended(done journal.Flushed, err error) {
 		f.ownDurable.Headers = done.Headers
 		f.e.step(&f.ownDurable)
 		if f.e.o.AppendAt {
-			f.e.hostApplied(done.Headers)
+			f.hostApplied(done.Headers)
 		}
 	}
 	f.answer()

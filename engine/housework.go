@@ -149,12 +149,15 @@ func (e *Engine) syncStore() {
 
 // hostApplied stands in for the Store where the host applies its own entries
 // from its own log: the journal keeps nothing for it.
-func (e *Engine) hostApplied(headers []wire.BatchHeader) {
-	var cursors []stream.Cursor
+func (f *flusher) hostApplied(headers []wire.BatchHeader) {
+	cursors := f.applied.Cursors[:0]
 	for i := range headers {
 		cursors = append(cursors, stream.Cursor{Log: headers[i].Log(), Position: headers[i].End()})
 	}
-	e.hostHas(lastOfEach(cursors))
+	f.applied.Cursors = lastOfEach(cursors)
+	f.stored.Cursors = f.applied.Cursors
+	f.e.step(&f.applied)
+	f.e.step(&f.stored)
 }
 
 // hostHas tells the heart that the host needs nothing up to these cursors.

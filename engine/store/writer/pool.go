@@ -18,6 +18,9 @@ const (
 	// growBytesMax is the size from which a batch is written where it lies, and
 	// never copied.
 	growBytesMax = 16 << 10
+
+	// buffersAtOnce are made whenever all are in use: 18 KiB of memory.
+	buffersAtOnce = 64
 )
 
 // buffer is one batch, from its first entry until the journal releases it.
@@ -72,12 +75,15 @@ func classBytes(class int) int { return min(1<<(classBitsMin+class), wire.BatchB
 func (p *pool) take(size int) *buffer {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var b *buffer
-	if last := len(p.buffers) - 1; last >= 0 {
-		b, p.buffers = p.buffers[last], p.buffers[:last]
-	} else {
-		b = new(buffer)
+	if len(p.buffers) == 0 {
+		some := make([]buffer, buffersAtOnce)
+		for i := range some {
+			p.buffers = append(p.buffers, &some[i])
+		}
 	}
+	last := len(p.buffers) - 1
+	b := p.buffers[last]
+	p.buffers = p.buffers[:last]
 	b.bytes = p.pop(classOf(size))
 	p.heldBytes.Add(int64(cap(b.bytes)))
 	return b
