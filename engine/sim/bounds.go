@@ -15,9 +15,9 @@ const boundsEvery = 500 * time.Millisecond
 // Bounds that no configuration sets (I10): they are the heart's and the journal's
 // own limits.
 const (
-	unitBytesMax = 2 << 20 // of a flush unit, by default
-	linksMax     = 32 + 2  // without a hello, and one session each way
-	spareBusyMax = 256     // 1 GiB of segments
+	unitBytesMax = 2 << 20             // of a flush unit, by default
+	linksMax     = 32 + 2*(sitesMax-1) // without a hello, and one session each way and peer
+	spareBusyMax = 256                 // 1 GiB of segments
 )
 
 // bounded looks from time to time at what each process holds (I10).
@@ -70,15 +70,21 @@ func (c *checker) retained(p *process, which node.Journal) {
 	if which == node.Mirror {
 		j = p.mirror.j
 	}
-	registered := len(p.own.j.Control().Peers) > 0
+	registered := map[wire.SiteID]bool{}
+	for _, peer := range p.own.j.Control().Peers {
+		registered[peer.Site] = true
+	}
 	_, err := j.SegmentStart(func(log wire.LogID) wire.Position {
 		t, _ := j.Tail(log)
 		need := c.storeDurable(site, log)
 		if which == node.Own && p.hosted() {
 			need = batchEnd{seq: t.Position.Seq, chain: t.Position.Chain}
 		}
-		if l := c.ledgers[1-site][node.Mirror][log]; which == node.Own && registered && l.tail().seq < need.seq {
-			need = l.tail()
+		for _, peer := range c.w.sites {
+			l := c.ledgers[peer.index][node.Mirror][log]
+			if which == node.Own && peer.index != site && registered[peer.id] && l.tail().seq < need.seq {
+				need = l.tail()
+			}
 		}
 		if need.seq == 0 {
 			return wire.Position{}

@@ -17,8 +17,8 @@ import (
 // never asks the code under test.
 type checker struct {
 	w       *world
-	ledgers [2][3]map[wire.LogID]*ledger // by site and journal
-	applied [2]map[wire.LogID]*history   // by site
+	ledgers [sitesMax][3]map[wire.LogID]*ledger // by site and journal
+	applied [sitesMax]map[wire.LogID]*history   // by site
 }
 
 // ledger is what the medium of one journal has of one log.
@@ -123,17 +123,17 @@ func (c *checker) durable(site int, journal node.Journal, h *wire.BatchHeader) {
 	c.compare(site, journal, h.Log(), end)
 }
 
-// compare holds own and mirror of a log against each other.
+// compare holds all copies of a log against each other.
 func (c *checker) compare(site int, journal node.Journal, log wire.LogID, end batchEnd) {
-	other := node.Own
-	if journal == node.Own {
-		other = node.Mirror
-	}
 	l := c.ledgers[site][journal][log]
-	chain, found := c.ledgers[1-site][other][log].find(l.incarnation, end.seq)
-	if found && chain != end.chain {
-		c.w.fail("I4", "log %s seq %d has chain %s at %s and %s at %s", log, end.seq,
-			end.chain, siteNames[site], chain, siteNames[1-site])
+	for other := range c.w.sites {
+		for _, which := range [2]node.Journal{node.Own, node.Mirror} {
+			chain, found := c.ledgers[other][which][log].find(l.incarnation, end.seq)
+			if found && chain != end.chain {
+				c.w.fail("I4", "log %s seq %d has chain %s at %s and %s at %s", log, end.seq,
+					end.chain, siteNames[site], chain, siteNames[other])
+			}
+		}
 	}
 }
 
@@ -144,23 +144,26 @@ func (c *checker) has(site int, journal node.Journal, log wire.LogID, incarnatio
 }
 
 // everywhere says whether a batch of the primary is needed by nobody any more: the
-// peer's medium and both Stores have it, and more of its log follows.
+// peers' media and all Stores have it, and more of its log follows.
 func (c *checker) everywhere(h *wire.BatchHeader) bool {
 	log, seq := h.Log(), h.LastSeq()
-	for site := range c.applied {
-		if hist := c.applied[site][log]; hist == nil || hist.cursor.Incarnation != h.Incarnation || hist.durable < seq {
+	for site := range c.w.sites {
+		hist := c.applied[site][log]
+		if hist == nil || hist.cursor.Incarnation != h.Incarnation || hist.durable < seq ||
+			site != 0 && !c.has(site, node.Mirror, log, h.Incarnation, seq) {
 			return false
 		}
 	}
-	return c.has(1, node.Mirror, log, h.Incarnation, seq) && c.has(0, node.Own, log, h.Incarnation, seq+1)
+	return c.has(0, node.Own, log, h.Incarnation, seq+1)
 }
 
 // shipped: a batch reached the peer. Its source must have it on its medium.
 func (c *checker) shipped(to int, h *wire.BatchHeader) {
-	if c.w.sites[1-to].justRestored() {
+	source := c.w.siteOf(h.Site)
+	if source.justRestored() {
 		return // it was flushed, and its medium was taken back while it was on its way
 	}
-	chain, found := c.ledgers[1-to][node.Own][h.Log()].find(h.Incarnation, h.LastSeq())
+	chain, found := c.ledgers[source.index][node.Own][h.Log()].find(h.Incarnation, h.LastSeq())
 	if !found || chain != h.Chain {
 		c.w.fail("I1", "log %s seq %d reached %s before it was flushed at its source",
 			h.Log(), h.LastSeq(), siteNames[to])
@@ -317,8 +320,9 @@ func (c *checker) lag(status node.Status) {
 		if !p.Durable.Known || p.Durable.Entries > 0 {
 			continue
 		}
-		for _, log := range sortedLogs(c.w.load.mirrored) {
-			if n := len(c.w.load.mirrored[log]); n > 0 {
+		mirrored := c.w.load.mirrored[c.w.siteOf(p.Site).index]
+		for _, log := range sortedLogs(mirrored) {
+			if n := len(mirrored[log]); n > 0 {
 				c.w.fail("I14", "lag of %s is reported as known and zero, %d entries of log %s wait for it, link %s",
 					p.Name, n, log, p.Link)
 			}
@@ -344,14 +348,14 @@ func (c *checker) ackedLocal(o *op) {
 }
 
 // ackedDurable checks the promise of level durable at one peer (I1).
-func (c *checker) ackedDurable(o *op) {
+func (c *checker) ackedDurable(o *op, site int) {
 	c.ackedLocal(o)
-	if c.w.sites[1].justRestored() {
+	if c.w.sites[site].justRestored() {
 		return // the word may be older than the image that took its ground away
 	}
-	if !c.has(1, node.Mirror, o.ref.Log, o.ref.Incarnation, o.ref.Seq) {
+	if !c.has(site, node.Mirror, o.ref.Log, o.ref.Incarnation, o.ref.Seq) {
 		c.w.fail("I1", "log %s seq %d acknowledged as durable at %s, its medium ends at seq %d",
-			o.ref.Log, o.ref.Seq, siteNames[1], c.ledgers[1][node.Mirror][o.ref.Log].tail().seq)
+			o.ref.Log, o.ref.Seq, siteNames[site], c.ledgers[site][node.Mirror][o.ref.Log].tail().seq)
 	}
 }
 
@@ -367,14 +371,16 @@ func (c *checker) restored(site int, books [3]map[wire.LogID]*ledger) {
 	for i := range c.w.load.ops {
 		o := &c.w.load.ops[i]
 		here := c.has(0, node.Own, o.ref.Log, o.ref.Incarnation, o.ref.Seq)
-		there := c.has(1, node.Mirror, o.ref.Log, o.ref.Incarnation, o.ref.Seq)
-		if !here && !there {
-			if o.durable {
+		there := false
+		for peer := 1; peer < len(c.w.sites); peer++ {
+			has := c.has(peer, node.Mirror, o.ref.Log, o.ref.Incarnation, o.ref.Seq)
+			there = there || has
+			if o.durable[peer] && !has && !here {
 				c.w.fail("I1", "log %s seq %d was acknowledged as durable at %s and is not there",
-					o.ref.Log, o.ref.Seq, siteNames[1])
+					o.ref.Log, o.ref.Seq, siteNames[peer])
 			}
-			o.forgiven = true
 		}
+		o.forgiven = o.forgiven || !here && !there
 	}
 }
 
@@ -388,7 +394,7 @@ func (c *checker) restless() string {
 			return fmt.Sprintf("%s: %v", siteNames[s.index], s.p.stopped[0])
 		}
 	}
-	a, b := c.w.sites[0].p, c.w.sites[1].p
+	a := c.w.sites[0].p
 	if n := c.w.load.waiting(); n > 0 {
 		return fmt.Sprintf("%d appends wait for their flush", n)
 	}
@@ -406,7 +412,8 @@ func (c *checker) restless() string {
 	for shard := range wire.Shard(c.w.plan.shards) {
 		log := wire.LogID{Site: c.w.sites[0].id, Shard: shard}
 		tail, _ := a.own.j.Tail(log)
-		for _, p := range [2]*process{a, b} {
+		for _, s := range c.w.sites {
+			p := s.p
 			if p.hosted() {
 				continue
 			}
@@ -422,18 +429,23 @@ func (c *checker) restless() string {
 // converged is what must hold at rest: equal states (I7), every acknowledged
 // entry there exactly once and intact (I1, I2, I9).
 func (c *checker) converged() {
-	a, b := c.w.sites[0].store.mem, c.w.sites[1].store.mem
 	for shard := range wire.Shard(c.w.plan.shards) {
-		if c.w.plan.hostLog {
-			break // the primary's host applies from its own log
-		}
-		x, _, errX := a.Digest(background, shard, nil, nil)
-		y, _, errY := b.Digest(background, shard, nil, nil)
-		if errX != nil || errY != nil || x != y {
-			c.w.fail("I7", "shard %d: digests %x and %x differ at rest", shard, x[:8], y[:8])
+		var first [32]byte
+		for _, s := range c.w.sites {
+			if s.p.hosted() {
+				continue // the primary's host applies from its own log
+			}
+			digest, _, err := s.store.mem.Digest(background, shard, nil, nil)
+			if first == [32]byte{} {
+				first = digest
+			}
+			if err != nil || digest != first {
+				c.w.fail("I7", "shard %d: digests %x and %x (%s) differ at rest", shard, first[:8], digest[:8], siteNames[s.index])
+			}
 		}
 	}
-	for site, s := range [2]*store.Mem{a, b} {
+	for site, at := range c.w.sites {
+		s := at.store.mem
 		c.rows(site, s)
 		c.reference(site, s)
 		for n := range c.w.load.ops {

@@ -1,6 +1,10 @@
 package sim
 
-import "time"
+import (
+	"time"
+
+	"github.com/claudefs/repl/wire"
+)
 
 // strike carries out one line of the plan. A fault that finds nothing to spoil
 // is not counted.
@@ -9,25 +13,27 @@ func (w *world) strike(f *item) {
 		return
 	}
 	s := w.sites[f.site]
+	other := w.sites[w.otherOf(f)]
+	out, back := &w.net.paths[s.index][other.index], &w.net.paths[other.index][s.index]
 	switch f.kind {
 	case burst:
 		w.load.burst(f)
 	case cutOneWay:
-		w.net.cut(f.kind, f.span, f.site)
+		w.net.cut(f.kind, f.span, out)
 	case cutBoth:
-		w.net.cut(f.kind, f.span, 0, 1)
+		w.net.cut(f.kind, f.span, out, back)
 	case reset:
 		w.net.resetAll(f)
 	case flipFrame:
-		w.net.paths[f.site].flips = append(w.net.paths[f.site].flips, f)
+		out.flips = append(out.flips, f)
 	case staleFrame:
-		w.net.paths[f.site].replay = append(w.net.paths[f.site].replay, f)
+		out.replay = append(out.replay, f)
 	case swapBatches:
-		w.net.paths[f.site].swaps = append(w.net.paths[f.site].swaps, f)
+		s.swaps = append(s.swaps, f)
 	case dialFailure:
-		w.spell(f.span, &w.net.paths[f.site].noDial)
+		w.spell(f.span, &out.noDial)
 	case slowLink:
-		w.spell(f.span, &w.net.paths[f.site].slow)
+		w.spell(f.span, &out.slow)
 	case kill, power:
 		s.arm(f)
 	case bothDown:
@@ -66,6 +72,22 @@ func (w *world) strike(f *item) {
 	case pause:
 		s.pause(f)
 	}
+}
+
+// otherOf is the other site of a fault between two.
+func (w *world) otherOf(f *item) int {
+	n := len(w.sites)
+	return (f.site + 1 + int(f.draw>>32)%(n-1)) % n
+}
+
+// siteOf finds a site by its identity.
+func (w *world) siteOf(id wire.SiteID) *site {
+	for _, s := range w.sites {
+		if s.id == id {
+			return s
+		}
+	}
+	return nil
 }
 
 // spell raises a counter for a while.

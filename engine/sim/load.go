@@ -20,11 +20,11 @@ type op struct {
 	payloadBytes int
 	hot          [][]byte // keys that it shares with others
 	ref          wire.Ref
-	local        bool        // acknowledged: flushed here
-	durable      bool        // acknowledged: flushed at the peer as well
-	applied      [2]bool     // took effect at the site, as the checker knows
-	forgiven     bool        // lost by an operator who restored an old image
-	entry        *wire.Entry // in worlds whose host has a log of its own
+	local        bool           // acknowledged: flushed here
+	durable      [sitesMax]bool // acknowledged: flushed at that peer as well
+	applied      [sitesMax]bool // took effect at the site, as the checker knows
+	forgiven     bool           // lost by an operator who restored an old image
+	entry        *wire.Entry    // in worlds whose host has a log of its own
 }
 
 // load appends tagged entries at the primary, and hears the acknowledgements.
@@ -34,9 +34,9 @@ type load struct {
 	bytes    int64
 	acked    int
 	pattern  []byte
-	host     *hostLog             // nil = the engine's journal is the host's only log
-	flushing map[wire.LogID][]int // appended, not acknowledged as local; by seq
-	mirrored map[wire.LogID][]int // local, not acknowledged as durable; by seq
+	host     *hostLog                       // nil = the engine's journal is the host's only log
+	flushing map[wire.LogID][]int           // appended, not acknowledged as local; by seq
+	mirrored [sitesMax]map[wire.LogID][]int // local, not acknowledged as durable at that peer; by seq
 
 	stampMax   wire.Stamp // of what was acknowledged
 	stampFloor wire.Stamp // of what a former process acknowledged
@@ -57,7 +57,9 @@ func newLoad(w *world) *load {
 // is unknown, and may still come to light.
 func (l *load) processGone() {
 	l.flushing = map[wire.LogID][]int{}
-	l.mirrored = map[wire.LogID][]int{}
+	for site := range l.mirrored {
+		l.mirrored[site] = map[wire.LogID][]int{}
+	}
 	l.stampFloor = l.stampMax
 }
 
@@ -181,7 +183,9 @@ func (l *load) flushed(headers []wire.BatchHeader) {
 				l.acked++
 			}
 			o.local = true
-			l.mirrored[h.Log()] = append(l.mirrored[h.Log()], n)
+			for site := 1; site < len(l.w.sites); site++ {
+				l.mirrored[site][h.Log()] = append(l.mirrored[site][h.Log()], n)
+			}
 		}
 		l.flushing[h.Log()] = ops
 	}
@@ -195,12 +199,13 @@ func (l *load) progressed(p *node.Progress) {
 	if p.Level != wire.LevelDurable {
 		return
 	}
-	ops := l.mirrored[p.Log]
+	site := l.w.siteOf(p.Peer).index
+	ops := l.mirrored[site][p.Log]
 	for len(ops) > 0 && l.ops[ops[0]].ref.Seq <= p.Position.Seq {
 		o := &l.ops[ops[0]]
 		ops = ops[1:]
-		l.w.check.ackedDurable(o)
-		o.durable = true
+		l.w.check.ackedDurable(o, site)
+		o.durable[site] = true
 	}
-	l.mirrored[p.Log] = ops
+	l.mirrored[site][p.Log] = ops
 }

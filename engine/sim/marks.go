@@ -20,5 +20,5 @@ var Marks = []string{
 	"sometimes batch-closed", "sometimes segment-begun", "sometimes unit-read", "sometimes window-of-one",
 	"sometimes batch-a-frame",
 	// Operators.
-	"orderly restart", "peer left out of the configuration",
+	"orderly restart", "peer left out of the configuration", "three sites at rest",
 }

@@ -21,16 +21,16 @@ const dialTimeout = 500 * time.Millisecond
 // staleKept is how many frames of earlier links are kept for replay.
 const staleKept = 8
 
-// network joins the two sites by links; its state is per direction, named by
-// the sending site.
+// network joins the sites by links; its state is per direction, by the sending
+// site and the receiving one.
 type network struct {
 	w     *world
 	draw  stream
-	paths [2]direction
+	paths [sitesMax][sitesMax]direction
 	links []*link // open ones
 }
 
-// direction is the way from one site to the other.
+// direction is the way from one site to another.
 type direction struct {
 	cuts      int // cuts in force
 	cutStruck bool
@@ -41,18 +41,18 @@ type direction struct {
 	flips     []*item // each hits one frame
 	stale     [][]byte
 	replay    []*item // each replays one stale frame
-	swaps     []*item // each hits one frame
 }
 
 // link is a byte stream both ways.
 type link struct {
-	ends [2]*end // by site
+	ends [2]*end // the dialer's first
 	dead bool
 }
 
 // end is one site's end of a link.
 type end struct {
 	link *link
+	peer *end
 	p    *process
 	id   node.LinkID
 	open bool
@@ -74,12 +74,12 @@ func newNetwork(w *world) *network {
 // dial tries to connect a process to the other site.
 func (n *network) dial(p *process, to wire.SiteID) {
 	s := p.site
-	other := n.w.sites[1-s.index]
-	out := &n.paths[s.index]
-	rtt := n.delay(s.index) + n.delay(other.index)
+	other := n.w.siteOf(to)
+	out, back := &n.paths[s.index][other.index], &n.paths[other.index][s.index]
+	rtt := n.delay(out) + n.delay(back)
 	switch {
-	case out.cuts > 0 || n.paths[other.index].cuts > 0:
-		n.cutStruck(s.index, other.index)
+	case out.cuts > 0 || back.cuts > 0:
+		n.cutStruck(out, back)
 		p.later(phaseAny, dialTimeout, func() { p.dialFailed(to, errUnreachable) })
 	case out.noDial > 0:
 		n.w.fault(dialFailure)
@@ -90,9 +90,9 @@ func (n *network) dial(p *process, to wire.SiteID) {
 }
 
 // cutStruck counts the cuts that now cost something, once each.
-func (n *network) cutStruck(from ...int) {
-	for _, i := range from {
-		if c := &n.paths[i]; c.cuts > 0 && !c.cutStruck {
+func (n *network) cutStruck(paths ...*direction) {
+	for _, c := range paths {
+		if c.cuts > 0 && !c.cutStruck {
 			c.cutStruck = true
 			n.w.fault(c.cutKind)
 		}
@@ -108,25 +108,28 @@ func (n *network) connect(p *process, other *site, to wire.SiteID) {
 		return
 	}
 	l := &link{}
-	for _, q := range [2]*process{p, other.p} {
+	for i, q := range [2]*process{p, other.p} {
 		q.site.linkID++
 		e := &end{link: l, p: q, id: q.site.linkID, open: true}
-		l.ends[q.site.index] = e
+		l.ends[i] = e
 		q.links[e.id] = e
 	}
+	l.ends[0].peer, l.ends[1].peer = l.ends[1], l.ends[0]
 	n.links = append(n.links, l)
-	mine, theirs := l.ends[p.site.index], l.ends[other.index]
+	mine, theirs := l.ends[0], l.ends[1]
 	theirs.p.later(phaseAny, 0, func() { theirs.p.linkUp(theirs, 0) })
 	p.later(phaseAny, 0, func() { p.linkUp(mine, to) })
 }
+
+// way is the direction in which an end sends.
+func (n *network) way(e *end) *direction { return &n.paths[e.p.site.index][e.peer.p.site.index] }
 
 // send puts a frame on its way. The frame's bytes are the network's from here.
 func (n *network) send(e *end, frame []byte) {
 	if e.link.dead || !e.open {
 		return
 	}
-	from := e.p.site.index
-	path := &n.paths[from]
+	path := n.way(e)
 	if len(path.flips) > 0 && len(frame) > 0 {
 		f := path.flips[0]
 		path.flips = path.flips[1:]
@@ -161,8 +164,7 @@ func (n *network) keepStale(path *direction, frame []byte) {
 // put carries bytes over one direction: cuts lose or hold them, the rest
 // arrives in order after bandwidth and delay.
 func (n *network) put(e *end, frame []byte) {
-	from := e.p.site.index
-	path := &n.paths[from]
+	path := n.way(e)
 	switch {
 	case e.hole:
 		return
@@ -170,11 +172,11 @@ func (n *network) put(e *end, frame []byte) {
 		e.held = append(e.held, frame)
 		return
 	case path.cuts > 0 && n.w.plan.stalls:
-		n.cutStruck(from)
+		n.cutStruck(path)
 		e.held = append(e.held, frame)
 		return
 	case path.cuts > 0:
-		n.cutStruck(from)
+		n.cutStruck(path)
 		e.hole = true
 		return
 	}
@@ -183,9 +185,9 @@ func (n *network) put(e *end, frame []byte) {
 		bandwidth /= 32
 	}
 	e.free = max(e.free, n.w.now) + time.Duration(int64(len(frame))*int64(time.Second)/bandwidth)
-	e.last = max(e.last+1, e.free+n.delay(from))
+	e.last = max(e.last+1, e.free+n.delay(path))
 	e.flying = append(e.flying, frame)
-	peer := e.link.ends[1-from]
+	peer := e.peer
 	n.w.at(e.last, func() {
 		e.flying = e.flying[1:]
 		if e.link.dead || !peer.open {
@@ -195,9 +197,9 @@ func (n *network) put(e *end, frame []byte) {
 	})
 }
 
-func (n *network) delay(from int) time.Duration {
+func (n *network) delay(path *direction) time.Duration {
 	d := n.w.plan.delayMin + n.draw.exponential(n.w.plan.delayMean)
-	if n.paths[from].slow > 0 {
+	if path.slow > 0 {
 		d *= 20
 	}
 	return d
@@ -208,11 +210,10 @@ func (n *network) closeEnd(e *end) {
 	if !e.open {
 		return
 	}
-	from := e.p.site.index
-	peer := e.link.ends[1-from]
-	if !e.hole && len(e.held) == 0 && n.paths[from].cuts == 0 && !n.paths[from].unread {
-		e.last = max(e.last+1, n.w.now+n.delay(from))
-		n.w.at(e.last, func() { n.end(peer, io.EOF) })
+	path := n.way(e)
+	if !e.hole && len(e.held) == 0 && path.cuts == 0 && !path.unread {
+		e.last = max(e.last+1, n.w.now+n.delay(path))
+		n.w.at(e.last, func() { n.end(e.peer, io.EOF) })
 	} else {
 		n.drop(e.link)
 	}
@@ -246,31 +247,32 @@ func (n *network) drop(l *link) {
 
 // broken is a link that one end gives up because of what it received.
 func (n *network) broken(e *end, err error) {
-	peer := e.link.ends[1-e.p.site.index]
 	n.end(e, err)
-	n.resetEnd(peer, e.p.site.index)
+	n.resetEnd(e.peer)
 }
 
-// resetEnd tells the other end of a link that it is gone, unless the way there
+// resetEnd tells an end of a link that the other one is gone, unless the way there
 // is cut: then silence must tell.
-func (n *network) resetEnd(peer *end, from int) {
-	if n.paths[from].cuts > 0 {
+func (n *network) resetEnd(e *end) {
+	path := n.way(e.peer)
+	if path.cuts > 0 {
 		return
 	}
-	n.w.after(n.delay(from), func() { n.end(peer, errReset) })
+	n.w.after(n.delay(path), func() { n.end(e, errReset) })
 }
 
 // processGone breaks the links of a dead process. After a power cut nobody
 // says goodbye; the standby notices by silence, or by the next send.
 func (n *network) processGone(p *process, silent bool) {
 	for _, l := range append([]*link(nil), n.links...) {
-		e := l.ends[p.site.index]
-		if e.p != p {
-			continue
-		}
-		e.open = false
-		if peer := l.ends[1-p.site.index]; peer.open && !silent {
-			n.resetEnd(peer, p.site.index)
+		for _, e := range l.ends {
+			if e.p != p {
+				continue
+			}
+			e.open = false
+			if e.peer.open && !silent {
+				n.resetEnd(e.peer)
+			}
 		}
 	}
 }
@@ -280,8 +282,8 @@ func (n *network) resetAll(f *item) {
 	struck := false
 	for _, l := range append([]*link(nil), n.links...) {
 		struck = true
-		for i, e := range l.ends {
-			peer := l.ends[1-i]
+		for _, e := range l.ends {
+			peer := e.peer
 			if len(e.flying) > 0 && peer.open && !peer.p.dead {
 				frame := e.flying[0]
 				peer.p.receive(peer, frame[:f.draw%uint64(len(frame))])
@@ -299,15 +301,15 @@ func (n *network) resetAll(f *item) {
 }
 
 // cut stops both or one direction for a while.
-func (n *network) cut(kind itemKind, span time.Duration, from ...int) {
-	for _, i := range from {
-		n.paths[i].cuts++
-		n.paths[i].cutStruck = false
-		n.paths[i].cutKind = kind
+func (n *network) cut(kind itemKind, span time.Duration, paths ...*direction) {
+	for _, path := range paths {
+		path.cuts++
+		path.cutStruck = false
+		path.cutKind = kind
 	}
 	n.w.after(span, func() {
-		for _, i := range from {
-			n.paths[i].cuts = max(0, n.paths[i].cuts-1)
+		for _, path := range paths {
+			path.cuts = max(0, path.cuts-1)
 		}
 		n.release()
 	})
@@ -316,8 +318,8 @@ func (n *network) cut(kind itemKind, span time.Duration, from ...int) {
 // release lets go what cuts held back.
 func (n *network) release() {
 	for _, l := range n.links {
-		for i, e := range l.ends {
-			if n.paths[i].cuts > 0 || n.paths[i].unread || len(e.held) == 0 {
+		for _, e := range l.ends {
+			if path := n.way(e); path.cuts > 0 || path.unread || len(e.held) == 0 {
 				continue
 			}
 			held := e.held
@@ -330,8 +332,10 @@ func (n *network) release() {
 }
 
 func (n *network) heal() {
-	for i := range n.paths {
-		n.paths[i] = direction{stale: n.paths[i].stale}
+	for from := range n.paths {
+		for to := range n.paths[from] {
+			n.paths[from][to] = direction{stale: n.paths[from][to].stale}
+		}
 	}
 	n.release()
 }

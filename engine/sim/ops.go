@@ -140,8 +140,8 @@ func (p *process) ship(e *end, o *node.Op) {
 // the peer refuses the log, and no ack of the frame speaks for it. Only a new
 // session takes the log in again, so an operator breaks the link after a while.
 func (p *process) swap(refs []wire.BatchRef) {
-	path := &p.site.w.net.paths[p.site.index]
-	if len(path.swaps) == 0 {
+	s := p.site
+	if len(s.swaps) == 0 {
 		return
 	}
 	for i := range refs {
@@ -149,11 +149,11 @@ func (p *process) swap(refs []wire.BatchRef) {
 			if refs[i].Header.Log() != refs[k].Header.Log() {
 				continue
 			}
-			f := path.swaps[0]
-			path.swaps = path.swaps[1:]
+			f := s.swaps[0]
+			s.swaps = s.swaps[1:]
 			refs[i], refs[k] = refs[k], refs[i]
-			p.site.w.fault(swapBatches)
-			p.site.w.after(f.span, func() { p.site.w.net.resetAll(f) })
+			s.w.fault(swapBatches)
+			s.w.after(f.span, func() { s.w.net.resetAll(f) })
 			return
 		}
 	}

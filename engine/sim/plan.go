@@ -38,7 +38,8 @@ type params struct {
 	bandwidth int64         // bytes a second, per direction
 	stalls    bool          // a cut holds frames back instead of losing them
 
-	sites [2]siteParams
+	siteCount int
+	sites     [sitesMax]siteParams
 }
 
 // siteParams are those that sites need not share.
@@ -61,7 +62,7 @@ func simple() params {
 	p := params{
 		duration: 10 * time.Second, shards: 1, payloadMax: 64, appendedMax: 24 << 20, retain: true,
 		verifyWait: time.Second, pendingBytes: 2 * wire.BatchBytesMax,
-		delayMin: time.Millisecond, delayMean: time.Millisecond, bandwidth: 64 << 20,
+		delayMin: time.Millisecond, delayMean: time.Millisecond, bandwidth: 64 << 20, siteCount: 2,
 	}
 	for i := range p.sites {
 		p.sites[i] = siteParams{
@@ -88,16 +89,24 @@ func PlanOf(seed uint64) *Plan {
 		delayMean:    s.between(10*time.Microsecond, 10*time.Millisecond),
 		bandwidth:    1 << 20 << s.IntN(8),
 		stalls:       s.oneIn(2),
+		siteCount:    2,
+		sites:        simple().sites,
 	}}
 	if s.oneIn(16) {
 		p.payloadMax = 1 << 20
 	}
-	p.sites[0] = drawSite(s)
-	p.sites[1] = p.sites[0]
-	if s.oneIn(2) {
-		p.sites[1] = drawSite(s)
+	if s.oneIn(5) {
+		p.siteCount = 3
 	}
-	for i := range p.sites {
+	p.sites[0] = drawSite(s)
+	mixed := s.oneIn(2)
+	for i := 1; i < p.siteCount; i++ {
+		p.sites[i] = p.sites[0]
+		if mixed {
+			p.sites[i] = drawSite(s)
+		}
+	}
+	for i := range p.siteCount {
 		p.sites[i].driftPPM = int64(s.IntN(1001)) - 500
 		p.sites[i].offset = s.between(-2*time.Second, 2*time.Second)
 	}
@@ -152,7 +161,7 @@ func (p *Plan) drawFaults(s stream) {
 		case latentFlip, lostWrite, misdirectedWrite:
 			possible = harm[1] && !harm[0]
 		case restorePrimary, wipePrimary:
-			possible = harm[2]
+			possible = harm[2] && p.siteCount == 2
 		case restoreStandby, wipeStandby:
 			possible = harm[3]
 		}
@@ -176,7 +185,7 @@ func (p *Plan) drawFaults(s stream) {
 
 func (p *Plan) drawFault(k itemKind, s stream) item {
 	f := item{
-		at: s.between(p.duration/50, p.duration), kind: k, site: s.IntN(2),
+		at: s.between(p.duration/50, p.duration), kind: k, site: s.IntN(p.siteCount),
 		span: s.between(20*time.Millisecond, time.Second), draw: s.Uint64(),
 	}
 	switch k {
@@ -202,7 +211,7 @@ func (p *Plan) drawOperator(s stream) {
 	for range s.IntN(10) {
 		p.items = append(p.items, item{
 			at: s.between(0, p.duration), kind: []itemKind{restart, restart, unconfigure, trim}[s.IntN(4)],
-			site: s.IntN(2), span: s.between(20*time.Millisecond, 3*time.Second), draw: s.Uint64(),
+			site: s.IntN(p.siteCount), span: s.between(20*time.Millisecond, 3*time.Second), draw: s.Uint64(),
 		})
 	}
 }

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -40,7 +41,8 @@ type site struct {
 	p           *process // the running one, or nil
 	linkID      node.LinkID
 	starts      int
-	armed       *item // a kill or power cut that waits for its phase
+	swaps       []*item // each hits one frame
+	armed       *item   // a kill or power cut that waits for its phase
 	pausedTo    time.Duration
 	pauseStruck bool          // the pause has held something up
 	image       *image        // an old copy, taken before a restore
@@ -194,11 +196,13 @@ func (p *process) openAppliers() {
 
 func (s *site) config() node.Config {
 	plan, mine := s.w.plan, s.plan()
-	other := siteNames[1-s.index]
-	peers := []node.Peer{{Site: wire.SiteIDOf(clusterName, other), Name: other}}
-	if s.alone {
-		peers = nil
+	var peers []node.Peer
+	for _, other := range s.w.sites {
+		if other != s && !s.alone {
+			peers = append(peers, node.Peer{Site: other.id, Name: siteNames[other.index]})
+		}
 	}
+	slices.SortFunc(peers, func(a, b node.Peer) int { return cmp.Compare(a.Site, b.Site) })
 	return node.Config{
 		Cluster: wire.ClusterIDOf(clusterName), ClusterName: clusterName, Site: s.id, SiteName: siteNames[s.index],
 		Shards: uint32(plan.shards), Primary: wire.SiteIDOf(clusterName, siteNames[0]),
@@ -349,7 +353,7 @@ func (s *site) justRestored() bool {
 
 // heal ends all faults of the site; whoever is down comes up by itself.
 func (s *site) heal() {
-	s.armed = nil
+	s.armed, s.swaps = nil, nil
 	s.pausedTo = 0
 	s.disk.failNext = [2]int{}
 	s.disk.noSpace, s.disk.slow, s.disk.unreadable = 0, 0, 0

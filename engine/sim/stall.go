@@ -15,7 +15,7 @@ const (
 func (w *world) stallPeer(how stall) {
 	switch how {
 	case stallReading:
-		w.net.paths[0].unread = true
+		w.net.paths[0][1].unread = true
 	case stallFlushing:
 		w.sites[1].disk.hung = true
 	}

@@ -133,7 +133,7 @@ func (w *world) stalledStatus(t *testing.T, how stall) {
 	}
 	missing := 0
 	for i := range w.load.ops {
-		if !w.load.ops[i].durable {
+		if !w.load.ops[i].durable[1] {
 			missing++
 		}
 	}

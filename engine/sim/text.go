@@ -37,6 +37,7 @@ func (p *Plan) flags() *flag.FlagSet {
 	fs.SetOutput(io.Discard)
 	fs.DurationVar(&p.duration, "duration", p.duration, "")
 	fs.IntVar(&p.shards, "shards", p.shards, "")
+	fs.IntVar(&p.siteCount, "sites", p.siteCount, "")
 	fs.IntVar(&p.payloadMax, "payload-max", p.payloadMax, "")
 	fs.Int64Var(&p.appendedMax, "appended-max", p.appendedMax, "")
 	fs.BoolVar(&p.hostLog, "host-log", p.hostLog, "")
@@ -243,6 +244,9 @@ func (p *Plan) validate() error {
 	if p.shards < 1 || p.shards > 1<<16 {
 		return fmt.Errorf("shards %d: 1 to 65536 are possible", p.shards)
 	}
+	if p.siteCount < 2 || p.siteCount > sitesMax {
+		return fmt.Errorf("sites %d: 2 to %d are possible", p.siteCount, sitesMax)
+	}
 	if p.payloadMax < 0 || p.payloadMax > 1<<20 {
 		return fmt.Errorf("payload-max %d: 0 to 1048576 are possible", p.payloadMax)
 	}
@@ -258,7 +262,9 @@ func (p *Plan) validate() error {
 		}
 	}
 	for i := range p.items {
-		if f := &p.items[i]; f.at < 0 || f.span < 0 || f.span > 31*day || f.count < 0 || f.count > 1<<16 {
+		if f := &p.items[i]; f.site >= p.siteCount {
+			return fmt.Errorf("item %q: the world has %d sites", f, p.siteCount)
+		} else if f.at < 0 || f.span < 0 || f.span > 31*day || f.count < 0 || f.count > 1<<16 {
 			return fmt.Errorf("item %q: times are not negative, a burst has up to 65536 appends", f)
 		}
 	}

@@ -8,8 +8,11 @@ import (
 	"time"
 )
 
-// siteNames are the two sites of a world; the first one writes.
-var siteNames = [2]string{"site-a", "site-b"}
+// sitesMax is how many sites a world has at most.
+const sitesMax = 3
+
+// siteNames are the sites of a world; the first one writes.
+var siteNames = [sitesMax]string{"site-a", "site-b", "site-c"}
 
 // Bounds of one run.
 const (
@@ -101,7 +104,7 @@ type world struct {
 	marks  map[string]int
 	trace  trace
 	net    *network
-	sites  [2]*site
+	sites  []*site
 	load   *load
 	check  *checker
 	healed bool // the fault phase is over
@@ -154,8 +157,8 @@ func Run(o Options) (r Result) {
 func (w *world) build() {
 	w.check = newChecker(w)
 	w.net = newNetwork(w)
-	for i := range w.sites {
-		w.sites[i] = newSite(w, i)
+	for i := range w.plan.siteCount {
+		w.sites = append(w.sites, newSite(w, i))
 	}
 	w.load = newLoad(w)
 	for _, s := range w.sites {
@@ -287,6 +290,9 @@ func (w *world) awaitRest(deadline time.Duration) {
 	case why == "":
 		w.check.converged()
 		w.done = true
+		if len(w.sites) > 2 {
+			w.mark("three sites at rest")
+		}
 	case w.now > deadline:
 		w.fail("I14", "%s after healing: %s", healedMax, why)
 	default:
