@@ -72,8 +72,8 @@ func (fixed) Status() engine.Status {
 		Apply: engine.ApplyStatus{State: "behind", BacklogEntries: 7, Entries: 993},
 		Peers: []engine.PeerStatus{
 			{
-				Site: "site-b", Transport: "rdma", Health: "OK", Link: "live", HeardAt: &heard, RTTSeconds: &rtt, Durable: known,
-				Applied: known, WaitingOn: "window", WindowBytes: 25e6, WindowUsed: 12e6, SentFrames: 12,
+				Site: "site-b", Transport: "rdma", Health: "OK", Link: "live", HeardAt: &heard, RTTSeconds: &rtt,
+				Durable: known, Applied: known, WaitingOn: "window", WindowBytes: 25e6, WindowUsed: 12e6, SentFrames: 12,
 				SentBytes: 1 << 20, Sessions: 2,
 			},
 			{
