@@ -49,7 +49,8 @@ var floors = map[string][]string{
 
 	"engine": {
 		"wire", "wire/link", "wire/link/stripe", "wire/link/tcp", "uring", "rdma", "engine/stream", "engine/node",
-		"engine/apply", "engine/store", "engine/store/vfs", "engine/store/journal", "engine/store/writer", "engine/store/arena",
+		"engine/apply", "engine/store", "engine/store/vfs", "engine/store/journal", "engine/store/writer",
+		"engine/store/arena",
 	},
 	"engine/admin":   {"engine"},
 	"engine/observe": {"engine"},
