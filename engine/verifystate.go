@@ -20,7 +20,7 @@ const (
 	// distance doubles each time, so the last one lies beyond any window.
 	pointTriesMax = 16
 	// pointStillMax is how long a log may stand still before its point.
-	pointStillMax = time.Second
+	pointStillMax = 500 * time.Millisecond
 )
 
 // errMoved: the peer no longer has the view that was compared so far.
@@ -71,6 +71,7 @@ type comparison struct {
 	seq   wire.Seq
 	view  store.View
 	there []wire.VerifiedLog // the peer's cursors
+	first *wire.Verified     // what it told with them
 	keys  uint64
 	// coarse: one of the two Stores knows only the digest of the whole shard.
 	coarse bool
@@ -90,9 +91,8 @@ func (c *comparison) meet(ctx context.Context) error {
 	}
 	answers := make(chan answered, 1)
 	go func() { // Ends with the answer, or with ctx.
-		// A range of one key at most: only the cursors matter.
 		answer, err := c.v.ask(ctx, wire.Verify{
-			Kind: wire.VerifyState, Count: 1, Log: c.log, Seq: c.seq, Lo: []byte{0}, Hi: []byte{0, 0},
+			Kind: wire.VerifyState, Count: partKeysFirst, Log: c.log, Seq: c.seq,
 		})
 		answers <- answered{answer, err}
 	}()
@@ -116,7 +116,7 @@ func (c *comparison) meet(ctx context.Context) error {
 	if a.err != nil {
 		return a.err
 	}
-	c.there = a.answer.Rows
+	c.there, c.first = a.answer.Rows, a.answer
 	return nil
 }
 
@@ -193,10 +193,9 @@ func (c *comparison) where() string {
 // its view to the end.
 func (c *comparison) compare(ctx context.Context) error {
 	keys := uint32(partKeysFirst)
-	if store.Coarse(c.view) {
-		keys = math.MaxUint32
+	if c.coarse = store.Coarse(c.view); c.coarse {
+		keys, c.first = math.MaxUint32, nil
 	}
-	c.coarse = store.Coarse(c.view)
 	err := c.span(ctx, nil, nil, keys)
 	if errors.Is(err, errEnough) {
 		c.v.out.More, err = true, nil
@@ -215,9 +214,16 @@ func (c *comparison) compare(ctx context.Context) error {
 // narrows those that differ.
 func (c *comparison) span(ctx context.Context, lo, hi []byte, keys uint32) error {
 	for first := true; first || len(lo) > 0; first = false {
-		answer, err := c.ask(ctx, lo, hi, keys)
+		answer, err := c.first, error(nil)
+		c.first = nil
+		if answer == nil {
+			answer, err = c.ask(ctx, lo, hi, keys)
+		}
 		if err != nil {
 			return err
+		}
+		if len(answer.Parts) == 0 {
+			return fmt.Errorf("site %s answered without a digest: %w", c.v.peer.name, wire.ErrProtocol)
 		}
 		for i := range answer.Parts {
 			part := &answer.Parts[i]
@@ -243,9 +249,6 @@ func (c *comparison) ask(ctx context.Context, lo, hi []byte, keys uint32) (*wire
 	}
 	if !sameCursors(c.view.Cursors(), answer.Rows) {
 		return nil, errMoved
-	}
-	if len(answer.Parts) == 0 {
-		return nil, fmt.Errorf("site %s answered without a digest: %w", c.v.peer.name, wire.ErrProtocol)
 	}
 	return answer, nil
 }

@@ -55,12 +55,11 @@ func (n *Node) verifyAsk(in *VerifyAsk) {
 		return
 	}
 	q := &p.question
+	if q.link == nil {
+		q.link = n.quietLink(p)
+	}
 	switch {
 	case q.link != nil:
-	case p.link != nil && p.phase >= phaseSeek:
-		q.link = p.link
-	case p.in != nil && p.in.open:
-		q.link = p.in
 	case in.Ask.Kind != wire.VerifyEnd:
 		n.tellNobody(in, "no link: "+p.reason)
 		return
@@ -74,6 +73,22 @@ func (n *Node) verifyAsk(in *VerifyAsk) {
 	if in.Ask.Kind == wire.VerifyEnd {
 		*q = question{}
 	}
+}
+
+// quietLink is the link to a peer that carries fewer batches, or the one there is:
+// an answer must not stand behind a window of them.
+func (n *Node) quietLink(p *peer) *link {
+	dialed, accepted := p.link, p.in
+	if p.phase < phaseSeek {
+		dialed = nil
+	}
+	if accepted != nil && !accepted.open {
+		accepted = nil
+	}
+	if dialed == nil || accepted != nil && n.c.Primary == n.c.Site {
+		return accepted
+	}
+	return dialed
 }
 
 func (n *Node) tellNobody(in *VerifyAsk, why string) {
