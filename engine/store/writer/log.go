@@ -48,11 +48,11 @@ type placed struct {
 	index uint64
 }
 
-// fits says whether size more bytes go into the open batch. One of growBytesMax or
-// more is closed rather than copied.
+// fits says whether size more bytes go into the open batch. One with memory of
+// growBytesMax or more is closed rather than copied.
 func (l *shardLog) fits(size int) bool {
 	n := len(l.bytes)
-	return n+size <= cap(l.bytes) || n < growBytesMax && n+size <= wire.BatchBytesMax
+	return n+size <= cap(l.bytes) || cap(l.bytes) < growBytesMax && n+size <= wire.BatchBytesMax
 }
 
 // next is the stamp of the next batch's first entry: the wall clock's, unless the

@@ -158,6 +158,10 @@ func TestBatchesThatAreShortForAWhileAreNotCopiedToGrow(t *testing.T) {
 	}
 	round(25)
 	require.Equal(t, grown, w.Totals().CopiedBytes)
+	round(35) // memory of 16 KiB
+	grown = w.Totals().CopiedBytes
+	round(200)
+	require.Equal(t, grown, w.Totals().CopiedBytes, "full memory of 16 KiB is closed, not copied")
 	for range 1000 {
 		round(1)
 	}
