@@ -54,10 +54,10 @@ func (c *checker) processBounded(p *process) {
 	for _, f := range [2]*flusher{p.own, p.mirror} {
 		stats := f.j.Stats()
 		if stats.RecentBytes > plan.recentBytes+unitBytesMax {
-			c.w.fail("I10", "%s: %v journal keeps %d bytes in memory, %d may", name, f.which, stats.RecentBytes, plan.recentBytes)
+			c.w.fail("I10", "%s: %s keeps %d bytes in memory, %d may", name, f.dir(), stats.RecentBytes, plan.recentBytes)
 		}
 		if stats.Spare > spareBusyMax {
-			c.w.fail("I10", "%s: %v journal has %d spare segments", name, f.which, stats.Spare)
+			c.w.fail("I10", "%s: %s has %d spare segments", name, f.dir(), stats.Spare)
 		}
 	}
 }
@@ -66,10 +66,11 @@ func (c *checker) processBounded(p *process) {
 // or not, and the own Store still need must be there (I12): the journal is asked
 // to find it, from the positions that the model knows.
 func (c *checker) retained(p *process, which node.Journal) {
-	j, site := p.own.j, p.site.index
+	f, site := p.own, p.site.index
 	if which == node.Mirror {
-		j = p.mirror.j
+		f = p.mirror
 	}
+	j := f.j
 	registered := map[wire.SiteID]bool{}
 	for _, peer := range p.own.j.Control().Peers {
 		registered[peer.Site] = true
@@ -92,7 +93,7 @@ func (c *checker) retained(p *process, which node.Journal) {
 		return wire.Position{Incarnation: t.Position.Incarnation, Seq: need.seq, Chain: need.chain}
 	}, func(wire.LogID, journal.Tail) {})
 	if err != nil {
-		c.w.fail("I12", "%s gave back segments of the %v journal that are needed: %v", siteNames[site], which, err)
+		c.w.fail("I12", "%s gave back segments of %s that are needed: %v", siteNames[site], f.dir(), err)
 	}
 }
 

@@ -1,4 +1,4 @@
-// Package sim lives whole worlds of two sites from one seed each, on one
+// Package sim lives whole worlds of two or three sites from one seed each, on one
 // goroutine, and checks the promises of the engine after every event.
 //
 //	        plan (seed) ──▶ faults, load, parameters          checker: the reference model
@@ -15,12 +15,56 @@
 // two; frames cross the network as bytes through the real wire code. Time passes
 // only from event to event; each site's clock drifts, is off and jumps.
 //
+// # Plans
+//
+// What a seed decides is a [Plan] before the world begins: parameters, and items
+// in the order of their times; each item chooses by a draw of its own. Only delays
+// and how long a flush takes are drawn on the way, from named streams of the seed.
+// A plan is text, a line a parameter or an item; what it leaves out is simple:
+//
+//	sim plan 1
+//	seed 9
+//	sites 3
+//	13ms burst count=4 span=20ms draw=8
+//	15ms cut-both site-b span=5ms draw=17
+//	1.2s power site-a span=1s phase=sync draw=5
+//
+// A plan that breaks a promise is shortened by delta debugging ([Shrinking]), and
+// saved in testdata/sim: TestSavedPlansHold lives it for ever, with forty seeds,
+// because its own delays were those of one day. What is known and not mended lies
+// in testdata/sim/open, and must still break.
+//
+//	cfs sim run --seeds 1-2000     a campaign: one verdict
+//	cfs sim replay SEED|FILE       one world again, --trace for every event
+//	cfs sim plan SEED              what the seed decides
+//	cfs sim shrink SEED|FILE       the shortest plan that breaks the same promise
+//	cfs sim ledger                 a campaign and its row in docs/ledger.md
+//
+// # Worlds
+//
 // A world has two phases. In the first, faults of a random half of the kinds
-// strike (cuts one way and both, resets in mid-frame, flipped bits, frames of old
-// links, refused dials, slow links and disks, kills and power cuts at chosen
-// points, failed writes and flushes, full disks, latent damage in the mirror, old
-// images restored, clocks that jump, pauses). Then everything heals, and the
-// world must come to rest.
+// strike. Then everything heals, and the world must come to rest.
+//
+//   - Links: cuts one way and both, of which some hold frames back; resets in
+//     mid-frame, flipped bits, frames of old links, batches that change places,
+//     refused dials, slow spells. A link is a byte stream in order, so frames are
+//     neither doubled nor reordered in it; those of an older link may come late.
+//   - Disks: writes that fail half way, get lost or land elsewhere, flushes that fail
+//     once and lie from then on, full disks, slow ones, unreadable ones, bits that
+//     flip in the mirror, or in batches of the own journal that everybody has.
+//   - Processes: kills and power cuts at chosen points of the work, pauses, clocks
+//     that drift, are off and jump, old images restored, disks replaced.
+//   - Operators: orderly restarts, a configuration without peers, trimming.
+//   - Sites differ in their parameters in half of the worlds; a fifth has two peers
+//     behind one writer; in a fifth the host has a log of its own and appends by its
+//     indices; a third wakes points at which the heart, the journal and the writer
+//     do now what they hardly ever do (sometimes.go).
+//
+// A step is an event that changed something; an idle tick is none. A fault
+// counts when it changed an outcome: a cut that lost or held a frame, a flip that
+// hit one. A campaign is invalid if its median world is thin, or if, over a
+// thousand seeds, one of [Marks] was never reached. One world in a hundred is
+// lived twice and must leave the same trace.
 //
 // Checked against a model that never asks the code under test:
 //
@@ -29,34 +73,34 @@
 //   - I2: rows of the Store are compared with the entries it decided, one to one.
 //   - I3: what is applied is contiguous, flushed first, and never goes back
 //     behind the Store's durable cursor.
-//   - I4: batches of own and mirror that end at the same seq have the same chain.
-//   - I7: at rest both Stores have the same digest.
+//   - I4: all copies of a batch that end at the same seq have the same chain.
+//   - I7: at rest all Stores have the same digest, and every key the last entry that
+//     named it.
 //   - I9: every applied entry is, byte for byte, one that was appended.
+//   - I10: what waits in the writer, the windows, the links, memory of journals and
+//     spare segments stay within their bounds.
+//   - I12: after segments were given back, what the media of registered peers lack
+//     and what the Store may lose is still there.
 //   - I14: at rest, within two minutes of healing, lag is known and zero.
-//
-// A step is an event that changed something; an idle tick is none. A fault
-// counts when it changed an outcome: a cut that lost or held a frame, a flip that
-// hit one.
 //
 // Another kind of world is one day long and has one fault: the peer stands still,
 // reachable, reading or flushing nothing. What each site's heart, writer, links
 // and timers hold is counted every ten minutes and may show no trend (I10).
 //
-// To replay a seed: go test ./engine/sim -count=1 -run 'TestCampaign$' -v -args
-// -seed0 SEED -seeds 1 -trace. Seeds that found a bug go into
-// testdata/regression.seeds.
-//
 // The simulator is tested by what it must find. Plants are defects of the world
 // around the engine: a disk that lies, a Store that tears a commit. The engine's
 // own mistakes are in the production code behind the tag plant: see docs/museum.md.
 //
-// Limits: two sites, one writer; the oldest head of the mirror is never damaged;
-// at most one old image is restored per world; worlds with damage or a restored
-// image keep every segment, because what is not retained any more comes back by
-// a bootstrap only.
+// Limits: one writer; the oldest head of the mirror is never damaged; writes go
+// astray in the mirror only, where units are written one after another; one site
+// at most loses what it had per world, and the writer only where it has one peer;
+// worlds with damage or a lost image keep every segment, because what is not
+// retained any more comes back by a bootstrap only. A restart with a flush under
+// way is a kill.
 //
-// Where a reader meets damage that came after its journal was opened, the site
-// is started again, as an operator would: only an opening finds a hole's ends.
+// Where a reader meets damage that came after its journal was opened, or cannot
+// read at all, the site is started again, as an operator would: only an opening
+// finds a hole's ends.
 //
-// It does not shrink a failing plan, and knows nothing of failover.
+// It knows nothing of failover, of several writers, or of mixed releases.
 package sim

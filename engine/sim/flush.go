@@ -45,6 +45,14 @@ type repairing struct {
 	err  error
 }
 
+// dir is where the journal lies: what people know it by.
+func (f *flusher) dir() string {
+	if f.which == node.Mirror {
+		return mirrorDir
+	}
+	return ownDir
+}
+
 // stage puts batches into the open unit.
 func (f *flusher) stage(refs []wire.BatchRef, number uint64) {
 	unit, err := f.j.Stage(refs, nil)

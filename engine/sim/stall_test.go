@@ -129,7 +129,8 @@ func (w *world) stalledStatus(t *testing.T, how stall) {
 		require.InDelta(t, stalled, peer.Durable.Time, float64(stallLagMax+stalled/1000)) // the clock drifts
 	case stallFlushing:
 		require.True(t, peer.Durable.Known, "at %s", w.now)
-		require.LessOrEqual(t, peer.WindowUsed, w.plan.sites[0].windowBytes+int64(w.plan.sites[0].frameBytes+wire.BatchBytesMax))
+		mine := &w.plan.sites[0]
+		require.LessOrEqual(t, peer.WindowUsed, mine.windowBytes+int64(mine.frameBytes+wire.BatchBytesMax))
 	}
 	missing := 0
 	for i := range w.load.ops {

@@ -254,10 +254,10 @@ func (p *Plan) validate() error {
 		return errors.New("bandwidth, delay-min, delay-mean: a link carries something in time")
 	}
 	for i := range p.sites {
-		s := &p.sites[i]
-		if s.windowBytes < 1 || s.frameBytes < 1 || s.feedBytes < 1 || s.recentBytes < 0 ||
-			s.queueDepth < 1 || s.queueDepth > 64 || s.storeSync <= 0 || s.flushMean <= 0 || s.driftPPM < -500 || s.driftPPM > 500 {
-			return fmt.Errorf("%s: window, frame, feed, queue-depth, store-sync and flush-mean are above 0, drift within 500 ppm",
+		if s := &p.sites[i]; s.windowBytes < 1 || s.frameBytes < 1 || s.feedBytes < 1 || s.recentBytes < 0 ||
+			s.queueDepth < 1 || s.queueDepth > 64 || s.storeSync <= 0 || s.flushMean <= 0 ||
+			s.driftPPM < -500 || s.driftPPM > 500 {
+			return fmt.Errorf("%s: sizes, depth and times are above 0, the depth up to 64, drift within 500 ppm",
 				siteNames[i])
 		}
 	}

@@ -43,9 +43,9 @@ func TestJSONKeysAreStable(t *testing.T) {
 		"dump":   segment,
 		"import": importReport{Schema: 1, Kind: "import", Report: fsclient.Report{Errors: []string{}}},
 		"ls":     listReport{Schema: 1, Kind: "ls", Names: []fsapi.Name{{Name: "name", Type: "file"}}},
-		"sim":    simVerdict{Schema: 1, Kind: "sim", FaultsByKind: map[string]int{"kill": 1}, WorldsByMark: map[string]int{"writer full": 1},
-			Broken: []simBrokenWorld{{}}},
-		"stat":   statReport{fsapi.Stat{Schema: 1, Type: "file"}, "stat", at},
+		"sim": simVerdict{Schema: 1, Kind: "sim", FaultsByKind: map[string]int{"kill": 1},
+			WorldsByMark: map[string]int{"writer full": 1}, Broken: []simBrokenWorld{{}}},
+		"stat": statReport{fsapi.Stat{Schema: 1, Type: "file"}, "stat", at},
 		"verify": engine.VerifyReport{Schema: 1, Kind: "verify", At: at, Peers: []engine.VerifyPeer{{
 			Differences: []engine.VerifyDifference{{}}, NotCompared: []engine.VerifyGap{{}},
 		}}},
