@@ -47,12 +47,14 @@ func (t EventType) aboutQP() bool {
 // AsyncEvent is one that GetAsyncEvent returned. What it is about is not destroyed
 // before Ack.
 type AsyncEvent struct {
+	// First, where it lies at a multiple of 8: Go takes the union of pointers in it for
+	// bytes, which it would put anywhere.
+	c C.struct_ibv_async_event
+
 	Type   EventType
 	QPN    uint32  // of an event about a queue pair
 	Cookie uintptr // CreateCQ's, of EventCQError
 	Port   uint8   // of an event about a port
-
-	c C.struct_ibv_async_event
 }
 
 // AsyncFD is the descriptor that becomes readable with an asynchronous event. It is
