@@ -202,7 +202,7 @@ func (l *pairLife) append(count, size int) {
 		cancel()
 		if l.hear(err) != nil {
 			l.hearEvents()
-			require.True(l.t, l.told, "%+v: entry %d was not acknowledged, and nobody was told why: %v", l.fault, l.n, err)
+			require.True(l.t, l.told, "%+v: entry %d failed, and nobody was told why: %v", l.fault, l.n, err)
 			hung := errors.Is(err, context.DeadlineExceeded)
 			alone := l.n%2 == 0 || l.sites[0].Status().Journals[0].State == "poisoned"
 			require.False(l.t, hung && alone, "%+v: entry %d hangs", l.fault, l.n)
