@@ -48,13 +48,13 @@ func (c *checker) processBounded(p *process) {
 		// What was read is shipped: a read of a frame's bytes, or of one whole flush unit.
 		most := plan.windowBytes + int64(max(plan.frameBytes, unitBytesMax))
 		if peer.WindowUsed > most {
-			c.w.fail("I10", "%s has %d bytes under way to %s, window %d", name, peer.WindowUsed, peer.Name, plan.windowBytes)
+			c.w.fail("I10", "%s has %d bytes under way to %s, %d may be", name, peer.WindowUsed, peer.Name, most)
 		}
 	}
 	for _, f := range [2]*flusher{p.own, p.mirror} {
 		stats := f.j.Stats()
-		if stats.RecentBytes > plan.recentBytes+unitBytesMax {
-			c.w.fail("I10", "%s: %s keeps %d bytes in memory, %d may", name, f.dir(), stats.RecentBytes, plan.recentBytes)
+		if most := plan.recentBytes + unitBytesMax; stats.RecentBytes > most {
+			c.w.fail("I10", "%s: %s keeps %d bytes in memory, %d may", name, f.dir(), stats.RecentBytes, most)
 		}
 		if stats.Spare > spareBusyMax {
 			c.w.fail("I10", "%s: %s has %d spare segments", name, f.dir(), stats.Spare)

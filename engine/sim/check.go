@@ -440,7 +440,8 @@ func (c *checker) converged() {
 				first = digest
 			}
 			if err != nil || digest != first {
-				c.w.fail("I7", "shard %d: digests %x and %x (%s) differ at rest", shard, first[:8], digest[:8], siteNames[s.index])
+				c.w.fail("I7", "shard %d: digests %x and %x (%s) differ at rest",
+					shard, first[:8], digest[:8], siteNames[s.index])
 			}
 		}
 	}

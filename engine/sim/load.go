@@ -115,7 +115,10 @@ func (l *load) append(draw stream) {
 	if l.bytes+int64(size) > l.w.plan.appendedMax {
 		return
 	}
-	if l.host == nil && (p == nil || p.dead || p.paused() || !p.admitted[shard]) || l.host != nil && l.host.full(shard) {
+	if l.host != nil && l.host.full(shard) {
+		return
+	}
+	if l.host == nil && (p == nil || p.dead || p.paused() || !p.admitted[shard]) {
 		return
 	}
 	n := len(l.ops)

@@ -30,7 +30,8 @@ const (
 // in each.
 func TestCampaign(t *testing.T) {
 	c := Campaign{
-		First: *seed0Flag, Seeds: *seedsFlag, Jobs: *parallelFlag, Plant: Plant(*plantFlag), Trace: *traceFlag, Broken: 3,
+		First: *seed0Flag, Seeds: *seedsFlag, Jobs: *parallelFlag, Broken: 3,
+		Plant: Plant(*plantFlag), Trace: *traceFlag,
 		Each: func(r Result) {
 			if *traceFlag {
 				fmt.Print(r.Trace)

@@ -148,7 +148,8 @@ type simBrokenWorld struct {
 
 func newSimVerdict(r *sim.Report) *simVerdict {
 	v := &simVerdict{
-		Schema: 1, Kind: "sim", OK: len(r.Broken) == 0 && r.Invalid() == "", Seeds: r.Seeds, Steps: r.Steps, Faults: r.Faults,
+		Schema: 1, Kind: "sim", OK: len(r.Broken) == 0 && r.Invalid() == "",
+		Seeds: r.Seeds, Steps: r.Steps, Faults: r.Faults,
 		StepsMedian: r.StepsMedian, FaultsMedian: r.FaultsMedian, StepsPerSecond: r.StepsPerSecond(), Acked: r.Acked,
 		VirtualSeconds: r.Virtual.Seconds(), WallSeconds: r.Wall.Seconds(),
 		MarksReached: r.MarksReached(), MarksWanted: len(sim.Marks), FaultsByKind: r.Kinds, WorldsByMark: r.Marks,
@@ -176,7 +177,8 @@ func (a *app) simConclude(r *sim.Report, asJSON bool) error {
 	switch {
 	case len(r.Broken) > 0:
 		b := r.Broken[0]
-		return failure(ExitFailed, errors.New(b.Head()), fmt.Sprintf("cfs sim shrink %d%s", b.Seed, simPlantArgument(b)))
+		next := fmt.Sprintf("cfs sim shrink %d%s", b.Seed, simPlantArgument(b))
+		return failure(ExitFailed, errors.New(b.Head()), next)
 	case r.Invalid() != "":
 		return failure(ExitFailed, fmt.Errorf("invalid campaign: %s", r.Invalid()), "run more seeds")
 	}
@@ -257,7 +259,7 @@ func (a *app) simShrink() *cobra.Command {
 	c := verb("shrink SEED|FILE [--out FILE]", "the shortest plan that breaks the same promise", Read, 1, 1,
 		func(c *cobra.Command, args []string) error {
 			if runs < 1 {
-				return usage(fmt.Sprintf("leave --runs out for %d", sim.RunsDefault), "--runs %d: at least 1 is needed", runs)
+				return usage(fmt.Sprintf("leave --runs out for %d", sim.RunsDefault), "--runs %d: at least 1", runs)
 			}
 			plan, err := simRead(args[0], plant)
 			if err != nil {
@@ -269,13 +271,13 @@ func (a *app) simShrink() *cobra.Command {
 			}}
 			short, breach := shrinking.Run(c.Context(), plan)
 			if breach == nil {
-				return failure(ExitRefused, fmt.Errorf("%s breaks no promise", args[0]), "look for a seed that does: cfs sim run")
+				return failure(ExitRefused, fmt.Errorf("%s breaks no promise", args[0]),
+					"look for a seed that does: cfs sim run")
 			}
 			if out == "" {
 				out = simFileName(breach)
 			}
-			text := fmt.Sprintf("%s# %s\n", short, strings.ReplaceAll(breach.Head(), "\n", "\n# "))
-			if err := os.WriteFile(out, []byte(text), 0o644); err != nil {
+			if err := simWrite(out, short, breach); err != nil {
 				return err
 			}
 			fmt.Fprintf(a.stdout, "%s: %d lines of %d: %s\n", out, short.Lines(), before, breach.Head())
@@ -287,6 +289,12 @@ file. Files in testdata/sim are replayed by go test for ever: say in a comment w
 	c.Flags().IntVar(&runs, "runs", sim.RunsDefault, "`N` worlds to live at most")
 	simPlantFlag(c, &plant)
 	return c
+}
+
+// simWrite saves a plan, with what it breaks as a comment.
+func simWrite(file string, plan *sim.Plan, b *sim.Breach) error {
+	text := fmt.Sprintf("%s# %s\n", plan, strings.ReplaceAll(b.Head(), "\n", "\n# "))
+	return os.WriteFile(file, []byte(text), 0o644)
 }
 
 // simFileName is where a shrunken plan goes unless somebody says.

@@ -77,9 +77,9 @@ func ledgerRow(commit, seeds string, r *sim.Report) string {
 	if len(r.Broken) == 0 && r.Invalid() != "" {
 		verdict = "invalid"
 	}
-	return fmt.Sprintf("| %s | %s | sim | %s | %d | %d | %s | %d/%d | %.1f h | %s |\n",
-		time.Now().UTC().Format(time.DateOnly), commit, seeds, r.Steps, r.Faults, verdict, r.MarksReached(), len(sim.Marks),
-		r.Virtual.Hours(), r.Wall.Round(time.Second))
+	day, marks := time.Now().UTC().Format(time.DateOnly), fmt.Sprintf("%d/%d", r.MarksReached(), len(sim.Marks))
+	return fmt.Sprintf("| %s | %s | sim | %s | %d | %d | %s | %s | %.1f h | %s |\n", day, commit, seeds,
+		r.Steps, r.Faults, verdict, marks, r.Virtual.Hours(), r.Wall.Round(time.Second))
 }
 
 // appendLine adds a line to the end of a file.
