@@ -27,8 +27,8 @@ var (
 
 // slow are those that want many seeds: they need a coincidence, not just a fault.
 var slow = []string{
-	"ack-over-refusal", "append-unproven", "early-welcome", "retain-by-sent", "stale-session", "stale-unit",
-	"torn-middle",
+	"ack-over-refusal", "append-unproven", "early-welcome", "mark-ahead", "retain-by-sent", "retain-past-store",
+	"stale-session", "stale-unit", "torn-middle",
 }
 
 // byChecker is what counts: a promise that a checker found broken. A panic, a
