@@ -1,0 +1,48 @@
+package sim
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestACampaignThatProvesNothingIsInvalid: thin traffic, a mark that nobody
+// reached, or seeds left out are no green.
+func TestACampaignThatProvesNothingIsInvalid(t *testing.T) {
+	whole := func(seeds int) *Report {
+		r := &Report{Seeds: seeds, Whole: true, StepsMedian: stepsMedianMin, FaultsMedian: faultsMedianMin}
+		r.Marks = map[string]int{}
+		for _, m := range Marks {
+			r.Marks[m] = 1
+		}
+		return r
+	}
+	require.Empty(t, whole(MarksSeedsMin).Invalid())
+
+	thin := whole(10)
+	thin.FaultsMedian--
+	require.Equal(t, "the median seed has 5000 steps and 49 faults, wanted are 5000 and 50", thin.Invalid())
+
+	unreached := whole(MarksSeedsMin)
+	delete(unreached.Marks, "torn tail cut")
+	require.Equal(t, "no world reached: torn tail cut", unreached.Invalid())
+	require.Equal(t, fmt.Sprintf("sim: seeds=1000 steps=0 faults=0 broken=0 marks=%d/%d", len(Marks)-1, len(Marks)),
+		unreached.Line())
+	unreached.Seeds--
+	require.Empty(t, unreached.Invalid(), "fewer seeds may miss one")
+
+	cut := whole(MarksSeedsMin)
+	cut.Whole = false
+	require.Equal(t, "it ended after 1000 seeds", cut.Invalid())
+}
+
+// TestACampaignEndsWithItsContext: nobody waits for seeds that nobody wants.
+func TestACampaignEndsWithItsContext(t *testing.T) {
+	ctx, stop := context.WithCancel(t.Context())
+	c := Campaign{First: 1, Seeds: 1000, Jobs: 1, Each: func(Result) { stop() }}
+	r := c.Run(ctx)
+	require.Equal(t, 1, r.Seeds)
+	require.False(t, r.Whole)
+}
