@@ -48,16 +48,18 @@
 //
 // Limits. Memory: per log one state (about 250 bytes), per retained segment one
 // row of 96 bytes for each log; staged batches are the caller's and bounded by
-// StagedBytes; durable batches stay lent for readers up to RecentBytesMax, counted
-// by the memory that their owners keep from reuse (Measured), the oldest unit goes
-// first, and what a reader lends out goes only at its next call: so each reader
-// holds at most one more Next's worth, and one buffer of max(bytesMax, largest
-// unit), or of a damaged unit with its repairs. Disk: segments of a fixed size, beyond
-// what Retain keeps at most one that is being zeroed and as many spares as were begun
-// between two Retains that gave some back, SpareBusyMax at most (1 GiB), and at rest
-// (Trim) or after Open max(1, SpareMax); repairs no larger than what they replace. A
-// Pipeline has Depth units of UnitBytesMax under way at most. A head may take a
-// quarter of a segment with its table of logs. One file descriptor, one more per reader.
+// StagedBytes; durable batches stay lent for readers up to RecentBytesMax, of
+// which what every open reader has passed takes a sixteenth, counted by the memory
+// that their owners keep from reuse (Measured), the oldest unit goes first, and
+// what a reader lends out goes only at its next call: so each reader holds at most
+// one more Next's worth, and one buffer of max(bytesMax, largest unit), or of a
+// damaged unit with its repairs. Disk: segments of a fixed size, beyond what
+// Retain keeps at most one that is being zeroed and as many spares as were begun
+// between two Retains that gave some back, SpareBusyMax at most (1 GiB), and at
+// rest (Trim) or after Open max(1, SpareMax); repairs no larger than what they
+// replace. A Pipeline has Depth units of UnitBytesMax under way at most. A head
+// may take a quarter of a segment with its table of logs. One file descriptor, one
+// more per reader.
 //
 // After damage: a log that began in lost bytes and that no later head or batch
 // names, nobody here knows of; without its oldest head a journal does not know
