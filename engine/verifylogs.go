@@ -85,18 +85,14 @@ func (v *verification) tails(ctx context.Context, q wire.Verify) error {
 		pin := f.j.NewReader(f.j.Durable() + 1)
 		defer pin.Close()
 	}
-	answer, err := v.ask(ctx, q)
+	here, there, err := v.ends(ctx, q)
 	if err != nil {
 		return err
 	}
-	there := make(map[wire.LogID]wire.Position)
-	for i := range answer.Rows {
-		there[answer.Rows[i].Log] = answer.Rows[i].At
-	}
 	for _, f := range v.e.journals() {
 		at := make(map[wire.LogID]wire.Position)
-		for _, log := range f.j.Logs() {
-			if log.Shard < q.Log.Shard || uint32(log.Shard-q.Log.Shard) >= q.Count {
+		for _, log := range here {
+			if v.e.journalOf(log) != f {
 				continue
 			}
 			if _, held := there[log]; held {
@@ -111,6 +107,43 @@ func (v *verification) tails(ctx context.Context, q wire.Verify) error {
 		}
 	}
 	return nil
+}
+
+// ends are the logs of the shards asked for that were held here before the peer was
+// asked, and where its logs end. What has only just begun here may not be there yet,
+// so that is asked again for a while.
+func (v *verification) ends(ctx context.Context, q wire.Verify) (
+	here []wire.LogID, there map[wire.LogID]wire.Position, err error) {
+	for until := time.Now().Add(behindWaitMax); ; {
+		here = here[:0]
+		for _, f := range v.e.journals() {
+			for _, log := range f.j.Logs() {
+				if log.Shard >= q.Log.Shard && uint32(log.Shard-q.Log.Shard) < q.Count {
+					here = append(here, log)
+				}
+			}
+		}
+		answer, err := v.ask(ctx, q)
+		if err != nil {
+			return nil, nil, err
+		}
+		there = make(map[wire.LogID]wire.Position)
+		for i := range answer.Rows {
+			there[answer.Rows[i].Log] = answer.Rows[i].At
+		}
+		lacks := func(log wire.LogID) bool {
+			_, held := there[log]
+			return !held && log.Site == v.e.id.site
+		}
+		if !slices.ContainsFunc(here, lacks) || time.Now().After(until) {
+			return here, there, nil
+		}
+		select {
+		case <-time.After(pointLookEvery):
+		case <-ctx.Done():
+			return nil, nil, ctx.Err()
+		}
+	}
 }
 
 // compareLogs compares logs of one journal of ours with where the peer's end.

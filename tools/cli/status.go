@@ -94,7 +94,7 @@ func (b *screen) stoppedLogs(logs []engine.StoppedLog) {
 var nextSteps = map[string]string{
 	"unknown incarnation": "one of the two sites was set up anew: move its data directory away, keep it, " +
 		"and start that site again while the other is up; it gets the history back",
-	"chain":        "the histories differ: stop writing this shard and compare `cfs fs digest` at both sites",
+	"chain":        "the histories differ: stop writing this shard, see `cfs admin replication verify`",
 	"gap":          "batches between the two sites are missing: the log resumes when the source sends them",
 	"epoch":        "the sender writes in an older epoch: compare the primary that both sites' status names",
 	"order":        "a batch came out of order: restart the sender; if it stays, keep both data directories",

@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"path/filepath"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -31,7 +32,7 @@ func tamper(ts *testscript.TestScript, neg bool, args []string) {
 	} else {
 		key = binary.BigEndian.AppendUint64(key, 0)
 	}
-	db, err := pebble.Open(dir, &pebble.Options{})
+	db, err := pebble.Open(dir, &pebble.Options{Logger: quiet{}})
 	ts.Check(err)
 	value, closer, err := db.Get(key)
 	ts.Check(err)
@@ -44,4 +45,13 @@ func tamper(ts *testscript.TestScript, neg bool, args []string) {
 	flipped[at] ^= 1
 	ts.Check(db.Set(key, flipped, pebble.Sync))
 	ts.Check(db.Close())
+}
+
+// quiet is a Pebble that tells nothing.
+type quiet struct{}
+
+func (quiet) Infof(string, ...any)  {}
+func (quiet) Errorf(string, ...any) {}
+func (quiet) Fatalf(format string, args ...any) {
+	panic(fmt.Sprintf(format, args...))
 }
