@@ -73,8 +73,9 @@ func (fixed) Status() engine.Status {
 		Peers: []engine.PeerStatus{
 			{
 				Site: "site-b", Transport: "rdma", Health: "OK", Link: "live", HeardAt: &heard, RTTSeconds: &rtt,
-				Durable: known, Applied: known, WaitingOn: "window", WindowBytes: 25e6, WindowUsed: 12e6, SentFrames: 12,
-				SentBytes: 1 << 20, Sessions: 2,
+				Durable: known, Applied: known, WaitingOn: "window", WindowBytes: 25e6, WindowUsed: 12e6,
+				SentFrames: 12,
+				SentBytes:  1 << 20, Sessions: 2,
 			},
 			{
 				Site: "site-c", Transport: "tcp", Health: "DEGRADED", Link: "down", Durable: unknown, Applied: unknown,

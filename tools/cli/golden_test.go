@@ -55,8 +55,8 @@ func healthyStatus() *engine.Status {
 		},
 		Apply: engine.ApplyStatus{State: "ok", Entries: 183402},
 		Peers: []engine.PeerStatus{{
-			Site: "site-b", Role: "standby", Health: "OK", Link: "live", Addr: "10.0.1.50:9500", Transport: "tcp", Streams: 1,
-			HeardAt: ptr(at.Add(-100 * time.Millisecond)), RTTSeconds: ptr(0.00031),
+			Site: "site-b", Role: "standby", Health: "OK", Link: "live", Addr: "10.0.1.50:9500", Transport: "tcp",
+			Streams: 1, HeardAt: ptr(at.Add(-100 * time.Millisecond)), RTTSeconds: ptr(0.00031),
 			Durable: known(0, 0, 0), Applied: known(0, 0, 0), WindowBytes: 64 << 20,
 			SentFrames: 812, SentBytes: 581300000, Sessions: 1, WouldLose: known(0, 0, 0),
 			MayPromoteReason: "failover is manual and not part of this release", StoppedLogs: []engine.StoppedLog{},

@@ -78,7 +78,8 @@ func needIO(io string) error {
 
 // noIO says what to do where --io insists on what is not there.
 func noIO(err error) error {
-	return failure(ExitRefused, err, "leave --io out: links and journals take the best that is there, and status says what")
+	return failure(ExitRefused, err,
+		"leave --io out: links and journals take the best that is there, and status says what")
 }
 
 // siteName is what a site or a cluster may be called: names are typed by people
