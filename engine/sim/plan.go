@@ -203,16 +203,22 @@ func (p *Plan) drawFault(k itemKind, s stream) item {
 	return f
 }
 
-// drawOperator has somebody look after the sites, in half of the worlds.
+// drawOperator has somebody look after the sites, in half of the worlds. A primary
+// that lost what it had is left its peers: without a peer's word it would begin
+// another history, and no system could know better.
 func (p *Plan) drawOperator(s stream) {
 	if s.oneIn(2) {
 		return
 	}
+	lost := slices.ContainsFunc(p.items, func(f item) bool { return f.kind == restorePrimary || f.kind == wipePrimary })
 	for range s.IntN(10) {
-		p.items = append(p.items, item{
+		f := item{
 			at: s.between(0, p.duration), kind: []itemKind{restart, restart, unconfigure, trim}[s.IntN(4)],
 			site: s.IntN(p.siteCount), span: s.between(20*time.Millisecond, 3*time.Second), draw: s.Uint64(),
-		})
+		}
+		if f.kind != unconfigure || f.site != 0 || !lost {
+			p.items = append(p.items, f)
+		}
 	}
 }
 
