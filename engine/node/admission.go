@@ -3,6 +3,7 @@ package node
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/claudefs/repl/engine/internal/plant"
 	"github.com/claudefs/repl/engine/stream"
@@ -97,7 +98,8 @@ func (n *Node) clearOwn(s wire.Shard) {
 	}
 }
 
-// peerBehind: a peer's position lies in our history, so what it has we have.
+// peerBehind: a peer's position lies in our history, so what it has we have. Another
+// one may have more: each that is configured is heard first, or VerifyWait passes.
 func (n *Node) peerBehind(s wire.Shard, p *peer) {
 	o := &n.own[s]
 	if o.stopped || o.suspect || n.c.Primary != n.c.Site || n.ownErr != nil {
@@ -106,8 +108,30 @@ func (n *Node) peerBehind(s wire.Shard, p *peer) {
 	if o.short() {
 		return // whoever gives it back is yet to come
 	}
+	o.agreed = true
+	if o.admission == AdmitWaiting && !n.waited && !n.allAnswered() {
+		return
+	}
 	n.unnoteStopped(n.logID(s))
 	n.admit(s, AdmitVerified, nil)
+}
+
+// allAnswered: every configured peer has told its positions since we opened.
+func (n *Node) allAnswered() bool {
+	return !slices.ContainsFunc(n.peers, func(p *peer) bool { return p.configured && !p.answered })
+}
+
+// lastAnswered admits what the peers before it had agreed to, once the last one has
+// told its positions.
+func (n *Node) lastAnswered() {
+	if n.waited || n.c.Primary != n.c.Site || n.ownErr != nil || !n.allAnswered() {
+		return
+	}
+	for i := range n.own {
+		if o := &n.own[i]; o.agreed && o.admission == AdmitWaiting && !o.stopped && !o.suspect && !o.short() {
+			n.admit(wire.Shard(i), AdmitVerified, nil)
+		}
+	}
 }
 
 // peerAhead: the peer has entries of our log that we do not have. Before
@@ -171,7 +195,7 @@ func (n *Node) stopWaiting(s wire.Shard) {
 	case o.short():
 		n.noteStopped(n.logID(s), wire.RefuseInternal, n.lostError(s).Error())
 		n.admit(s, AdmitRefused, n.lostError(s))
-	case o.tail.Seq != 0 && o.store == o.tail:
+	case o.agreed || o.tail.Seq != 0 && o.store == o.tail:
 		n.admit(s, AdmitVerified, nil)
 	default:
 		n.admit(s, AdmitUnverified, nil)

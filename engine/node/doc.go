@@ -39,7 +39,8 @@
 //
 // A log takes appends when nothing says that acknowledged entries are missing:
 //
-//	           peer ends where we end, or its position is proven to lie in our log
+//	           a peer ends where we end, or its position is proven to lie in our log,
+//	           and every other one has been heard, or VerifyWait has passed
 //	waiting ─────────────────────────────────────────────────────────▶ verified
 //	   │  │ peer, Store or its saved cursor has more ─▶ fetch it back ───▲   ▲
 //	   │  └ VerifyWait passes, nobody answered ─▶ unverified ────────────────┘

@@ -298,6 +298,10 @@ func (n *Node) restoreReached(s wire.Shard) {
 		"%s: site %s gave back everything up to seq %d", n.logName(n.logID(s)), p.Name, goal.Seq))
 	n.confirm(p, s, goal)
 	n.tailProven(s, p)
+	if o.short() {
+		n.restoreElsewhere(s) // another site has more still
+		return
+	}
 	if n.waited && o.admission == AdmitWaiting {
 		n.stopWaiting(s)
 	}

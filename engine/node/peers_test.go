@@ -51,9 +51,9 @@ func TestADeadPeerHoldsTheFloorsAndNothingElse(t *testing.T) {
 	require.Equal(t, wire.Seq(8), b.node.Floor(Mirror, log).Seq)
 }
 
-// One peer's word is enough to admit; a second peer that has more then
-// contradicts, and the log stops rather than fork.
-func TestASecondPeerThatHasMoreStopsAnAdmittedLog(t *testing.T) {
+// restoredBehindOne has site-a come back with an old image, beside site-b, which never
+// had more, while site-c, which is down, has acknowledged an entry more.
+func restoredBehindOne() (w *world, a, c *site) {
 	w, a, b, c := trio()
 	a.open()
 	b.open()
@@ -70,7 +70,27 @@ func TestASecondPeerThatHasMoreStopsAnAdmittedLog(t *testing.T) {
 	a.own, a.mirror, a.peers, a.applied = image.own, image.mirror, image.peers, image.applied
 	a.open()
 	b.open()
-	w.pass(2 * time.Second)
+	return w, a, c
+}
+
+// I4: one peer's word does not do while another one may still come: what it has comes
+// back, and the log does not fork.
+func TestNoLogIsAdmittedBeforeEveryPeerWasHeard(t *testing.T) {
+	w, a, c := restoredBehindOne()
+	w.pass(a.node.c.VerifyWait / 2)
+	require.Equal(t, AdmitWaiting, a.node.own[0].admission)
+	c.open()
+	w.pass(3 * time.Second)
+	require.Equal(t, AdmitVerified, a.node.own[0].admission)
+	require.Equal(t, wire.Seq(2), a.node.own[0].tail.Seq)
+	require.NoError(t, w.fault)
+}
+
+// A peer that stays away longer than VerifyWait holds up nobody (I10). If it had more
+// it contradicts then, and the log stops rather than fork.
+func TestASecondPeerThatHasMoreStopsAnAdmittedLog(t *testing.T) {
+	w, a, c := restoredBehindOne()
+	w.pass(a.node.c.VerifyWait + time.Second)
 	require.Equal(t, AdmitVerified, a.node.own[0].admission)
 	c.open()
 	w.pass(3 * time.Second)

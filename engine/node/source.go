@@ -198,6 +198,7 @@ func (n *Node) resume(p *peer) {
 			p.sender.Out(s)
 		}
 	}
+	n.lastAnswered()
 	n.seek(p)
 	n.fetchNext(p.link)
 }

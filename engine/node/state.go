@@ -99,6 +99,7 @@ type ownLog struct {
 	// A source that lost acknowledged data.
 	need          wire.Position // the highest that the Store or a peer is known to have had
 	needed        string        // who
+	agreed        bool          // a peer's position lies in our history
 	fetching      bool          // a restore is queued or under way
 	restored      wire.Position // end of what is staged to restore it; zero = nothing
 	restoredStamp wire.Stamp    // there

@@ -31,8 +31,7 @@
 //
 // A plan that breaks a promise is shortened by delta debugging ([Shrinking]), and
 // saved in testdata/sim: TestSavedPlansHold lives it for ever, with forty seeds,
-// because its own delays were those of one day. What is known and not mended lies
-// in testdata/sim/open, and must still break.
+// because its own delays were those of one day.
 //
 //	cfs sim run --seeds 1-2000     a campaign: one verdict
 //	cfs sim replay SEED|FILE       one world again, --trace for every event

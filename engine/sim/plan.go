@@ -161,7 +161,7 @@ func (p *Plan) drawFaults(s stream) {
 		case latentFlip, lostWrite, misdirectedWrite:
 			possible = harm[1] && !harm[0]
 		case restorePrimary, wipePrimary:
-			possible = harm[2] && p.siteCount == 2 // with three: testdata/sim/open/fork-two-peers.txt
+			possible = harm[2]
 		case restoreStandby, wipeStandby:
 			possible = harm[3]
 		}
