@@ -33,9 +33,10 @@ const (
 	// soakWarmEntries fill what the engine keeps in memory by choice.
 	soakWarmEntries = 16_000
 	soakShards      = 16
-	// ringsIdleMax is how many rings a transport keeps of links that are gone: all
-	// that dialed while the peer stood still come and go at once.
-	ringsIdleMax = 16
+	// ringsIdleMax is how many rings are kept unused: 16 by a transport, because all
+	// links that were dialed while the peer stood still come and go at once, and 16 by
+	// a disk, as many as its files were once busy with.
+	ringsIdleMax = 32
 )
 
 func TestMain(m *testing.M) {
