@@ -94,6 +94,8 @@ func also(reasons, more error) error {
 type systemDevice struct {
 	context  *verbs.Context
 	caps     Capabilities
+	which    DeviceName // as asked for
+	gids     int        // of the port
 	ethernet bool
 	events   *descriptor
 	event    verbs.AsyncEvent // that events took last
@@ -107,7 +109,7 @@ type systemDevice struct {
 }
 
 func openSystemDevice(found verbs.Device, which DeviceName) (d *systemDevice, err error) {
-	d = &systemDevice{queues: make(map[uint32]*systemQueue)}
+	d = &systemDevice{which: which, queues: make(map[uint32]*systemQueue)}
 	if d.context, err = found.Open(); err != nil {
 		return nil, err
 	}
@@ -124,7 +126,7 @@ func openSystemDevice(found verbs.Device, which DeviceName) (d *systemDevice, er
 		Device: found.Name(), Immediate: !found.IWARP(), SendsMax: limits.QPWRMax, ReceivesMax: limits.QPWRMax,
 		PartsMax: limits.SGEMax, CompleteMax: limits.CQEMax,
 	}
-	if err = d.choosePort(limits.PortCount, which); err != nil {
+	if err = d.choosePort(limits.PortCount); err != nil {
 		return nil, err
 	}
 	if d.caps.InlineMax, err = d.probeInline(); err != nil {
@@ -135,8 +137,9 @@ func openSystemDevice(found verbs.Device, which DeviceName) (d *systemDevice, er
 }
 
 // choosePort finds the port that was asked for, or the first active one, and its GID.
-func (d *systemDevice) choosePort(count int, which DeviceName) error {
+func (d *systemDevice) choosePort(count int) error {
 	var reasons error
+	which := &d.which
 	for number := 1; number <= count; number++ {
 		port := uint8(number)
 		if which.Port != 0 && which.Port != port {
@@ -149,7 +152,8 @@ func (d *systemDevice) choosePort(count int, which DeviceName) error {
 		if err == nil {
 			d.ethernet = p.LinkLayer == verbs.LinkEthernet
 			d.caps.Port, d.caps.LID, d.caps.MTUBytes = port, p.LID, p.MTUActive.Bytes()
-			d.caps.GIDIndex, d.caps.GID, err = d.chooseGID(port, p.GIDCount, which)
+			d.gids = p.GIDCount
+			d.caps.GIDIndex, d.caps.GID, err = d.chooseGID()
 		}
 		if err == nil {
 			return nil
@@ -163,8 +167,10 @@ func (d *systemDevice) choosePort(count int, which DeviceName) error {
 }
 
 // chooseGID finds the GID that was asked for, or the first of RoCE v2 over IPv4, or
-// else GID 0.
-func (d *systemDevice) chooseGID(port uint8, count int, which DeviceName) (int, GID, error) {
+// else GID 0. Each queue pair asks anew: an address that left its interface and came
+// back has another index. A device that once had IPv4 does not go on with GID 0.
+func (d *systemDevice) chooseGID() (int, GID, error) {
+	which, port := &d.which, d.caps.Port
 	if which.HasGID {
 		e, err := d.context.QueryGIDEx(port, which.GIDIndex)
 		if err != nil {
@@ -173,7 +179,7 @@ func (d *systemDevice) chooseGID(port uint8, count int, which DeviceName) (int, 
 		return which.GIDIndex, GID(e.GID), nil
 	}
 	byAddress := which.GID != GID{}
-	for index := range count {
+	for index := range d.gids {
 		e, err := d.context.QueryGIDEx(port, index)
 		if errors.Is(err, syscall.ENODATA) {
 			continue
@@ -188,6 +194,9 @@ func (d *systemDevice) chooseGID(port uint8, count int, which DeviceName) (int, 
 	}
 	if byAddress {
 		return 0, GID{}, fmt.Errorf("no GID %v", net.IP(which.GID[:]))
+	}
+	if d.ethernet && isIPv4(d.caps.GID) {
+		return 0, GID{}, fmt.Errorf("no GID of RoCE v2 over IPv4 any more; there was %v", net.IP(d.caps.GID[:]))
 	}
 	e, err := d.context.QueryGIDEx(port, 0)
 	if err != nil {

@@ -22,12 +22,14 @@ const (
 )
 
 type systemPair struct {
-	domain *systemDomain
-	queue  *systemQueue
-	pair   *verbs.QP
-	o      QueuePairOptions
-	moveMu sync.Mutex
-	state  atomic.Uint32 // of verbs.QPState, as far as calls have moved it
+	domain   *systemDomain
+	queue    *systemQueue
+	pair     *verbs.QP
+	gid      GID // and its index: as they were when it was made
+	gidIndex int
+	o        QueuePairOptions
+	moveMu   sync.Mutex
+	state    atomic.Uint32 // of verbs.QPState, as far as calls have moved it
 
 	sendMu sync.Mutex
 	sends  *verbs.SendList
@@ -49,6 +51,9 @@ func (p *systemDomain) OpenQueuePair(o QueuePairOptions) (pair QueuePair, err er
 			pair, err = nil, p.device.wrap(err)
 		}
 	}()
+	if s.gidIndex, s.gid, err = p.device.chooseGID(); err != nil {
+		return nil, err
+	}
 	if s.sends, err = verbs.NewSendList(min(o.SendsMax, entriesPerCrossing), o.PartsMax); err != nil {
 		return nil, err
 	}
@@ -104,7 +109,7 @@ func (s *systemPair) is(state verbs.QPState) bool { return s.state.Load() == uin
 
 func (s *systemPair) Identity() Identity {
 	c := &s.domain.device.caps
-	return Identity{QPN: s.pair.Num(), PSN: s.o.PSN & (1<<24 - 1), GID: c.GID, LID: c.LID, MTUBytes: c.MTUBytes}
+	return Identity{QPN: s.pair.Num(), PSN: s.o.PSN & (1<<24 - 1), GID: s.gid, LID: c.LID, MTUBytes: c.MTUBytes}
 }
 
 func (s *systemPair) Inline() int { return s.pair.Cap().InlineBytes }
@@ -119,7 +124,7 @@ func (s *systemPair) ReadyToReceive(peer Identity) error {
 		// Nobody reads here, but some drivers refuse 0.
 		DestRDAtomicMax: 1, MinRNRTimer: rnrTimerCode(s.o.RNRTimer),
 		AV: verbs.AHAttr{
-			Global: d.ethernet || peer.LID == 0, GID: verbs.GID(peer.GID), GIDIndex: uint8(d.caps.GIDIndex),
+			Global: d.ethernet || peer.LID == 0, GID: verbs.GID(peer.GID), GIDIndex: uint8(s.gidIndex),
 			HopLimit: hopLimit, LID: peer.LID, Port: d.caps.Port,
 		},
 	}, verbs.QPToRTR))
