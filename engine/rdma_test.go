@@ -27,8 +27,9 @@ import (
 
 // fabric is what carries the links of a test.
 type fabric struct {
-	fake   *fakeverbs.Fabric // nil = a real device
-	device string
+	fake    *fakeverbs.Fabric // nil = a real device
+	device  string
+	spoiler spoiler // of site-a's frames
 }
 
 // openFabric returns verbs with a device for each site.
@@ -45,11 +46,15 @@ func (f *fabric) options(site string) rdma.Options {
 	if f.fake == nil {
 		o.Verbs, o.Device.Device = rdma.System(), f.device
 		o.AckTimeout, o.Retries = 250*time.Millisecond, 5
-		return o
+	} else {
+		o.Verbs, o.Device.Device = f.fake, site
+		o.AckTimeout, o.Retries = 5*time.Millisecond, 3
+		o.RNRTimer, o.RNRRetries = 5*time.Millisecond, 3
 	}
-	o.Verbs, o.Device.Device = f.fake, site
-	o.AckTimeout, o.Retries = 5*time.Millisecond, 3
-	o.RNRTimer, o.RNRRetries = 5*time.Millisecond, 3
+	if site == "site-a" {
+		f.spoiler.Verbs = o.Verbs
+		o.Verbs = &f.spoiler
+	}
 	return o
 }
 
