@@ -77,7 +77,7 @@ type Options struct {
 	WindowBytesMax   int64         // sent to one peer, not yet durable there; default 64 MiB
 	RecentBytesMax   int64         // of each journal, kept in memory for readers; default 32 MiB
 	SegmentBytes     int64         // journal segment file; default 64 MiB
-	VerifyWait       time.Duration // how long appends wait after Open until every peer was heard about the tail; default 3s
+	VerifyWait       time.Duration // how long appends wait after Open for every peer's word on the tail; default 3s
 	HeartbeatTimeout time.Duration // default 3s
 	AppendAt         bool          // the host feeds AppendAt from its own log and applies its own entries itself
 
