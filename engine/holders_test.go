@@ -2,6 +2,8 @@ package engine_test
 
 import (
 	"fmt"
+	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"github.com/claudefs/repl/engine"
@@ -145,4 +147,59 @@ func TestADamagedMirrorIsNoSourceForALostTail(t *testing.T) {
 			s.end()
 		}
 	}
+}
+
+// TestAPeerThatCannotReadJustNowIsAskedAgain: site-a has a new disk, and the only peer
+// fails to read once while it gives the log back. That is no word about the log: the
+// link ends, and the next one brings everything (I14).
+func TestAPeerThatCannotReadJustNowIsAskedAgain(t *testing.T) {
+	a, b := pair(t)
+	a.options.VerifyWait = patience
+	b.start()
+	a.start()
+	for i := range 20 {
+		a.put(1, fmt.Sprintf("key %d", i), fmt.Sprintf("payload %d.", i), engine.Applied(1))
+	}
+	a.end()
+	b.end()
+	failing := &failingReads{FS: b.disk}
+	b.options.FS = failing
+	for n := range int32(3) {
+		a.disk, a.store = vfs.NewMem(vfs.MemOptions{}), store.NewMem()
+		a.options.FS, a.options.Store = a.disk, a.store
+		b.start()
+		failing.left.Store(n + 1)
+		a.start()
+		a.put(1, "after", "v", engine.Applied(1))
+		require.LessOrEqual(t, failing.left.Load(), int32(0), "nothing was read")
+		for i := range 20 {
+			require.Equal(t, fmt.Sprintf("payload %d.", i), a.value(1, fmt.Sprintf("key %d", i)))
+		}
+		require.Empty(t, a.Status().StoppedLogs)
+		a.end()
+		b.end()
+	}
+}
+
+// failingReads is a disk whose next reads fail.
+type failingReads struct {
+	vfs.FS
+	left atomic.Int32
+}
+
+func (d *failingReads) Open(name string) (vfs.File, error) {
+	f, err := d.FS.Open(name)
+	return failingFile{f, d}, err
+}
+
+type failingFile struct {
+	vfs.File
+	disk *failingReads
+}
+
+func (f failingFile) ReadAt(b []byte, at int64) (int, error) {
+	if f.disk.left.Add(-1) >= 0 {
+		return 0, syscall.EIO
+	}
+	return f.File.ReadAt(b, at)
 }

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -200,7 +199,8 @@ func (s *source) envelopeFor(envelope *wire.Envelope, room []byte) []byte {
 }
 
 // answer sends the batches that a peer asks for, from the journal that holds the
-// log, and how the answer ended.
+// log, and how the answer ended. A journal that cannot be read just now ends the
+// link instead: that is no word about the log, and the peer asks again on the next.
 func (l *peerLink) answer(op *node.Op) error {
 	code, text, err := l.sendFetched(op)
 	if err != nil {
@@ -234,8 +234,11 @@ func (l *peerLink) sendFetched(op *node.Op) (code wire.RefusalCode, text string,
 	have := tailsOf(j) // Only this log matters: of the others the reader may miss everything.
 	have[f.Log] = f.From
 	unit, err := j.SegmentStart(find(have), nil)
-	if err != nil {
+	if errors.Is(err, journal.ErrNotRetained) {
 		return wire.RefuseNotRetained, fmt.Sprintf("log %s from seq %d: %v", f.Log, f.From.Seq, err), nil
+	}
+	if err != nil {
+		return 0, "", err
 	}
 	reader := j.NewReader(unit)
 	defer reader.Close()
@@ -252,9 +255,11 @@ func (l *peerLink) walkFetched(op *node.Op, reader *journal.Reader, to wire.Seq)
 			damage = err // of some log: this one is whole if its next batch follows
 			continue
 		}
-		if err != nil || len(refs) == 0 && damage != nil {
-			return wire.RefuseSuspect, fmt.Sprintf("log %s behind seq %d: %v", op.Fetch.Log, at.Seq,
-				cmp.Or(err, damage)), nil
+		if err != nil {
+			return 0, "", fmt.Errorf("log %s behind seq %d: %w", op.Fetch.Log, at.Seq, err)
+		}
+		if len(refs) == 0 && damage != nil {
+			return wire.RefuseSuspect, fmt.Sprintf("log %s behind seq %d: %v", op.Fetch.Log, at.Seq, damage), nil
 		}
 		if len(refs) == 0 {
 			return 0, "", nil

@@ -189,8 +189,12 @@ func (p *process) answer(e *end, session uint32, f wire.Fetch) {
 	switch {
 	case errors.Is(err, errForked):
 		end.Code, end.Text = wire.RefuseChain, err.Error()
-	case err != nil:
+	case errors.Is(err, journal.ErrNotRetained), errors.Is(err, journal.ErrCorrupt):
 		end.Code, end.Text = wire.RefuseNotRetained, err.Error()
+	case err != nil: // no word about the log: the peer asks again on the next link
+		p.site.w.mark("answer not read")
+		p.site.w.net.broken(e, err)
+		return
 	}
 	p.site.w.net.send(e, end.AppendTo(nil, session))
 }
