@@ -57,6 +57,7 @@ type image struct {
 	crashed map[string][]extent
 	store   *store.Mem
 	books   [3]map[wire.LogID]*ledger // what the medium held, by journal
+	flipped bool                      // the disk was harmed, and nobody had met that
 }
 
 func newSite(w *world, index int) *site {
@@ -315,6 +316,7 @@ func (s *site) takeImage() {
 		mem:     s.disk.mem.Crash(func(vfs.Unsynced) vfs.Fate { return vfs.Drop }),
 		crashed: map[string][]extent{},
 		store:   s.store.mem.Crash(nil),
+		flipped: s.disk.flipped,
 	}
 	for name, f := range s.disk.files {
 		i.crashed[name] = slices.Clone(f.crashed)
@@ -335,6 +337,7 @@ func (s *site) restore(f *item) {
 	}
 	s.die(true, f.span, f.stream())
 	s.disk.replace(s.image.mem, s.image.crashed)
+	s.disk.flipped = s.image.flipped
 	s.store.mem = s.image.store
 	s.restoredAt, s.diedAt = s.w.now, 0
 	s.w.check.restored(s.index, s.image.books)
