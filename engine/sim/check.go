@@ -393,6 +393,12 @@ func (c *checker) restless() string {
 		if len(s.p.stopped) > 0 {
 			return fmt.Sprintf("%s: %v", siteNames[s.index], s.p.stopped[0])
 		}
+		for _, f := range [2]*flusher{s.p.own, s.p.mirror} {
+			for _, h := range f.j.Holes() {
+				return fmt.Sprintf("%s: %s lacks log %s behind seq %d, up to %d",
+					siteNames[s.index], f.dir(), h.Log, h.From.Seq, h.To.Seq)
+			}
+		}
 	}
 	a := c.w.sites[0].p
 	if n := c.w.load.waiting(); n > 0 {

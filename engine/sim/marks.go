@@ -13,7 +13,8 @@ var Marks = []string{
 	"half a frame", "batch with a wrong digest", "batch that was there already", "event superseded", "event refused",
 	"event session-surpassed", "event peer-behind",
 	// What one site gives back to the other.
-	"fetch answered", "mirror repaired", "own batches fetched back", "event data-lost", "event data-restored",
+	"fetch answered", "mirror repaired", "own log repaired", "own batches fetched back",
+	"event data-lost", "event data-restored",
 	// Admission.
 	"admitted unverified", "admission refused", "entry held by its index",
 	// Rare choices, see sometimes.go.

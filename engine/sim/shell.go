@@ -207,39 +207,65 @@ func (p *process) stage() {
 	}
 }
 
-// repair gathers fetched batches until they cover the damage, and puts them in
+// repair gathers fetched batches until they cover the damage, and has them put in
 // its place. Pieces of different logs may come side by side.
 func (p *process) repair(s *node.Stage, refs []wire.BatchRef) {
 	pieces := p.pieces[s.Log]
 	if n := len(pieces); n > 0 && pieces[n-1].Header.End() != s.From {
 		pieces = nil // a new answer begins
 	}
-	p.pieces[s.Log] = append(pieces, refs...)
-	last := s.Last
-	r := &repairing{done: !last}
+	pieces = append(pieces, refs...)
+	p.pieces[s.Log] = pieces
+	r := &repairing{done: !s.Last}
 	p.mirror.tickets = append(p.mirror.tickets, ticket{number: s.Ticket, repair: r})
-	if last {
-		p.site.w.mark("mirror repaired")
-		r.err = p.mirror.j.Repair(s.Log, p.pieces[s.Log])
-		delete(p.pieces, s.Log)
+	log := s.Log
+	if s.Last {
+		delete(p.pieces, log)
+		p.later(phaseAny, p.site.disk.flushTime(), func() { p.mend(log, pieces, r) })
+		return
 	}
-	p.later(phaseAny, p.site.disk.flushTime(), func() {
-		if err := p.mirror.j.Err(); err != nil {
-			p.mirror.failed(err)
-			return
+	p.later(phaseAny, cpuTime, p.mirror.settle)
+}
+
+// mend writes a whole repair, into the journal that the log is in, and goes on
+// with it.
+func (p *process) mend(log wire.LogID, pieces []wire.BatchRef, r *repairing) {
+	f, mark := p.mirror, "mirror repaired"
+	if log.Site == p.site.id {
+		f, mark = p.own, "own log repaired"
+	}
+	r.err = f.j.Repair(log, pieces)
+	if err := f.j.Err(); err != nil {
+		f.failed(err)
+		return
+	}
+	r.done = true
+	p.mirror.settle()
+	switch {
+	case errors.Is(r.err, journal.ErrOrder):
+		// Damage that a reader met after Open is no hole yet: only an opening finds
+		// its ends. An operator, told by the event, starts the node again.
+		p.site.w.mark("restarted to find new damage")
+		p.site.die(false, p.site.draw.between(time.Second, 2*time.Second), p.site.draw)
+	case r.err != nil:
+	default:
+		p.site.w.mark(mark)
+		p.feeds[f.which-node.Own].reopen()
+		p.reportHoles() // one of a log at a time
+	}
+}
+
+// reportHoles has pieces of logs fetched that damage took: of an own log a peer may
+// lack them, and of a mirror whoever asks this site.
+func (p *process) reportHoles() {
+	for _, f := range [2]*flusher{p.own, p.mirror} {
+		for _, h := range f.j.Holes() {
+			if h.To != (wire.Position{}) {
+				p.step(&node.MirrorDamaged{Log: h.Log, From: h.From, To: h.To.Seq}, f.dir()+" damaged",
+					uint64(h.Log.Shard), uint64(h.To.Seq))
+			}
 		}
-		r.done = true
-		p.mirror.settle()
-		switch {
-		case errors.Is(r.err, journal.ErrOrder):
-			// Damage that a reader met after Open is no hole yet: only an opening finds
-			// its ends. An operator, told by the event, starts the node again.
-			p.site.w.mark("restarted to find new damage")
-			p.site.die(false, p.site.draw.between(time.Second, 2*time.Second), p.site.draw)
-		case last && r.err == nil:
-			p.feeds[1].reopen()
-		}
-	})
+	}
 }
 
 func (p *process) persist(e *node.Persist) {

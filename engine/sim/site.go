@@ -139,6 +139,7 @@ func (s *site) start() {
 		p.hostHas(ownTails(p.own.j))
 	}
 	p.tick()
+	p.later(phaseAny, cpuTime, p.reportHoles)
 	p.flushStoreLater()
 }
 
