@@ -63,7 +63,7 @@ type extent struct {
 func newDisk(w *world, site int) *disk {
 	return &disk{
 		w: w, site: site, mem: vfs.NewMem(vfs.MemOptions{}), files: map[string]*fileState{},
-		draw: newStream(w.o.Seed, "disk "+siteNames[site]),
+		draw: w.stream("disk " + siteNames[site]),
 	}
 }
 

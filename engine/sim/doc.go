@@ -19,7 +19,8 @@
 //
 // What a seed decides is a [Plan] before the world begins: parameters, and items
 // in the order of their times; each item chooses by a draw of its own. Only delays
-// and how long a flush takes are drawn on the way, from named streams of the seed.
+// and how long a flush takes are drawn on the way, from named streams of the seed
+// that begin anew at each moment: an item left out moves only what hung on it.
 // A plan is text, a line a parameter or an item; what it leaves out is simple:
 //
 //	sim plan 1

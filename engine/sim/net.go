@@ -68,7 +68,7 @@ type end struct {
 }
 
 func newNetwork(w *world) *network {
-	return &network{w: w, draw: newStream(w.o.Seed, "network")}
+	return &network{w: w, draw: w.stream("network")}
 }
 
 // dial tries to connect a process to the other site.

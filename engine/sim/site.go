@@ -64,8 +64,8 @@ func newSite(w *world, index int) *site {
 	s := &site{
 		w: w, index: index, id: wire.SiteIDOf(clusterName, siteNames[index]),
 		clock: clock{driftPPM: w.plan.sites[index].driftPPM, offset: w.plan.sites[index].offset},
-		draw:  newStream(w.o.Seed, "process "+siteNames[index]),
-		rare:  newStream(w.o.Seed, "sometimes "+siteNames[index]),
+		draw:  w.stream("process " + siteNames[index]),
+		rare:  w.stream("sometimes " + siteNames[index]),
 	}
 	s.disk = newDisk(w, index)
 	s.store = &siteStore{site: s, mem: store.NewMem()}
