@@ -386,7 +386,7 @@ func (c *checker) restored(site int, books [3]map[wire.LogID]*ledger) {
 
 // restless says why the world is not at rest; "" if it is (I14).
 func (c *checker) restless() string {
-	for _, s := range c.w.sites {
+	for _, s := range c.w.core() {
 		if s.p == nil || s.p.dead {
 			return siteNames[s.index] + " is down"
 		}
@@ -406,6 +406,12 @@ func (c *checker) restless() string {
 	}
 	status := a.node.Status(a.now())
 	for _, p := range status.Peers {
+		if c.w.siteOf(p.Site).lost {
+			if why := c.lostLag(&p); why != "" {
+				return why
+			}
+			continue
+		}
 		switch {
 		case len(p.Stopped) > 0:
 			return fmt.Sprintf("log %s stopped: %s %s", p.Stopped[0].Log, p.Stopped[0].Code, p.Stopped[0].Reason)
@@ -418,7 +424,10 @@ func (c *checker) restless() string {
 	for shard := range wire.Shard(c.w.plan.shards) {
 		log := wire.LogID{Site: c.w.sites[0].id, Shard: shard}
 		tail, _ := a.own.j.Tail(log)
-		for _, s := range c.w.sites {
+		if !a.admitted[shard] {
+			return fmt.Sprintf("shard %d takes no appends", shard)
+		}
+		for _, s := range c.w.core() {
 			p := s.p
 			if p.hosted() {
 				continue
@@ -437,7 +446,7 @@ func (c *checker) restless() string {
 func (c *checker) converged() {
 	for shard := range wire.Shard(c.w.plan.shards) {
 		var first [32]byte
-		for _, s := range c.w.sites {
+		for _, s := range c.w.core() {
 			if s.p.hosted() {
 				continue // the primary's host applies from its own log
 			}
@@ -451,8 +460,8 @@ func (c *checker) converged() {
 			}
 		}
 	}
-	for site, at := range c.w.sites {
-		s := at.store.mem
+	for _, at := range c.w.core() {
+		site, s := at.index, at.store.mem
 		c.rows(site, s)
 		c.reference(site, s)
 		for n := range c.w.load.ops {

@@ -43,12 +43,16 @@
 // # Worlds
 //
 // A world has two phases. In the first, faults of a random half of the kinds
-// strike. Then everything heals, and the world must come to rest.
+// strike. Then everything heals, and the world must come to rest. A site that is
+// lost does not heal: the others, the core, come to rest without it.
 //
 //   - Links: cuts one way and both, of which some hold frames back; resets in
 //     mid-frame, flipped bits, frames of old links, batches that change places,
 //     refused dials, slow spells. A link is a byte stream in order, so frames are
 //     neither doubled nor reordered in it; those of an older link may come late.
+//     Cuts also come in patterns: a site isolated, both ways or one way; two of
+//     three that do not hear one another; all ways stopped one after the other and
+//     let go in another order; a pair that flaps at the pace of the heartbeats.
 //   - Disks: writes that fail half way, get lost or land elsewhere, flushes that fail
 //     once and lie from then on, full disks, slow ones, unreadable ones, bits that
 //     flip in the mirror, or in batches of the own journal that everybody has.
@@ -57,8 +61,9 @@
 //   - Operators: orderly restarts, a configuration without peers, trimming.
 //   - Sites differ in their parameters in half of the worlds; a fifth has two peers
 //     behind one writer; in a fifth the host has a log of its own and appends by its
-//     indices; a third wakes points at which the heart, the journal and the writer
-//     do now what they hardly ever do (sometimes.go).
+//     indices; in some, one of three sites is lost (lost.go); a third wakes points at
+//     which the heart, the journal and the writer do now what they hardly ever do
+//     (sometimes.go).
 //
 // A step is an event that changed something; an idle tick is none. A fault
 // counts when it changed an outcome: a cut that lost or held a frame, a flip that
@@ -78,10 +83,12 @@
 //     named it.
 //   - I9: every applied entry is, byte for byte, one that was appended.
 //   - I10: what waits in the writer, the windows, the links, memory of journals and
-//     spare segments stay within their bounds.
-//   - I12: after segments were given back, what the media of registered peers lack
-//     and what the Store may lose is still there.
-//   - I14: at rest, within two minutes of healing, lag is known and zero.
+//     spare segments stay within their bounds; appends at rest while a site is lost
+//     are admitted, flushed and at the other peer within seconds.
+//   - I12: after segments were given back, what the media of registered peers lack,
+//     lost ones too, and what the Store may lose is still there.
+//   - I14: at rest, within two minutes of healing, every shard takes appends, and lag
+//     is known and zero; that of a lost site is unknown.
 //
 // Another kind of world is one day long and has one fault: the peer stands still,
 // reachable, reading or flushing nothing. What each site's heart, writer, links

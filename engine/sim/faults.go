@@ -22,6 +22,14 @@ func (w *world) strike(f *item) {
 		w.net.cut(f.kind, f.span, out)
 	case cutBoth:
 		w.net.cut(f.kind, f.span, out, back)
+	case isolate, isolateIn, isolateOut:
+		w.net.cut(f.kind, f.span, w.net.waysOf(f.kind, s.index)...)
+	case swizzle:
+		w.net.swizzle(f)
+	case flap:
+		w.net.flap(f, out, back)
+	case lose, cutOff:
+		s.lose(f)
 	case reset:
 		w.net.resetAll(f)
 	case flipFrame:

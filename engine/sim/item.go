@@ -5,7 +5,7 @@ import "time"
 // itemKind is what an item of a plan does.
 type itemKind uint8
 
-// Faults come first; operations of hosts and operators follow.
+// Faults come first.
 const (
 	cutOneWay itemKind = iota
 	cutBoth
@@ -36,11 +36,20 @@ const (
 	faultKindCount
 )
 
+// Operations follow, and then faults that a plan draws apart, see drawPatterns
+// and drawLoss.
 const (
 	burst       = faultKindCount + iota // count appends in a row
 	restart                             // an orderly stop and a new start
 	unconfigure                         // the peer is left out of the configuration for a while
 	trim                                // spare segments are given back to the system
+	isolate                             // all links of a site are cut, both ways
+	isolateIn                           // nothing reaches it
+	isolateOut                          // nothing leaves it
+	swizzle                             // the ways stop one after the other, and come back in another order
+	flap                                // a pair's links stop count times, for span, as long whole between
+	lose                                // the machine dies, and healing does not bring it back
+	cutOff                              // it lives, and healing does not bring its links back
 	kindCount   = faultKindCount + iota
 )
 
@@ -50,6 +59,7 @@ var kindNames = [kindCount]string{
 	"restore-primary", "restore-standby", "clock-jump", "pause", "own-flip", "lost-write", "misdirected-write",
 	"read-errors", "wipe-primary", "wipe-standby", "swap-batches",
 	"burst", "restart", "unconfigure", "trim",
+	"isolate", "isolate-in", "isolate-out", "swizzle", "flap", "lose", "cut-off",
 }
 
 func (k itemKind) String() string { return kindNames[k] }

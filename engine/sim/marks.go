@@ -12,6 +12,7 @@ var Marks = []string{
 	// Links and sessions.
 	"half a frame", "batch with a wrong digest", "batch that was there already", "event superseded", "event refused",
 	"event session-surpassed", "event peer-behind",
+	"fault isolate", "fault isolate-in", "fault isolate-out", "fault swizzle", "fault flap", "partial partition",
 	// What one site gives back to the other.
 	"fetch answered", "mirror repaired", "own log repaired", "own batches fetched back",
 	"event data-lost", "event data-restored",
@@ -20,6 +21,7 @@ var Marks = []string{
 	// Rare choices, see sometimes.go.
 	"sometimes batch-closed", "sometimes segment-begun", "sometimes unit-read", "sometimes window-of-one",
 	"sometimes batch-a-frame",
-	// Operators.
+	// Operators, and sites that stay away.
+	"fault lose", "fault cut-off", "at rest without a lost site", "entries kept for a lost site",
 	"orderly restart", "peer left out of the configuration", "three sites at rest",
 }

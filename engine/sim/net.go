@@ -95,6 +95,7 @@ func (n *network) cutStruck(paths ...*direction) {
 		if c.cuts > 0 && !c.cutStruck {
 			c.cutStruck = true
 			n.w.fault(c.cutKind)
+			n.partial()
 		}
 	}
 }
@@ -335,6 +336,11 @@ func (n *network) heal() {
 	for from := range n.paths {
 		for to := range n.paths[from] {
 			n.paths[from][to] = direction{stale: n.paths[from][to].stale}
+		}
+	}
+	for _, s := range n.w.sites {
+		if s.apart {
+			n.cutForGood(s)
 		}
 	}
 	n.release()

@@ -113,6 +113,8 @@ func PlanOf(seed uint64) *Plan {
 	p.drawFaults(newStream(seed, "faults"))
 	p.drawBursts(newStream(seed, "bursts"))
 	p.drawOperator(newStream(seed, "operator"))
+	p.drawPatterns(newStream(seed, "patterns"))
+	p.drawLoss(newStream(seed, "loss"))
 	slices.SortStableFunc(p.items, func(a, b item) int { return int(a.at - b.at) })
 	return p
 }

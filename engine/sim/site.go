@@ -49,6 +49,8 @@ type site struct {
 	restoredAt  time.Duration // 0 = never
 	diedAt      time.Duration // the process before, of this medium; 0 = none
 	alone       bool          // its configuration names no peer
+	lost        bool          // healing does not bring it back, see lost.go
+	apart       bool          // nor its links, while it lives
 }
 
 // image is a copy of a site as a backup has it.
@@ -101,7 +103,7 @@ type process struct {
 // start opens the journals and brings a process up; a disk that refuses is
 // tried again later.
 func (s *site) start() {
-	if s.p != nil {
+	if s.p != nil || s.lost && !s.apart {
 		return
 	}
 	s.starts++

@@ -266,6 +266,8 @@ func (p *Plan) validate() error {
 			return fmt.Errorf("item %q: the world has %d sites", f, p.siteCount)
 		} else if f.at < 0 || f.span < 0 || f.span > 31*day || f.count < 0 || f.count > 1<<16 {
 			return fmt.Errorf("item %q: times are not negative, a burst has up to 65536 appends", f)
+		} else if f.site == 0 && (f.kind == lose || f.kind == cutOff) {
+			return fmt.Errorf("item %q: the primary cannot be lost, nobody takes over", f)
 		}
 	}
 	return nil

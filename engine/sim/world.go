@@ -108,6 +108,7 @@ type world struct {
 	load   *load
 	check  *checker
 	healed bool // the fault phase is over
+	probed bool // appends were made at rest, see lost.go
 	done   bool
 }
 
@@ -255,6 +256,7 @@ func (w *world) note(site int, what string) {
 func (w *world) fault(kind itemKind) {
 	w.faults++
 	w.kinds[kind.String()]++
+	w.mark("fault " + kind.String())
 	w.trace.add(line{w.now, w.steps, -1, "fault " + kind.String(), uint64(w.faults), 0})
 }
 
@@ -287,12 +289,15 @@ func (w *world) heal() {
 func (w *world) awaitRest(deadline time.Duration) {
 	why := w.check.restless()
 	switch {
+	case why == "" && w.probe():
+		w.after(0, func() { w.awaitRest(deadline) })
 	case why == "":
 		w.check.converged()
 		w.done = true
 		if len(w.sites) > 2 {
 			w.mark("three sites at rest")
 		}
+		w.restedWithoutLost()
 	case w.now > deadline:
 		w.fail("I14", "%s after healing: %s", healedMax, why)
 	default:

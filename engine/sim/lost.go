@@ -1,0 +1,117 @@
+package sim
+
+import (
+	"slices"
+	"time"
+
+	"github.com/claudefs/repl/engine/node"
+)
+
+// A lost site stays away when everything heals, for good as far as this world
+// goes: only the others, the core, must come to rest. They are to do so as if it
+// had never been, except that its lag is unknown, and what it may need is kept.
+
+// drawLoss takes a standby away in a third of the worlds of three sites. Where the
+// primary loses what it had, or bits flip in it, each standby may hold a last copy.
+func (p *Plan) drawLoss(s stream) {
+	if p.siteCount < 3 || !s.oneIn(3) {
+		return
+	}
+	f := item{
+		at: s.between(p.duration/4, p.duration), kind: lose, site: 1 + s.IntN(p.siteCount-1), draw: s.Uint64(),
+	}
+	if s.oneIn(2) {
+		f.kind = cutOff
+	}
+	if !slices.ContainsFunc(p.items, func(f item) bool { return f.kind.takesOwnData() }) {
+		p.items = append(p.items, f)
+	}
+}
+
+// takesOwnData says whether a fault takes what the primary had.
+func (k itemKind) takesOwnData() bool {
+	return k == restorePrimary || k == wipePrimary || k == ownFlip
+}
+
+// lose takes a site away for good: its machine, or its links.
+func (s *site) lose(f *item) {
+	if s.index == 0 || s.lost || s.p == nil {
+		return
+	}
+	s.lost = true
+	if f.kind == cutOff {
+		s.apart = true
+		s.w.net.cutForGood(s)
+		return
+	}
+	s.die(true, 0, f.stream()) // start leaves it where it is
+	s.w.fault(f.kind)
+}
+
+// cutForGood cuts all links of a site that nobody lets go again.
+func (n *network) cutForGood(s *site) {
+	for _, way := range append(n.waysOf(isolateOut, s.index), n.waysOf(isolateIn, s.index)...) {
+		way.cuts++
+		way.cutStruck, way.cutKind = n.w.healed, cutOff
+	}
+}
+
+// core are the sites that must come to rest.
+func (w *world) core() []*site {
+	return slices.DeleteFunc(slices.Clone(w.sites), func(s *site) bool { return s.lost })
+}
+
+// probeMax is how long appends at rest take while a site is lost, for the local
+// flush and the other peer's, besides what bandwidth costs.
+const probeMax = 2 * time.Second
+
+// probe appends once more at rest, if a site is lost: local appends and the other
+// peers pay nothing for it (I10). It says whether it has just begun.
+func (w *world) probe() bool {
+	if w.probed || len(w.core()) == len(w.sites) {
+		return false
+	}
+	w.probed = true
+	before := w.load.bytes
+	w.load.burst(&item{kind: burst, count: 4 * w.plan.shards, draw: w.o.Seed})
+	onTheWay := time.Duration((w.load.bytes - before) * int64(time.Second) / w.plan.bandwidth)
+	w.after(probeMax+2*onTheWay, func() {
+		if why := w.check.restless(); why != "" {
+			w.fail("I10", "%s after appends at rest, while a site is lost: %s", probeMax+2*onTheWay, why)
+		}
+	})
+	return true
+}
+
+// lostLag says what is wrong with the lag of a lost site; "" if it is unknown, as
+// it must be (I14).
+func (c *checker) lostLag(p *node.PeerStatus) string {
+	switch {
+	case p.Durable.Known || p.Applied.Known:
+		return "lag of " + p.Name + ", which is lost, is known"
+	case p.Link == "live" || p.Link == "catching up":
+		return "the link to " + p.Name + ", which is lost, is " + p.Link
+	}
+	return ""
+}
+
+// restedWithoutLost looks, at rest, at what a lost site left behind: what its medium
+// lacks is kept (I12).
+func (w *world) restedWithoutLost() {
+	a := w.sites[0]
+	for _, s := range w.sites {
+		if !s.lost {
+			continue
+		}
+		w.mark("at rest without a lost site")
+		if w.plan.retain {
+			w.check.retained(a.p, node.Own)
+		}
+		for _, log := range sortedLogs(w.check.ledgers[0][node.Own]) {
+			theirs, ours := w.check.ledgers[s.index][node.Mirror][log].tail(), w.check.ledgers[0][node.Own][log].tail()
+			if theirs.seq < ours.seq {
+				w.mark("entries kept for a lost site")
+			}
+		}
+	}
+}
