@@ -7,6 +7,8 @@ const Name = ""
 
 // Of the journal.
 const (
+	// AckBeforeWrite counts a unit as durable while its bytes wait for the next one.
+	AckBeforeWrite = false
 	// AckBeforeFlush counts a unit as durable once it is written.
 	AckBeforeFlush = false
 	// FlushRetried flushes again after a failed flush, and believes the second

@@ -20,6 +20,7 @@ func Names() []string { return names }
 
 // See off.go for what they do.
 var (
+	AckBeforeWrite      = planted("ack-before-write")
 	AckBeforeFlush      = planted("ack-before-flush")
 	FlushRetried        = planted("flush-retried")
 	ErrorSwallowed      = planted("error-swallowed")

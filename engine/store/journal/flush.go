@@ -3,6 +3,7 @@ package journal
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/zeebo/xxh3"
 
@@ -72,7 +73,11 @@ func (f *Flush) Write() error {
 		return err
 	}
 	a := f.j.active
-	if err := a.file.WriteAt(f.parts, f.off); err != nil {
+	write := a.file.WriteAt
+	if plant.AckBeforeWrite {
+		write = f.j.writeBehind
+	}
+	if err := write(f.parts, f.off); err != nil {
 		f.end = 0
 		return f.wrap(err)
 	}
@@ -87,6 +92,24 @@ func show(f *Flush) {
 	f.j.mu.Lock()
 	defer f.j.mu.Unlock()
 	f.j.active.seg.end = f.end
+}
+
+// writeBehind keeps what is to be written, and writes what it kept last: a mistake,
+// see package plant.
+func (j *Journal) writeBehind(parts [][]byte, off int64) error {
+	last := j.behind
+	j.behind = behind{j.active.file, slices.Concat(parts...), off}
+	if last.file == nil {
+		return nil
+	}
+	return last.file.WriteAt([][]byte{last.bytes}, last.off)
+}
+
+// behind is what writeBehind keeps.
+type behind struct {
+	file  vfs.File
+	bytes []byte
+	off   int64
 }
 
 // Sync makes it durable.

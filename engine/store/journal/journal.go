@@ -144,6 +144,7 @@ type Journal struct {
 	flights    []*Flush // under way, by rising unit number without a gap
 	landed     []*Flush // for reuse
 	depth      int      // flights at most; 0 = 1
+	behind     behind   // only ever used by a mistake, see package plant
 	stats      Stats
 
 	// Only who flushes, and Close, touch these.
