@@ -14,7 +14,7 @@ ARGS    ?=
 BIN      = bin/cfs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test check race sim crash failpoints trace-io soak wan fuzz host bench bench-peers clean
+.PHONY: help setup build demo test check race sim crash crash-red failpoints trace-io soak wan fuzz host bench bench-peers clean
 .PHONY: museum powerloss rxe rxe-shell rdma-local check-asan nightly
 
 help: ## this list
@@ -50,6 +50,9 @@ museum: setup ## every planted bug, behind the tag plant: a checker must see it 
 
 crash: build ## real processes under load, killed at random (CYCLES=n)
 	@$(BIN) crash --cycles $(CYCLES)
+
+crash-red: setup ## succeeds if crash fails where acknowledgements come before the write
+	@ci/crash-red
 
 failpoints: build ## real processes that end at each call to their disks in turn, ring and portable (CYCLES=n)
 	@$(BIN) crash --failpoints --cycles $(CYCLES) --io auto

@@ -6,8 +6,10 @@ import (
 	"github.com/claudefs/repl/wire"
 )
 
-// ledger is what the client was promised.
-type ledger map[wire.Ref]struct{}
+// ledger is what the clients were promised: how many of their operations were
+// acknowledged as each entry. Where it is more than one, all but the last are lost: a
+// log that forgot its end writes the same seqs again.
+type ledger map[wire.Ref]int
 
 // seqKey names an entry without its log: incarnations are random, so it still
 // names one entry, and a row under a wrong log cannot hide a repetition.
@@ -72,15 +74,19 @@ func (s *siteAudit) gap() error {
 	return nil
 }
 
-// lost is how many acknowledged entries have no row here.
+// lost is how many acknowledged operations have no row here.
 func (s *siteAudit) lost(acked ledger) (count int, first wire.Ref) {
-	for ref := range acked {
-		if _, ok := s.distinct[seqKey{ref.Incarnation, ref.Log.Shard, ref.Seq}]; !ok {
-			if count == 0 || ref.Log.Compare(first.Log) < 0 || ref.Log == first.Log && ref.Seq < first.Seq {
-				first = ref
-			}
-			count++
+	for ref, lost := range acked {
+		if _, ok := s.distinct[seqKey{ref.Incarnation, ref.Log.Shard, ref.Seq}]; ok {
+			lost--
 		}
+		if lost == 0 {
+			continue
+		}
+		if count == 0 || ref.Log.Compare(first.Log) < 0 || ref.Log == first.Log && ref.Seq < first.Seq {
+			first = ref
+		}
+		count += lost
 	}
 	return count, first
 }

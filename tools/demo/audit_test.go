@@ -32,10 +32,18 @@ func TestARepeatedRowIsADuplicate(t *testing.T) {
 // An acknowledged entry without a row is lost, and the first one is named (I1).
 func TestAnAcknowledgedEntryWithoutARowIsLost(t *testing.T) {
 	a := auditOf(ref(1, 2), ref(1, 3))
-	acked := ledger{ref(1, 2): {}, ref(1, 4): {}, ref(0, 9): {}}
+	acked := ledger{ref(1, 2): 1, ref(1, 4): 1, ref(0, 9): 1}
 	count, first := a.lost(acked)
 	require.Equal(t, 2, count)
 	require.Equal(t, ref(0, 9), first)
+}
+
+// Where two operations were acknowledged as one entry, its log was written again from
+// an earlier end: the first of them is lost, whatever the row says (I1).
+func TestAnOperationWhoseSeqWasGivenAgainIsLost(t *testing.T) {
+	count, first := auditOf(ref(1, 2), ref(1, 3)).lost(ledger{ref(1, 2): 1, ref(1, 3): 3})
+	require.Equal(t, 2, count)
+	require.Equal(t, ref(1, 3), first)
 }
 
 // Applied seqs are contiguous (I3): a hole is told, a log that begins behind

@@ -58,7 +58,7 @@ func compareStories(t *testing.T, acked ledger, a, b *story) findings {
 // A comparison that finds nothing is only worth something if it finds what is
 // there: each kind of difference is planted once (I1, I2, I3, I7).
 func TestEveryKindOfDifferenceIsFound(t *testing.T) {
-	acked := ledger{ref(1, 2): {}, ref(1, 3): {}, ref(4, 2): {}}
+	acked := ledger{ref(1, 2): 1, ref(1, 3): 1, ref(4, 2): 1}
 	whole := func() *story {
 		return &story{
 			rows:   []wire.Ref{ref(1, 2), ref(4, 2), ref(1, 3)},

@@ -127,7 +127,9 @@ func (r *crashRun) play(ctx context.Context, v *CrashVerdict) error {
 		<-r.ended
 	}()
 	for v.Cycles < r.o.Cycles {
-		if err := r.cycle(ctx, v); err != nil {
+		err := r.cycle(ctx, v)
+		refused := errors.Is(err, errRefused)
+		if err != nil && !refused {
 			return err
 		}
 		v.Cycles++
@@ -135,10 +137,14 @@ func (r *crashRun) play(ctx context.Context, v *CrashVerdict) error {
 			return fmt.Sprintf("crash: cycle %d of %d, %d acknowledged, kills %d and %d",
 				v.Cycles, r.o.Cycles, r.load.count.Load(), r.pair.kills[0], r.pair.kills[1])
 		})
-		if v.Cycles%checkEvery == 0 || v.Cycles == r.o.Cycles {
+		if refused || v.Cycles%checkEvery == 0 || v.Cycles == r.o.Cycles {
 			if err := r.check(ctx, v); err != nil || v.Difference != "" {
 				return err
 			}
+		}
+		if refused {
+			v.Difference = err.Error()
+			return nil
 		}
 	}
 	if r.walk != nil {

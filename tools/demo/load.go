@@ -3,7 +3,9 @@ package demo
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -83,6 +85,9 @@ func (l *load) run(ctx context.Context, c *loadClient, do submit) error {
 	return nil
 }
 
+// errRefused: something that was acknowledged before is not there any more.
+var errRefused = errors.New("site-a refused what must be possible")
+
 // do has one operation acknowledged and remembers it.
 func (l *load) do(ctx context.Context, do submit, op *namespace.Operation) error {
 	l.gate.RLock()
@@ -94,10 +99,10 @@ func (l *load) do(ctx context.Context, do submit, op *namespace.Operation) error
 	case err != nil:
 		return err
 	case outcome.Err != nil:
-		return fmt.Errorf("site-a refused what must be possible: %w", outcome.Err)
+		return fmt.Errorf("%w: %w", errRefused, outcome.Err)
 	}
 	l.mu.Lock()
-	l.acked[outcome.Ref] = struct{}{}
+	l.acked[outcome.Ref]++
 	l.mu.Unlock()
 	l.count.Add(1)
 	return nil
@@ -107,11 +112,7 @@ func (l *load) do(ctx context.Context, do submit, op *namespace.Operation) error
 func (l *load) refs() ledger {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	refs := make(ledger, len(l.acked))
-	for ref := range l.acked {
-		refs[ref] = struct{}{}
-	}
-	return refs
+	return maps.Clone(l.acked)
 }
 
 func (c *loadClient) top(n int) string { return fmt.Sprintf("/client%d-%d", c.id, n) }
