@@ -81,7 +81,7 @@ type Options struct {
 	HeartbeatTimeout time.Duration // default 3s
 	AppendAt         bool          // the host feeds AppendAt from its own log and applies its own entries itself
 
-	Logger    *slog.Logger   // nil = silent
+	Logger    *slog.Logger   // nil = silent; of each kind of event about a peer, at most 16 a minute
 	Events    func(Event)    // nil = none; called by one goroutine, must not block
 	Transport link.Transport // nil = as IO says
 	FS        vfs.FS         // nil = the operating system's, as IO says

@@ -1,9 +1,7 @@
 package engine
 
 import (
-	"context"
 	"fmt"
-	"log/slog"
 	"sync"
 	"time"
 
@@ -27,11 +25,11 @@ const eventsMax = 1024
 // events hands what is worth telling to the host's hook and logger, by a
 // goroutine of its own.
 type events struct {
-	hook   func(Event)
-	logger *slog.Logger
-	kick   chan struct{} // capacity 1
-	quit   chan struct{}
-	over   chan struct{}
+	hook func(Event)
+	log  eventLog
+	kick chan struct{} // capacity 1
+	quit chan struct{}
+	over chan struct{}
 
 	mu      sync.Mutex
 	queue   []Event
@@ -40,9 +38,9 @@ type events struct {
 
 // open starts the goroutine if anybody listens.
 func (v *events) open(o *Options) {
-	v.hook, v.logger = o.Events, o.Logger
+	v.hook, v.log.logger = o.Events, o.Logger
 	v.kick, v.quit, v.over = make(chan struct{}, 1), make(chan struct{}), make(chan struct{})
-	if v.hook == nil && v.logger == nil {
+	if v.hook == nil && v.log.logger == nil {
 		close(v.over)
 		return
 	}
@@ -51,7 +49,7 @@ func (v *events) open(o *Options) {
 
 // tell queues an event; it never blocks.
 func (v *events) tell(event Event) {
-	if v.hook == nil && v.logger == nil {
+	if v.hook == nil && v.log.logger == nil {
 		return
 	}
 	if event.At.IsZero() {
@@ -93,22 +91,11 @@ func (v *events) drain() {
 			Text: fmt.Sprintf("%d events were dropped: the hook is too slow", dropped)})
 	}
 	for _, event := range queue {
-		if v.logger != nil {
-			v.log(event)
-		}
+		v.log.write(&event)
 		if v.hook != nil {
 			v.hook(event)
 		}
 	}
-}
-
-func (v *events) log(event Event) {
-	level := slog.LevelInfo
-	if event.Alarm {
-		level = slog.LevelWarn
-	}
-	v.logger.LogAttrs(context.Background(), level, event.Text,
-		slog.String("kind", event.Kind), slog.String("peer", event.Peer), slog.Int("shard", event.Shard))
 }
 
 // end tells what is left and waits for the goroutine.
