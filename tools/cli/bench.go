@@ -86,13 +86,13 @@ func (f *benchFlags) flags(c *cobra.Command) {
 	fs.Float64Var(&f.config.Rate, "rate", 0, "open loop of `N` entries a second")
 	fs.Var(&f.size, "size", "payload of an entry")
 	fs.IntVar(&f.config.Shards, "shards", 256, "shard count, `N`, loaded in turn")
-	fs.DurationVar(&f.duration, "duration", 10*time.Second, "how long is measured")
-	fs.DurationVar(&f.warm, "warm", 0, "how long the load runs before (default 2s, at least 20 round trips of --rtt)")
+	fs.DurationVar(&f.duration, "duration", 10*time.Second, "`TIME` that is measured")
+	fs.DurationVar(&f.warm, "warm", 0, "`TIME` of load before that (default 2s, at least 20 round trips of --rtt)")
 	fs.StringVar(&f.config.Link, "link", ioAuto,
 		"`HOW` links and journals are carried: auto, rdma, io_uring or portable")
 	fs.StringVar(&f.dir, "dir", "", "`DIR` on the disk to measure, for the journals (default a temporary one)")
 	fs.BoolVar(&f.config.Memory, "memory", false, "journals on a memory file system: no disk is measured")
-	fs.DurationVar(&f.rtt, "rtt", 0, "round trip that a proxy adds to the way")
+	fs.DurationVar(&f.rtt, "rtt", 0, "round trip `TIME` that a proxy adds to the way")
 	fs.Var(&f.bandwidth, "bandwidth", "what the proxy lets through, each way, as 1Gbit (default no limit)")
 	fs.StringVar(&f.to, "to", "", "`ADDR` of a far end that runs cfs bench serve (default a process of its own here)")
 	fs.StringArrayVar(&f.failIf, "fail-if", nil,

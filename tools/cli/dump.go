@@ -71,7 +71,7 @@ func (a *app) dumpVerb(use, short string, read func(path string) (*dumpReport, e
 	c := verb(use, short, Read, 1, 1, func(_ *cobra.Command, args []string) error {
 		report, err := read(args[0])
 		if err != nil {
-			return failure(ExitFailed, err, "")
+			return failure(ExitFailed, err, "name a file: a server's segments are below DIR/repl in its --data DIR")
 		}
 		if err := a.showDump(o, report); err != nil {
 			return err

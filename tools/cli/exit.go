@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/claudefs/repl/tools/cli/remote"
@@ -66,11 +67,23 @@ func report(stderr io.Writer, err error) int {
 		return ExitDone
 	}
 	f := classify(err)
-	fmt.Fprintf(stderr, "error: %s\n", strings.TrimSpace(f.Error()))
+	fmt.Fprintf(stderr, "error: %s\n", oneLine(f.Error()))
 	if f.Next != "" {
 		fmt.Fprintf(stderr, "next: %s\n", f.Next)
 	}
 	return f.Code
+}
+
+// oneLine is an error of several, joined ones on one line, each of them once: who
+// looks for "error:" sees all of it.
+func oneLine(text string) string {
+	var parts []string
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(line); line != "" && !slices.Contains(parts, line) {
+			parts = append(parts, line)
+		}
+	}
+	return strings.Join(parts, "; ")
 }
 
 const unreachableNext = "start the node, or name its admin address with --admin ADDR or CFS_ADMIN"

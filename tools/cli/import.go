@@ -78,7 +78,7 @@ An import that was cut off goes on with the same --import-id, as long as the tre
 	fs.StringVar(&f.id, "import-id", "", "`NAME` of this import; the same again goes on with it (default random)")
 	fs.StringVar(&f.to, "to", "/", "directory `PATH` at the site, made if absent")
 	fs.StringVar(&f.ackLog, "ack-log", "", "append every acknowledged entry to this `FILE` as JSON lines")
-	fs.DurationVar(&f.retryFor, "retry-for", 2*time.Minute, "how long a server may be silent before the import ends")
+	fs.DurationVar(&f.retryFor, "retry-for", 2*time.Minute, "`TIME` that a server may be silent before the import ends")
 	fs.IntVar(&f.parallel, "parallel", 4, "`N` top-level names at a time")
 	return c
 }

@@ -2,14 +2,17 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
+	"strconv"
 	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/term"
 )
 
@@ -68,8 +71,15 @@ func (a *app) root() *cobra.Command {
 		SilenceUsage:  true,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
+	root.DisableFlagParsing = true // as every group's; root runs as one
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return usage("run: "+c.CommandPath()+" --help", "%w", err)
+		next := "run: " + c.CommandPath() + " --help"
+		if bad, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
+			if _, ok := errors.AsType[*strconv.NumError](err); ok {
+				return usage(next, "--%s %q is not a number that it can be", bad.GetFlag().Name, bad.GetValue())
+			}
+		}
+		return usage(next, "%w", err)
 	})
 	root.AddGroup(
 		&cobra.Group{ID: groupProve, Title: "See it work"},
@@ -78,6 +88,7 @@ func (a *app) root() *cobra.Command {
 		&cobra.Group{ID: groupAbout, Title: "About cfs"},
 	)
 	root.SetHelpCommandGroupID(groupAbout)
+	root.SetHelpCommand(help())
 	add := func(id string, verbs ...*cobra.Command) {
 		for _, v := range verbs {
 			v.GroupID = id
@@ -94,9 +105,27 @@ func (a *app) root() *cobra.Command {
 	return root
 }
 
-// branch is a verb that only holds further verbs.
+// help is "cfs help VERB": as "cfs VERB --help", and it refuses what is no verb.
+func help() *cobra.Command {
+	return &cobra.Command{
+		Use: "help [VERB]", Short: "help on a verb or a topic",
+		RunE: func(c *cobra.Command, args []string) error {
+			found, rest, err := c.Root().Find(args)
+			if err != nil || len(rest) > 0 {
+				return usage("run: cfs --help", "there is no help on %q", strings.Join(args, " "))
+			}
+			found.InitDefaultHelpFlag()
+			return found.Help()
+		},
+	}
+}
+
+// branch is a verb that only holds further verbs. The flags behind a mistyped verb
+// are not its own, and must not be what the complaint is about.
 func branch(use, short string, verbs ...*cobra.Command) *cobra.Command {
-	c := &cobra.Command{Use: use, Short: short, Args: cobra.ArbitraryArgs, RunE: group}
+	c := &cobra.Command{
+		Use: use, Short: short, Args: cobra.ArbitraryArgs, RunE: group, DisableFlagParsing: true,
+	}
 	c.AddCommand(verbs...)
 	return c
 }
@@ -104,10 +133,13 @@ func branch(use, short string, verbs ...*cobra.Command) *cobra.Command {
 // group runs a command that only holds others: its help, or the complaint that
 // there is no such verb.
 func group(c *cobra.Command, args []string) error {
-	if len(args) == 0 {
+	if len(args) == 0 || args[0] == "--help" || args[0] == "-h" {
 		return c.Help()
 	}
 	next := "run: " + c.CommandPath() + " --help"
+	if strings.HasPrefix(args[0], "-") {
+		return usage(next, "unknown flag: %s", args[0])
+	}
 	c.SuggestionsMinimumDistance = 2
 	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
 		next = "did you mean: " + c.CommandPath() + " " + strings.Join(near, ", ")

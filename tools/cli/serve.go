@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -40,6 +41,9 @@ func (a *app) serve(ctx context.Context, f *serverFlags, peers []engine.Peer) er
 		return failure(ExitFailed, fmt.Errorf("--admin %s: %w", f.admin, err), portNext(err, "--admin"))
 	}
 	defer listener.Close()
+	if err := checkAddrFile(f.addrFile); err != nil {
+		return err
+	}
 	disk, err := failpointDisk(f)
 	if err != nil {
 		return failure(ExitUsage, err, "leave --failpoint out: it is for cfs crash")
@@ -113,10 +117,28 @@ func (a *app) announce(f *serverFlags, node *fsnode.Node, listener net.Listener)
 	if f.addrFile == "" {
 		return nil
 	}
-	if err := writeAddrs(f.addrFile, at); err != nil {
-		return failure(ExitFailed, fmt.Errorf("--addr-file: %w", err), "name a file in a directory that can be written")
+	return addrFileFailure(writeAddrs(f.addrFile, at))
+}
+
+// checkAddrFile refuses a file that could not be written later, when the server has
+// begun to work. What stands at path is left alone.
+func checkAddrFile(path string) error {
+	if path == "" {
+		return nil
 	}
-	return nil
+	trial := fmt.Sprintf("%s.%d", path, os.Getpid())
+	err := os.WriteFile(trial, nil, 0o644)
+	if err == nil {
+		err = os.Remove(trial)
+	}
+	return addrFileFailure(err)
+}
+
+func addrFileFailure(err error) error {
+	if err == nil {
+		return nil
+	}
+	return failure(ExitFailed, fmt.Errorf("--addr-file: %w", err), "name a file in a directory that can be written")
 }
 
 // await waits for the end: asked for, or not.
@@ -155,15 +177,27 @@ func openFailure(f *serverFlags, err error) error {
 		return noIO(err)
 	case errors.Is(err, engine.ErrOptions), errors.Is(err, namespace.ErrOptions):
 		return failure(ExitRefused, err, "use what the directory was created with, or name another one with --data")
-	case errors.Is(err, syscall.EADDRINUSE):
+	case errors.Is(err, syscall.EADDRINUSE), errors.Is(err, syscall.EADDRNOTAVAIL), isNoHost(err):
 		return failure(ExitFailed, err, portNext(err, "--listen"))
 	case errors.Is(err, syscall.ENOSPC):
 		return failure(ExitFailed, err, "make room on the file system of "+f.data+", then start the server again")
 	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EROFS), errors.Is(err, syscall.ENOTDIR),
-		errors.Is(err, syscall.EPERM):
+		errors.Is(err, syscall.EPERM), isNotMade(err):
 		return failure(ExitFailed, err, "name a directory that this user can write with --data")
 	}
 	return failure(ExitFailed, err, "the error names the file; keep the directory as it is until the cause is known")
+}
+
+// isNoHost says whether a host's name means no address.
+func isNoHost(err error) bool {
+	_, ok := errors.AsType[*net.DNSError](err)
+	return ok
+}
+
+// isNotMade says whether a directory could not be made.
+func isNotMade(err error) bool {
+	path, ok := errors.AsType[*fs.PathError](err)
+	return ok && path.Op == "mkdir"
 }
 
 func portNext(err error, flag string) string {

@@ -58,6 +58,7 @@ func TestErrorsEndWithTheirExitCode(t *testing.T) {
 		{errors.New("x"), ExitFailed, "error: x\n"},
 		{usage("n", "bad %d", 1), ExitUsage, "error: bad 1\nnext: n\n"},
 		{wrapped, ExitRefused, "error: inner\nnext: do this\n"},
+		{errors.Join(errors.New("a"), errors.New("b"), errors.New("a")), ExitFailed, "error: a; b\n"},
 		{fmt.Errorf("a: %w", remote.ErrUnreachable), ExitUnreachable, "error: a: no node answers\nnext: start"},
 		{context.DeadlineExceeded, ExitTimeout, "error: context deadline exceeded\n"},
 		{context.Canceled, ExitFailed, "error: interrupted\n"},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -165,13 +166,13 @@ func verifyScreen(r *engine.VerifyReport, o *output) string {
 		if p.More {
 			b.line("  … and more differences than are listed")
 		}
-		for k := range p.NotCompared {
-			g := &p.NotCompared[k]
+		gaps := foldGaps(p.NotCompared, o.wide())
+		for k, text := range gaps {
 			if k == shown && !o.wide() {
-				b.line("  … and %d more: -o wide lists them", len(p.NotCompared)-k)
+				b.line("  … and %d more: -o wide lists them", len(gaps)-k)
 				break
 			}
-			b.line("  not compared: %s%s: %s", g.What, shardText(g.Shard), g.Reason)
+			b.line("  not compared: %s", text)
 		}
 	}
 	return b.String()
@@ -182,6 +183,34 @@ func deepText(deep bool) string {
 		return ", stored bytes read"
 	}
 	return ""
+}
+
+// foldGaps is what was not compared, a line for each reason with how many shards it
+// holds for, or for each shard if all are to be seen.
+func foldGaps(gaps []engine.VerifyGap, each bool) []string {
+	type kind struct{ what, reason string }
+	var order []kind
+	shards := map[kind][]int{}
+	for k := range gaps {
+		of := kind{gaps[k].What, gaps[k].Reason}
+		if shards[of] == nil {
+			order = append(order, of)
+		}
+		shards[of] = append(shards[of], gaps[k].Shard)
+	}
+	var lines []string
+	for _, of := range order {
+		in := shards[of]
+		if each || len(in) == 1 {
+			for _, shard := range in {
+				lines = append(lines, of.what+shardText(shard)+": "+of.reason)
+			}
+			continue
+		}
+		lines = append(lines, fmt.Sprintf("%s of %d shards in %d-%d: %s", of.what, len(in),
+			slices.Min(in), slices.Max(in), of.reason))
+	}
+	return lines
 }
 
 func shardText(shard int) string {

@@ -110,7 +110,7 @@ func lockDir(dir string) (*os.File, error) {
 		holder, _ := io.ReadAll(io.LimitReader(f, 64)) // for the text only
 		f.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, fmt.Errorf("%s is open in another process (%s); stop it first, or use another directory: %w",
+			return nil, fmt.Errorf("%s is open in another process (%s): %w",
 				dir, strings.TrimSpace(string(holder)), ErrInUse)
 		}
 		return nil, fmt.Errorf("lock of %s: %w", dir, err)

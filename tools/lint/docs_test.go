@@ -92,7 +92,8 @@ func codeOf(text string) []string {
 // the network is needed nothing is asked.
 func TestLinksOfThePagesLead(t *testing.T) {
 	for _, p := range pages(t) {
-		for _, m := range reference.FindAllStringSubmatch(span.ReplaceAllString(fence.ReplaceAllString(p.text, ""), ""), -1) {
+		prose := span.ReplaceAllString(fence.ReplaceAllString(p.text, ""), "")
+		for _, m := range reference.FindAllStringSubmatch(prose, -1) {
 			path, anchor, _ := strings.Cut(m[1], "#")
 			if strings.Contains(path, "://") {
 				continue
