@@ -1,12 +1,14 @@
 package journal
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/claudefs/repl/wire"
 )
 
-// damage is what the journal remembers of one place that does not hold.
+// damage is what the journal remembers of one place that does not hold. Only its
+// holes change, under the journal's lock.
 type damage struct {
 	Damage
 	seg      *segment
@@ -20,6 +22,31 @@ type damage struct {
 	holes      []*hole
 }
 
+func (d *damage) compare(other *damage) int {
+	return cmp.Or(cmp.Compare(d.Offset, other.Offset), cmp.Compare(d.end, other.end))
+}
+
+// same says whether both are the same bytes, judged the same way.
+func (d *damage) same(other *damage) bool {
+	return d.Offset == other.Offset && d.end == other.end && d.readable == other.readable
+}
+
+// overlaps says whether both are of the same place.
+func (d *damage) overlaps(other *damage) bool { return d.takes(other.Offset) || other.takes(d.Offset) }
+
+// takes says whether a reader at off stands before the damage or in it.
+func (d *damage) takes(off int64) bool { return d.Offset == off || d.Offset < off && off < d.end }
+
+// passed says whether it lies behind a reader at off of a segment that it has
+// begun to read.
+func (d *damage) passed(off int64) bool {
+	return d.Offset < off && d.end <= off && off > d.seg.headBytes
+}
+
+// shows says whether it is worth telling: not if it took no byte and all that was
+// missing there is repaired.
+func (d *damage) shows() bool { return d.hides || d.end > d.Offset || !d.filled() }
+
 // hole is what a damage took from one log: the batches behind from, up to to.
 type hole struct {
 	log    wire.LogID
@@ -31,11 +58,31 @@ type hole struct {
 
 func (h *hole) open() bool { return h.to == (wire.Position{}) }
 
+// contains says whether a batch lies in the hole.
+func (h *hole) contains(b *wire.BatchHeader) bool {
+	return h.log == b.Log() && (b.Incarnation != h.from.Incarnation || b.FirstSeq > h.from.Seq) &&
+		(b.Incarnation != h.to.Incarnation || b.LastSeq() <= h.to.Seq)
+}
+
+// covers says whether a repair fills the hole or a part of it.
+func (h *hole) covers(rf *repairFile) bool {
+	from, to := &rf.from.Position, &rf.to.Position
+	if h.log != rf.log || h.repair != nil || h.open() {
+		return false
+	}
+	begins := *from == h.from || from.Incarnation == h.from.Incarnation && from.Seq > h.from.Seq
+	ends := *to == h.to || to.Incarnation == h.to.Incarnation && to.Seq < h.to.Seq
+	return begins && ends && (h.from.Incarnation != h.to.Incarnation || from.Incarnation == to.Incarnation)
+}
+
 // addHole records that batches of log between two positions are gone. Holes
 // that touch are one.
 func (d *damage) addHole(log wire.LogID, from, to wire.Position) {
 	if log.Shard == wire.ShardControl {
 		return // nobody else has it
+	}
+	if from.Incarnation == to.Incarnation && to.Seq <= from.Seq {
+		return // more was found than was known of
 	}
 	for _, h := range d.holes {
 		if h.log == log && h.to == from {
@@ -46,22 +93,41 @@ func (d *damage) addHole(log wire.LogID, from, to wire.Position) {
 	d.holes = append(d.holes, &hole{log: log, from: from, to: to, damage: d})
 }
 
+// fill puts a repair of a part of h in its place. What it leaves of the hole, before
+// and behind, become holes of their own, which are returned.
+func (h *hole) fill(rf *repairFile) (rest []*hole) {
+	d := h.damage
+	i := slices.Index(d.holes, h)
+	if before := rf.from.Position; before != h.from {
+		rest = append(rest, &hole{log: h.log, from: h.from, to: before, damage: d})
+		d.holes = slices.Insert(d.holes, i, rest[0])
+		h.from = before
+		i++
+	}
+	if behind := rf.to.Position; behind != h.to {
+		next := &hole{log: h.log, from: behind, to: h.to, damage: d}
+		rest, d.holes = append(rest, next), slices.Insert(d.holes, i+1, next)
+		h.to = behind
+	}
+	h.repair = rf
+	return rest
+}
+
 // filled says whether repairs fill all that is known to be lost.
 func (d *damage) filled() bool {
 	return len(d.holes) > 0 && !slices.ContainsFunc(d.holes, func(h *hole) bool { return h.repair == nil })
 }
 
 // worse says whether a readable unit, read again, lacks more than its holes: it
-// went on rotting since Open.
+// went on rotting.
 func (d *damage) worse(u *verdict, v *verifier) bool {
 	if !u.holds {
 		return true
 	}
 	for i := range v.refs {
 		h := &v.refs[i].Header
-		if v.bad[i] && h.Kind != wire.BatchControl && !slices.ContainsFunc(d.holes, func(x *hole) bool {
-			return x.log == h.Log() && x.from.Seq < h.FirstSeq && h.LastSeq() <= x.to.Seq
-		}) {
+		if v.bad[i] && h.Kind != wire.BatchControl &&
+			!slices.ContainsFunc(d.holes, func(x *hole) bool { return x.contains(h) }) {
 			return true
 		}
 	}

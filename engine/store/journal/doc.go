@@ -27,7 +27,8 @@
 //     unit; only above every mark they are a torn tail, which is cut. A cut is for
 //     ever: the next segment names the last unit before it.
 //     What is served from memory is what was staged; the file is checked when it
-//     is read.
+//     is read, and damage that a reader meets is, when it is told, what an Open would
+//     make of it: holes, which [Journal.Holes] lists and [Journal.Repair] fills.
 //   - I10: see the limits below; nothing grows without one.
 //   - I12: Retain gives a segment back only when floor covers every log that has
 //     batches in it and no reader stands in or before it.
@@ -65,6 +66,18 @@
 // names, nobody here knows of; without its oldest head a journal does not know
 // with which batch it began (both are told as damage). Recovery reads everything
 // that is retained.
+//
+// Damage that a reader meets in a running journal loses no knowledge: the segment is
+// replayed between the tables of tails in memory, so each hole has two ends and no
+// log becomes suspect; the next unit begins a new segment, whose head makes that so
+// for the next Open too (StageIdle asks for one where nothing waits). It costs one
+// reading of that segment, without the journal's lock. A repair that goes bad opens
+// its hole again, one that damage grows around stays. A reading that fails is no
+// damage, and neither are bytes that a second reading finds whole.
+//
+//	reader meets bytes that do not hold ─▶ examine: replay that segment ─▶ ErrCorrupt
+//	                                              │
+//	readers go on: what is intact, repairs ◀── Repair(log, batches) ◀── Holes
 //
 // It does not ship, apply, or decide who may write; it does not encrypt; it
 // cannot notice that the newest segments were deleted as files, or that the disk

@@ -29,6 +29,7 @@ type Flush struct {
 	hash     *xxh3.Hasher128
 	off, end int64 // where the unit lies, once it is laid out
 	zeroes   bool  // what lies behind end too: nothing else may be written there meanwhile
+	renews   bool  // it begins the next segment, although it fits this one
 	synced   bool
 	ended    bool
 	failed   error
@@ -45,7 +46,7 @@ func (j *Journal) BeginFlush() *Flush {
 		return nil
 	}
 	u := j.pending[0]
-	if n := len(j.flights); n > 0 && (!j.active.fits(u) || j.flights[n-1].zeroes) {
+	if n := len(j.flights); n > 0 && (j.renew || !j.active.fits(u) || j.flights[n-1].zeroes) {
 		return nil // the next segment's head says that all before it is durable
 	}
 	j.pending = append(j.pending[:0], j.pending[1:]...)
@@ -56,7 +57,8 @@ func (j *Journal) BeginFlush() *Flush {
 	} else {
 		f = &Flush{j: j, hash: xxh3.New128()}
 	}
-	*f = Flush{j: j, unit: u, mark: j.durable, header: f.header, parts: f.parts[:0], hash: f.hash}
+	*f = Flush{j: j, unit: u, mark: j.durable, header: f.header, parts: f.parts[:0], hash: f.hash, renews: j.renew}
+	j.renew = false
 	if plant.MarkAhead {
 		f.mark = u.number
 	}
@@ -146,7 +148,8 @@ func (f *Flush) wrap(err error) error {
 // layOut gives the unit its place and puts what will be written there together.
 func (f *Flush) layOut() error {
 	j, u := f.j, f.unit
-	if !j.active.fits(u) || len(j.flights) == 1 && u.number > j.active.seg.first && j.o.sometimes(PointSegmentBegun) {
+	if f.renews || !j.active.fits(u) ||
+		len(j.flights) == 1 && u.number > j.active.seg.first && j.o.sometimes(PointSegmentBegun) {
 		if err := j.roll(); err != nil {
 			return err
 		}

@@ -16,7 +16,8 @@ import (
 
 // Errors of a journal, wrapped with file, offset and log.
 var (
-	// ErrCorrupt: bytes at or below a durable-through mark do not hold.
+	// ErrCorrupt: bytes at or below a durable-through mark do not hold. What they took
+	// of which log is among Holes from then on.
 	ErrCorrupt = errors.New("journal damaged")
 	// ErrPoisoned: a write or flush failed. Nothing is acknowledged any more;
 	// what was under way has an unknown outcome. Close, find the cause, open again.
@@ -120,6 +121,8 @@ type Journal struct {
 	lock io.Closer
 	term wire.Term
 
+	mend sync.Mutex // of who reads or writes files to learn of damage or repair it; before mu
+
 	mu       sync.Mutex
 	closed   bool
 	err      error // why it stopped; wraps ErrPoisoned
@@ -130,6 +133,7 @@ type Journal struct {
 	durable  UnitNumber
 	unmarked bool // the last durable unit holds batches and lies below no mark
 	hiding   int  // hiding damages found by Open
+	renew    bool // the next unit begins a segment: its head proves what damage hides
 	holes    []*hole
 
 	pending    []*openUnit // waiting, oldest first; at most the last is open
@@ -318,8 +322,8 @@ func (j *Journal) dropEmpty(newest *segment) error {
 	dropped := false
 	for len(j.segs) > 0 {
 		s := j.segs[len(j.segs)-1]
-		shows := func(d *damage) bool { return !d.remembered || d.filled() }
-		if s.last >= s.first || slices.ContainsFunc(s.damages, shows) {
+		stays := func(d *damage) bool { return !d.remembered || d.filled() }
+		if s.last >= s.first || slices.ContainsFunc(s.damages, stays) {
 			break // its head says where a repair belongs, or it shows damage
 		}
 		for _, d := range s.damages {
@@ -415,6 +419,10 @@ type Stats struct {
 	RecentBytes   int64  // memory of durable units that stays lent
 	CopiedBytes   uint64 // of this opening: out of scarce memory, after the flush
 	FileReadBytes uint64 // that readers read from files: they were behind
+
+	// Of what is retained, found by Open or by a reader since: places that do not
+	// hold, stretches of logs that they took, and how many of those are repaired.
+	Damaged, Holes, Repaired int
 }
 
 // Stats returns the sizes as they are now.
@@ -427,6 +435,17 @@ func (j *Journal) Stats() Stats {
 	s.ZeroedBytes, s.CopiedBytes = j.zeroedBytes.Load(), j.copiedBytes.Load()
 	for _, seg := range j.segs {
 		s.Bytes += seg.end - seg.headBytes
+		for _, d := range seg.damages {
+			if d.shows() {
+				s.Damaged++
+			}
+		}
+	}
+	s.Holes = len(j.holes)
+	for _, h := range j.holes {
+		if h.repair != nil {
+			s.Repaired++
+		}
 	}
 	return s
 }

@@ -1,8 +1,9 @@
 package journal
 
 import (
+	"errors"
 	"fmt"
-	"math"
+	"io"
 	"slices"
 
 	"github.com/claudefs/repl/engine/store/vfs"
@@ -20,13 +21,15 @@ type Reader struct {
 	seg      *segment   // pinned; nil once closed
 	file     vfs.File   // of seg; nil = not open yet
 	off      int64
-	damages  int // how many of seg's damages lie behind
+	damages  int // how many of seg's damages, as of version, lie behind
+	version  int
 	v        *verifier
 	u        verdict
 	buf      []byte
 	refs     []wire.BatchRef
 	told     *damage // the last one that Next told
-	queue    []*hole
+	doubts   int     // how often in a row a reading was bad and examine's was not
+	queue    []piece
 	repair   vfs.File // of queue[0]; nil = not open yet
 	at       int64    // in repair
 	lent     []*openUnit
@@ -51,6 +54,7 @@ func (j *Journal) NewReader(from UnitNumber) *Reader {
 		i-- // a segment without units begins with the same number as the next one
 	}
 	r := &Reader{j: j, from: from, seg: j.segs[i], off: j.segs[i].headBytes, v: newVerifier()}
+	r.version = r.seg.version
 	r.unit = max(from, r.seg.first) - 1
 	r.passed = r.unit
 	j.readers = append(j.readers, r)
@@ -68,9 +72,9 @@ func (j *Journal) NewReader(from UnitNumber) *Reader {
 // out. What is read from a file is verified; what is recent is what was staged.
 // No batches and no error: the reader stands at the durable end. The result is
 // borrowed until the next call. Units replaced by a repair are read from the
-// repair. ErrCorrupt names file, offset and unit; the next call goes on with what
-// is intact of it, or behind it. Any other error changes nothing: the next call
-// tries again.
+// repair. ErrCorrupt names file, offset and unit, and what it took is among Holes
+// when it is returned; the next call goes on with what is intact of it, or behind
+// it. Any other error changes nothing: the next call tries again.
 func (r *Reader) Next(bytesMax int) ([]wire.BatchRef, error) {
 	r.giveBack()
 	r.refs, r.buffered = r.refs[:0], false
@@ -89,6 +93,7 @@ func (r *Reader) Next(bytesMax int) ([]wire.BatchRef, error) {
 			return nil, err
 		}
 		switch {
+		case d != nil && r.off < d.end && !r.files && r.readRecent(d.end, bytesMax):
 		case d != nil:
 			if err := r.readDamage(d); err != nil {
 				return nil, err
@@ -120,14 +125,19 @@ func (r *Reader) stand() (end int64, d *damage, err error) {
 	r.passed = r.unit
 	for {
 		s := r.seg
+		if r.version != s.version { // more was found
+			r.version, r.damages = s.version, 0
+		}
 		if r.damages < len(s.damages) {
 			d := s.damages[r.damages]
-			if d.Offset <= r.off || r.off >= s.end {
+			switch {
+			case d.passed(r.off):
+				r.damages++
+				continue
+			case d.Offset <= r.off || r.off >= s.end:
 				return s.end, d, nil
 			}
-			if r.off < s.end {
-				return min(s.end, d.Offset), nil, nil
-			}
+			return min(s.end, d.Offset), nil, nil
 		}
 		i := slices.Index(j.segs, s)
 		if r.off < s.end || i == len(j.segs)-1 {
@@ -136,7 +146,7 @@ func (r *Reader) stand() (end int64, d *damage, err error) {
 		s.pins--
 		r.seg = j.segs[i+1]
 		r.seg.pins++
-		r.off, r.damages = r.seg.headBytes, 0
+		r.off, r.damages, r.version = r.seg.headBytes, 0, r.seg.version
 		if r.file != nil {
 			_ = r.file.Close() // only read from
 			r.file = nil
@@ -169,7 +179,10 @@ func (r *Reader) open() error {
 		return fmt.Errorf("%s: %w", r.j.o.path(r.seg.name), err)
 	}
 	r.file = f
-	return nil
+	if !r.files {
+		return nil
+	}
+	return r.checkHead()
 }
 
 // readUnits takes the units from off on that one read of bytesMax brings, at
@@ -180,14 +193,17 @@ func (r *Reader) readUnits(end int64, bytesMax int) error {
 	}
 	n := int(min(max(align(int64(bytesMax)), BlockBytes), end-r.off))
 	b, err := r.fill(r.file, r.seg.name, r.off, n)
+	if err == nil {
+		r.u.unit.decode(b)
+		if need := int64(r.u.unit.bytes); r.u.unit.sizesHold() && need > int64(n) && need <= end-r.off {
+			b, err = r.fill(r.file, r.seg.name, r.off, int(need))
+		}
+	}
+	if errors.Is(err, io.EOF) {
+		return r.meet(err) // the file was cut
+	}
 	if err != nil {
 		return err
-	}
-	r.u.unit.decode(b)
-	if need := int64(r.u.unit.bytes); r.u.unit.sizesHold() && need > int64(n) && need <= end-r.off {
-		if b, err = r.fill(r.file, r.seg.name, r.off, int(need)); err != nil {
-			return err
-		}
 	}
 	for first := true; len(b) >= BlockBytes; first = false {
 		r.u.unit.decode(b)
@@ -201,7 +217,7 @@ func (r *Reader) readUnits(end int64, bytesMax int) error {
 			if len(r.refs) > 0 {
 				return nil // what is whole comes first
 			}
-			return r.skip(end)
+			return r.meet(r.u.fault)
 		}
 		r.take(r.u.unit.number)
 		b = b[r.u.unit.bytes:]
@@ -221,177 +237,6 @@ func (r *Reader) take(number UnitNumber) {
 		}
 	}
 	r.unit = number
-}
-
-// skip stands the reader behind a unit that went bad since Open.
-func (r *Reader) skip(end int64) error {
-	bad, fault := r.off, r.u.fault
-	w := window{f: r.file, name: r.j.o.path(r.seg.name), size: end}
-	next, err := r.v.next(&w, bad+BlockBytes, r.place(), r.unit+1, math.MaxUint64, &r.u)
-	if err != nil {
-		return err
-	}
-	lost := r.unit + 1
-	r.off = end
-	if next >= 0 {
-		r.off = next
-		r.unit = r.u.unit.number - 1
-	}
-	return fmt.Errorf("%s: offset %d: unit %d: %w: %w", w.name, bad, lost, ErrCorrupt, fault)
-}
-
-// readDamage passes a damage that Open found: an error for what no repair
-// covers, then what is intact in it, then the repairs of its holes.
-func (r *Reader) readDamage(d *damage) error {
-	r.j.mu.Lock()
-	var repaired []*hole
-	open := d.hides && len(d.holes) == 0
-	for _, h := range d.holes {
-		if h.repair != nil {
-			repaired = append(repaired, h)
-		} else if slices.Contains(r.j.holes, h) { // else it was cleared
-			open = true
-		}
-	}
-	r.j.mu.Unlock()
-	passed := d.last != 0 && d.last < r.from
-	if open && !passed && r.told != d {
-		r.told = d // before what is intact in it, so that nobody meets a gap unwarned
-		return fmt.Errorf("%s: offset %d: unit %d: %s: %w", d.File, d.Offset, d.Unit, d.Reason, ErrCorrupt)
-	}
-	intact := d.readable && d.end > d.Offset
-	if intact && !passed {
-		var err error
-		if repaired, err = r.readAround(d, repaired); err != nil {
-			return err
-		}
-	}
-	r.damages++
-	r.off = max(r.off, d.end)
-	if passed {
-		return nil
-	}
-	if d.end > d.Offset {
-		r.unit = max(r.unit, d.last)
-	}
-	r.queue = append(r.queue, repaired...)
-	return nil
-}
-
-// readAround takes the intact batches of a unit whose headers hold. A repaired
-// stretch goes where its first batch was; what is left of repaired is returned.
-func (r *Reader) readAround(d *damage, repaired []*hole) ([]*hole, error) {
-	if err := r.open(); err != nil {
-		return nil, err
-	}
-	n := int(d.end - d.Offset)
-	total := n
-	for _, h := range repaired {
-		total += int(h.repair.end - h.repair.headBytes)
-	}
-	if cap(r.buf) < total {
-		r.buf = make([]byte, total)
-	}
-	b, err := r.fill(r.file, r.seg.name, d.Offset, n)
-	if err != nil {
-		return nil, err
-	}
-	if err := r.v.unit(b, d.Offset, r.place(), &r.u); err != nil {
-		return nil, err
-	}
-	if r.told != d && d.worse(&r.u, r.v) {
-		r.told = d
-		return nil, fmt.Errorf("%s: offset %d: unit %d: damaged again since opening: %w",
-			d.File, d.Offset, d.Unit, ErrCorrupt)
-	}
-	refs, bad := slices.Clone(r.v.refs), slices.Clone(r.v.bad)
-	room := r.buf[n:total]
-	for i := range refs {
-		h := &refs[i].Header
-		switch {
-		case h.Kind == wire.BatchControl:
-		case !bad[i]:
-			r.refs = append(r.refs, refs[i])
-		default:
-			k := slices.IndexFunc(repaired, func(x *hole) bool { return x.log == h.Log() })
-			if k < 0 {
-				continue // it lies in a stretch already taken, or nothing repairs it
-			}
-			if room, err = r.takeRepair(repaired[k].repair, room); err != nil {
-				r.refs = r.refs[:0]
-				return nil, err
-			}
-			repaired = slices.Delete(repaired, k, k+1)
-		}
-	}
-	return repaired, nil
-}
-
-// takeRepair reads a whole repair into room and returns what is left of it.
-func (r *Reader) takeRepair(rf *repairFile, room []byte) ([]byte, error) {
-	full := r.j.o.path(rf.name)
-	f, err := r.j.o.FS.Open(full)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", full, err)
-	}
-	defer f.Close()
-	n := int(rf.end - rf.headBytes)
-	r.j.fileReadBytes.Add(uint64(n))
-	if _, err := f.ReadAt(room[:n], rf.headBytes); err != nil {
-		return nil, fmt.Errorf("%s: %w", full, err)
-	}
-	for at := 0; at < n; at += int(r.u.unit.bytes) {
-		if err := r.repairUnit(rf, room[at:n], rf.headBytes+int64(at)); err != nil {
-			return nil, err
-		}
-	}
-	return room[n:], nil
-}
-
-// repairUnit takes the unit of a repair at the start of b.
-func (r *Reader) repairUnit(rf *repairFile, b []byte, off int64) error {
-	err := r.v.unit(b, off, r.j.o.place(rf.number, rf.generation), &r.u)
-	if err == nil {
-		err = r.u.fault
-	}
-	if err != nil {
-		return fmt.Errorf("%s: offset %d: %w: %w", r.j.o.path(rf.name), off, ErrCorrupt, err)
-	}
-	r.refs = append(r.refs, r.v.refs...)
-	return nil
-}
-
-// readRepair takes units of the first queued repair, up to bytesMax at once. A
-// repair that went bad since Open is passed over with the error.
-func (r *Reader) readRepair(bytesMax int) error {
-	rf := r.queue[0].repair
-	if r.repair == nil {
-		f, err := r.j.o.FS.Open(r.j.o.path(rf.name))
-		if err != nil {
-			return fmt.Errorf("%s: %w", r.j.o.path(rf.name), err)
-		}
-		r.repair, r.at = f, rf.headBytes
-	}
-	n := int(min(max(int64(bytesMax), align(UnitHeaderBytes+wire.BatchBytesMax)), rf.end-r.at))
-	b, err := r.fill(r.repair, rf.name, r.at, n)
-	if err != nil {
-		return err
-	}
-	for len(b) > 0 && err == nil {
-		r.u.unit.decode(b)
-		if len(r.refs) > 0 && int(r.u.unit.bytes) > len(b) {
-			return nil
-		}
-		if err = r.repairUnit(rf, b, r.at); err == nil {
-			b, r.at = b[r.u.unit.bytes:], r.at+int64(r.u.unit.bytes)
-		}
-	}
-	if err == nil && r.at < rf.end {
-		return nil
-	}
-	_ = r.repair.Close() // only read from
-	r.repair, r.queue = nil, r.queue[1:]
-	return err
 }
 
 // Unit is the number of the last unit that Next returned.

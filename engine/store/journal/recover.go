@@ -1,7 +1,6 @@
 package journal
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -312,12 +311,11 @@ func (r *recovery) enter(f *segmentFile, oldest bool) {
 		return
 	}
 	r.trusting = false
+	found := &Damage{File: name, Unit: f.seg.first}
 	if oldest {
-		r.unit = f.head.prev
+		r.unit, found = f.head.prev, nil
 	}
-	for i := range f.head.logs {
-		r.enterLog(f, &f.head.logs[i], oldest)
-	}
+	r.enterTable(f.seg, f.head.logs, found)
 	r.entered = len(r.hiding)
 	if r.o.Kind == Own {
 		control, err := decodeControl(f.head.control)
@@ -329,22 +327,26 @@ func (r *recovery) enter(f *segmentFile, oldest bool) {
 	}
 }
 
-func (r *recovery) enterLog(f *segmentFile, row *headLog, oldest bool) {
-	st := r.logs[row.log]
-	if st == nil {
-		st = &logState{hiding: r.entered}
-		r.logs[row.log] = st
-	}
-	if !oldest && st.durable.Position != row.tail.Position {
-		d := r.gap(f.seg, st, Damage{
-			File: r.o.path(f.seg.name), Unit: f.seg.first,
-			Reason: fmt.Sprintf("log %s ends at %s, the head says %s", row.log, st.durable.Position, row.tail.Position),
-		})
-		d.addHole(row.log, st.durable.Position, row.tail.Position)
-	}
-	st.durable, st.suspect = row.tail, row.suspect
-	if !row.suspect {
-		st.hiding = len(r.hiding)
+// enterTable takes over a table of tails. found is where it stands, if something
+// was replayed before it that must agree; else nil.
+func (r *recovery) enterTable(s *segment, rows []headLog, found *Damage) {
+	for i := range rows {
+		row := &rows[i]
+		st := r.logs[row.log]
+		if st == nil {
+			st = &logState{hiding: r.entered}
+			r.logs[row.log] = st
+		}
+		if found != nil && st.durable.Position != row.tail.Position {
+			at := *found
+			at.Reason = fmt.Sprintf("log %s ends at %s, the table of tails says %s",
+				row.log, st.durable.Position, row.tail.Position)
+			r.gap(s, st, at).addHole(row.log, st.durable.Position, row.tail.Position)
+		}
+		st.durable, st.suspect = row.tail, row.suspect
+		if !row.suspect {
+			st.hiding = len(r.hiding)
+		}
 	}
 }
 
@@ -423,13 +425,11 @@ func (r *recovery) finish() {
 	}
 	slices.SortFunc(r.report.Suspect, wire.LogID.Compare)
 	for _, d := range r.damages {
-		if takesBytes := d.hides || d.end > d.Offset; takesBytes || !d.filled() {
+		if d.shows() {
 			r.report.Damage = append(r.report.Damage, d.Damage)
 		}
 	}
 	for _, s := range r.segs {
-		slices.SortStableFunc(s.damages, func(a, b *damage) int {
-			return cmp.Or(cmp.Compare(a.Offset, b.Offset), cmp.Compare(a.end, b.end))
-		})
+		slices.SortStableFunc(s.damages, (*damage).compare)
 	}
 }

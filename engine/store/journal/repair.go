@@ -31,7 +31,8 @@ type Hole struct {
 	To   wire.Position // its last batch; zero: nothing here says where the log ends (it is suspect)
 }
 
-// Holes lists what damage took and no repair covers yet, suspect logs first.
+// Holes lists what damage took and no repair covers yet, suspect logs first: what
+// Open found, and what readers met since.
 func (j *Journal) Holes() []Hole {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -51,6 +52,8 @@ func (j *Journal) Holes() []Hole {
 // tail, and the log leaves Suspect. The bytes are the caller's again on return.
 // One call at a time.
 func (j *Journal) Repair(log wire.LogID, batches []wire.BatchRef) error {
+	j.mend.Lock()
+	defer j.mend.Unlock()
 	j.mu.Lock()
 	err := j.err
 	if j.closed {
@@ -209,6 +212,12 @@ func (r *recovery) attach(rf *repairFile) bool {
 	for _, h := range r.holes {
 		if h.log == rf.log && h.repair == nil && h.from == rf.from.Position && (h.open() || h.to == rf.to.Position) {
 			h.accept(rf, r.logs[rf.log], r.segs)
+			return true
+		}
+	}
+	for _, h := range r.holes { // it went on rotting around what was repaired
+		if h.covers(rf) {
+			r.holes = append(r.holes, h.fill(rf)...)
 			return true
 		}
 	}

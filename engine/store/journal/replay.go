@@ -17,13 +17,16 @@ func (r *recovery) replaySegment(f *segmentFile, limit, mark UnitNumber) error {
 		return err
 	}
 	if s.generation == 0 { // neither head nor unit: whoever comes next says what is missing
-		s.first, s.last, s.end = r.unit+1, r.unit, w.size
+		s.first, s.last, s.end = r.unit+1, r.unit, s.headBytes
 		return nil
 	}
+	if s.end > 0 { // of a running journal: behind it, units are being written
+		w.size = min(w.size, s.end)
+	}
 	p := r.o.place(s.number, s.generation)
-	off, last, looked := s.headBytes, s.first-1, false
-	if limit != math.MaxUint64 {
-		mark = limit
+	off, last, looked := s.headBytes, s.first-1, limit != math.MaxUint64
+	if looked {
+		mark = limit // no unit's mark says more
 	}
 	for last < limit && off+BlockBytes <= w.size {
 		if err := r.v.check(w, off, p, &r.found); err != nil {
@@ -71,8 +74,9 @@ func (r *recovery) endSegment(f *segmentFile, p place, off int64, last, limit, m
 	known := min(limit, mark)
 	switch {
 	case last < known && !plant.TornMiddle:
-		r.lose(s, off, r.w.size, last+1, known, errors.New("end of the segment"))
-		last, off = known, r.w.size
+		end := max(r.w.size, s.end) // the file may have been cut since
+		r.lose(s, off, end, last+1, known, errors.New("end of the segment"))
+		last, off = known, end
 	case limit == math.MaxUint64 && !f.cut:
 		torn, err := r.tornBytes(off, p, last)
 		if err != nil {

@@ -39,7 +39,7 @@ func fileNumber(prefix, name string) (uint64, bool) {
 }
 
 // segment is one file of the journal. After Open only end and last of the
-// newest one change, under the journal's lock.
+// newest one change, and the list of damages is replaced, under the journal's lock.
 type segment struct {
 	name       string // base name
 	number     uint64
@@ -51,7 +51,8 @@ type segment struct {
 	tails      []headLog  // of all logs where the segment begins, sorted by log
 	tailsKnown bool       // the head holds
 	pins       int        // readers that stand in it
-	damages    []*damage  // by rising offset
+	damages    []*damage  // by rising offset; never changed in place after Open
+	version    int        // of damages
 }
 
 func (o *Options) path(name string) string { return path.Join(o.Dir, name) }

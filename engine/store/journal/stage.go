@@ -202,13 +202,14 @@ func (j *Journal) StagedBytes() int {
 }
 
 // StageIdle stages an empty unit if nothing waits and the last durable unit
-// holds batches that lie below no durable-through mark yet. Call it within 1 s
-// of the last flush and flush as usual if it returns true; damage to the last
-// batches can then be told from a torn tail.
+// holds batches that lie below no durable-through mark yet, or damage was found
+// since. Call it within 1 s of the last flush, and of ErrCorrupt from a reader, and
+// flush as usual if it returns true; damage to the last batches can then be told
+// from a torn tail, and what damage took from what was never there.
 func (j *Journal) StageIdle() bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if !j.unmarked || j.closed || j.err != nil || len(j.flights) > 0 || len(j.pending) > 0 {
+	if !j.unmarked && !j.renew || j.closed || j.err != nil || len(j.flights) > 0 || len(j.pending) > 0 {
 		return false
 	}
 	j.addUnit()
