@@ -211,7 +211,7 @@ func (r *Reader) openRepair(rf *repairFile) (vfs.File, error) {
 func (r *Reader) spoilt(p piece, err error) error {
 	name := r.j.o.path(p.repair.name)
 	if errors.Is(err, ErrCorrupt) || errors.Is(err, io.EOF) {
-		r.j.distrust(p.hole, p.repair)
+		r.j.distrust(p.hole, p.repair, err)
 	}
 	r.j.mu.Lock()
 	gone := p.hole.repair != p.repair

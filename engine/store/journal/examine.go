@@ -18,16 +18,24 @@ import (
 // reader knows of the segment's damages; changed: there is more to know now. The
 // reader pins the segment. Nothing is read under the journal's lock.
 func (j *Journal) examine(s *segment, version int) (changed bool, err error) {
+	found, changed, err := j.find(s, version)
+	if len(found) > 0 && j.o.Damaged != nil {
+		j.o.Damaged(found)
+	}
+	return changed, err
+}
+
+func (j *Journal) find(s *segment, version int) (found []Damage, changed bool, err error) {
 	j.mend.Lock()
 	defer j.mend.Unlock()
 	j.mu.Lock()
 	if j.closed {
 		j.mu.Unlock()
-		return false, ErrClosed
+		return nil, false, ErrClosed
 	}
 	if s.version != version {
 		j.mu.Unlock()
-		return true, nil // another reader was here meanwhile
+		return nil, true, nil // another reader was here meanwhile
 	}
 	copied := *s
 	copied.damages = nil
@@ -37,15 +45,15 @@ func (j *Journal) examine(s *segment, version int) (changed bool, err error) {
 	r := newRecovery(&j.o)
 	defer r.close()
 	if err := r.examine(&copied, behind); err != nil {
-		return false, err
+		return nil, false, err
 	}
 	j.mu.Lock()
-	changed, junk := j.learn(s, r.damages)
+	found, junk := j.learn(s, r.damages)
 	j.mu.Unlock()
 	for _, name := range junk {
 		_ = j.o.FS.Remove(j.o.path(name)) // else the next Open does
 	}
-	return changed, nil
+	return found, len(found) > 0, nil
 }
 
 // tailsBehind is the table of tails where a segment ends. The lock is held.
@@ -86,9 +94,9 @@ func (r *recovery) examine(s *segment, behind []headLog) error {
 }
 
 // learn takes over what was found in a segment: damages in place of the old ones,
-// but holes that were known stay what they are. The repairs that junk names fit in
-// no hole any more. The lock is held.
-func (j *Journal) learn(s *segment, found []*damage) (changed bool, junk []string) {
+// but holes that were known stay what they are. It returns what is new, and the
+// repairs that fit in no hole any more. The lock is held.
+func (j *Journal) learn(s *segment, found []*damage) (fresh []Damage, junk []string) {
 	type stretch struct {
 		log      wire.LogID
 		from, to wire.Position
@@ -104,10 +112,12 @@ func (j *Journal) learn(s *segment, found []*damage) (changed bool, junk []strin
 	}
 	for _, d := range found {
 		isNew := func(h *hole) bool { return known[stretch{h.log, h.from, h.to}] == nil }
-		changed = changed || !slices.ContainsFunc(s.damages, d.same) || slices.ContainsFunc(d.holes, isNew)
+		if !slices.ContainsFunc(s.damages, d.same) || slices.ContainsFunc(d.holes, isNew) {
+			fresh = append(fresh, d.Damage)
+		}
 	}
-	if !changed {
-		return false, nil
+	if len(fresh) == 0 {
+		return nil, nil
 	}
 	for _, d := range found {
 		d.seg = s
@@ -128,7 +138,7 @@ func (j *Journal) learn(s *segment, found []*damage) (changed bool, junk []strin
 		}
 	}
 	j.replaceDamages(s, found)
-	return true, junk
+	return fresh, junk
 }
 
 // refill puts a repair where it belongs in what was found anew.
@@ -183,7 +193,13 @@ func (j *Journal) replaceDamages(s *segment, found []*damage) {
 }
 
 // distrust gives up a repair that went bad, so that its hole is fetched again.
-func (j *Journal) distrust(h *hole, rf *repairFile) {
+func (j *Journal) distrust(h *hole, rf *repairFile, why error) {
+	if j.giveUp(h, rf) && j.o.Damaged != nil {
+		j.o.Damaged([]Damage{{File: j.o.path(rf.name), Reason: why.Error()}})
+	}
+}
+
+func (j *Journal) giveUp(h *hole, rf *repairFile) bool {
 	j.mend.Lock()
 	defer j.mend.Unlock()
 	j.mu.Lock()
@@ -195,4 +211,5 @@ func (j *Journal) distrust(h *hole, rf *repairFile) {
 	if bad {
 		_ = j.o.FS.Remove(j.o.path(rf.name)) // else the next Open does
 	}
+	return bad
 }

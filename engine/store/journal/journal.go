@@ -69,6 +69,12 @@ type Options struct {
 	// Scarce); nil = the Go heap.
 	Memory Memory
 
+	// Damaged is told each place that a reader finds not to hold after Open, and
+	// each that went on rotting, once: Holes lists by then what it took. It is called
+	// by that reader's goroutine, within Next, without the journal's locks, and must
+	// not wait. nil = nobody is told but the reader.
+	Damaged func([]Damage)
+
 	// Sometimes lets a simulator choose what is rare: whether to do now, at the
 	// named point, what is always allowed. nil = never.
 	Sometimes func(point string) bool

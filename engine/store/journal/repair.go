@@ -45,50 +45,61 @@ func (j *Journal) Holes() []Hole {
 	return holes
 }
 
-// Repair writes batches that another holder proved by chain into a repair
-// segment and flushes it; readers prefer it from then on, at the place of the
-// damage. batches continue a hole's From and reach its To (see Holes); what goes
-// beyond is left out. Where To is unknown the last batch becomes the log's
-// tail, and the log leaves Suspect. The bytes are the caller's again on return.
-// One call at a time.
+// Repair writes batches that another holder proved by chain into repair segments
+// and flushes them; readers prefer those from then on, at the place of the damage.
+// batches follow each other; each hole of the log is filled whose From one of them
+// continues and whose To another one reaches (see Holes), and what lies beside is
+// left out. Where To is unknown the last batch becomes the log's tail, and the log
+// leaves Suspect. ErrOrder: there is no such hole. The bytes are the caller's again
+// on return. One call at a time.
 func (j *Journal) Repair(log wire.LogID, batches []wire.BatchRef) error {
 	j.mend.Lock()
 	defer j.mend.Unlock()
+	for filled := false; ; filled = true {
+		h, part, rf, err := j.beginRepair(log, batches)
+		if err != nil {
+			if filled && errors.Is(err, ErrOrder) {
+				return nil
+			}
+			return err
+		}
+		for i := range part {
+			rf.to = rf.to.after(&part[i].Header)
+		}
+		if err := rf.write(&j.o, j.term, part); err != nil {
+			_ = j.o.FS.Remove(j.o.path(rf.name)) // else the next Open does
+			return err
+		}
+		j.mu.Lock()
+		h.accept(rf, j.logs[log], j.segs)
+		j.mu.Unlock()
+	}
+}
+
+// beginRepair finds a hole that some of batches fill, and names its repair.
+func (j *Journal) beginRepair(log wire.LogID, batches []wire.BatchRef) (
+	h *hole, part []wire.BatchRef, rf *repairFile, err error) {
 	j.mu.Lock()
-	err := j.err
-	if j.closed {
+	defer j.mu.Unlock()
+	if err = j.err; j.closed {
 		err = ErrClosed
 	}
-	var h *hole
 	if err == nil {
-		h, batches, err = j.findHole(log, batches)
+		h, part, err = j.findHole(log, batches)
 	}
 	if err != nil {
-		j.mu.Unlock()
-		return err
+		return nil, nil, nil, err
 	}
 	j.lastRepair++
-	rf := &repairFile{
+	rf = &repairFile{
 		name: fileName(repairPrefix, j.lastRepair), number: j.lastRepair, generation: uint64(j.term), log: log,
 		from: Tail{Position: h.from},
 	}
-	rf.to = rf.from
 	if h.open() {
 		rf.from = j.logs[log].durable
-		rf.to = rf.from
 	}
-	j.mu.Unlock()
-	for i := range batches {
-		rf.to = rf.to.after(&batches[i].Header)
-	}
-	if err := rf.write(&j.o, j.term, batches); err != nil {
-		_ = j.o.FS.Remove(j.o.path(rf.name)) // else the next Open does
-		return err
-	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	h.accept(rf, j.logs[log], j.segs)
-	return nil
+	rf.to = rf.from
+	return h, part, rf, nil
 }
 
 // accept makes a repair count. Readers meet it at the damage, so the tables of
@@ -108,43 +119,54 @@ func (h *hole) accept(rf *repairFile, st *logState, segs []*segment) {
 	}
 }
 
-// findHole finds the hole that batches fill and cuts them to it. The lock is
-// held.
+// findHole finds a hole that some of batches fill, and those. The lock is held.
 func (j *Journal) findHole(log wire.LogID, batches []wire.BatchRef) (*hole, []wire.BatchRef, error) {
 	if len(batches) == 0 {
 		return nil, nil, fmt.Errorf("log %s: no batches to repair with: %w", log, ErrOrder)
 	}
+	err := fmt.Errorf("log %s: no hole at seq %d: %w", log, batches[0].Header.FirstSeq, ErrOrder)
 	for _, h := range j.holes {
+		if h.log != log || h.repair != nil || h.open() && !j.logs[log].suspect {
+			continue
+		}
 		tail := Tail{Position: h.from}
-		if h.log != log || h.repair != nil || tail.continues(&batches[0].Header) != nil {
+		i := slices.IndexFunc(batches, func(b wire.BatchRef) bool { return tail.continues(&b.Header) == nil })
+		if i < 0 {
 			continue
 		}
-		if h.open() && !j.logs[log].suspect {
-			continue
+		var n int
+		if n, err = h.takes(batches[i:]); err == nil {
+			return h, batches[i : i+n], nil
 		}
-		for i := range batches {
-			b := &batches[i]
-			if b.Header.Log() != log {
-				return nil, nil, fmt.Errorf("log %s: batch of log %s: %w", log, b.Header.Log(), ErrOrder)
-			}
-			if err := tail.continues(&b.Header); err != nil {
-				return nil, nil, err
-			}
-			if err := wire.VerifyBody(&b.Header, b.Body()); err != nil {
-				return nil, nil, err
-			}
-			tail = tail.after(&b.Header)
-			if tail.Position == h.to {
-				return h, batches[:i+1], nil
-			}
+		if !errors.Is(err, ErrOrder) {
+			break
 		}
-		if h.open() {
-			return h, batches, nil
-		}
-		return nil, nil, fmt.Errorf("log %s: repair from %s ends at %s before %s: %w",
-			log, h.from, tail.Position, h.to, ErrOrder)
 	}
-	return nil, nil, fmt.Errorf("log %s: no hole before seq %d: %w", log, batches[0].Header.FirstSeq, ErrOrder)
+	return nil, nil, err
+}
+
+// takes says how many of batches fill the hole, the first of which continues it.
+func (h *hole) takes(batches []wire.BatchRef) (int, error) {
+	tail := Tail{Position: h.from}
+	for i := range batches {
+		b := &batches[i]
+		if b.Header.Log() != h.log {
+			return 0, fmt.Errorf("log %s: batch of log %s: %w", h.log, b.Header.Log(), ErrOrder)
+		}
+		if err := tail.continues(&b.Header); err != nil {
+			return 0, err
+		}
+		if err := wire.VerifyBody(&b.Header, b.Body()); err != nil {
+			return 0, err
+		}
+		if tail = tail.after(&b.Header); tail.Position == h.to {
+			return i + 1, nil
+		}
+	}
+	if h.open() {
+		return len(batches), nil
+	}
+	return 0, fmt.Errorf("log %s: repair from %s ends at %s before %s: %w", h.log, h.from, tail.Position, h.to, ErrOrder)
 }
 
 // write makes the repair segment durable.

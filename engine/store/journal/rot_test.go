@@ -3,6 +3,7 @@ package journal
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -132,9 +133,18 @@ func sorted(holes []Hole) []Hole {
 	return holes
 }
 
-// brief are holes in a line each, the ends by their chains too.
+// brief are holes in a line each, the ends by their chains too. Those that touch,
+// after a repair between them was lost, are one to the next Open.
 func brief(holes []Hole) (lines []string) {
+	var merged []Hole
 	for _, h := range sorted(holes) {
+		if n := len(merged) - 1; n >= 0 && merged[n].Log == h.Log && merged[n].To == h.From {
+			merged[n].To = h.To
+			continue
+		}
+		merged = append(merged, h)
+	}
+	for _, h := range merged {
 		lines = append(lines, fmt.Sprintf("%s: %s to %s", h.Log, h.From, h.To))
 	}
 	return lines
@@ -270,7 +280,7 @@ func TestWhateverRotsIsHoleOrHeld(t *testing.T) {
 						l.rot(seg.name, seg.headBytes+draw.Int64N(seg.end-seg.headBytes))
 					}
 				}
-				for name := range m.files {
+				for _, name := range slices.Sorted(maps.Keys(m.files)) {
 					if _, ok := fileNumber(repairPrefix, name); ok && draw.IntN(4) == 0 {
 						l.rot(name, draw.Int64N(int64(len(m.files[name]))))
 					}

@@ -13,6 +13,32 @@ import (
 	"github.com/claudefs/repl/wire"
 )
 
+// TestOneAnswerFillsAllHolesOfALog: also those that it was not asked for (I4, I9).
+func TestOneAnswerFillsAllHolesOfALog(t *testing.T) {
+	var told []Damage
+	l := newLiving(t, Mirror, 40)
+	l.j.o.Damaged = func(places []Damage) { told = append(told, places...) }
+	_, sites := l.image()
+	log := wire.LogID{Site: 5, Shard: 0}
+	spoilt := 0
+	for i := 0; i < len(sites); i++ {
+		if s := &sites[i]; s.batch != nil && s.batch.Log() == log && s.unit%11 == 5 {
+			l.rot(s.segment, s.end-1)
+			spoilt++
+		}
+	}
+	l.meet()
+	holes := sorted(l.j.Holes())
+	require.Len(t, holes, spoilt)
+	require.Len(t, told, spoilt, "each place is told once")
+	l.meet()
+	require.Len(t, told, spoilt)
+	require.NoError(t, l.j.Repair(log, l.all.fetch(log, wire.Position{}, holes[len(holes)-1].To)))
+	require.Empty(t, l.j.Holes())
+	require.ErrorIs(t, l.j.Repair(log, l.all.fetch(log, wire.Position{}, holes[0].To)), ErrOrder)
+	l.requireMended()
+}
+
 // TestReadersThatStandAnywhereMissNothing: damage is met by one reader while others
 // stand at each unit. Each of them is told before it meets a gap, and after the
 // repair those before the damage meet everything (I3, I9).
