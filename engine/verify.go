@@ -21,73 +21,6 @@ type VerifyOptions struct {
 	Progress func(VerifyProgress) // nil = none; called by the goroutine of Verify
 }
 
-// VerifyProgress is how far a verification is.
-type VerifyProgress struct {
-	Kind   string `json:"kind"` // "progress"
-	Peer   string `json:"peer"`
-	Doing  string `json:"doing"` // "journals", "state"
-	Shards int    `json:"shards_done"`
-	Of     int    `json:"shards_of"`
-	Keys   uint64 `json:"keys_compared"`
-}
-
-// Results of a verification, by the worst of what was found.
-const (
-	VerifyEqual       = "equal"       // everything that was asked for was compared, and is equal
-	VerifyPartly      = "partly"      // what was compared is equal, but something was not compared
-	VerifyUnreachable = "unreachable" // nothing was compared: no link
-	VerifyDifferent   = "different"
-)
-
-// VerifyReport is what a verification found, as JSON in schema 1: additive
-// changes only.
-type VerifyReport struct {
-	Schema  int          `json:"schema"` // 1
-	Kind    string       `json:"kind"`   // "verify"
-	At      time.Time    `json:"at"`
-	Site    string       `json:"site"`
-	Deep    bool         `json:"deep"`
-	Seconds float64      `json:"seconds"`
-	Result  string       `json:"result"`
-	Peers   []VerifyPeer `json:"peers"`
-}
-
-// VerifyPeer is what was compared with one peer.
-type VerifyPeer struct {
-	Site           string             `json:"site"`
-	Result         string             `json:"result"`
-	Reason         string             `json:"reason"` // of what is not equal; "" when it is
-	ShardsAsked    int                `json:"shards_asked"`
-	ShardsCompared int                `json:"shards_compared"` // their state
-	LogsCompared   int                `json:"logs_compared"`
-	Keys           uint64             `json:"keys_compared"`
-	Differences    []VerifyDifference `json:"differences"`
-	More           bool               `json:"more_differences"` // than are listed
-	NotCompared    []VerifyGap        `json:"not_compared"`
-	MoreNot        int                `json:"more_not_compared"` // than are listed
-}
-
-// VerifyDifference is one thing that the two sites do not have in common.
-type VerifyDifference struct {
-	What   string `json:"what"` // "state", "history", "damage"
-	Shard  int    `json:"shard"`
-	Path   string `json:"path"` // the host's name of the key; "" = none
-	Key    string `json:"key"`  // hexadecimal; "" = none
-	Site   string `json:"log_site"`
-	Seq    uint64 `json:"seq"`
-	Detail string `json:"detail"`
-}
-
-// VerifyGap is something that could not be compared.
-type VerifyGap struct {
-	What   string `json:"what"` // "state", "journals"
-	Shard  int    `json:"shard"`
-	Reason string `json:"reason"`
-}
-
-// differencesMax bounds each of a report's lists for one peer.
-const differencesMax = 100
-
 // Verify compares this site with its peers while both work: the journals' logs by
 // chain, and the state of the Stores by digests of one point of each shard's
 // history, one shard at a time and resting as long as it works. Nothing is written.
@@ -116,32 +49,15 @@ func (e *Engine) Verify(ctx context.Context, o VerifyOptions) (*VerifyReport, er
 	began := time.Now()
 	report := &VerifyReport{Schema: 1, Kind: "verify", At: began.UTC(), Site: e.id.siteName, Deep: o.Deep}
 	for _, p := range peers {
-		v := &verification{e: e, o: o, peer: p, pace: newPace(), out: VerifyPeer{
+		v := &verification{e: e, o: o, peer: p, out: VerifyPeer{
 			Site: p.name, ShardsAsked: o.Hi - o.Lo, Differences: []VerifyDifference{}, NotCompared: []VerifyGap{},
 		}}
 		v.run(ctx)
 		report.Peers = append(report.Peers, v.out)
 	}
-	report.Result = worst(report.Peers)
+	report.conclude(ctx.Err())
 	report.Seconds = time.Since(began).Seconds()
 	return report, nil
-}
-
-// worst is the result of the whole: a difference counts more than what is unknown.
-func worst(peers []VerifyPeer) string {
-	results := make(map[string]int)
-	for i := range peers {
-		results[peers[i].Result]++
-	}
-	switch {
-	case results[VerifyDifferent] > 0:
-		return VerifyDifferent
-	case results[VerifyUnreachable] == len(peers):
-		return VerifyUnreachable
-	case results[VerifyEqual] == len(peers):
-		return VerifyEqual
-	}
-	return VerifyPartly
 }
 
 // verification is the comparison with one peer.
@@ -150,8 +66,12 @@ type verification struct {
 	o     VerifyOptions
 	peer  peerInfo
 	pace  pace
+	heard time.Time // when the peer answered last
 	out   VerifyPeer
-	scans map[wire.LogID]*logScan // deep: of this site's journals
+
+	// Deep: what the reading of the stored bytes found here, there, and there of no log.
+	scans, there map[wire.LogID]*logScan
+	text         string
 }
 
 // run compares everything and words the result.
@@ -162,28 +82,20 @@ func (v *verification) run(ctx context.Context) {
 	err := v.journals(ctx)
 	for shard := v.o.Lo; shard < v.o.Hi; shard++ {
 		if err == nil {
-			v.progress("state", shard-v.o.Lo)
+			v.progress("state", shard)
 			err = v.shard(ctx, wire.Shard(shard))
 		}
+		if fatal(err) {
+			v.out.gap("state", shard, v.o.Hi, err)
+			break
+		}
 		if err != nil {
-			v.gap("state", shard, err)
-			if !fatal(err) {
-				err = nil
-			}
+			v.out.gap("state", shard, shard+1, err)
+			err = nil
 		}
 	}
-	v.progress("state", v.o.Hi-v.o.Lo)
-	out := &v.out
-	switch {
-	case len(out.Differences) > 0:
-		out.Result, out.Reason = VerifyDifferent, out.Differences[0].text()
-	case len(out.NotCompared) == 0 && out.ShardsCompared == out.ShardsAsked:
-		out.Result = VerifyEqual
-	case out.ShardsCompared == 0 && errors.Is(err, node.ErrNoLink):
-		out.Result, out.Reason = VerifyUnreachable, err.Error()
-	default:
-		out.Result, out.Reason = VerifyPartly, out.NotCompared[0].Reason
-	}
+	v.progress("state", v.o.Hi)
+	v.out.conclude(err)
 }
 
 // fatal says whether what follows would fail as well.
@@ -192,33 +104,11 @@ func fatal(err error) bool {
 		errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
-func (d *VerifyDifference) text() string {
-	if d.Path != "" {
-		return d.Path + ": " + d.Detail
-	}
-	return fmt.Sprintf("shard %d: %s", d.Shard, d.Detail)
-}
-
-func (v *verification) progress(doing string, shards int) {
+// progress tells that everything before a shard is done.
+func (v *verification) progress(doing string, shard int) {
 	if v.o.Progress != nil {
-		v.o.Progress(VerifyProgress{"progress", v.peer.name, doing, shards, v.o.Hi - v.o.Lo, v.out.Keys})
+		v.o.Progress(VerifyProgress{"progress", v.peer.name, doing, shard - v.o.Lo, v.o.Hi - v.o.Lo, v.out.Keys})
 	}
-}
-
-func (v *verification) gap(what string, shard int, err error) {
-	if len(v.out.NotCompared) == differencesMax {
-		v.out.MoreNot++
-		return
-	}
-	v.out.NotCompared = append(v.out.NotCompared, VerifyGap{What: what, Shard: shard, Reason: err.Error()})
-}
-
-func (v *verification) differ(d VerifyDifference) {
-	if len(v.out.Differences) == differencesMax {
-		v.out.More = true
-		return
-	}
-	v.out.Differences = append(v.out.Differences, d)
 }
 
 // id gives a question its name.
@@ -229,34 +119,92 @@ func (v *verifier) id() uint64 {
 	return v.lastID
 }
 
-// ask asks the peer and waits for its answer.
-func (v *verification) ask(ctx context.Context, q wire.Verify) (*wire.Verified, error) {
+// question is one that was asked. Whoever asked it awaits its answer, or drops it.
+type question struct {
+	v      *verification
+	id     uint64
+	answer chan told // capacity 1
+}
+
+// ask asks the peer, and does not wait.
+func (v *verification) ask(q wire.Verify) *question {
 	all := &v.e.verifier
 	q.ID = all.id()
-	waiter := make(chan told, 1)
+	asked := &question{v: v, id: q.ID, answer: make(chan told, 1)}
 	all.mu.Lock()
 	if all.waiting == nil {
 		all.waiting = make(map[uint64]chan told)
 	}
-	all.waiting[q.ID] = waiter
+	all.waiting[q.ID] = asked.answer
 	all.mu.Unlock()
-	defer func() {
-		all.mu.Lock()
-		delete(all.waiting, q.ID)
-		all.mu.Unlock()
-	}()
 	v.e.step(&node.VerifyAsk{Peer: v.peer.site, Ask: q})
+	return asked
+}
+
+// await waits for the answer.
+func (q *question) await(ctx context.Context) (*wire.Verified, error) {
+	defer q.drop()
 	select {
-	case t := <-waiter:
+	case t := <-q.answer:
+		if t.err == nil {
+			q.v.heard = time.Now()
+		}
 		if t.err == nil && t.answer.Code != 0 {
-			t.err = fmt.Errorf("site %s: %s", v.peer.name, t.answer.Text)
+			t.err = fmt.Errorf("site %s: %s", q.v.peer.name, t.answer.Text)
 		}
 		return t.answer, t.err
 	case <-ctx.Done():
 		return nil, ctx.Err()
-	case <-v.e.done:
+	case <-q.v.e.done:
 		return nil, ErrClosed
 	}
+}
+
+// linkWaitMax is how long a peer that has answered may be without a link before it is
+// given up, and linkTriesMax how often for one question or shard.
+const (
+	linkWaitMax  = 10 * time.Second
+	linkTriesMax = 5
+)
+
+// answer asks for what does not depend on earlier answers, so that it can be asked
+// again when the link has ended.
+func (v *verification) answer(ctx context.Context, q wire.Verify) (*wire.Verified, error) {
+	for tries := 1; ; tries++ {
+		a, err := v.ask(q).await(ctx)
+		if !errors.Is(err, node.ErrNoLink) || tries == linkTriesMax {
+			return a, err
+		}
+		if err := v.linkBack(ctx, err); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// linkBack waits for a link to the peer after none brought an answer, for a while; it
+// returns why there is none.
+func (v *verification) linkBack(ctx context.Context, none error) error {
+	ticker := time.NewTicker(pointLookEvery)
+	defer ticker.Stop()
+	for errors.Is(none, node.ErrNoLink) && time.Since(v.heard) < linkWaitMax {
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		_, none = v.ask(wire.Verify{
+			Kind: wire.VerifyTails, Count: 1, Log: wire.LogID{Site: v.e.id.site, Shard: wire.Shard(v.o.Lo)},
+		}).await(ctx)
+	}
+	return none
+}
+
+// drop forgets the question; its answer goes nowhere.
+func (q *question) drop() {
+	all := &q.v.e.verifier
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	delete(all.waiting, q.id)
 }
 
 // cloneAnswer copies what the heart lends.

@@ -162,7 +162,10 @@ func TestNothingComparedIsNeverEqual(t *testing.T) {
 	r := verify(t, a, engine.VerifyOptions{})
 	require.Equal(t, engine.VerifyUnreachable, r.Result, asJSON(t, r))
 	require.Zero(t, r.Peers[0].ShardsCompared)
-	require.NotEmpty(t, r.Peers[0].NotCompared)
+	reason := r.Peers[0].Reason
+	require.Equal(t, []engine.VerifyGap{
+		{What: "journals", Shard: 0, Count: 4, Reason: reason}, {What: "state", Shard: 0, Count: 4, Reason: reason},
+	}, r.Peers[0].NotCompared, "a reason is told once for all shards")
 	_, err := a.Verify(soon(t), engine.VerifyOptions{Peer: "site-x"})
 	require.ErrorIs(t, err, engine.ErrOptions)
 	_, err = a.Verify(soon(t), engine.VerifyOptions{Lo: 3, Hi: 9})
@@ -183,7 +186,9 @@ func TestAVerificationThatIsGivenUpSaysWhatItDidNotCompare(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, engine.VerifyPartly, r.Result, asJSON(t, r))
 	require.Equal(t, 2, r.Peers[0].ShardsCompared)
-	require.Len(t, r.Peers[0].NotCompared, 2)
+	require.Equal(t, engine.VerifyInterrupted, r.Ended)
+	require.Equal(t, []engine.VerifyGap{{What: "state", Shard: 2, Count: 2, Reason: "interrupted"}},
+		r.Peers[0].NotCompared)
 	require.Equal(t, engine.VerifyEqual, verify(t, a, engine.VerifyOptions{}).Result, "the next one is whole")
 }
 

@@ -125,7 +125,6 @@ func (w *answerer) run() {
 		w.cancel = cancel
 		w.mu.Unlock()
 		if ask != nil {
-			w.pace = newPace()
 			answer := w.answer(ctx, ask)
 			if ctx.Err() == nil {
 				w.e.step(&node.VerifyAnswer{Link: w.link, Answer: answer})
@@ -184,62 +183,13 @@ func (w *answerer) state(ctx context.Context, ask *wire.Verify, out *wire.Verifi
 	for _, c := range w.view.Cursors() {
 		out.Rows = append(out.Rows, wire.VerifiedLog{Log: c.Log, At: c.Position})
 	}
-	if store.Coarse(w.view) {
-		digest, err := w.view.Digest(ctx, nil, nil)
-		out.Parts = append(out.Parts, wire.VerifiedPart{Keys: wire.VerifyKeysUnknown, Digest: digest})
-		return err
-	}
 	hi := ask.Hi
 	if len(hi) == 0 {
 		hi = nil
 	}
-	cuts, err := cutKeys(ctx, w.view, ask.Lo, hi, int(ask.Count))
-	if err != nil {
-		return err
-	}
-	lo := ask.Lo
-	for _, c := range cuts {
-		part := wire.VerifiedPart{Keys: uint32(c.keys), Hi: c.hi}
-		if part.Digest, err = w.view.Digest(ctx, lo, c.hi); err != nil {
-			return err
-		}
-		if err := w.pace.rest(ctx); err != nil {
-			return err
-		}
-		out.Parts, lo = append(out.Parts, part), c.hi
-	}
-	return nil
-}
-
-// cut is where a part ends, and how many keys it has; hi nil = unbounded.
-type cut struct {
-	keys int
-	hi   []byte
-}
-
-// errEnough ends a walk over keys.
-var errEnough = errors.New("enough")
-
-// cutKeys cuts a range into at most VerifyPartMax parts of so many keys. Parts of
-// one key begin with it: what lies before the first key is a part without keys.
-func cutKeys(ctx context.Context, v store.View, lo, hi []byte, count int) ([]cut, error) {
-	var cuts []cut
-	keys := 0
-	err := v.Keys(ctx, lo, hi, func(key []byte) error {
-		before := count == 1 && keys == 0 && len(cuts) == 0 && !bytes.Equal(key, lo)
-		if keys == count || before {
-			cuts, keys = append(cuts, cut{keys, bytes.Clone(key)}), 0
-		}
-		if len(cuts) == wire.VerifyPartMax {
-			return errEnough
-		}
-		keys++
-		return nil
-	})
-	if errors.Is(err, errEnough) {
-		return cuts, nil
-	}
-	return append(cuts, cut{keys, hi}), err
+	var err error
+	out.Parts, err = partsOf(ctx, w.view, ask.Lo, hi, ask.Count, &w.pace)
+	return err
 }
 
 // logs tells where the logs of a range of shards end, and what a reading found.

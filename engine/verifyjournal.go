@@ -69,7 +69,18 @@ func scanJournal(ctx context.Context, f *flusher, scans map[wire.LogID]*logScan,
 	r.FromFiles()
 	damage := ""
 	for r.Unit() < last {
-		refs, err := r.Next(scanBytesMax)
+		var refs []wire.BatchRef
+		err := p.work(ctx, func() (err error) {
+			refs, err = r.Next(scanBytesMax)
+			for i := range refs {
+				h := &refs[i].Header
+				if scans[h.Log()] == nil {
+					scans[h.Log()] = new(logScan)
+				}
+				scans[h.Log()].follow(h)
+			}
+			return err
+		})
 		switch {
 		case errors.Is(err, journal.ErrCorrupt):
 			if damage == "" {
@@ -79,18 +90,8 @@ func scanJournal(ctx context.Context, f *flusher, scans map[wire.LogID]*logScan,
 		case err != nil:
 			return "", err
 		}
-		for i := range refs {
-			h := &refs[i].Header
-			if scans[h.Log()] == nil {
-				scans[h.Log()] = new(logScan)
-			}
-			scans[h.Log()].follow(h)
-		}
 		if len(refs) == 0 {
 			break
-		}
-		if err := p.rest(ctx); err != nil {
-			return "", err
 		}
 	}
 	for log, tail := range tails {
@@ -125,9 +126,13 @@ func (f *flusher) positionsAt(ctx context.Context, seqs map[wire.LogID]wire.Posi
 	}
 	r := f.j.NewReader(unit)
 	defer r.Close()
-	p := newPace()
+	var p pace
 	for len(found) < len(seqs) && r.Unit() < last {
-		refs, err := r.Next(scanBytesMax)
+		var refs []wire.BatchRef
+		err := p.work(ctx, func() (err error) {
+			refs, err = r.Next(scanBytesMax)
+			return err
+		})
 		if errors.Is(err, journal.ErrCorrupt) {
 			continue
 		}
@@ -136,9 +141,6 @@ func (f *flusher) positionsAt(ctx context.Context, seqs map[wire.LogID]wire.Posi
 		}
 		for i := range refs {
 			note(refs[i].Header.Log(), refs[i].Header.End())
-		}
-		if err := p.rest(ctx); err != nil {
-			return found, err
 		}
 	}
 	return found, nil

@@ -15,53 +15,65 @@ import (
 const behindWaitMax = 30 * time.Second
 
 // journals compares the logs of both sites' journals where the peer's end, by
-// chain: equal seq and chain is equal history (I4). An error ends the verification.
+// chain: equal seq and chain is equal history (I4). It returns what would end all
+// that follows, too.
 func (v *verification) journals(ctx context.Context) error {
 	if v.o.Deep {
 		scans, text, err := v.e.scanJournals(ctx, &v.pace)
 		if err != nil {
-			v.gap("journals", -1, err)
-			return passOn(err)
+			v.out.gap("journals", v.o.Lo, v.o.Hi, err)
+			if fatal(err) {
+				return err
+			}
+			return nil
 		}
-		v.scans = scans
+		v.scans, v.there = scans, make(map[wire.LogID]*logScan)
 		v.damageOfNoLog(scans, text, v.e.id.siteName)
 	}
 	for lo := v.o.Lo; lo < v.o.Hi; lo += wire.VerifyShardMax {
-		v.progress("journals", lo-v.o.Lo)
-		q := wire.Verify{
-			Kind: wire.VerifyJournals, Count: uint32(min(wire.VerifyShardMax, v.o.Hi-lo)),
-			Log: wire.LogID{Site: v.e.id.site, Shard: wire.Shard(lo)},
-		}
-		var err error
-		if v.o.Deep {
-			err = v.stored(ctx, q)
-		}
-		if err == nil {
-			q.Kind = wire.VerifyTails
-			err = v.tails(ctx, q)
-		}
-		if err != nil {
-			v.gap("journals", lo, err)
-			return passOn(err)
+		v.progress("journals", lo)
+		hi := min(lo+wire.VerifyShardMax, v.o.Hi)
+		switch err := v.logs(ctx, lo, hi); {
+		case fatal(err):
+			v.out.gap("journals", lo, v.o.Hi, err)
+			return err
+		case err != nil:
+			v.out.gap("journals", lo, hi, err)
 		}
 	}
+	v.damageOfNoLog(v.there, v.text, v.peer.name)
 	return nil
+}
+
+// logs compares the logs of the shards [lo, hi), which are no more than fit a
+// question.
+func (v *verification) logs(ctx context.Context, lo, hi int) error {
+	q := wire.Verify{
+		Kind: wire.VerifyJournals, Count: uint32(hi - lo),
+		Log: wire.LogID{Site: v.e.id.site, Shard: wire.Shard(lo)},
+	}
+	if v.o.Deep {
+		if err := v.stored(ctx, q); err != nil {
+			return err
+		}
+	}
+	q.Kind = wire.VerifyTails
+	return v.tails(ctx, q)
 }
 
 // stored has the peer read its stored bytes, and notes what does not hold at
 // either end.
 func (v *verification) stored(ctx context.Context, q wire.Verify) error {
-	answer, err := v.ask(ctx, q)
+	answer, err := v.answer(ctx, q)
 	if err != nil {
 		return err
 	}
-	there := make(map[wire.LogID]*logScan)
 	for i := range answer.Rows {
 		row := &answer.Rows[i]
-		there[row.Log] = &logScan{from: row.From, bad: row.Bad}
+		v.there[row.Log] = &logScan{from: row.From, bad: row.Bad}
 		v.damaged(row.Log, row.Bad, v.peer.name)
 	}
-	v.damageOfNoLog(there, answer.Text, v.peer.name)
+	v.text = answer.Text
 	for _, log := range slices.SortedFunc(maps.Keys(v.scans), wire.LogID.Compare) {
 		if log.Shard >= q.Log.Shard && uint32(log.Shard-q.Log.Shard) < q.Count {
 			v.damaged(log, v.scans[log].bad, v.e.id.siteName)
@@ -70,19 +82,12 @@ func (v *verification) stored(ctx context.Context, q wire.Verify) error {
 	return nil
 }
 
-// passOn keeps the errors that everything else would meet too.
-func passOn(err error) error {
-	if fatal(err) {
-		return err
-	}
-	return nil
-}
-
 // tails compares the logs of a range of shards where the peer's end.
 func (v *verification) tails(ctx context.Context, q wire.Verify) error {
 	for _, f := range v.e.journals() {
-		// What is written from here on is kept until it has been compared.
-		pin := f.j.NewReader(f.j.Durable() + 1)
+		// What is kept now, and what comes, is kept until it has been compared: where the
+		// peer's end lies behind here.
+		pin := f.j.NewReader(1)
 		defer pin.Close()
 	}
 	here, there, err := v.ends(ctx, q)
@@ -98,8 +103,8 @@ func (v *verification) tails(ctx context.Context, q wire.Verify) error {
 			if _, held := there[log]; held {
 				at[log] = there[log]
 			} else if log.Site == v.e.id.site || log.Site == v.peer.site {
-				v.gap("journals", int(log.Shard), fmt.Errorf("site %s holds nothing of the log of site %s",
-					v.peer.name, v.e.siteName(log.Site)))
+				v.out.gap("journals", int(log.Shard), int(log.Shard)+1, fmt.Errorf("site %s holds nothing of the "+
+					"log of site %s", v.peer.name, v.e.siteName(log.Site)))
 			}
 		}
 		if err := v.compareLogs(ctx, f, at); err != nil {
@@ -123,7 +128,7 @@ func (v *verification) ends(ctx context.Context, q wire.Verify) (
 				}
 			}
 		}
-		answer, err := v.ask(ctx, q)
+		answer, err := v.answer(ctx, q)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -161,15 +166,15 @@ func (v *verification) compareLogs(ctx context.Context, f *flusher, there map[wi
 		case ok && here == at:
 			v.out.LogsCompared++
 		case ok:
-			v.differ(v.history(log, here, at))
+			v.out.differ(v.history(log, here, at))
 		default:
 			tail, _ := f.j.Tail(log)
 			if tail.Position.Seq >= at.Seq && tail.Position.Incarnation != at.Incarnation {
-				v.differ(v.history(log, tail.Position, at))
+				v.out.differ(v.history(log, tail.Position, at))
 				continue
 			}
-			v.gap("journals", int(log.Shard), fmt.Errorf("the log of site %s ends at seq %d here and at seq %d "+
-				"at site %s, and no batch that is kept here ends there",
+			v.out.gap("journals", int(log.Shard), int(log.Shard)+1, fmt.Errorf("the log of site %s ends at "+
+				"seq %d here and at seq %d at site %s, and no batch that is kept here ends there",
 				v.e.siteName(log.Site), tail.Position.Seq, at.Seq, v.peer.name))
 		}
 	}
@@ -205,7 +210,7 @@ func (v *verification) damaged(log wire.LogID, bad wire.Seq, site string) {
 	if bad == 0 {
 		return
 	}
-	v.differ(VerifyDifference{
+	v.out.differ(VerifyDifference{
 		What: "damage", Shard: int(log.Shard), Site: v.e.siteName(log.Site), Seq: uint64(bad),
 		Detail: fmt.Sprintf("the stored log of site %s at site %s does not hold from seq %d on",
 			v.e.siteName(log.Site), site, bad),
@@ -223,5 +228,5 @@ func (v *verification) damageOfNoLog(scans map[wire.LogID]*logScan, text, site s
 			return
 		}
 	}
-	v.differ(VerifyDifference{What: "damage", Shard: -1, Detail: fmt.Sprintf("site %s: %s", site, text)})
+	v.out.differ(VerifyDifference{What: "damage", Shard: -1, Detail: fmt.Sprintf("site %s: %s", site, text)})
 }

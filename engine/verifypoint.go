@@ -137,26 +137,3 @@ func seqIn(cursors []store.Cursor, log wire.LogID) wire.Seq {
 	}
 	return 0
 }
-
-// pace keeps a verification to a part of one processor and one disk: it rests as
-// long as it has worked. For one goroutine.
-type pace struct{ began time.Time }
-
-func newPace() pace { return pace{time.Now()} }
-
-// rest waits as long as was worked since it last returned.
-func (p *pace) rest(ctx context.Context) error {
-	worked := time.Since(p.began)
-	if worked > paceRestMin {
-		select {
-		case <-time.After(worked):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		p.began = time.Now()
-	}
-	return ctx.Err()
-}
-
-// paceRestMin is the shortest rest: shorter ones a timer cannot keep.
-const paceRestMin = time.Millisecond

@@ -8,6 +8,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/claudefs/repl/engine/node"
 	"github.com/claudefs/repl/engine/store"
 	"github.com/claudefs/repl/wire"
 )
@@ -29,7 +30,7 @@ var errMoved = errors.New("the peer's view has gone")
 // shard compares the state of one shard at a point that both sites pass.
 func (v *verification) shard(ctx context.Context, shard wire.Shard) error {
 	log := wire.LogID{Site: v.e.primary, Shard: shard}
-	ahead, last := wire.Seq(0), errors.New("no point was reached")
+	ahead, last, lost := wire.Seq(0), errors.New("no point was reached"), 0
 	for range pointTriesMax {
 		c := &comparison{v: v, log: log, seq: v.tail(log).Seq + ahead}
 		err := c.meet(ctx)
@@ -46,6 +47,12 @@ func (v *verification) shard(ctx context.Context, shard wire.Shard) error {
 			err = errPoint
 		}
 		c.close()
+		if errors.Is(err, node.ErrNoLink) && lost < linkTriesMax {
+			last, lost = err, lost+1
+			if err = v.linkBack(ctx, err); err == nil {
+				continue
+			}
+		}
 		switch {
 		case err == nil || fatal(err):
 			return err
@@ -71,53 +78,65 @@ type comparison struct {
 	seq   wire.Seq
 	view  store.View
 	there []wire.VerifiedLog // the peer's cursors
-	first *wire.Verified     // what it told with them
+	first exchange           // what both told at the beginning
 	keys  uint64
-	// coarse: one of the two Stores knows only the digest of the whole shard.
-	coarse bool
-	found  []VerifyDifference
+	found []VerifyDifference
+}
+
+// exchange is what both sites digested of one range.
+type exchange struct {
+	mine   []wire.VerifiedPart
+	theirs *wire.Verified
 }
 
 // errStill: the log ends before the point.
 var errStill = errors.New("the log stands still before the point")
 
-// meet has both sites take their view at the point.
-func (c *comparison) meet(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	type answered struct {
-		answer *wire.Verified
-		err    error
-	}
-	answers := make(chan answered, 1)
-	go func() { // Ends with the answer, or with ctx.
-		answer, err := c.v.ask(ctx, wire.Verify{
-			Kind: wire.VerifyState, Count: partKeysFirst, Log: c.log, Seq: c.seq,
-		})
-		answers <- answered{answer, err}
-	}()
+// meet has both sites take their view at the point, and digest the first keys.
+func (c *comparison) meet(ctx context.Context) (err error) {
+	q := c.v.ask(c.about(nil, nil, c.partKeys()))
+	defer q.drop()
 	end, since := c.v.tail(c.log).Seq, time.Now()
-	view, err := c.v.e.viewAt(ctx, c.log, c.seq, func() bool {
+	c.view, err = c.v.e.viewAt(ctx, c.log, c.seq, func() bool {
 		if now := c.v.tail(c.log).Seq; now != end {
 			end, since = now, time.Now()
 		}
 		return time.Since(since) < pointStillMax
 	})
-	if err != nil {
-		cancel()
-		<-answers
-		if errors.Is(err, errPoint) {
-			return errStill
-		}
-		return err
+	if errors.Is(err, errPoint) {
+		return errStill
 	}
-	c.view = view
-	a := <-answers
-	if a.err != nil {
-		return a.err
+	if err == nil {
+		c.first, err = c.digests(ctx, q, nil, nil, c.partKeys())
 	}
-	c.there, c.first = a.answer.Rows, a.answer
-	return nil
+	if err == nil {
+		c.there = c.first.theirs.Rows
+	}
+	return err
+}
+
+// partKeys is how many keys a part has at first: all, if the Store here knows no less.
+func (c *comparison) partKeys() uint32 {
+	if _, ok := c.v.e.o.Store.(store.Viewer); !ok {
+		return math.MaxUint32
+	}
+	return partKeysFirst
+}
+
+// about is the question about the keys [lo, hi) in parts of so many.
+func (c *comparison) about(lo, hi []byte, keys uint32) wire.Verify {
+	return wire.Verify{Kind: wire.VerifyState, Count: keys, Log: c.log, Seq: c.seq, Lo: lo, Hi: hi}
+}
+
+// digests works out here what the peer was asked about while it does the same there.
+func (c *comparison) digests(ctx context.Context, q *question, lo, hi []byte, keys uint32) (x exchange, err error) {
+	if x.mine, err = partsOf(ctx, c.view, lo, hi, keys, &c.v.pace); err != nil {
+		return x, err
+	}
+	if x.theirs, err = q.await(ctx); err == nil && len(x.theirs.Parts) == 0 {
+		err = fmt.Errorf("site %s answered without a digest: %w", c.v.peer.name, wire.ErrProtocol)
+	}
+	return x, err
 }
 
 func (c *comparison) close() {
@@ -156,7 +175,7 @@ func (c *comparison) both(visit func(log wire.LogID, here, there wire.Position))
 func (c *comparison) histories() (found bool) {
 	c.both(func(log wire.LogID, here, there wire.Position) {
 		if here.Seq == there.Seq && here != there {
-			c.v.differ(c.v.history(log, here, there))
+			c.v.out.differ(c.v.history(log, here, there))
 			found = true
 		}
 	})
@@ -192,11 +211,7 @@ func (c *comparison) where() string {
 // compare goes through the whole shard; what it finds counts only if the peer had
 // its view to the end.
 func (c *comparison) compare(ctx context.Context) error {
-	keys := uint32(partKeysFirst)
-	if c.coarse = store.Coarse(c.view); c.coarse {
-		keys, c.first = math.MaxUint32, nil
-	}
-	err := c.span(ctx, nil, nil, keys)
+	err := c.span(ctx, nil, nil, c.partKeys(), &c.first)
 	if errors.Is(err, errEnough) {
 		c.v.out.More, err = true, nil
 	}
@@ -204,87 +219,84 @@ func (c *comparison) compare(ctx context.Context) error {
 		return err
 	}
 	for _, d := range c.found {
-		c.v.differ(d)
+		c.v.out.differ(d)
 	}
 	c.v.out.Keys += c.keys
 	return nil
 }
 
-// span compares the keys [lo, hi) in parts of so many keys of the peer's, and
-// narrows those that differ.
-func (c *comparison) span(ctx context.Context, lo, hi []byte, keys uint32) error {
-	for first := true; first || len(lo) > 0; first = false {
-		answer, err := c.first, error(nil)
-		c.first = nil
-		if answer == nil {
-			answer, err = c.ask(ctx, lo, hi, keys)
+// span compares the keys [lo, hi) in parts of so many keys of the peer's, and narrows
+// those that differ. told is what both have said of its beginning; nil = nothing yet.
+func (c *comparison) span(ctx context.Context, lo, hi []byte, keys uint32, told *exchange) error {
+	for {
+		if told == nil {
+			x, err := c.digests(ctx, c.v.ask(c.about(lo, hi, keys)), lo, hi, keys)
+			if err != nil {
+				return err
+			}
+			if !sameCursors(c.view.Cursors(), x.theirs.Rows) {
+				return errMoved
+			}
+			told = &x
 		}
-		if err != nil {
-			return err
-		}
-		if len(answer.Parts) == 0 {
-			return fmt.Errorf("site %s answered without a digest: %w", c.v.peer.name, wire.ErrProtocol)
-		}
-		for i := range answer.Parts {
-			part := &answer.Parts[i]
-			if err := c.part(ctx, lo, hi, part, keys); err != nil {
+		alike := true // cut so far
+		for i := range told.theirs.Parts {
+			var own *wire.VerifiedPart
+			part := &told.theirs.Parts[i]
+			if alike = alike && i < len(told.mine) && bytes.Equal(told.mine[i].Hi, part.Hi); alike {
+				own = &told.mine[i]
+			}
+			if err := c.part(ctx, lo, hi, part, own, keys); err != nil {
 				return err
 			}
 			lo = part.Hi
 		}
-		if bytes.Equal(lo, hi) {
+		told = nil
+		if len(lo) == 0 || bytes.Equal(lo, hi) {
 			return nil
 		}
 	}
-	return nil
 }
 
-// ask asks for digests of the peer's view at the point.
-func (c *comparison) ask(ctx context.Context, lo, hi []byte, keys uint32) (*wire.Verified, error) {
-	answer, err := c.v.ask(ctx, wire.Verify{
-		Kind: wire.VerifyState, Count: keys, Log: c.log, Seq: c.seq, Lo: lo, Hi: hi,
-	})
-	if err != nil {
-		return nil, err
-	}
-	if !sameCursors(c.view.Cursors(), answer.Rows) {
-		return nil, errMoved
-	}
-	return answer, nil
-}
-
-// part compares one part that begins at lo, within a range that ends at hi.
-func (c *comparison) part(ctx context.Context, lo, hi []byte, part *wire.VerifiedPart, keys uint32) error {
+// part compares one part of the peer's that begins at lo, within a range that ends at
+// hi. own is the same part here; nil = not digested yet.
+func (c *comparison) part(ctx context.Context, lo, hi []byte, part, own *wire.VerifiedPart, keys uint32) error {
 	end := part.Hi
 	if len(end) == 0 {
 		end = nil
 	}
-	if part.Keys == wire.VerifyKeysUnknown {
-		c.coarse, lo, hi, end = true, nil, nil, nil
+	whole := part.Keys == wire.VerifyKeysUnknown || keys == math.MaxUint32
+	if whole {
+		lo, hi, end = nil, nil, nil
 	}
 	beyond := hi != nil && (end == nil || bytes.Compare(end, hi) > 0)
 	if beyond || end != nil && bytes.Compare(end, lo) <= 0 {
 		return fmt.Errorf("site %s: a part from %x to %x of %x to %x: %w",
 			c.v.peer.name, lo, end, lo, hi, wire.ErrProtocol)
 	}
-	own, err := c.view.Digest(ctx, lo, end)
-	if err != nil {
-		return err
-	}
-	if keys >= partKeysFirst && !c.coarse {
+	if keys == partKeysFirst && !whole {
 		c.keys += uint64(part.Keys)
 	}
-	if err := c.v.pace.rest(ctx); err != nil || own == part.Digest {
-		return err
+	if own == nil {
+		own = new(wire.VerifiedPart)
+		err := c.v.pace.work(ctx, func() (err error) {
+			own.Digest, err = c.view.Digest(ctx, lo, end)
+			return err
+		})
+		if err != nil {
+			return err
+		}
 	}
 	switch {
-	case len(c.v.out.Differences)+len(c.found) >= differencesMax:
+	case own.Digest == part.Digest:
+		return nil
+	case len(c.v.out.Differences)+len(c.found) >= listMax:
 		return errEnough
-	case c.coarse:
+	case whole:
 		c.add(ctx, nil, "the state of the shard differs; its Store cannot say at which key")
 		return nil
 	case keys > 1:
-		return c.span(ctx, lo, end, max(1, keys/partKeysShare))
+		return c.span(ctx, lo, end, max(1, keys/partKeysShare), nil)
 	}
 	return c.single(ctx, lo, end, int(part.Keys))
 }
@@ -295,7 +307,7 @@ func (c *comparison) single(ctx context.Context, lo, hi []byte, keys int) error 
 	var mine [][]byte
 	err := c.view.Keys(ctx, lo, hi, func(key []byte) error {
 		mine = append(mine, bytes.Clone(key))
-		if len(mine) > differencesMax {
+		if len(mine) > listMax {
 			return errEnough
 		}
 		return nil
@@ -314,7 +326,7 @@ func (c *comparison) single(ctx context.Context, lo, hi []byte, keys int) error 
 		c.add(ctx, lo, fmt.Sprintf("differs between site %s and site %s", c.v.e.id.siteName, peer))
 		return nil
 	case keys == 1:
-		if err := c.span(ctx, lo, mine[1], 1); err != nil {
+		if err := c.span(ctx, lo, mine[1], 1, nil); err != nil {
 			return err
 		}
 		mine = mine[1:]

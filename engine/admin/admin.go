@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 
 	"github.com/claudefs/repl/engine"
 )
@@ -14,9 +16,17 @@ type route struct {
 	serve func(e *engine.Engine, w http.ResponseWriter, r *http.Request)
 }
 
+// methods are those that a path is served for. Nothing is changed by any of them.
+func (r *route) methods() []string {
+	if r.path == VerifyPath {
+		return []string{http.MethodGet, http.MethodHead, http.MethodPost}
+	}
+	return []string{http.MethodGet, http.MethodHead}
+}
+
 var routes = []route{
 	{"/v1/status", status},
-	{"/v1/verify", verify},
+	{VerifyPath, verify},
 	{"/livez", live},
 	{"/readyz", ready},
 }
@@ -36,8 +46,8 @@ func Handler(e *engine.Engine) http.Handler {
 			if r.URL.Path != route.path {
 				continue
 			}
-			if r.Method != http.MethodGet && r.Method != http.MethodHead {
-				w.Header().Set("Allow", "GET, HEAD")
+			if allowed := route.methods(); !slices.Contains(allowed, r.Method) {
+				w.Header().Set("Allow", strings.Join(allowed, ", "))
 				fault(w, http.StatusMethodNotAllowed,
 					fmt.Sprintf("method %s is not served at %s", r.Method, r.URL.Path),
 					"use GET: this release's API only reads")

@@ -2,7 +2,8 @@
 // over HTTP, read only, in one shape for people, scripts and probes.
 //
 //	GET /v1/status ─▶ engine.Status as JSON, schema 1
-//	GET /v1/verify ─▶ JSON lines: how far it is, at last engine.VerifyReport, schema 1
+//	GET /v1/verify ─▶ JSON lines: how far it is, at last engine.VerifyReport, schema 1;
+//	                  POST: until its body ends, and the report is sent all the same
 //	GET /livez     ─▶ 200 while the engine runs; 503 with the reason once it stopped
 //	GET /readyz    ─▶ 200 when this site does its part; 503 with the reason until then
 //	else           ─▶ {"error": …, "next": …}, 404 or 405
@@ -11,9 +12,9 @@
 // standby whose link is down is DEGRADED and ready: restarting it would not help.
 //
 // Limits: no authentication in this release; listen on loopback, or behind
-// something that has it. Nothing is changed by any request, and request bodies
-// are not read. A verification ends when its asker goes; one runs at a time, another
-// is answered 409.
+// something that has it. Nothing is changed by any request, and what request bodies
+// hold is not looked at. A verification ends when its asker goes; one runs at a time,
+// another is answered 409.
 //
 // It does not listen, log, or touch the process's default mux: the host does.
 package admin

@@ -1,9 +1,11 @@
 package admin
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -12,21 +14,34 @@ import (
 	"github.com/claudefs/repl/engine"
 )
 
+// VerifyPath is where a verification is asked for.
+const VerifyPath = "/v1/verify"
+
 // lineWriteMax is how long an asker may take to take one line.
 const lineWriteMax = time.Minute
 
 // progressEvery is how often a verification says how far it is.
 const progressEvery = 500 * time.Millisecond
 
-// verify answers with JSON lines: how far it is, and at last the report. It ends
-// when the asker goes.
+// verify answers with JSON lines: how far it is, and at last the report. A GET ends
+// when the asker goes. A POST goes on as long as its body does, so that an asker who
+// wants no more still gets the report. With timeout, it ends by itself.
 func verify(e *engine.Engine, w http.ResponseWriter, r *http.Request) {
-	o, err := verifyOptions(r.URL.Query())
+	o, timeout, err := verifyOptions(r.URL.Query())
 	if err != nil {
 		fault(w, http.StatusBadRequest, err.Error(), "see cfs admin replication verify --help")
 		return
 	}
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	if timeout > 0 {
+		ctx, cancel = context.WithTimeout(ctx, timeout)
+		defer cancel()
+	}
 	rc := http.NewResponseController(w)
+	if r.Method == http.MethodPost {
+		defer untilBodyEnds(rc, r, cancel)()
+	}
 	line := func(v any) {
 		b, err := json.Marshal(v)
 		if err != nil {
@@ -46,7 +61,7 @@ func verify(e *engine.Engine, w http.ResponseWriter, r *http.Request) {
 			line(p)
 		}
 	}
-	report, err := e.Verify(r.Context(), o)
+	report, err := e.Verify(ctx, o)
 	switch {
 	case errors.Is(err, engine.ErrBusy):
 		fault(w, http.StatusConflict, err.Error(), "wait until it ends, or interrupt it")
@@ -57,20 +72,44 @@ func verify(e *engine.Engine, w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// verifyOptions reads peer, lo, hi and deep.
-func verifyOptions(q url.Values) (o engine.VerifyOptions, err error) {
+// untilBodyEnds calls cancel when the request's body ends. What it returns is called
+// before the handler returns: nothing reads the body from then on.
+func untilBodyEnds(rc *http.ResponseController, r *http.Request, cancel func()) (end func()) {
+	// An error means a server that reads the body first, or without deadlines: then the
+	// asker's going is what ends it.
+	_ = rc.EnableFullDuplex()
+	_ = rc.SetReadDeadline(time.Time{})
+	ended := make(chan struct{})
+	go func() { // Ends with the body, or when end is called.
+		defer close(ended)
+		_, _ = io.Copy(io.Discard, r.Body)
+		cancel()
+	}()
+	return func() {
+		_ = rc.SetReadDeadline(time.Now())
+		<-ended
+	}
+}
+
+// verifyOptions reads peer, lo, hi, deep and timeout.
+func verifyOptions(q url.Values) (o engine.VerifyOptions, timeout time.Duration, err error) {
 	o.Peer = q.Get("peer")
 	for name, value := range map[string]*int{"lo": &o.Lo, "hi": &o.Hi} {
 		if text := q.Get(name); text != "" {
 			if *value, err = strconv.Atoi(text); err != nil {
-				return o, fmt.Errorf("%s is %q: a shard's number is needed", name, text)
+				return o, 0, fmt.Errorf("%s is %q: a shard's number is needed", name, text)
 			}
 		}
 	}
 	if text := q.Get("deep"); text != "" {
 		if o.Deep, err = strconv.ParseBool(text); err != nil {
-			return o, fmt.Errorf("deep is %q: true or false is needed", text)
+			return o, 0, fmt.Errorf("deep is %q: true or false is needed", text)
 		}
 	}
-	return o, nil
+	if text := q.Get("timeout"); text != "" {
+		if timeout, err = time.ParseDuration(text); err != nil || timeout <= 0 {
+			return o, 0, fmt.Errorf("timeout is %q: a time such as 30s is needed", text)
+		}
+	}
+	return o, timeout, nil
 }

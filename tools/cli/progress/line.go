@@ -49,9 +49,14 @@ func (l *Line) Show(text func() string) {
 
 // Say prints a line of its own, whatever the time, and keeps it.
 func (l *Line) Say(format string, args ...any) {
+	l.Clear()
+	fmt.Fprintf(l.w, format+"\n", args...)
+}
+
+// Clear takes the line off a terminal; the next Show draws it again.
+func (l *Line) Clear() {
 	if l.drawn {
 		fmt.Fprint(l.w, "\r\x1b[K")
 		l.drawn = false
 	}
-	fmt.Fprintf(l.w, format+"\n", args...)
 }

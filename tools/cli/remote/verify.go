@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"time"
 
 	"github.com/claudefs/repl/engine"
 	"github.com/claudefs/repl/engine/admin"
@@ -21,22 +22,52 @@ var ErrRefused = errors.New("refused")
 // ErrQuestion: the question is wrong.
 var ErrQuestion = errors.New("not possible")
 
-// Verify has the node at addr compare itself with its peers and returns its
-// report; progress is called as it goes on. It ends with ctx.
-func Verify(ctx context.Context, addr string, o engine.VerifyOptions) (*engine.VerifyReport, error) {
+// reportWaitMax is how long a node may take to end a verification, and to report.
+const reportWaitMax = 10 * time.Second
+
+// Verify has the node at addr compare itself with its peers and returns its report;
+// o.Progress is called as it goes on, by the caller's goroutine. When ctx ends, or
+// timeout has passed (0 = none), the node ends and reports what it has: that is
+// returned as any report is.
+func Verify(ctx context.Context, addr string, timeout time.Duration, o engine.VerifyOptions) (
+	*engine.VerifyReport, error) {
 	q := url.Values{"peer": {o.Peer}, "lo": {strconv.Itoa(o.Lo)}, "hi": {strconv.Itoa(o.Hi)}}
 	q.Set("deep", strconv.FormatBool(o.Deep))
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/v1/verify?"+q.Encode(), nil)
+	whole, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	if timeout > 0 {
+		q.Set("timeout", timeout.String())
+		whole, cancel = context.WithTimeout(whole, timeout+reportWaitMax)
+		defer cancel()
+	}
+	body, more := io.Pipe() // the node goes on as long as it is open
+	defer more.Close()
+	defer context.AfterFunc(ctx, func() {
+		more.Close()
+		time.AfterFunc(reportWaitMax, cancel)
+	})()
+	request, err := http.NewRequestWithContext(whole, http.MethodPost,
+		"http://"+addr+admin.VerifyPath+"?"+q.Encode(), body)
 	if err != nil {
 		return nil, fmt.Errorf("admin address %q: %w", addr, err)
 	}
+	report, err := verifyAnswer(addr, request, o.Progress)
+	switch {
+	case err == nil || whole.Err() == nil:
+		return report, err
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	}
+	return nil, fmt.Errorf("admin %s: no report within %s: %w", addr, timeout+reportWaitMax, ErrUnreachable)
+}
+
+// verifyAnswer asks, and reads the answer's lines up to the report.
+func verifyAnswer(addr string, request *http.Request, progress func(engine.VerifyProgress)) (
+	*engine.VerifyReport, error) {
 	answer, err := http.DefaultClient.Do(request)
 	if err != nil {
 		if e, ok := errors.AsType[*url.Error](err); ok {
 			err = e.Err
-		}
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
 		}
 		return nil, fmt.Errorf("admin %s: %w: %w", addr, ErrUnreachable, err)
 	}
@@ -48,12 +79,9 @@ func Verify(ctx context.Context, addr string, o engine.VerifyOptions) (*engine.V
 	for {
 		line, err := lines.ReadBytes('\n')
 		if err != nil {
-			if ctx.Err() != nil {
-				return nil, ctx.Err()
-			}
 			return nil, fmt.Errorf("admin %s: the verification broke off: %w: %w", addr, ErrUnreachable, err)
 		}
-		report, err := verifyLine(line, o.Progress)
+		report, err := verifyLine(line, progress)
 		if err != nil {
 			return nil, fmt.Errorf("admin %s: %w: %w", addr, ErrAnswer, err)
 		}
@@ -90,7 +118,7 @@ func refusalOf(addr string, answer *http.Response) error {
 	var f admin.Fault
 	body, err := io.ReadAll(io.LimitReader(answer.Body, answerBytesMax))
 	if err != nil || json.Unmarshal(body, &f) != nil || f.Error == "" {
-		return fmt.Errorf("admin %s: GET /v1/verify answered %s: %w", addr, answer.Status, ErrAnswer)
+		return fmt.Errorf("admin %s: POST /v1/verify answered %s: %w", addr, answer.Status, ErrAnswer)
 	}
 	class := ErrQuestion
 	if answer.StatusCode == http.StatusConflict {

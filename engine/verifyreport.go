@@ -1,0 +1,170 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/claudefs/repl/engine/node"
+)
+
+// VerifyProgress is how far a verification is.
+type VerifyProgress struct {
+	Kind   string `json:"kind"` // "progress"
+	Peer   string `json:"peer"`
+	Doing  string `json:"doing"` // "journals", "state"
+	Shards int    `json:"shards_done"`
+	Of     int    `json:"shards_of"`
+	Keys   uint64 `json:"keys_compared"`
+}
+
+// Results of a verification, by the worst of what was found.
+const (
+	VerifyEqual       = "equal"       // everything that was asked for was compared, and is equal
+	VerifyPartly      = "partly"      // what was compared is equal, but something was not compared
+	VerifyUnreachable = "unreachable" // nothing was compared: no link
+	VerifyDifferent   = "different"
+)
+
+// Why a verification ended before it had compared everything.
+const (
+	VerifyTimeout     = "timeout"     // the context's deadline
+	VerifyInterrupted = "interrupted" // who asked for it has gone, or wants no more
+)
+
+// VerifyReport is what a verification found, as JSON in schema 1: additive
+// changes only.
+type VerifyReport struct {
+	Schema  int          `json:"schema"` // 1
+	Kind    string       `json:"kind"`   // "verify"
+	At      time.Time    `json:"at"`
+	Site    string       `json:"site"`
+	Deep    bool         `json:"deep"`
+	Seconds float64      `json:"seconds"`
+	Result  string       `json:"result"`
+	Ended   string       `json:"ended"` // "timeout", "interrupted"; "" = it went through
+	Peers   []VerifyPeer `json:"peers"`
+}
+
+// VerifyPeer is what was compared with one peer.
+type VerifyPeer struct {
+	Site           string             `json:"site"`
+	Result         string             `json:"result"`
+	Reason         string             `json:"reason"` // of what is not equal; "" when it is
+	ShardsAsked    int                `json:"shards_asked"`
+	ShardsCompared int                `json:"shards_compared"` // their state
+	LogsCompared   int                `json:"logs_compared"`
+	Keys           uint64             `json:"keys_compared"`
+	Differences    []VerifyDifference `json:"differences"`
+	More           bool               `json:"more_differences"` // than are listed
+	NotCompared    []VerifyGap        `json:"not_compared"`
+	MoreNot        int                `json:"more_not_compared"` // than are listed
+}
+
+// VerifyDifference is one thing that the two sites do not have in common.
+type VerifyDifference struct {
+	What   string `json:"what"`  // "state", "history", "damage"
+	Shard  int    `json:"shard"` // -1 = damage that no log shows
+	Path   string `json:"path"`  // the host's name of the key; "" = none
+	Key    string `json:"key"`   // hexadecimal; "" = none
+	Site   string `json:"log_site"`
+	Seq    uint64 `json:"seq"`
+	Detail string `json:"detail"`
+}
+
+// VerifyGap is a range of shards of which something could not be compared, for one
+// reason.
+type VerifyGap struct {
+	What   string `json:"what"`         // "state", "journals"
+	Shard  int    `json:"shard"`        // the first
+	Count  int    `json:"shards_count"` // from it on
+	Reason string `json:"reason"`
+}
+
+// listMax bounds each of a report's lists for one peer.
+const listMax = 100
+
+// conclude words the result of the whole: a difference counts more than what is
+// unknown. cut is why it ended early, if it did.
+func (r *VerifyReport) conclude(cut error) {
+	results := make(map[string]int)
+	for i := range r.Peers {
+		results[r.Peers[i].Result]++
+	}
+	switch {
+	case results[VerifyDifferent] > 0:
+		r.Result = VerifyDifferent
+	case results[VerifyUnreachable] == len(r.Peers):
+		r.Result = VerifyUnreachable
+	case results[VerifyEqual] == len(r.Peers):
+		r.Result = VerifyEqual
+		return // the end came too late to matter
+	default:
+		r.Result = VerifyPartly
+	}
+	switch {
+	case errors.Is(cut, context.DeadlineExceeded):
+		r.Ended = VerifyTimeout
+	case cut != nil:
+		r.Ended = VerifyInterrupted
+	}
+}
+
+// conclude words the result with one peer; err is what ended it.
+func (p *VerifyPeer) conclude(err error) {
+	nothing := p.ShardsCompared+p.LogsCompared == 0
+	switch {
+	case len(p.Differences) > 0:
+		p.Result, p.Reason = VerifyDifferent, p.Differences[0].text()
+	case len(p.NotCompared) == 0 && p.ShardsCompared == p.ShardsAsked:
+		p.Result = VerifyEqual
+	case nothing && errors.Is(err, node.ErrNoLink):
+		p.Result, p.Reason = VerifyUnreachable, err.Error()
+	default:
+		p.Result, p.Reason = VerifyPartly, p.NotCompared[0].Reason
+	}
+}
+
+func (d *VerifyDifference) text() string {
+	if d.Path != "" {
+		return d.Path + ": " + d.Detail
+	}
+	if d.Shard < 0 {
+		return d.Detail
+	}
+	return fmt.Sprintf("shard %d: %s", d.Shard, d.Detail)
+}
+
+// differ notes a difference, as long as there is room.
+func (p *VerifyPeer) differ(d VerifyDifference) {
+	if len(p.Differences) == listMax {
+		p.More = true
+		return
+	}
+	p.Differences = append(p.Differences, d)
+}
+
+// gap notes that something of the shards [lo, hi) was not compared. What goes on from
+// the gap before for the same reason is the same gap.
+func (p *VerifyPeer) gap(what string, lo, hi int, err error) {
+	reason := err.Error()
+	switch { // as people say it, and without what the error came through
+	case errors.Is(err, context.DeadlineExceeded):
+		reason = "time ran out"
+	case errors.Is(err, context.Canceled):
+		reason = "interrupted"
+	}
+	if n := len(p.NotCompared); n > 0 {
+		last := &p.NotCompared[n-1]
+		if last.What == what && last.Reason == reason && last.Shard+last.Count == lo {
+			last.Count += hi - lo
+			return
+		}
+	}
+	if len(p.NotCompared) == listMax {
+		p.MoreNot++
+		return
+	}
+	p.NotCompared = append(p.NotCompared, VerifyGap{What: what, Shard: lo, Count: hi - lo, Reason: reason})
+}
