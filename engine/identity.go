@@ -85,8 +85,11 @@ func bindDir(files vfs.FS, dir string, id *identity) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return createIdentity(files, dir, id)
 	}
-	if err != nil {
+	if errors.Is(err, wire.ErrCorrupt) {
 		return fmt.Errorf("%s: %w; restore it from a copy, or start with an empty directory", name, err)
+	}
+	if err != nil {
+		return fmt.Errorf("identity of %s: %w", dir, err)
 	}
 	switch {
 	case held.clusterName != id.clusterName:

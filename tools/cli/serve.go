@@ -183,7 +183,7 @@ func openFailure(f *serverFlags, err error) error {
 		return failure(ExitFailed, err, "make room on the file system of "+f.data+", then start the server again")
 	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EROFS), errors.Is(err, syscall.ENOTDIR),
 		errors.Is(err, syscall.EPERM), isNotMade(err):
-		return failure(ExitFailed, err, "name a directory that this user can write with --data")
+		return failure(ExitFailed, err, "let this user read and write that path, or name another directory with --data")
 	}
 	return failure(ExitFailed, err, "the error names the file; keep the directory as it is until the cause is known")
 }

@@ -98,17 +98,32 @@ func Open(o Options) (*Store, error) {
 	}
 	cache := pebble.NewCache(orDefault(o.CacheBytes, cacheBytesDefault))
 	defer cache.Unref()
-	db, err := pebble.Open(o.Dir, pebbleOptions(&o, cache, s.log))
+	opened := make(chan error, 1)
+	go func() { opened <- s.open(&o, cache) }() // Ends with it; never if Pebble cannot write what it replays.
+	var err error
+	select {
+	case err = <-opened:
+	case <-s.log.broken:
+		err = s.log.Err()
+	}
 	if err != nil {
 		return nil, fmt.Errorf("namespace %s: %w", o.Dir, err)
-	}
-	s.db = db
-	if err := errors.Join(s.load(), s.log.Err()); err != nil {
-		return nil, errors.Join(fmt.Errorf("namespace %s: %w", o.Dir, err), db.Close())
 	}
 	s.log.opened.Store(true)
 	go s.committer() // Ends with Close; never if Pebble does not let go of it.
 	return s, nil
+}
+
+func (s *Store) open(o *Options, cache *pebble.Cache) error {
+	db, err := pebble.Open(o.Dir, pebbleOptions(o, cache, s.log))
+	if err != nil {
+		return err
+	}
+	s.db = db
+	if err := errors.Join(s.load(), s.log.Err()); err != nil {
+		return errors.Join(err, db.Close())
+	}
+	return nil
 }
 
 func orDefault[T int | int64](v, otherwise T) T {
@@ -126,6 +141,7 @@ func pebbleOptions(o *Options, cache *pebble.Cache, log *fatalLog) *pebble.Optio
 		FormatMajorVersion:          pebble.FormatWALSyncChunks,
 		FS:                          vfs.OnDiskFull(o.FS, log.diskFull),
 		Logger:                      log,
+		EventListener:               &pebble.EventListener{BackgroundError: log.backgroundError},
 		MemTableSize:                uint64(orDefault(o.MemTableBytes, memTableBytesDefault)),
 		MemTableStopWritesThreshold: memTableCountMax,
 		L0CompactionThreshold:       8,
@@ -303,12 +319,26 @@ func (l *fatalLog) Errorf(format string, args ...any) {
 	}
 }
 
-func (l *fatalLog) Fatalf(format string, args ...any) {
-	err := fmt.Errorf("%w: %s", ErrBroken, fmt.Sprintf(format, args...))
+func (l *fatalLog) Fatalf(format string, args ...any) { l.stop(fmt.Errorf(format, args...)) }
+
+func (l *fatalLog) stop(err error) {
+	err = fmt.Errorf("%w: %w", ErrBroken, err)
 	if l.fatal.CompareAndSwap(nil, &err) {
 		close(l.broken)
 		l.Errorf("%v", err)
 	}
+}
+
+// backgroundError is called by Pebble when a flush or compaction failed, which it
+// then tries again, at once and for ever. While it is being opened nobody else could
+// give up: it stays where it is, and Open returns the error.
+func (l *fatalLog) backgroundError(err error) {
+	if l.opened.Load() {
+		l.Errorf("background error: %v", err)
+		return
+	}
+	l.stop(err)
+	select {}
 }
 
 // diskFull is called by Pebble's writers when there is no space left. Pebble
@@ -318,7 +348,7 @@ func (l *fatalLog) diskFull() {
 	if !l.opened.Load() {
 		return
 	}
-	l.Fatalf("%s: %v", l.dir, syscall.ENOSPC)
+	l.stop(fmt.Errorf("%s: %w", l.dir, syscall.ENOSPC))
 	select {}
 }
 
