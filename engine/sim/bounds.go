@@ -25,7 +25,7 @@ func (c *checker) bounded() {
 	if c.w.load.host != nil {
 		c.w.load.host.feedAll() // what it could not give to a process that stood still
 	}
-	for _, s := range c.w.sites {
+	for _, s := range c.w.copies {
 		if s.p != nil && !s.p.dead {
 			c.processBounded(s.p)
 		}

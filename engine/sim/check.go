@@ -17,8 +17,8 @@ import (
 // never asks the code under test.
 type checker struct {
 	w       *world
-	ledgers [sitesMax][3]map[wire.LogID]*ledger // by site and journal
-	applied [sitesMax]map[wire.LogID]*history   // by site
+	ledgers [copiesMax][3]map[wire.LogID]*ledger // by copy and journal
+	applied [copiesMax]map[wire.LogID]*history   // by copy
 }
 
 // ledger is what the medium of one journal has of one log.
@@ -126,7 +126,8 @@ func (c *checker) durable(site int, journal node.Journal, h *wire.BatchHeader) {
 // compare holds all copies of a log against each other.
 func (c *checker) compare(site int, journal node.Journal, log wire.LogID, end batchEnd) {
 	l := c.ledgers[site][journal][log]
-	for other := range c.w.sites {
+	for _, copy := range c.w.copies {
+		other := copy.index
 		for _, which := range [2]node.Journal{node.Own, node.Mirror} {
 			chain, found := c.ledgers[other][which][log].find(l.incarnation, end.seq)
 			if found && chain != end.chain {
@@ -147,7 +148,8 @@ func (c *checker) has(site int, journal node.Journal, log wire.LogID, incarnatio
 // peers' media and all Stores have it, and more of its log follows.
 func (c *checker) everywhere(h *wire.BatchHeader) bool {
 	log, seq := h.Log(), h.LastSeq()
-	for site := range c.w.sites {
+	for _, s := range c.w.copies {
+		site := s.index
 		hist := c.applied[site][log]
 		if hist == nil || hist.cursor.Incarnation != h.Incarnation || hist.durable < seq ||
 			site != 0 && !c.has(site, node.Mirror, log, h.Incarnation, seq) {
@@ -177,12 +179,12 @@ func (c *checker) opened(site int, journal node.Journal, tail func(wire.LogID) w
 		l, t := book[log], tail(log)
 		end := l.tail()
 		if t.Seq < end.seq || end.seq != 0 && t.Incarnation != l.incarnation {
-			if !c.w.sites[site].disk.flipped {
+			if !c.w.copyOf(site).disk.flipped {
 				c.w.fail("I1", "%s recovered log %s up to %s, its medium held it up to seq %d",
 					siteNames[site], log, t, end.seq)
 			}
 			lost, _ := slices.BinarySearchFunc(l.ends, t.Seq+1, batchEnd.reaches)
-			if at := l.ends[lost].at; !damaged && at+markedAfter < c.w.sites[site].diedAt {
+			if at := l.ends[lost].at; !damaged && at+markedAfter < c.w.copyOf(site).diedAt {
 				c.w.fail("I9", "%s cut log %s behind %s as a torn tail, it had been durable up to seq %d since %s",
 					siteNames[site], log, t, end.seq, at)
 			}
@@ -225,7 +227,7 @@ func entryHash(e *wire.Entry) uint64 {
 func (c *checker) applying(site int, change *store.Change) {
 	h := change.Batch
 	journal := node.Own
-	if h.Site != c.w.sites[site].id {
+	if h.Site != c.w.copyOf(site).id {
 		journal = node.Mirror
 	}
 	if !c.has(site, journal, h.Log(), h.Incarnation, h.LastSeq()) {
@@ -320,7 +322,7 @@ func (c *checker) lag(status node.Status) {
 		if !p.Durable.Known || p.Durable.Entries > 0 {
 			continue
 		}
-		mirrored := c.w.load.mirrored[c.w.siteOf(p.Site).index]
+		mirrored := c.w.load.mirrored[c.w.siteOf(p.Site).place]
 		for _, log := range sortedLogs(mirrored) {
 			if n := len(mirrored[log]); n > 0 {
 				c.w.fail("I14", "lag of %s is reported as known and zero, %d entries of log %s wait for it, link %s",
@@ -347,10 +349,11 @@ func (c *checker) ackedLocal(o *op) {
 	}
 }
 
-// ackedDurable checks the promise of level durable at one peer (I1).
-func (c *checker) ackedDurable(o *op, site int) {
+// ackedDurable checks the promise of level durable at the peer in a place (I1).
+func (c *checker) ackedDurable(o *op, place int) {
 	c.ackedLocal(o)
-	if c.w.sites[site].justRestored() {
+	site := c.w.sites[place].index
+	if c.w.copyOf(site).justRestored() {
 		return // the word may be older than the image that took its ground away
 	}
 	if !c.has(site, node.Mirror, o.ref.Log, o.ref.Incarnation, o.ref.Seq) {

@@ -30,7 +30,8 @@ const extentsKept = 4096
 // ledger knows what the medium has without asking the journal.
 type disk struct {
 	w          *world
-	site       int
+	place      int
+	site       int // the index of its copy
 	mem        *vfs.Mem
 	draw       stream
 	files      map[string]*fileState
@@ -60,9 +61,9 @@ type extent struct {
 	header wire.BatchHeader
 }
 
-func newDisk(w *world, site int) *disk {
+func newDisk(w *world, place, site int) *disk {
 	return &disk{
-		w: w, site: site, mem: vfs.NewMem(vfs.MemOptions{}), files: map[string]*fileState{},
+		w: w, place: place, site: site, mem: vfs.NewMem(vfs.MemOptions{}), files: map[string]*fileState{},
 		draw: w.stream("disk " + siteNames[site]),
 	}
 }
@@ -78,7 +79,7 @@ func (d *disk) file(name string) *fileState {
 
 // flushTime draws how long a write or flush takes.
 func (d *disk) flushTime() time.Duration {
-	mean := d.w.plan.sites[d.site].flushMean
+	mean := d.w.plan.sites[d.place].flushMean
 	t := mean/8 + d.draw.exponential(mean)
 	if d.slow > 0 {
 		t *= 30

@@ -57,7 +57,9 @@
 //     once and lie from then on, full disks, slow ones, unreadable ones, bits that
 //     flip in the mirror, or in batches of the own journal that everybody has.
 //   - Processes: kills and power cuts at chosen points of the work, pauses, clocks
-//     that drift, are off and jump, old images restored, disks replaced.
+//     that drift, are off and jump, old images restored, disks replaced; a standby's
+//     machine cloned, so that its site goes back to an old image, and from there to
+//     what the original has (clone.go).
 //   - Operators: orderly restarts, a configuration without peers, trimming.
 //   - Sites differ in their parameters in half of the worlds; a fifth has two peers
 //     behind one writer; in a fifth the host has a log of its own and appends by its
@@ -75,6 +77,7 @@
 //
 //   - I1: the disk reads along which batches each Sync made durable; an
 //     acknowledgement beyond that is a breach, and so is a recovery that has less.
+//     A word of a peer that lost what it had confirmed is taken after an alarm only.
 //   - I2: rows of the Store are compared with the entries it decided, one to one.
 //   - I3: what is applied is contiguous, flushed first, and never goes back
 //     behind the Store's durable cursor.

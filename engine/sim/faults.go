@@ -13,23 +13,29 @@ func (w *world) strike(f *item) {
 		return
 	}
 	s := w.sites[f.site]
-	other := w.sites[w.otherOf(f)]
-	out, back := &w.net.paths[s.index][other.index], &w.net.paths[other.index][s.index]
-	switch f.kind {
-	case burst:
+	if f.kind == burst {
 		w.load.burst(f)
+	} else if !s.strikeLinks(f) && !s.strikeDisk(f) {
+		s.strikeProcess(f)
+	}
+}
+
+// strikeLinks carries out what happens to links; false if that is something else.
+func (s *site) strikeLinks(f *item) bool {
+	w := s.w
+	other := w.sites[w.otherOf(f)]
+	out, back := &w.net.paths[s.place][other.place], &w.net.paths[other.place][s.place]
+	switch f.kind {
 	case cutOneWay:
 		w.net.cut(f.kind, f.span, out)
 	case cutBoth:
 		w.net.cut(f.kind, f.span, out, back)
 	case isolate, isolateIn, isolateOut:
-		w.net.cut(f.kind, f.span, w.net.waysOf(f.kind, s.index)...)
+		w.net.cut(f.kind, f.span, w.net.waysOf(f.kind, s.place)...)
 	case swizzle:
 		w.net.swizzle(f)
 	case flap:
 		w.net.flap(f, out, back)
-	case lose, cutOff:
-		s.lose(f)
 	case reset:
 		w.net.resetAll(f)
 	case flipFrame:
@@ -42,20 +48,23 @@ func (w *world) strike(f *item) {
 		w.spell(f.span, &out.noDial)
 	case slowLink:
 		w.spell(f.span, &out.slow)
-	case kill, power:
-		s.arm(f)
-	case bothDown:
-		for _, s := range w.sites {
-			s.arm(f)
-		}
+	default:
+		return false
+	}
+	return true
+}
+
+// strikeDisk carries out what happens to a disk.
+func (s *site) strikeDisk(f *item) bool {
+	switch f.kind {
 	case failWrite:
 		s.disk.failNext[0] = 1
 	case failSync:
 		s.disk.failNext[1] = 1
 	case diskFull:
-		w.spell(f.span, &s.disk.noSpace)
+		s.w.spell(f.span, &s.disk.noSpace)
 	case slowDisk:
-		w.spell(f.span, &s.disk.slow)
+		s.w.spell(f.span, &s.disk.slow)
 	case latentFlip:
 		s.disk.flip(f)
 	case ownFlip:
@@ -63,12 +72,31 @@ func (w *world) strike(f *item) {
 	case lostWrite, misdirectedWrite:
 		s.disk.astray = append(s.disk.astray, f)
 	case readErrors:
-		w.spell(f.span, &s.disk.unreadable)
+		s.w.spell(f.span, &s.disk.unreadable)
+	default:
+		return false
+	}
+	return true
+}
+
+// strikeProcess carries out what happens to a process, its machine or its clock.
+func (s *site) strikeProcess(f *item) {
+	switch f.kind {
+	case kill, power:
+		s.arm(f)
+	case bothDown:
+		for _, s := range s.w.sites {
+			s.arm(f)
+		}
 	case wipePrimary, wipeStandby:
 		s.image = emptyImage()
 		s.restore(f)
 	case restorePrimary, restoreStandby:
 		s.planRestore(f)
+	case cloneStandby:
+		s.clone(f)
+	case lose, cutOff:
+		s.lose(f)
 	case restart:
 		s.restart(f)
 	case unconfigure:
@@ -125,7 +153,7 @@ func (s *site) pause(f *item) {
 // planRestore takes the image now and puts it back later, while everything that
 // the image lacks may have gone on.
 func (s *site) planRestore(f *item) {
-	s.takeImage()
+	s.image = s.takeImage()
 	s.w.after(f.span*5, func() {
 		if !s.w.healed {
 			s.restore(f)

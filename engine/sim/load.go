@@ -20,11 +20,11 @@ type op struct {
 	payloadBytes int
 	hot          [][]byte // keys that it shares with others
 	ref          wire.Ref
-	local        bool           // acknowledged: flushed here
-	durable      [sitesMax]bool // acknowledged: flushed at that peer as well
-	applied      [sitesMax]bool // took effect at the site, as the checker knows
-	forgiven     bool           // lost by an operator who restored an old image
-	entry        *wire.Entry    // in worlds whose host has a log of its own
+	local        bool            // acknowledged: flushed here
+	durable      [sitesMax]bool  // acknowledged: flushed at that peer as well
+	applied      [copiesMax]bool // took effect at the copy of a site, as the checker knows
+	forgiven     bool            // lost by an operator who restored an old image
+	entry        *wire.Entry     // in worlds whose host has a log of its own
 }
 
 // load appends tagged entries at the primary, and hears the acknowledgements.
@@ -37,6 +37,9 @@ type load struct {
 	host     *hostLog                       // nil = the engine's journal is the host's only log
 	flushing map[wire.LogID][]int           // appended, not acknowledged as local; by seq
 	mirrored [sitesMax]map[wire.LogID][]int // local, not acknowledged as durable at that peer; by seq
+
+	confirmed [sitesMax]map[wire.LogID]wire.Seq // durable at that peer, as the process there is was told
+	owed      [sitesMax]map[wire.LogID]wire.Seq // of them, what the peer has lost and the process must notice
 
 	stampMax   wire.Stamp // of what was acknowledged
 	stampFloor wire.Stamp // of what a former process acknowledged
@@ -59,6 +62,7 @@ func (l *load) processGone() {
 	l.flushing = map[wire.LogID][]int{}
 	for site := range l.mirrored {
 		l.mirrored[site] = map[wire.LogID][]int{}
+		l.confirmed[site], l.owed[site] = map[wire.LogID]wire.Seq{}, map[wire.LogID]wire.Seq{}
 	}
 	l.stampFloor = l.stampMax
 }
@@ -202,7 +206,8 @@ func (l *load) progressed(p *node.Progress) {
 	if p.Level != wire.LevelDurable {
 		return
 	}
-	site := l.w.siteOf(p.Peer).index
+	site := l.w.siteOf(p.Peer).place
+	l.hearing(site, p.Log)
 	ops := l.mirrored[site][p.Log]
 	for len(ops) > 0 && l.ops[ops[0]].ref.Seq <= p.Position.Seq {
 		o := &l.ops[ops[0]]
@@ -211,4 +216,5 @@ func (l *load) progressed(p *node.Progress) {
 		o.durable[site] = true
 	}
 	l.mirrored[site][p.Log] = ops
+	l.confirmed[site][p.Log] = max(l.confirmed[site][p.Log], p.Position.Seq)
 }

@@ -35,7 +35,7 @@ func (k itemKind) takesOwnData() bool {
 
 // lose takes a site away for good: its machine, or its links.
 func (s *site) lose(f *item) {
-	if s.index == 0 || s.lost || s.p == nil {
+	if s.place == 0 || s.lost || s.p == nil || s.w.cloned(s.place) {
 		return
 	}
 	s.lost = true
@@ -50,7 +50,7 @@ func (s *site) lose(f *item) {
 
 // cutForGood cuts all links of a site that nobody lets go again.
 func (n *network) cutForGood(s *site) {
-	for _, way := range append(n.waysOf(isolateOut, s.index), n.waysOf(isolateIn, s.index)...) {
+	for _, way := range append(n.waysOf(isolateOut, s.place), n.waysOf(isolateIn, s.place)...) {
 		way.cuts++
 		way.cutStruck, way.cutKind = n.w.healed, cutOff
 	}

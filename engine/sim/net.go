@@ -75,9 +75,11 @@ func newNetwork(w *world) *network {
 func (n *network) dial(p *process, to wire.SiteID) {
 	s := p.site
 	other := n.w.siteOf(to)
-	out, back := &n.paths[s.index][other.index], &n.paths[other.index][s.index]
+	out, back := &n.paths[s.place][other.place], &n.paths[other.place][s.place]
 	rtt := n.delay(out) + n.delay(back)
 	switch {
+	case n.w.sites[s.place] != s: // another copy has its place
+		p.later(phaseAny, dialTimeout, func() { p.dialFailed(to, errUnreachable) })
 	case out.cuts > 0 || back.cuts > 0:
 		n.cutStruck(out, back)
 		p.later(phaseAny, dialTimeout, func() { p.dialFailed(to, errUnreachable) })
@@ -85,7 +87,7 @@ func (n *network) dial(p *process, to wire.SiteID) {
 		n.w.fault(dialFailure)
 		p.later(phaseAny, rtt, func() { p.dialFailed(to, errUnreachable) })
 	default:
-		n.w.after(rtt, func() { n.connect(p, other, to) })
+		n.w.after(rtt, func() { n.connect(p, to) })
 	}
 }
 
@@ -100,11 +102,12 @@ func (n *network) cutStruck(paths ...*direction) {
 	}
 }
 
-func (n *network) connect(p *process, other *site, to wire.SiteID) {
+func (n *network) connect(p *process, to wire.SiteID) {
 	if p.dead {
 		return
 	}
-	if other.p == nil || other.p.dead {
+	other := n.w.siteOf(to)
+	if other.p == nil || other.p.dead || n.w.sites[p.site.place] != p.site {
 		p.later(phaseAny, 0, func() { p.dialFailed(to, errUnreachable) })
 		return
 	}
@@ -123,7 +126,7 @@ func (n *network) connect(p *process, other *site, to wire.SiteID) {
 }
 
 // way is the direction in which an end sends.
-func (n *network) way(e *end) *direction { return &n.paths[e.p.site.index][e.peer.p.site.index] }
+func (n *network) way(e *end) *direction { return &n.paths[e.p.site.place][e.peer.p.site.place] }
 
 // send puts a frame on its way. The frame's bytes are the network's from here.
 func (n *network) send(e *end, frame []byte) {
@@ -212,7 +215,7 @@ func (n *network) closeEnd(e *end) {
 		return
 	}
 	path := n.way(e)
-	if !e.hole && len(e.held) == 0 && path.cuts == 0 && !path.unread {
+	if !e.link.dead && !e.hole && len(e.held) == 0 && path.cuts == 0 && !path.unread {
 		e.last = max(e.last+1, n.w.now+n.delay(path))
 		n.w.at(e.last, func() { n.end(e.peer, io.EOF) })
 	} else {

@@ -115,6 +115,7 @@ func PlanOf(seed uint64) *Plan {
 	p.drawOperator(newStream(seed, "operator"))
 	p.drawPatterns(newStream(seed, "patterns"))
 	p.drawLoss(newStream(seed, "loss"))
+	p.drawClone(newStream(seed, "clone"))
 	slices.SortStableFunc(p.items, func(a, b item) int { return int(a.at - b.at) })
 	return p
 }

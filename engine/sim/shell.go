@@ -37,6 +37,9 @@ func (p *process) step(in node.Input, what string, a, b uint64) {
 	for i := range e.Persists {
 		p.persist(&e.Persists[i])
 	}
+	if p.site.index == 0 {
+		w.load.noticed(e.Events)
+	}
 	for i := range e.Progress {
 		level, seq := uint64(e.Progress[i].Level), uint64(e.Progress[i].Position.Seq)
 		w.trace.add(line{w.now, w.steps, int8(p.site.index), "progress", level, seq})

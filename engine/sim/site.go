@@ -31,7 +31,8 @@ var background = context.Background()
 // site is one place: what outlives its processes.
 type site struct {
 	w           *world
-	index       int
+	index       int // of this copy
+	place       int // where it is reached: its index, unless it is a clone
 	id          wire.SiteID
 	clock       clock
 	disk        *disk
@@ -51,6 +52,9 @@ type site struct {
 	alone       bool          // its configuration names no peer
 	lost        bool          // healing does not bring it back, see lost.go
 	apart       bool          // nor its links, while it lives
+	cloneOf     *site         // the original, if this is a clone, see clone.go
+	cloneBy     *item         // which made it
+	gone        bool          // it was a clone, and never starts again
 }
 
 // image is a copy of a site as a backup has it.
@@ -62,20 +66,21 @@ type image struct {
 	flipped bool                      // the disk was harmed, and nobody had met that
 }
 
-func newSite(w *world, index int) *site {
+// newSite makes the copy with this index of the site at a place.
+func newSite(w *world, place, index int) *site {
 	s := &site{
-		w: w, index: index, id: wire.SiteIDOf(clusterName, siteNames[index]),
-		clock: clock{driftPPM: w.plan.sites[index].driftPPM, offset: w.plan.sites[index].offset},
+		w: w, index: index, place: place, id: wire.SiteIDOf(clusterName, siteNames[place]),
+		clock: clock{driftPPM: w.plan.sites[place].driftPPM, offset: w.plan.sites[place].offset},
 		draw:  w.stream("process " + siteNames[index]),
 		rare:  w.stream("sometimes " + siteNames[index]),
 	}
-	s.disk = newDisk(w, index)
+	s.disk = newDisk(w, place, index)
 	s.store = &siteStore{site: s, mem: store.NewMem()}
 	return s
 }
 
 // plan is what the plan says about this site.
-func (s *site) plan() *siteParams { return &s.w.plan.sites[s.index] }
+func (s *site) plan() *siteParams { return &s.w.plan.sites[s.place] }
 
 // process is one life of a site's node: the shell that carries out the heart's
 // effects, with everything that a kill ends.
@@ -103,7 +108,7 @@ type process struct {
 // start opens the journals and brings a process up; a disk that refuses is
 // tried again later.
 func (s *site) start() {
-	if s.p != nil || s.lost && !s.apart {
+	if s.p != nil || s.gone || s.lost && !s.apart {
 		return
 	}
 	s.starts++
@@ -202,13 +207,13 @@ func (s *site) config() node.Config {
 	plan, mine := s.w.plan, s.plan()
 	var peers []node.Peer
 	for _, other := range s.w.sites {
-		if other != s && !s.alone {
-			peers = append(peers, node.Peer{Site: other.id, Name: siteNames[other.index]})
+		if other.place != s.place && !s.alone {
+			peers = append(peers, node.Peer{Site: other.id, Name: siteNames[other.place]})
 		}
 	}
 	slices.SortFunc(peers, func(a, b node.Peer) int { return cmp.Compare(a.Site, b.Site) })
 	return node.Config{
-		Cluster: wire.ClusterIDOf(clusterName), ClusterName: clusterName, Site: s.id, SiteName: siteNames[s.index],
+		Cluster: wire.ClusterIDOf(clusterName), ClusterName: clusterName, Site: s.id, SiteName: siteNames[s.place],
 		Shards: uint32(plan.shards), Primary: wire.SiteIDOf(clusterName, siteNames[0]),
 		Peers:          peers,
 		WindowBytesMax: mine.windowBytes, WindowBytesMin: min(mine.windowBytes, 64<<10), FrameBytesMax: mine.frameBytes,
@@ -314,7 +319,7 @@ func boolBit(b bool) uint64 {
 }
 
 // takeImage copies the site as a backup would: what is durable, at one moment.
-func (s *site) takeImage() {
+func (s *site) takeImage() *image {
 	i := &image{
 		mem:     s.disk.mem.Crash(func(vfs.Unsynced) vfs.Fate { return vfs.Drop }),
 		crashed: map[string][]extent{},
@@ -330,7 +335,7 @@ func (s *site) takeImage() {
 			i.books[journal][log] = &ledger{incarnation: l.incarnation, ends: slices.Clone(l.ends)}
 		}
 	}
-	s.image = i
+	return i
 }
 
 // restore puts the old image in place of what is there.
@@ -339,14 +344,19 @@ func (s *site) restore(f *item) {
 		return
 	}
 	s.die(true, f.span, f.stream())
-	s.disk.replace(s.image.mem, s.image.crashed)
-	s.disk.flipped = s.image.flipped
-	s.store.mem = s.image.store
-	s.restoredAt, s.diedAt = s.w.now, 0
+	s.install(s.image)
 	s.w.check.restored(s.index, s.image.books)
 	s.w.check.storeCrashed(s.index, s.store.mem, true)
 	s.image = nil
 	s.w.fault(f.kind)
+}
+
+// install puts an image on the site's media.
+func (s *site) install(i *image) {
+	s.disk.replace(i.mem, i.crashed)
+	s.disk.flipped = i.flipped
+	s.store.mem = i.store
+	s.restoredAt, s.diedAt = s.w.now, 0
 }
 
 // restoreGrace is how long frames may still arrive that a site sent before an

@@ -214,7 +214,7 @@ func parseItem(words []string) (f item, err error) {
 		key, value, named := strings.Cut(word, "=")
 		switch {
 		case !named:
-			if f.site = slices.Index(siteNames[:], word); f.site < 0 {
+			if f.site = slices.Index(siteNames[:sitesMax], word); f.site < 0 {
 				return f, fmt.Errorf("no site is named %q", word)
 			}
 		case key == "count":

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 )
@@ -11,8 +12,11 @@ import (
 // sitesMax is how many sites a world has at most.
 const sitesMax = 3
 
-// siteNames are the sites of a world; the first one writes.
-var siteNames = [sitesMax]string{"site-a", "site-b", "site-c"}
+// copiesMax counts a clone besides: a second copy of one site, see clone.go.
+const copiesMax = sitesMax + 1
+
+// siteNames are the sites of a world, of which the first one writes, and the clone.
+var siteNames = [copiesMax]string{"site-a", "site-b", "site-c", "clone"}
 
 // Bounds of one run.
 const (
@@ -104,7 +108,8 @@ type world struct {
 	marks  map[string]int
 	trace  trace
 	net    *network
-	sites  []*site
+	sites  []*site // by their places; of a cloned one the copy that can be reached
+	copies []*site // the same, and the clone or its original
 	load   *load
 	check  *checker
 	healed bool // the fault phase is over
@@ -159,8 +164,9 @@ func (w *world) build() {
 	w.check = newChecker(w)
 	w.net = newNetwork(w)
 	for i := range w.plan.siteCount {
-		w.sites = append(w.sites, newSite(w, i))
+		w.sites = append(w.sites, newSite(w, i, i))
 	}
+	w.copies = slices.Clone(w.sites)
 	w.load = newLoad(w)
 	for _, s := range w.sites {
 		s.start()
@@ -278,6 +284,7 @@ func (w *world) fail(invariant, format string, args ...any) {
 // come to rest.
 func (w *world) heal() {
 	w.healed = true
+	w.endClone()
 	w.net.heal()
 	for _, s := range w.sites {
 		s.heal()

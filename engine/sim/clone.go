@@ -1,0 +1,184 @@
+package sim
+
+import (
+	"slices"
+	"time"
+
+	"github.com/claudefs/repl/engine/node"
+	"github.com/claudefs/repl/wire"
+)
+
+// A standby's machine is cloned: an old image of it comes up in its place, same
+// site, same address, while the original lives on, cut off. After a while the
+// original is back, with its own disk and sometimes without a restart, and the
+// clone is gone. Both times the peers meet a site that went back behind its word.
+//
+//	original  ──┬───────────┄┄┄┄┄┄┄┄┄┄┄┄┬────────────▶
+//	            └ image     cut off      │ reached again
+//	clone                   ├────────────┘ gone
+//	            at          at+span      at+2·span
+//
+// The model keeps a book per copy: what one of them confirmed, the other need not have.
+
+// drawClone clones standbys in an eighth of the worlds, where nobody else loses what
+// he had: else two could take the last copy of an entry.
+func (p *Plan) drawClone(s stream) {
+	loses := func(f item) bool {
+		return f.kind.takesOwnData() || f.kind == restoreStandby || f.kind == wipeStandby
+	}
+	if !s.oneIn(8) || slices.ContainsFunc(p.items, loses) {
+		return
+	}
+	for range 1 + s.IntN(3) {
+		p.items = append(p.items, item{
+			at: s.between(p.duration/20, p.duration*3/4), kind: cloneStandby, site: 1 + s.IntN(p.siteCount-1),
+			span: s.between(100*time.Millisecond, 6*time.Second), draw: s.Uint64(),
+		})
+	}
+	p.retain = false
+}
+
+// cloned says whether a clone stands in a place.
+func (w *world) cloned(place int) bool { return w.sites[place].index != place }
+
+// copyOf finds a copy by its index.
+func (w *world) copyOf(index int) *site {
+	return w.copies[slices.IndexFunc(w.copies, func(s *site) bool { return s.index == index })]
+}
+
+// clone takes the image now, and has it come up later.
+func (s *site) clone(f *item) {
+	if s.place == 0 || s.p == nil || s.lost || s.cloneOf != nil {
+		return
+	}
+	i := s.takeImage()
+	w := s.w
+	w.after(f.span, func() {
+		if w.healed || s.lost || len(w.copies) > len(w.sites) {
+			return // one clone at a time
+		}
+		w.beginClone(s, i, f)
+		w.after(f.span, func() {
+			if w.sites[s.place] != s {
+				w.endClone()
+			}
+		})
+	})
+}
+
+// beginClone puts a copy of a site in its place, and cuts the original off.
+func (w *world) beginClone(s *site, i *image, f *item) {
+	c := newSite(w, s.place, sitesMax)
+	c.cloneOf, c.cloneBy = s, f
+	c.clock = s.clock
+	w.sites[s.place] = c
+	w.copies = append(w.copies, c)
+	w.check.cloned(s.index, c.index, i)
+	c.install(i)
+	w.check.storeCrashed(c.index, c.store.mem, true)
+	if s.p != nil {
+		w.net.sever(s.p)
+	}
+	w.step(c.index, "clone", uint64(s.index), 0)
+	w.check.wentBack(s, c)
+	c.start()
+}
+
+// endClone takes the clone away and has its original reached again.
+func (w *world) endClone() {
+	at := slices.IndexFunc(w.sites, func(s *site) bool { return s.cloneOf != nil })
+	if at < 0 {
+		return
+	}
+	c := w.sites[at]
+	s, draw := c.cloneOf, c.cloneBy.stream()
+	c.gone = true
+	c.die(true, 0, draw)
+	w.sites[at], w.copies = s, slices.DeleteFunc(w.copies, func(o *site) bool { return o == c })
+	s.restoredAt = w.now
+	w.step(s.index, "original back", uint64(c.index), 0)
+	w.check.wentBack(c, s)
+	if draw.oneIn(2) && s.p != nil {
+		s.die(draw.oneIn(2), c.cloneBy.span/8, draw)
+	} else if s.p != nil {
+		w.mark("original back without a restart")
+	}
+}
+
+// sever cuts a process off from its links: neither end is told.
+func (n *network) sever(p *process) {
+	for _, l := range slices.Clone(n.links) {
+		if l.ends[0].p == p || l.ends[1].p == p {
+			n.drop(l)
+		}
+	}
+}
+
+// cloned opens the books of a clone with those of the image, and with the decisions
+// of the original, of which the image's Store has some.
+func (c *checker) cloned(from, to int, i *image) {
+	c.ledgers[to] = i.books
+	c.applied[to] = map[wire.LogID]*history{}
+	for log, hist := range c.applied[from] {
+		h := *hist
+		h.entries = slices.Clone(hist.entries)
+		c.applied[to][log] = &h
+	}
+	for n := range c.w.load.ops {
+		o := &c.w.load.ops[n]
+		o.applied[to] = o.applied[from]
+	}
+}
+
+// wentBack notes of which logs the primary's process has a word from a place that
+// the copy there now does not keep: it must notice. The fault counts if the two
+// copies differ.
+func (c *checker) wentBack(before, after *site) {
+	theirs, ours := c.ledgers[before.index][node.Mirror], c.ledgers[after.index][node.Mirror]
+	differ := false
+	for _, log := range sortedLogs(theirs) {
+		differ = differ || theirs[log].tail().seq != ours[log].tail().seq
+	}
+	if differ {
+		c.w.fault(cloneStandby)
+	}
+	l, place := c.w.load, after.place
+	clear(l.owed[place])
+	if p := after.p; p != nil && (p.paused() || len(p.mirror.tickets) > 0) {
+		return // what it has not flushed yet may be enough
+	}
+	if p := c.w.sites[0].p; p != nil && p.paused() {
+		return // it may hear older words yet
+	}
+	for log, seq := range l.confirmed[place] {
+		if seq > ours[log].tail().seq {
+			l.owed[place][log] = seq
+		}
+	}
+}
+
+// noticed looks whether the primary says that a peer's log went back behind what it
+// confirmed. Effects of one step have no order, so this comes before the progress.
+func (l *load) noticed(events []node.Event) {
+	for i := range events {
+		e := &events[i]
+		if e.Kind != node.EventPeerBehind {
+			continue
+		}
+		place := l.w.siteOf(e.Peer).place
+		if l.owed[place][e.Log] != 0 {
+			l.w.mark("clone noticed")
+		}
+		delete(l.owed[place], e.Log)
+		delete(l.confirmed[place], e.Log)
+	}
+}
+
+// hearing: the primary takes another word from a place. If the copy there has lost
+// what an earlier one confirmed, it must have said so before (I1).
+func (l *load) hearing(place int, log wire.LogID) {
+	if seq := l.owed[place][log]; seq != 0 {
+		l.w.fail("I1", "%s had confirmed log %s up to seq %d and came back without that; the primary did not notice",
+			siteNames[place], log, seq)
+	}
+}
