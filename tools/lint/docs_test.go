@@ -65,6 +65,7 @@ var (
 	makes     = regexp.MustCompile(`(?:^|[\s;&])make ([a-z][a-z-]*)`)
 	cfs       = regexp.MustCompile(`(?:^|[\s;&(])(?:bin/)?cfs ([^|;&]*)`)
 	ours      = regexp.MustCompile(`^(?:wire|engine|uring|rdma|cgo|bench|tools|testdata|ci|docs)/[\w./-]*$`)
+	glossed   = regexp.MustCompile(`(?m)^  (\w+(?: \w+)?)  `)
 	testName  = regexp.MustCompile(`^(?:Test|Fuzz|Benchmark|Example)[A-Z]\w+$`)
 	testFunc  = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz|Benchmark|Example)\w+)\(`)
 )
@@ -191,6 +192,18 @@ func TestCommandsToldToReadersExist(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestTheGlossaryHasTheWordsOfTheCommandLine: one list of words for readers.
+func TestTheGlossaryHasTheWordsOfTheCommandLine(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(root(t), "docs", "glossary.md"))
+	require.NoError(t, err)
+	count := 0
+	for _, m := range glossed.FindAllStringSubmatch(run(t, "help", "glossary"), -1) {
+		count++
+		require.Regexp(t, `\b`+m[1]+`\b`, string(text))
+	}
+	require.Greater(t, count, 10)
 }
 
 // packagePages are the indented lines of what packages promise.
