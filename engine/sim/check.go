@@ -19,6 +19,7 @@ type checker struct {
 	w       *world
 	ledgers [copiesMax][3]map[wire.LogID]*ledger // by copy and journal
 	applied [copiesMax]map[wire.LogID]*history   // by copy
+	written map[wire.Chain]uint64                // the sums of batches that their source has flushed
 }
 
 // ledger is what the medium of one journal has of one log.
@@ -48,7 +49,7 @@ type decided struct {
 }
 
 func newChecker(w *world) *checker {
-	c := &checker{w: w}
+	c := &checker{w: w, written: map[wire.Chain]uint64{}}
 	for site := range c.ledgers {
 		c.applied[site] = map[wire.LogID]*history{}
 		for journal := range c.ledgers[site] {
@@ -93,7 +94,11 @@ func (l *ledger) cut(seq wire.Seq) {
 
 // durable enters a batch that a Sync has just made durable, and compares it
 // with what both sites' media have at the same seq (I4).
-func (c *checker) durable(site int, journal node.Journal, h *wire.BatchHeader) {
+func (c *checker) durable(site int, journal node.Journal, x *extent) {
+	h := &x.header
+	if _, again := c.written[h.Chain]; journal == node.Own && !again {
+		c.written[h.Chain] = x.sum
+	}
 	book := c.ledgers[site][journal]
 	l := book[h.Log()]
 	if l == nil || l.incarnation != h.Incarnation && h.FirstSeq == 1 {
@@ -144,31 +149,22 @@ func (c *checker) has(site int, journal node.Journal, log wire.LogID, incarnatio
 	return l != nil && l.incarnation == incarnation && l.tail().seq >= seq
 }
 
-// everywhere says whether a batch of the primary is needed by nobody any more: the
-// peers' media and all Stores have it, and more of its log follows.
-func (c *checker) everywhere(h *wire.BatchHeader) bool {
-	log, seq := h.Log(), h.LastSeq()
-	for _, s := range c.w.copies {
-		site := s.index
-		hist := c.applied[site][log]
-		if hist == nil || hist.cursor.Incarnation != h.Incarnation || hist.durable < seq ||
-			site != 0 && !c.has(site, node.Mirror, log, h.Incarnation, seq) {
-			return false
-		}
-	}
-	return c.has(0, node.Own, log, h.Incarnation, seq+1)
-}
-
-// shipped: a batch reached the peer. Its source must have it on its medium.
+// shipped: a batch reached the peer. Its source must have had it on its medium.
 func (c *checker) shipped(to int, h *wire.BatchHeader) {
-	source := c.w.siteOf(h.Site)
-	if source.justRestored() {
-		return // it was flushed, and its medium was taken back while it was on its way
-	}
-	chain, found := c.ledgers[source.index][node.Own][h.Log()].find(h.Incarnation, h.LastSeq())
-	if !found || chain != h.Chain {
+	if _, found := c.written[h.Chain]; !found {
 		c.w.fail("I1", "log %s seq %d reached %s before it was flushed at its source",
 			h.Log(), h.LastSeq(), siteNames[to])
+	}
+}
+
+// leaving: what a site ships, or gives back, is byte for byte what was appended,
+// whichever copy it was read from (I9).
+func (c *checker) leaving(site int, refs []wire.BatchRef) {
+	for i := range refs {
+		h := &refs[i].Header
+		if sum, found := c.written[h.Chain]; found && sum != xxh3.Hash(refs[i].Bytes) {
+			c.w.fail("I9", "%s sends log %s seq %d with changed bytes", siteNames[site], h.Log(), h.LastSeq())
+		}
 	}
 }
 

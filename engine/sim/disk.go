@@ -7,12 +7,15 @@ import (
 	"io"
 	"path"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
 	"github.com/claudefs/repl/engine/node"
+	"github.com/claudefs/repl/engine/store/journal"
 	"github.com/claudefs/repl/engine/store/vfs"
 	"github.com/claudefs/repl/wire"
+	"github.com/zeebo/xxh3"
 )
 
 // Directories of a site's journals.
@@ -45,6 +48,7 @@ type disk struct {
 	hung       bool    // no flush begins, see stall.go
 	tear       bool    // the next write stops half way
 	flipped    bool    // what was durable was harmed since the last recovery
+	harm       harm
 }
 
 // fileState is what is known of one file.
@@ -58,13 +62,18 @@ type fileState struct {
 type extent struct {
 	file   string
 	off    int64
+	unit   int64  // where the unit begins that it lies in
+	sum    uint64 // of its bytes
+	gone   bool   // the write went astray
 	header wire.BatchHeader
 }
+
+func (x *extent) end() int64 { return x.off + int64(x.header.Bytes()) }
 
 func newDisk(w *world, place, site int) *disk {
 	return &disk{
 		w: w, place: place, site: site, mem: vfs.NewMem(vfs.MemOptions{}), files: map[string]*fileState{},
-		draw: w.stream("disk " + siteNames[site]),
+		harm: harm{batches: map[wire.Chain]wire.BatchHeader{}}, draw: w.stream("disk " + siteNames[site]),
 	}
 }
 
@@ -196,52 +205,10 @@ func (d *disk) durable(x extent) {
 	} else {
 		(*kept)[d.draw.IntN(extentsKept)] = x
 	}
-	d.w.check.durable(d.site, kind, &x.header)
-}
-
-// flip changes one bit of the mirror in a file that nothing unsynced lies in: of
-// a batch that was durable, of the unit header before it, or of the file's head.
-func (d *disk) flip(f *item) {
-	if len(d.extents) == 0 {
-		return
+	d.w.check.durable(d.site, kind, &x)
+	if delete(d.harm.batches, x.header.Chain); x.gone {
+		d.harmed([]extent{x})
 	}
-	x := d.extents[f.draw%uint64(len(d.extents))]
-	state := d.file(x.file)
-	if len(state.pending) > 0 || len(state.crashed) > 0 || !d.intact(x.file, x) {
-		return
-	}
-	lo, hi := x.off-flipBeforeBytes, x.off+int64(x.header.Bytes())
-	if oldest := d.mem.Names(mirrorDir + "/segment-")[0]; f.draw>>10%8 == 0 && x.file != oldest {
-		lo, hi = 0, flipHeadBytes
-	}
-	bit := f.draw >> 20 % uint64((hi-lo)*8)
-	if d.flipBit(x.file, lo+int64(bit/8), uint8(1)<<(bit%8)) == nil {
-		d.flipped = true
-		d.w.fault(latentFlip)
-	}
-}
-
-// Where flips strike besides batches.
-const (
-	flipBeforeBytes = 160
-	flipHeadBytes   = 1024
-)
-
-func (d *disk) flipBit(name string, at int64, bit uint8) error {
-	file, err := d.mem.Open(name)
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	var b [1]byte
-	if _, err := file.ReadAt(b[:], at); err != nil {
-		return err
-	}
-	b[0] ^= bit
-	if err := file.WriteAt([][]byte{b[:]}, at); err != nil {
-		return err
-	}
-	return file.Sync()
 }
 
 // The rest is vfs.FS.
@@ -324,7 +291,8 @@ func (f *diskFile) WriteAt(parts [][]byte, off int64) error {
 	if err := f.spoilWrite(parts, off); err != nil {
 		return err
 	}
-	if to, lost := d.stray(f, parts, off); lost {
+	found := f.readAlong(parts, off)
+	if to, lost := d.stray(f, found, off); lost {
 		if to >= 0 {
 			if err := f.File.WriteAt(parts, to); err != nil {
 				return err
@@ -334,7 +302,7 @@ func (f *diskFile) WriteAt(parts [][]byte, off int64) error {
 		return err
 	}
 	state := d.file(f.name)
-	state.pending = append(state.pending, f.readAlong(parts, off)...)
+	state.pending = append(state.pending, found...)
 	return nil
 }
 
@@ -404,6 +372,7 @@ var magic = binary.LittleEndian.AppendUint32(nil, wire.BatchMagic)
 // header's own chain holds.
 func (f *diskFile) readAlong(parts [][]byte, off int64) (found []extent) {
 	at := off
+	repairing := strings.Contains(f.name, "/repair-") // a unit per batch; else one write is one unit
 	for _, part := range parts {
 		for lo := 0; lo < len(part); {
 			n := bytes.Index(part[lo:], magic)
@@ -420,7 +389,11 @@ func (f *diskFile) readAlong(parts [][]byte, off int64) (found []extent) {
 				if err := wire.VerifyBody(&h, part[lo+wire.BatchHeaderBytes:lo+h.Bytes()]); err != nil {
 					f.d.w.fail("I9", "%s writes changed bytes to its journal: %v", siteNames[f.d.site], err)
 				}
-				found = append(found, extent{f.name, at + int64(lo), h})
+				x := extent{file: f.name, off: at + int64(lo), unit: off, header: h}
+				if x.sum = xxh3.Hash(part[lo : lo+h.Bytes()]); repairing {
+					x.unit = x.off - journal.UnitHeaderBytes
+				}
+				found = append(found, x)
 			}
 			lo += h.Bytes()
 		}

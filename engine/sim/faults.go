@@ -66,9 +66,9 @@ func (s *site) strikeDisk(f *item) bool {
 	case slowDisk:
 		s.w.spell(f.span, &s.disk.slow)
 	case latentFlip:
-		s.disk.flip(f)
+		s.disk.flip(f, s.disk.extents)
 	case ownFlip:
-		s.disk.flipOwn(f)
+		s.disk.flip(f, s.disk.ownExtents)
 	case lostWrite, misdirectedWrite:
 		s.disk.astray = append(s.disk.astray, f)
 	case readErrors:

@@ -14,10 +14,11 @@ import (
 type feed struct {
 	p       *process
 	which   node.Journal
+	of      *flusher
 	j       *journal.Journal
 	r       *journal.Reader
 	asked   bool
-	damaged bool                // the reader has met damage since it was opened
+	repairs int                 // of the journal, when the reader was opened
 	held    map[wire.LogID]bool // logs that wait for a repair
 }
 
@@ -35,12 +36,13 @@ func (f *feed) reopen() {
 	if f.r != nil {
 		f.r.Close()
 	}
-	f.r, f.damaged = nil, false
+	f.r = nil
 	clear(f.held)
 	f.kick()
 }
 
 func (f *feed) open() bool {
+	f.repairs = f.of.repairs
 	unit, err := f.j.SegmentStart(f.cursor, nil)
 	if err != nil && f.p.site.disk.unreadable > 0 {
 		f.unreadable(err)
@@ -71,14 +73,12 @@ func (f *feed) turn() {
 	case errors.Is(err, journal.ErrCorrupt):
 		f.p.site.w.mark("feed met damage")
 		f.p.site.w.note(f.p.site.index, err.Error())
-		f.damaged = true
 		f.kick()
 		return
 	case err != nil:
 		f.unreadable(err)
 		return
 	case len(refs) == 0:
-		f.missingTails()
 		return
 	}
 	f.apply(refs)
@@ -99,35 +99,8 @@ func (f *feed) unreadable(err error) {
 	}
 }
 
-// missingTails asks for the ends of logs that damage took: no batch behind them
-// shows the gap.
-func (f *feed) missingTails() {
-	if !f.damaged || f.which != node.Mirror {
-		return
-	}
-	for _, log := range f.j.Logs() {
-		if t, _ := f.j.Tail(log); f.cursor(log).Seq < t.Position.Seq && !f.held[log] {
-			f.lacks(log, f.cursor(log), t.Position.Seq)
-		}
-	}
-}
-
-// lacks has a gap in the mirror fetched. It asks for the whole hole that the
-// journal knows there: the Store may stand inside it.
-func (f *feed) lacks(log wire.LogID, from wire.Position, to wire.Seq) {
-	f.held[log] = true
-	for _, h := range f.j.Holes() {
-		if h.Log == log && h.From.Seq <= from.Seq && from.Seq < h.To.Seq {
-			from, to = h.From, h.To.Seq
-			break
-		}
-	}
-	in := &node.MirrorDamaged{Log: log, From: from, To: to}
-	f.p.later(phaseAny, cpuTime, func() { f.p.step(in, "mirror damaged", uint64(log.Shard), uint64(in.To)) })
-}
-
-// apply gives batches to their appliers. A gap behind damage is to be repaired:
-// the log waits for that, the others go on.
+// apply gives batches to their appliers. A log with a hole before the next batch
+// waits for its repair, the others go on.
 func (f *feed) apply(refs []wire.BatchRef) {
 	var moved []simstream.Cursor
 	for i := range refs {
@@ -138,8 +111,8 @@ func (f *feed) apply(refs []wire.BatchRef) {
 		if f.held[log] {
 			continue
 		}
-		if f.damaged && f.which == node.Mirror && h.FirstSeq > at.Seq+1 {
-			f.lacks(log, at, h.FirstSeq-1)
+		if gap := h.FirstSeq > at.Seq+1; gap && (f.of.lacksNext(log, at) || f.of.repairs != f.repairs) {
+			f.held[log] = true // until the repair, after which the feed begins again
 			continue
 		}
 		done, err := a.Apply(background, &refs[i])

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"time"
 
 	"github.com/claudefs/repl/engine/node"
@@ -27,6 +28,7 @@ type flusher struct {
 	busy    bool              // a flush is under way
 	idle    bool              // the idle unit is planned
 	pipe    *journal.Pipeline // nil = one unit at a time
+	repairs int               // begun
 }
 
 // ticket ties what the heart asked for to the unit that it lies in, or to the
@@ -43,6 +45,22 @@ type ticket struct {
 type repairing struct {
 	done bool
 	err  error
+}
+
+// lacksAny says whether one of these batches, of one log, lies in a hole.
+func (f *flusher) lacksAny(refs []wire.BatchRef) bool {
+	return slices.ContainsFunc(f.j.Holes(), func(h journal.Hole) bool {
+		return slices.ContainsFunc(refs, func(b wire.BatchRef) bool {
+			return b.Header.Log() == h.Log && b.Header.LastSeq() > h.From.Seq && b.Header.LastSeq() <= h.To.Seq
+		})
+	})
+}
+
+// lacksNext says whether what follows a position of a log was lost.
+func (f *flusher) lacksNext(log wire.LogID, at wire.Position) bool {
+	return slices.ContainsFunc(f.j.Holes(), func(h journal.Hole) bool {
+		return h.Log == log && h.From.Seq <= at.Seq && at.Seq < h.To.Seq
+	})
 }
 
 // dir is where the journal lies: what people know it by.

@@ -2,35 +2,268 @@ package sim
 
 import (
 	"path"
+	"slices"
 	"syscall"
+	"time"
 
+	"github.com/claudefs/repl/engine/node"
 	"github.com/claudefs/repl/wire"
+)
+
+// harm is what was done to durable batches of a disk. The last good copy of a batch
+// is never struck: what no site has, no system gives back.
+type harm struct {
+	batches map[wire.Chain]wire.BatchHeader // that do not hold, until a repair is durable
+	// doubt is when a young unit was last struck, 0 = never: an opening may take it for
+	// a torn tail and cut it, with what was flushed behind it. Till then the disk's
+	// copies are not counted upon.
+	doubt time.Duration
+}
+
+// Where flips strike besides batches.
+const (
+	flipBeforeBytes = 160
+	flipHeadBytes   = 1024
 )
 
 // strayAlign is where misdirected writes land: media err by whole blocks.
 const strayAlign = 4 << 10
 
+// flipsMax is how many places one strike hits at most.
+const flipsMax = 4
+
+// flip changes a bit each of some batches in a row that are durable: in the batch,
+// in the mirror also in the unit header before it, or in the head of the file.
+func (d *disk) flip(f *item, from []extent) {
+	if len(from) == 0 {
+		return
+	}
+	draw := f.stream()
+	at := draw.IntN(len(from))
+	if draw.oneIn(3) {
+		at = len(from) - 1 - draw.IntN(min(len(from), flipsMax)) // the newest
+	}
+	n := 1
+	if draw.oneIn(3) {
+		n += draw.IntN(flipsMax)
+	}
+	for _, x := range slices.Clone(from[at:min(at+n, len(from))]) {
+		d.flipIn(f, x, draw)
+	}
+}
+
+// flipIn strikes at a batch, if it can be had from elsewhere.
+func (d *disk) flipIn(f *item, x extent, draw stream) {
+	if state := d.file(x.file); len(state.pending) > 0 || len(state.crashed) > 0 || !d.intact(x.file, x) {
+		return
+	}
+	lo, hi := x.off, x.end()
+	if f.kind == latentFlip {
+		oldest := d.mem.Names(mirrorDir + "/segment-")[0]
+		if lo -= flipBeforeBytes; draw.oneIn(8) && x.file != oldest {
+			lo, hi = 0, flipHeadBytes
+		}
+	} else if lo += wire.BatchHeaderBytes; lo == hi {
+		return
+	}
+	bit := draw.Uint64() % uint64((hi-lo)*8)
+	lo += int64(bit / 8)
+	struck := d.at(x.file, lo, lo+1)
+	if lo < flipHeadBytes {
+		struck = d.at(x.file, 0, 1<<62) // the tails of logs may be lost with it
+	}
+	if d.expendable(struck) && d.flipBit(x.file, lo, uint8(1)<<(bit%8)) == nil {
+		d.harmed(struck)
+		d.w.fault(f.kind)
+	}
+}
+
+func (d *disk) flipBit(name string, at int64, bit uint8) error {
+	file, err := d.mem.Open(name)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	var b [1]byte
+	if _, err := file.ReadAt(b[:], at); err != nil {
+		return err
+	}
+	b[0] ^= bit
+	if err := file.WriteAt([][]byte{b[:]}, at); err != nil {
+		return err
+	}
+	return file.Sync()
+}
+
+// at returns the batches that can not be read where [lo, hi) of a file does not
+// hold: one whose body alone is hit, or all in a unit.
+func (d *disk) at(file string, lo, hi int64) []extent {
+	var all, struck []extent
+	for _, list := range [2][]extent{d.extents, d.ownExtents} {
+		for _, x := range list {
+			if x.file == file {
+				all = append(all, x)
+			}
+		}
+	}
+	units := map[int64]bool{}
+	for i := range all {
+		x := &all[i]
+		switch {
+		case x.off+wire.BatchHeaderBytes <= lo && hi <= x.end():
+			return all[i : i+1]
+		case x.unit < hi && lo < (x.end()+strayAlign-1)/strayAlign*strayAlign:
+			units[x.unit] = true
+		}
+	}
+	for _, x := range all {
+		if units[x.unit] {
+			struck = append(struck, x)
+		}
+	}
+	return struck
+}
+
+// harmed notes what was struck.
+func (d *disk) harmed(struck []extent) {
+	d.flipped = true
+	for i := range struck {
+		h := &struck[i].header
+		d.harm.batches[h.Chain] = *h
+		if at, _ := d.w.check.durableAt(d.site, h); at+markedAfter > d.w.now {
+			d.harm.doubt = d.w.now
+		}
+	}
+}
+
+// expendable says whether other disks have all batches of struck, and, where an
+// opening may cut what is struck like a torn tail, everything behind it.
+func (d *disk) expendable(struck []extent) bool {
+	c, youngest := d.w.check, time.Duration(-1)
+	for i := range struck {
+		h := &struck[i].header
+		at, there := c.durableAt(d.site, h)
+		if !there || !c.elsewhere(d.site, h.Log(), h.Incarnation, h.LastSeq()) {
+			return false
+		}
+		if at+markedAfter > d.w.now && (youngest < 0 || at < youngest) {
+			youngest = at
+		}
+	}
+	if len(struck) == 0 || youngest < 0 {
+		return len(struck) > 0
+	}
+	for which, book := range c.ledgers[d.site] {
+		if inMirror := path.Dir(struck[0].file) == mirrorDir; inMirror != (node.Journal(which) == node.Mirror) {
+			continue
+		}
+		for log, l := range book {
+			for _, end := range slices.Backward(l.ends) {
+				if end.at < youngest {
+					break
+				}
+				if !c.elsewhere(d.site, log, l.incarnation, end.seq) {
+					return false
+				}
+			}
+		}
+	}
+	return true
+}
+
+// counted says whether the disk's copies are counted upon.
+func (d *disk) counted() bool {
+	return d.harm.doubt == 0 || d.w.copyOf(d.site).p != nil && d.harm.doubt+markedAfter < d.w.now
+}
+
+// durableAt returns since when a site's medium has a batch.
+func (c *checker) durableAt(site int, h *wire.BatchHeader) (time.Duration, bool) {
+	l := c.ledgers[site][c.journalOf(site, h.Log())][h.Log()]
+	if _, found := l.find(h.Incarnation, h.LastSeq()); !found {
+		return 0, false
+	}
+	i, _ := slices.BinarySearchFunc(l.ends, h.LastSeq(), batchEnd.reaches)
+	return l.ends[i].at, true
+}
+
+// journalOf is the journal in which a site has a log.
+func (c *checker) journalOf(site int, log wire.LogID) node.Journal {
+	if log.Site == c.w.copyOf(site).id {
+		return node.Own
+	}
+	return node.Mirror
+}
+
+// elsewhere says whether another site has a good copy of the batch that ends at seq.
+func (c *checker) elsewhere(site int, log wire.LogID, incarnation wire.Incarnation, seq wire.Seq) bool {
+	for _, s := range c.w.sites {
+		if s.index == site || s.lost || !s.disk.counted() {
+			continue
+		}
+		chain, there := c.ledgers[s.index][c.journalOf(s.index, log)][log].find(incarnation, seq)
+		if _, bad := s.disk.harm.batches[chain]; there && !bad {
+			return true
+		}
+	}
+	return false
+}
+
+// spares says whether an old image of a site, in its place, leaves a good copy of
+// every batch that other disks have lost.
+func (c *checker) spares(s *site, i *image) bool {
+	for _, other := range c.w.sites {
+		if other == s {
+			continue
+		}
+		if !other.disk.counted() {
+			return false
+		}
+		for chain, h := range other.disk.harm.batches {
+			_, bad := i.harm.batches[chain]
+			_, there := i.books[c.journalOf(s.index, h.Log())][h.Log()].find(h.Incarnation, h.LastSeq())
+			if (bad || !there) && !c.elsewhere(s.index, h.Log(), h.Incarnation, h.LastSeq()) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
 // stray says whether a write gets lost, and where it lands instead; below 0 it
 // lands nowhere. The system is told that all is well, and the ledger believes it
-// until the journal is opened the next time: so only the mirror is struck, whose
-// source still has everything.
-func (d *disk) stray(f *diskFile, parts [][]byte, off int64) (to int64, lost bool) {
+// until the journal is opened the next time: so only the mirror is struck, and only
+// with what others have.
+func (d *disk) stray(f *diskFile, found []extent, off int64) (to int64, lost bool) {
 	if len(d.astray) == 0 || path.Dir(f.name) != mirrorDir || off == 0 {
 		return 0, false
 	}
+	size := int64(strayAlign)
+	for i := range found {
+		h := &found[i].header
+		if !d.w.check.elsewhere(d.site, h.Log(), h.Incarnation, h.LastSeq()) {
+			return 0, false
+		}
+		size = max(size, found[i].end()-off)
+	}
 	fault := d.astray[0]
 	d.astray = d.astray[1:]
+	to = -1
+	// Behind the head and before its place: over what lies there.
+	if blocks := (off - flipHeadBytes) / strayAlign; fault.kind == misdirectedWrite && blocks >= 2 {
+		to = (1 + int64(fault.draw%uint64(blocks-1))) * strayAlign
+		struck := d.at(f.name, to, to+size)
+		if len(struck) > 0 && !d.expendable(struck) {
+			to = -1
+		} else {
+			d.harmed(struck)
+		}
+	}
+	for i := range found {
+		found[i].gone = true
+	}
 	d.flipped = true
 	d.w.fault(fault.kind)
-	if fault.kind == lostWrite {
-		return -1, true
-	}
-	// Behind the head and before its place: over what lies there.
-	blocks := (off - flipHeadBytes) / strayAlign
-	if blocks < 2 {
-		return -1, true
-	}
-	return (1 + int64(fault.draw%uint64(blocks-1))) * strayAlign, true
+	return to, true
 }
 
 // ReadAt fails in spells of readErrors.
@@ -40,26 +273,4 @@ func (f *diskFile) ReadAt(p []byte, off int64) (int, error) {
 		return 0, syscall.EIO
 	}
 	return f.File.ReadAt(p, off)
-}
-
-// flipOwn changes one bit in the body of a batch of the own journal that both
-// Stores and the peer have durably: the last copy of an entry is never struck.
-func (d *disk) flipOwn(f *item) {
-	if len(d.ownExtents) == 0 {
-		return
-	}
-	x := d.ownExtents[f.draw%uint64(len(d.ownExtents))]
-	state := d.file(x.file)
-	if len(state.pending) > 0 || len(state.crashed) > 0 || !d.w.check.everywhere(&x.header) || !d.intact(x.file, x) {
-		return
-	}
-	lo := x.off + wire.BatchHeaderBytes
-	bits := uint64(x.header.Bytes()-wire.BatchHeaderBytes) * 8
-	if bits == 0 {
-		return
-	}
-	bit := f.draw >> 20 % bits
-	if d.flipBit(x.file, lo+int64(bit/8), uint8(1)<<(bit%8)) == nil {
-		d.w.fault(ownFlip)
-	}
 }

@@ -35,7 +35,7 @@ func (k itemKind) takesOwnData() bool {
 
 // lose takes a site away for good: its machine, or its links.
 func (s *site) lose(f *item) {
-	if s.place == 0 || s.lost || s.p == nil || s.w.cloned(s.place) {
+	if s.place == 0 || s.lost || s.p == nil || s.w.cloned(s.place) || !s.w.check.spares(s, emptyImage()) {
 		return
 	}
 	s.lost = true

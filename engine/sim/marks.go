@@ -5,10 +5,10 @@ package sim
 var Marks = []string{
 	// Disks and recovery.
 	"torn tail cut", "power cut with unsynced bytes", "journal poisoned", "journal unreadable", "writer full",
-	"damage found at open", "restarted to find new damage", "suspect log", "suspect log cleared",
+	"damage found at open", "damage found in life", "suspect log", "suspect log cleared",
 	"units ended out of order", "segment given back", "segment given back under a reader",
 	// The Store.
-	"store went back", "feed met damage",
+	"store went back", "feed met damage", "shipping met damage", "answer met damage",
 	// Links and sessions.
 	"half a frame", "batch with a wrong digest", "batch that was there already", "event superseded", "event refused",
 	"event session-surpassed", "event peer-behind",

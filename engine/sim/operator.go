@@ -91,6 +91,7 @@ func (s *site) trim() {
 // emptyImage is a new disk and a new Store.
 func emptyImage() *image {
 	i := &image{mem: vfs.NewMem(vfs.MemOptions{}), crashed: map[string][]extent{}, store: store.NewMem()}
+	i.harm.batches = map[wire.Chain]wire.BatchHeader{}
 	for journal := range i.books {
 		i.books[journal] = map[wire.LogID]*ledger{}
 	}

@@ -111,7 +111,7 @@ func (p *process) read(o *node.Op) {
 	in := &node.ReadDone{Link: o.Link}
 	if s == nil || s.r == nil {
 		in.Err = errors.New("no reader stands")
-	} else if s.last, in.Err = s.r.Next(o.Bytes); in.Err == nil {
+	} else if s.last, in.Err = p.next(s.r, o.Bytes); in.Err == nil {
 		for i := range s.last {
 			in.Headers = append(in.Headers, s.last[i].Header)
 		}
@@ -122,6 +122,17 @@ func (p *process) read(o *node.Op) {
 			p.step(in, "read", uint64(in.Link), uint64(len(in.Headers)))
 		}
 	})
+}
+
+// next reads on behind damage: the journal has told of it.
+func (p *process) next(r *journal.Reader, bytes int) ([]wire.BatchRef, error) {
+	for {
+		refs, err := r.Next(bytes)
+		if !errors.Is(err, journal.ErrCorrupt) {
+			return refs, err
+		}
+		p.site.w.mark("shipping met damage")
+	}
 }
 
 // ship sends batches of the last read as one frame.
@@ -161,6 +172,7 @@ func (p *process) swap(refs []wire.BatchRef) {
 
 func (p *process) sendBatches(e *end, envelope *wire.Envelope, refs []wire.BatchRef) {
 	size := 0
+	p.site.w.check.leaving(p.site.index, refs)
 	for i := range refs {
 		size += len(refs[i].Bytes)
 	}
@@ -214,6 +226,7 @@ func (p *process) sendLog(e *end, session uint32, j *journal.Journal, unit journ
 		refs, err := r.Next(p.site.plan().feedBytes)
 		if errors.Is(err, journal.ErrCorrupt) {
 			damage = err // of some log: ours is complete if its next batch continues
+			p.site.w.mark("answer met damage")
 			continue
 		}
 		if err != nil || len(refs) == 0 {

@@ -162,7 +162,7 @@ func (p *Plan) drawFaults(s stream) {
 		case ownFlip:
 			possible = harm[0]
 		case latentFlip, lostWrite, misdirectedWrite:
-			possible = harm[1] && !harm[0]
+			possible = harm[1]
 		case restorePrimary, wipePrimary:
 			possible = harm[2]
 		case restoreStandby, wipeStandby:
@@ -198,7 +198,9 @@ func (p *Plan) drawFault(k itemKind, s stream) item {
 		}
 	case kill, power:
 		f.phase = phase(s.IntN(int(phaseCount)))
-	case latentFlip, lostWrite, misdirectedWrite, restoreStandby, wipeStandby:
+	case latentFlip, lostWrite, misdirectedWrite:
+		f.site = max(f.site, 1)
+	case restoreStandby, wipeStandby:
 		f.site = 1
 	case ownFlip, restorePrimary, wipePrimary, swapBatches:
 		f.site = 0
@@ -242,10 +244,12 @@ func (p *Plan) drawRestore(enabled []itemKind, s stream) {
 		}
 	}
 	p.retain = !harmed[0] && !harmed[1]
+	if harmed[0] {
+		p.verifyWait = time.Hour
+	}
 	var possible []itemKind
 	for _, k := range enabled {
-		primary, standby := k == restorePrimary || k == wipePrimary, k == restoreStandby || k == wipeStandby
-		if primary && !harmed[1] || standby && !harmed[0] {
+		if k == restorePrimary || k == wipePrimary || k == restoreStandby || k == wipeStandby {
 			possible = append(possible, k)
 		}
 	}

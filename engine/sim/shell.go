@@ -2,6 +2,7 @@ package sim
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/claudefs/repl/engine/node"
@@ -224,50 +225,75 @@ func (p *process) repair(s *node.Stage, refs []wire.BatchRef) {
 	log := s.Log
 	if s.Last {
 		delete(p.pieces, log)
-		p.later(phaseAny, p.site.disk.flushTime(), func() { p.mend(log, pieces, r) })
+		p.later(phaseAny, p.site.disk.flushTime(), func() { p.mended(log, pieces, r) })
 		return
 	}
 	p.later(phaseAny, cpuTime, p.mirror.settle)
 }
 
-// mend writes a whole repair, into the journal that the log is in, and goes on
+// mended writes a whole repair, into the journal that the log is in, and goes on
 // with it.
-func (p *process) mend(log wire.LogID, pieces []wire.BatchRef, r *repairing) {
+func (p *process) mended(log wire.LogID, pieces []wire.BatchRef, r *repairing) {
 	f, mark := p.mirror, "mirror repaired"
 	if log.Site == p.site.id {
 		f, mark = p.own, "own log repaired"
 	}
+	f.repairs++
 	r.err = f.j.Repair(log, pieces)
 	if err := f.j.Err(); err != nil {
 		f.failed(err)
 		return
 	}
+	switch {
+	case r.err == nil:
+		p.site.w.mark(mark)
+	case errors.Is(r.err, journal.ErrOrder) && !f.lacksAny(pieces):
+		p.site.w.mark("repair not needed any more")
+		r.err = nil
+	default:
+		p.site.w.note(p.site.index, r.err.Error())
+	}
 	r.done = true
 	p.mirror.settle()
-	switch {
-	case errors.Is(r.err, journal.ErrOrder):
-		// Damage that a reader met after Open is no hole yet: only an opening finds
-		// its ends. An operator, told by the event, starts the node again.
-		p.site.w.mark("restarted to find new damage")
-		p.site.die(false, p.site.draw.between(time.Second, 2*time.Second), p.site.draw)
-	case r.err != nil:
-	default:
-		p.site.w.mark(mark)
-		p.feeds[f.which-node.Own].reopen()
-		p.reportHoles() // one of a log at a time
-	}
+	p.mend()
+	p.feeds[f.which-node.Own].reopen()
 }
 
-// reportHoles has pieces of logs fetched that damage took: of an own log a peer may
-// lack them, and of a mirror whoever asks this site.
-func (p *process) reportHoles() {
+// mend reports to the heart what the journals lack, each hole once.
+func (p *process) mend() {
+	lacking := map[journal.Hole]bool{}
 	for _, f := range [2]*flusher{p.own, p.mirror} {
 		for _, h := range f.j.Holes() {
-			if h.To != (wire.Position{}) {
+			if h.To == (wire.Position{}) {
+				continue
+			}
+			if lacking[h] = true; !p.lacking[h] {
 				p.step(&node.MirrorDamaged{Log: h.Log, From: h.From, To: h.To.Seq}, f.dir()+" damaged",
 					uint64(h.Log.Shard), uint64(h.To.Seq))
 			}
 		}
+	}
+	p.lacking = lacking
+}
+
+// damaged is told by a journal what a reader has met, whichever it was: it is a hole
+// from then on, and the next unit begins a segment whose head tells so.
+func (p *process) damaged(found []journal.Damage) {
+	p.noteDamage("damage found in life", found)
+	p.later(phaseAny, cpuTime, func() {
+		for _, f := range [2]*flusher{p.own, p.mirror} {
+			if f.j.StageIdle() {
+				f.kick()
+			}
+		}
+		p.mend()
+	})
+}
+
+func (p *process) noteDamage(mark string, found []journal.Damage) {
+	for _, d := range found {
+		p.site.w.mark(mark)
+		p.site.w.note(p.site.index, fmt.Sprintf("damage: %s offset %d unit %d: %s", d.File, d.Offset, d.Unit, d.Reason))
 	}
 }
 

@@ -5,7 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -63,7 +63,8 @@ type image struct {
 	crashed map[string][]extent
 	store   *store.Mem
 	books   [3]map[wire.LogID]*ledger // what the medium held, by journal
-	flipped bool                      // the disk was harmed, and nobody had met that
+	harm    harm
+	flipped bool // the disk was harmed, and nobody had met that
 }
 
 // newSite makes the copy with this index of the site at a place.
@@ -103,6 +104,7 @@ type process struct {
 	refs     []wire.BatchRef
 	headers  []wire.BatchHeader
 	pieces   map[wire.LogID][]wire.BatchRef // of repairs that are being fetched
+	lacking  map[journal.Hole]bool          // told to the heart, not repaired yet
 }
 
 // start opens the journals and brings a process up; a disk that refuses is
@@ -130,7 +132,7 @@ func (s *site) start() {
 		return
 	}
 	s.p = p
-	s.disk.flipped = false
+	s.disk.flipped, s.disk.harm.doubt = false, 0 // what was to be cut is cut
 	s.w.step(s.index, "start", uint64(s.starts), uint64(p.own.j.Term()))
 	p.openAppliers()
 	p.node = node.New(s.config(), p.boot())
@@ -146,7 +148,7 @@ func (s *site) start() {
 		p.hostHas(ownTails(p.own.j))
 	}
 	p.tick()
-	p.later(phaseAny, cpuTime, p.reportHoles)
+	p.later(phaseAny, cpuTime, p.mend)
 	p.flushStoreLater()
 }
 
@@ -165,7 +167,7 @@ func (p *process) openJournal(which node.Journal, dir string) (*flusher, error) 
 	j, r, err := journal.Open(journal.Options{
 		FS: p.site.disk, Dir: dir, Kind: kind, Cluster: wire.ClusterIDOf(clusterName), Site: p.site.id,
 		SegmentBytes: segmentBytes, RecentBytesMax: p.site.plan().recentBytes,
-		Sometimes: p.site.sometimes(),
+		Sometimes: p.site.sometimes(), Damaged: p.damaged,
 	})
 	if err != nil {
 		return nil, err
@@ -179,10 +181,7 @@ func (p *process) openJournal(which node.Journal, dir string) (*flusher, error) 
 	if r.TornBytes > 0 {
 		p.site.w.mark("torn tail cut")
 	}
-	for _, d := range r.Damage {
-		p.site.w.mark("damage found at open")
-		p.site.w.note(p.site.index, fmt.Sprintf("damage: %s offset %d unit %d: %s", d.File, d.Offset, d.Unit, d.Reason))
-	}
+	p.noteDamage("damage found at open", r.Damage)
 	if len(r.Suspect) > 0 {
 		p.site.w.mark("suspect log")
 	}
@@ -199,8 +198,8 @@ func (p *process) openAppliers() {
 		}
 		p.appliers = append(p.appliers, a)
 	}
-	p.feeds[0] = &feed{p: p, which: node.Own, j: p.own.j, held: map[wire.LogID]bool{}}
-	p.feeds[1] = &feed{p: p, which: node.Mirror, j: p.mirror.j, held: map[wire.LogID]bool{}}
+	p.feeds[0] = &feed{p: p, which: node.Own, of: p.own, j: p.own.j, held: map[wire.LogID]bool{}}
+	p.feeds[1] = &feed{p: p, which: node.Mirror, of: p.mirror, j: p.mirror.j, held: map[wire.LogID]bool{}}
 }
 
 func (s *site) config() node.Config {
@@ -325,6 +324,7 @@ func (s *site) takeImage() *image {
 		crashed: map[string][]extent{},
 		store:   s.store.mem.Crash(nil),
 		flipped: s.disk.flipped,
+		harm:    harm{batches: maps.Clone(s.disk.harm.batches), doubt: s.disk.harm.doubt},
 	}
 	for name, f := range s.disk.files {
 		i.crashed[name] = slices.Clone(f.crashed)
@@ -340,7 +340,7 @@ func (s *site) takeImage() *image {
 
 // restore puts the old image in place of what is there.
 func (s *site) restore(f *item) {
-	if s.image == nil || s.p == nil {
+	if s.image == nil || s.p == nil || !s.w.check.spares(s, s.image) {
 		return
 	}
 	s.die(true, f.span, f.stream())
@@ -354,6 +354,9 @@ func (s *site) restore(f *item) {
 // install puts an image on the site's media.
 func (s *site) install(i *image) {
 	s.disk.replace(i.mem, i.crashed)
+	if s.disk.harm = i.harm; s.disk.harm.doubt != 0 {
+		s.disk.harm.doubt = s.w.now
+	}
 	s.disk.flipped = i.flipped
 	s.store.mem = i.store
 	s.restoredAt, s.diedAt = s.w.now, 0
