@@ -125,8 +125,7 @@ func (w *answerer) run() {
 		w.cancel = cancel
 		w.mu.Unlock()
 		if ask != nil {
-			answer := w.answer(ctx, ask)
-			if ctx.Err() == nil {
+			if answer := w.answer(ctx, ask); answer != nil && ctx.Err() == nil {
 				w.e.step(&node.VerifyAnswer{Link: w.link, Answer: answer})
 			}
 		}
@@ -144,12 +143,13 @@ func (w *answerer) forget() {
 	}
 }
 
+// answer works an answer out; nil = the engine closes, and the link's end says so.
 func (w *answerer) answer(ctx context.Context, ask *wire.Verify) *wire.Verified {
 	out := &wire.Verified{ID: ask.ID}
 	var err error
 	switch {
 	case int64(ask.Log.Shard) >= int64(w.e.o.Shards):
-		err = fmt.Errorf("shard %d: site %s has %d", ask.Log.Shard, w.e.id.siteName, w.e.o.Shards)
+		err = fmt.Errorf("it has %d shards, no shard %d", w.e.o.Shards, ask.Log.Shard)
 	case ask.Kind == wire.VerifyState:
 		err = w.state(ctx, ask, out)
 	case ask.Kind == wire.VerifyJournals && w.scans == nil:
@@ -159,6 +159,9 @@ func (w *answerer) answer(ctx context.Context, ask *wire.Verify) *wire.Verified 
 		if err == nil {
 			w.logs(ask, out)
 		}
+	}
+	if errors.Is(err, ErrClosed) {
+		return nil
 	}
 	if err != nil {
 		out.Code, out.Text = wire.RefuseInternal, err.Error()
@@ -176,7 +179,7 @@ func (w *answerer) state(ctx context.Context, ask *wire.Verify, out *wire.Verifi
 		until := time.Now().Add(pointWaitMax)
 		view, err := w.e.viewAt(ctx, ask.Log, ask.Seq, func() bool { return time.Now().Before(until) })
 		if err != nil {
-			return fmt.Errorf("site %s, shard %d, seq %d: %w", w.e.id.siteName, ask.Log.Shard, ask.Seq, err)
+			return fmt.Errorf("shard %d, seq %d: %w", ask.Log.Shard, ask.Seq, err)
 		}
 		w.view, w.log, w.seq = view, ask.Log, ask.Seq
 	}

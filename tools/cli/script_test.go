@@ -45,6 +45,7 @@ func TestScripts(t *testing.T) {
 			"addrs":      readAddrs,
 			"wait-for":   waitFor,
 			"exits":      exits,
+			"again":      again,
 			"flip":       flip,
 			"tamper":     tamper,
 			"largest":    largest,
@@ -113,6 +114,15 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
+// again runs a command so many times; each must end with this code: again 20 0 cfs ….
+func again(ts *testscript.TestScript, neg bool, args []string) {
+	times, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	for range times {
+		exits(ts, neg, args[1:])
+	}
+}
+
 // get prints a page: get URL.
 func get(ts *testscript.TestScript, neg bool, args []string) {
 	client := http.Client{Timeout: scriptWait}
@@ -178,8 +188,10 @@ func flip(ts *testscript.TestScript, neg bool, args []string) {
 	if at >= len(data) {
 		ts.Fatalf("%s has %d bytes, no offset %d", args[0], len(data), at)
 	}
-	data[at] ^= 0x10
-	ts.Check(os.WriteFile(path, data, 0o644))
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	ts.Check(err)
+	_, err = f.WriteAt([]byte{data[at] ^ 0x10}, int64(at)) // only it: a server may have the file
+	ts.Check(errors.Join(err, f.Close()))
 }
 
 // inBatch is an offset in the middle of a segment's largest data batch, or 0.
