@@ -45,7 +45,7 @@ race: setup ## the root module's tests under the race detector
 sim: setup ## simulated worlds, all faults on (SEEDS=n)
 	@ci/sim $(SEEDS)
 
-museum: setup ## every planted bug, behind the tag plant: a checker must see it (SEEDS=n)
+museum: setup ## every planted bug, behind the tag plant: a checker must see it (SEEDS=n SHRINK=steps)
 	@ci/museum $(SEEDS)
 
 crash: build ## real processes under load, killed at random (CYCLES=n)

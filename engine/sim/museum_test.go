@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -22,7 +23,8 @@ import (
 var (
 	museumSeedsMax = flag.Int("museum-seeds", 2000, "seeds that each planted bug is given")
 	museumQuick    = flag.Bool("museum-quick", false, "leave out those that want many seeds")
-	museumShrink   = flag.Int("museum-shrink", 0, "worlds that shrinking a found plan may take; 0 = leave it long")
+	museumShrink   = flag.Int("museum-shrink", 0, "steps that shrinking a found plan may take; 0 = leave it long")
+	museumPlans    = flag.String("museum-plans", "", "where shrunk plans go; \"\" = nowhere that lasts")
 )
 
 // slow are those that want many seeds: they need a coincidence, not just a fault.
@@ -44,6 +46,9 @@ func TestMuseum(t *testing.T) {
 	}
 	self, err := os.Executable()
 	require.NoError(t, err)
+	if *museumPlans == "" {
+		*museumPlans = t.TempDir()
+	}
 	names := slices.Sorted(slices.Values(plant.Names()))
 	if *museumQuick {
 		names = slices.DeleteFunc(names, func(name string) bool { return slices.Contains(slow, name) })
@@ -76,6 +81,9 @@ func TestMuseum(t *testing.T) {
 			require.Nil(t, b, "seed %d breaks without plant %s as well", seed, names[i])
 			sound[seed] = true
 		}
+		if *museumShrink > 0 {
+			judgePlan(t, names[i])
+		}
 		found++
 	}
 	fmt.Printf("museum: planted=%d found=%d\n", len(names), found)
@@ -84,7 +92,8 @@ func TestMuseum(t *testing.T) {
 // visit looks for one mistake in a process that makes it, and returns its line.
 func visit(self, name string) string {
 	cmd := exec.Command(self, "-test.run", "^TestPlantedBugIsFound$",
-		fmt.Sprintf("-museum-seeds=%d", *museumSeedsMax), fmt.Sprintf("-museum-shrink=%d", *museumShrink))
+		fmt.Sprintf("-museum-seeds=%d", *museumSeedsMax), fmt.Sprintf("-museum-shrink=%d", *museumShrink),
+		"-museum-plans="+*museumPlans)
 	cmd.Env = append(os.Environ(), "CLAUDEFS_PLANT="+name)
 	out, err := cmd.CombinedOutput()
 	for line := range strings.Lines(string(out)) {
@@ -126,13 +135,40 @@ func TestPlantedBugIsFound(t *testing.T) {
 }
 
 // shrunk makes the plan of a seed as short as a reader wants it, if that is asked
-// for, and says how many lines are left.
+// for, and says how many lines are left. What it saves breaks the same promise when
+// it is read back.
 func shrunk(t *testing.T, seed uint64) string {
 	if *museumShrink == 0 {
 		return ""
 	}
-	plan, b := Shrinking{Runs: *museumShrink}.Run(t.Context(), PlanOf(seed))
+	plan, b := Shrinking{Steps: *museumShrink}.Run(t.Context(), PlanOf(seed))
 	require.NotNil(t, b)
+	text := fmt.Sprintf("%s# CLAUDEFS_PLANT=%s: %s\n", plan, plant.Name, strings.ReplaceAll(b.Head(), "\n", "\n# "))
+	read, err := ParsePlan(text)
+	require.NoError(t, err)
+	again := Run(Options{Plan: read}).Breach
+	require.NotNil(t, again, "the saved plan breaks nothing")
+	require.Equal(t, b.Head(), again.Head())
+	require.NoError(t, os.WriteFile(planFile(plant.Name), []byte(text), 0o644))
 	t.Logf("%s: %s\n%s", plant.Name, b.Head(), plan)
 	return fmt.Sprintf(" lines=%d", plan.Lines())
+}
+
+func planFile(name string) string { return filepath.Join(*museumPlans, name+".txt") }
+
+// judgePlan wants a mistake's plan short, and a world without the mistake to hold.
+func judgePlan(t *testing.T, name string) {
+	text, err := os.ReadFile(planFile(name))
+	if err != nil {
+		t.Errorf("plant %s: its plan was not shrunk, or does not break when it is read back: %v", name, err)
+		return
+	}
+	plan, err := ParsePlan(string(text))
+	require.NoError(t, err)
+	if n := plan.Lines(); n > shrunkLinesMax {
+		t.Errorf("plant %s: shrunk to %d lines, wanted are %d at most", name, n, shrunkLinesMax)
+	}
+	if b := Run(Options{Plan: plan}).Breach; b != nil {
+		t.Errorf("plant %s: its plan breaks without it as well: %v", name, b)
+	}
 }

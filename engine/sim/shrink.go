@@ -4,71 +4,97 @@ import (
 	"context"
 	"flag"
 	"slices"
+	"strings"
 	"time"
 )
 
 // Shrinking takes a plan that breaks an invariant to a short one that breaks the
 // same invariant (delta debugging): what is left out, and the world still breaks,
-// was not needed.
+// was not needed. A plan that gets no shorter needs a coincidence in time, and what
+// is left out moves it; then each change is given more seeds, other delays with it,
+// any of which may break.
 //
-//	plan ─▶ cut behind the breach ─▶ parameters ─▶ whole kinds ─▶ chunks of items
-//	             ▲                                                    │ ½ ¼ … 1
-//	             └── while something still went ◀── spans, counts ◀───┘
+//	plan ─▶ cut behind the breach ─▶ whole kinds ─▶ chunks of items ─▶ parameters
+//	             ▲                                    ½ ¼ … 1             │
+//	             └── while something still went ◀── spans, counts, gaps ◀─┘
+//	             └── and then once more, with four seeds for every change
+//
+// The same plan and budget give the same result; what was found so far stays when
+// the budget or the context ends.
 type Shrinking struct {
-	Runs  int                         // budget: worlds to live at most; default RunsDefault
-	Plant Plant                       // as in Options
-	Each  func(runs, lines int)       // told of progress; nil = nobody
-	test  func(*Plan) (*Breach, bool) // for tests of the shrinker itself
+	Steps int                                // budget, see StepsDefault
+	Plant Plant                              // as in Options
+	Each  func(steps, lines int)             // told of progress; nil = nobody
+	test  func(*Plan) (b *Breach, spent int) // for tests of the shrinker itself
 }
 
-// RunsDefault is the default budget of a Shrinking.
-const RunsDefault = 2000
+// StepsDefault is the default budget of a Shrinking: steps lived in all the worlds
+// that are tried, some minutes of one processor. A seed's world has ten thousand and
+// a short one fifty, so worlds would measure nothing; one that hardly lives still has
+// to be built, and counts as worldStepsMin.
+const (
+	StepsDefault  = 20_000_000
+	worldStepsMin = 100
+)
+
+// chancesMax is how many seeds a change is given where its own does not break.
+const chancesMax = 4
 
 // shrinker is a Shrinking under way.
 type shrinker struct {
-	o         Shrinking
-	ctx       context.Context
-	invariant string
-	runs      int
-	best      *Plan
-	breach    *Breach
+	o       Shrinking
+	ctx     context.Context
+	steps   int // spent
+	chances int // seeds for each change
+	best    *Plan
+	breach  *Breach
 }
 
 // Run shrinks a plan and returns the shortest one found, with its breach; a nil
 // breach says that the plan breaks nothing, and comes back as it was. It stops
 // early when ctx ends.
 func (o Shrinking) Run(ctx context.Context, plan *Plan) (*Plan, *Breach) {
-	if o.Runs == 0 {
-		o.Runs = RunsDefault
+	if o.Steps == 0 {
+		o.Steps = StepsDefault
 	}
 	if o.test == nil {
-		o.test = func(p *Plan) (*Breach, bool) {
+		o.test = func(p *Plan) (*Breach, int) {
 			r := Run(Options{Plan: p, Plant: o.Plant})
-			return r.Breach, r.Breach != nil
+			return r.Breach, max(r.Steps, worldStepsMin)
 		}
 	}
-	s := &shrinker{o: o, ctx: ctx}
-	breach, broke := o.test(plan)
-	if !broke {
+	s := &shrinker{o: o, ctx: ctx, chances: 1}
+	breach, _ := o.test(plan)
+	if breach == nil {
 		return plan, nil
 	}
-	s.invariant, s.best, s.breach = breach.Invariant, plan.clone(), breach
+	s.best, s.breach = plan.clone(), breach
 	if o.Plant != "" {
 		s.best.plant = o.Plant
 	}
-	for {
+	for !s.spent() {
 		before := s.weight()
-		s.cutBehind()
-		s.parameters()
-		s.kinds()
-		s.chunks()
-		s.merge()
-		s.soften()
-		s.gaps()
-		if s.weight() == before || s.spent() {
-			return s.best, s.breach
+		s.round()
+		if s.weight() < before {
+			continue
 		}
+		if s.chances == chancesMax {
+			break
+		}
+		s.chances = chancesMax
 	}
+	return s.best, s.breach
+}
+
+// round tries everything once.
+func (s *shrinker) round() {
+	s.cutBehind()
+	s.kinds()
+	s.chunks()
+	s.parameters()
+	s.merge()
+	s.soften()
+	s.gaps()
 }
 
 func (p *Plan) clone() *Plan {
@@ -77,7 +103,7 @@ func (p *Plan) clone() *Plan {
 	return &c
 }
 
-func (s *shrinker) spent() bool { return s.runs >= s.o.Runs || s.ctx.Err() != nil }
+func (s *shrinker) spent() bool { return s.steps >= s.o.Steps || s.ctx.Err() != nil }
 
 // weight falls with every success.
 func (s *shrinker) weight() (w int) {
@@ -89,23 +115,42 @@ func (s *shrinker) weight() (w int) {
 	return w
 }
 
-// try keeps a candidate that still breaks the same invariant.
+// try keeps a candidate that still breaks the same invariant, with the plan's seed
+// or with one of the next.
 func (s *shrinker) try(change func(*Plan)) bool {
-	if s.spent() {
-		return false
+	for chance := range s.chances {
+		if s.spent() {
+			return false
+		}
+		p := s.best.clone()
+		change(p)
+		p.seed += uint64(chance)
+		if p.validate() != nil {
+			return false
+		}
+		breach, steps := s.o.test(p)
+		s.steps += steps
+		if breach == nil || !breach.like(s.breach) {
+			continue
+		}
+		s.best, s.breach = p, breach
+		if s.o.Each != nil {
+			s.o.Each(s.steps, p.Lines())
+		}
+		return true
 	}
-	p := s.best.clone()
-	change(p)
-	s.runs++
-	breach, broke := s.o.test(p)
-	if !broke || breach.Invariant != s.invariant {
-		return false
+	return false
+}
+
+// like says whether a breach is taken for the same one: its invariant is, and of
+// panics, which are all alike, the first line.
+func (b *Breach) like(o *Breach) bool {
+	if b.Invariant != "panic" || o.Invariant != "panic" {
+		return b.Invariant == o.Invariant
 	}
-	s.best, s.breach = p, breach
-	if s.o.Each != nil {
-		s.o.Each(s.runs, p.Lines())
-	}
-	return true
+	first, _, _ := strings.Cut(b.Text, "\n")
+	other, _, _ := strings.Cut(o.Text, "\n")
+	return first == other
 }
 
 // cutBehind drops what comes after the breach, and the idle time with it.
@@ -145,6 +190,7 @@ func (p *Plan) simplify(names ...string) {
 			panic("sim: a parameter refuses its own default: " + err.Error())
 		}
 	}
+	p.items = slices.DeleteFunc(p.items, func(f item) bool { return f.site >= p.siteCount })
 }
 
 // kinds drops all items of a kind.

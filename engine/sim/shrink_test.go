@@ -1,12 +1,15 @@
 package sim
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+	"github.com/zeebo/xxh3"
 )
 
 // shrunkLinesMax is what a planted bug's plan may be at most.
@@ -26,12 +29,12 @@ func TestAPlantedBugShrinksToAPageOfItsOwn(t *testing.T) {
 			r := c.Run(t.Context())
 			require.NotEmpty(t, r.Broken)
 			long := r.Broken[0]
-			runs := 0
-			shrinking := Shrinking{Plant: plant, Runs: 400, Each: func(n, _ int) { runs = n }}
+			steps := 0
+			shrinking := Shrinking{Plant: plant, Steps: 1_000_000, Each: func(n, _ int) { steps = n }}
 			plan, short := shrinking.Run(t.Context(), PlanOf(long.Seed))
 			require.NotNil(t, short)
 			require.Equal(t, long.Invariant, short.Invariant)
-			t.Logf("seed %d, %s: %d lines in %d worlds\n%s", long.Seed, short.Invariant, plan.Lines(), runs, plan)
+			t.Logf("seed %d, %s: %d lines in %d steps\n%s", long.Seed, short.Invariant, plan.Lines(), steps, plan)
 			require.LessOrEqual(t, plan.Lines(), shrunkLinesMax)
 			again, err := ParsePlan(plan.String())
 			require.NoError(t, err)
@@ -46,6 +49,68 @@ func TestAPlanThatBreaksNothingComesBackAsItWas(t *testing.T) {
 	same, breach := Shrinking{}.Run(t.Context(), plan)
 	require.Nil(t, breach)
 	require.Equal(t, plan, same)
+}
+
+// bursts is a plan of n bursts, a millisecond apart.
+func bursts(n int) *Plan {
+	plan := &Plan{seed: 1, params: simple()}
+	for i := range n {
+		plan.items = append(plan.items, item{at: time.Duration(i+1) * time.Millisecond, kind: burst, count: 1})
+	}
+	return plan
+}
+
+// coincidence breaks for one plan of twenty, whatever is left out, as long as it has
+// a burst.
+func coincidence(p *Plan) (*Breach, int) {
+	if len(p.items) == 0 || xxh3.HashString(p.String())%20 != 0 && len(p.items) < 200 {
+		return nil, 1
+	}
+	return &Breach{Invariant: "I1", At: time.Second}, 1
+}
+
+// TestACoincidenceIsFoundAgainUnderAnotherSeed: what is left out moves what must come
+// together, and other delays bring it together again.
+func TestACoincidenceIsFoundAgainUnderAnotherSeed(t *testing.T) {
+	plan, breach := Shrinking{test: coincidence}.Run(t.Context(), bursts(200))
+	require.NotNil(t, breach)
+	require.LessOrEqual(t, len(plan.items), 2)
+	again, _ := Shrinking{test: coincidence}.Run(t.Context(), bursts(200))
+	require.Equal(t, plan, again)
+}
+
+// TestShrinkingKeepsWhatItHasWhenItMustEnd: by its budget, or because nobody waits any
+// longer.
+func TestShrinkingKeepsWhatItHasWhenItMustEnd(t *testing.T) {
+	lived := 0
+	all := func(p *Plan) (*Breach, int) {
+		lived++
+		return &Breach{Invariant: "I1", At: time.Second}, 100
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	for _, o := range []Shrinking{
+		{test: all, Steps: 500},
+		{test: all, Each: func(steps, _ int) {
+			if steps == 500 {
+				cancel()
+			}
+		}},
+	} {
+		lived = 0
+		plan, breach := o.Run(ctx, bursts(200))
+		require.NotNil(t, breach)
+		require.Less(t, len(plan.items), 200)
+		require.Equal(t, 1+5, lived, "the plan as it came, and five worlds")
+	}
+}
+
+// TestAnotherPanicIsAnotherBreach: panics have one name and many causes.
+func TestAnotherPanicIsAnotherBreach(t *testing.T) {
+	nilMap := &Breach{Invariant: "panic", Text: "assignment to entry in nil map\ngoroutine 1"}
+	require.True(t, nilMap.like(&Breach{Invariant: "panic", Text: "assignment to entry in nil map\ngoroutine 7"}))
+	require.False(t, nilMap.like(&Breach{Invariant: "panic", Text: "index out of range [2]\ngoroutine 1"}))
+	require.False(t, nilMap.like(&Breach{Invariant: "I1"}))
 }
 
 // savedSeeds is with how many seeds each saved plan is lived: its own delays were

@@ -254,20 +254,20 @@ appends and operators' actions in the order of their times. cfs sim replay and s
 func (a *app) simShrink() *cobra.Command {
 	var (
 		out, plant string
-		runs       int
+		steps      int
 	)
 	c := verb("shrink SEED|FILE [--out FILE]", "the shortest plan that breaks the same promise", Read, 1, 1,
 		func(c *cobra.Command, args []string) error {
-			if runs < 1 {
-				return usage(fmt.Sprintf("leave --runs out for %d", sim.RunsDefault), "--runs %d: at least 1", runs)
+			if steps < 1 {
+				return usage(fmt.Sprintf("leave --steps out for %d", sim.StepsDefault), "--steps %d: at least 1", steps)
 			}
 			plan, err := simRead(args[0], plant)
 			if err != nil {
 				return err
 			}
 			line, before := progress.New(a.stderr), plan.Lines()
-			shrinking := sim.Shrinking{Plant: sim.Plant(plant), Runs: runs, Each: func(n, lines int) {
-				line.Show(func() string { return fmt.Sprintf("sim: %d lines of %d after %d worlds", lines, before, n) })
+			shrinking := sim.Shrinking{Plant: sim.Plant(plant), Steps: steps, Each: func(n, lines int) {
+				line.Show(func() string { return fmt.Sprintf("sim: %d lines of %d after %d steps", lines, before, n) })
 			}}
 			short, breach := shrinking.Run(c.Context(), plan)
 			if breach == nil {
@@ -284,9 +284,11 @@ func (a *app) simShrink() *cobra.Command {
 			return nil
 		})
 	c.Long = `Leaves out of a plan whatever is not needed to break the same promise, and writes what stays as a
-file. Files in testdata/sim are replayed by go test for ever: say in a comment what the story shows.`
+file. It ends when nothing more can go, when --steps are lived (a seed's world has ten thousand; the
+default takes some minutes), or when it is interrupted: what it has by then is written. Files in
+testdata/sim are replayed by go test for ever: say in a comment what the story shows.`
 	c.Flags().StringVar(&out, "out", "", "`FILE` to write (default testdata/sim/INVARIANT-SEED.txt, or here)")
-	c.Flags().IntVar(&runs, "runs", sim.RunsDefault, "`N` worlds to live at most")
+	c.Flags().IntVar(&steps, "steps", sim.StepsDefault, "`N` steps to live at most, in all the worlds it tries")
 	simPlantFlag(c, &plant)
 	return c
 }
