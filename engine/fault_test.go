@@ -25,13 +25,15 @@ func TestValidateReportsAllFaultsAtOnce(t *testing.T) {
 	o := engine.Options{
 		Cluster: "", Site: "site a", Shards: 70000, PendingBytesMax: 1, SegmentBytes: 5 << 20 / 3,
 		HeartbeatTimeout: time.Millisecond, VerifyWait: -1, Primary: "site-z",
-		Peers: []engine.Peer{{Site: "x", Addrs: []string{""}}, {Site: "x"}},
+		Listen: "nowhere",
+		Peers:  []engine.Peer{{Site: "x", Addrs: []string{""}}, {Site: "x"}, {Site: "y", Addrs: []string{"10.0.1.50"}}},
 	}
 	err := o.Validate()
 	require.ErrorIs(t, err, engine.ErrOptions)
 	for _, name := range []string{
 		"Cluster", "Site is", "Dir", "Store", "Shards", "PendingBytesMax", "SegmentBytes", "HeartbeatTimeout",
 		"VerifyWait", "Primary", "Insecure", "Peers[0].Addrs", "Peers[1].Site",
+		`Listen is "nowhere": write HOST:PORT`, `Peers[2].Addrs of site "y" has "10.0.1.50": write HOST:PORT`,
 	} {
 		require.ErrorContains(t, err, name)
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"time"
 	"unicode"
@@ -33,7 +34,8 @@ const (
 	peersMax                = 63
 )
 
-// Validate reports all faults of o at once.
+// Validate reports all faults of o at once, each with the name of its field, as one
+// error that wraps ErrOptions. It touches no file and no network; Open calls it.
 func (o *Options) Validate() error {
 	var faults []error
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
@@ -119,6 +121,9 @@ func (o *Options) validatePeers() []error {
 			"on a network that you trust, ask for plain links by name: Insecure (cfs server: --insecure)",
 			o.Listen, len(o.Peers))
 	}
+	if text := o.checkAddr(o.Listen); text != "" && o.Listen != "" {
+		fault("Listen is %q: %s", o.Listen, text)
+	}
 	if len(o.Peers) > peersMax {
 		fault("Peers has %d sites: allowed are up to %d", len(o.Peers), peersMax)
 	}
@@ -136,8 +141,10 @@ func (o *Options) validatePeers() []error {
 				i, p.Site, uint32(id), other)
 		}
 		sites[id] = p.Site
-		if slices.Contains(p.Addrs, "") {
-			fault("Peers[%d].Addrs of site %q has an empty address", i, p.Site)
+		for _, addr := range p.Addrs {
+			if text := o.checkAddr(addr); text != "" {
+				fault("Peers[%d].Addrs of site %q has %q: %s", i, p.Site, addr, text)
+			}
 		}
 		if len(p.Addrs) == 0 && o.primaryName() == o.Site {
 			fault("Peers[%d].Addrs of site %q is empty: the primary dials its peers", i, p.Site)
@@ -162,6 +169,18 @@ func checkName(name string) string {
 		if r == unicode.ReplacementChar || r == '=' || unicode.IsSpace(r) || !unicode.IsPrint(r) {
 			return fmt.Sprintf("%q is not allowed in a name", r)
 		}
+	}
+	return ""
+}
+
+// checkAddr says what is wrong with an address; "" is nothing. A transport of the
+// host's own has addresses of its own.
+func (o *Options) checkAddr(addr string) string {
+	if o.Transport != nil && addr != "" {
+		return ""
+	}
+	if _, port, err := net.SplitHostPort(addr); err != nil || port == "" {
+		return "write HOST:PORT"
 	}
 	return ""
 }

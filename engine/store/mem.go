@@ -271,7 +271,8 @@ func (m *Mem) read(shard wire.Shard) *memShard {
 	return &memShard{}
 }
 
-// Get returns the value of a key.
+// Get returns the value of a key, and whether there is one. Its slices are the
+// Store's: they are not to be changed.
 func (m *Mem) Get(shard wire.Shard, key []byte) (Value, bool) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()

@@ -12,8 +12,10 @@ import (
 var ErrUnknownOp = errors.New("unknown operation")
 
 // Store is the host's replicated state. The engine calls Apply from one
-// goroutine per shard at a time; other methods at any time. Contract tests:
-// storetest.Run.
+// goroutine per shard at a time; other methods at any time, from any goroutine.
+// What a method is given is borrowed for the call, what it returns is the caller's.
+// An error of Apply stops that log (see ErrUnknownOp); one of another method stops
+// what asked for it, and is told. Contract tests: storetest.Run.
 type Store interface {
 	// Cursors returns, for every log of the shard that Apply ever named, the
 	// position in the state as it stands now. After a crash the state and its
@@ -39,7 +41,8 @@ type Store interface {
 	// Sync makes everything applied so far durable.
 	Sync(ctx context.Context) error
 
-	// Export streams the state of keys, with the cursors of the same snapshot.
+	// Export streams the state of keys, with the cursors of the same snapshot, until
+	// visit returns an error, which it returns. key and state are borrowed for the visit.
 	Export(ctx context.Context, shard wire.Shard, keys [][]byte, visit func(key, state []byte) error) ([]Cursor, error)
 
 	// Digest is one hash over the shard's replicated state in the key range
@@ -64,7 +67,7 @@ type Change struct {
 	Cursors  []Cursor  // the state's cursors after this change; others stay
 }
 
-// Dot names the entry that wrote a version.
+// Dot names the entry that wrote a version; the zero Dot names none.
 type Dot struct {
 	Site        wire.SiteID
 	Incarnation wire.Incarnation
@@ -72,7 +75,8 @@ type Dot struct {
 	Stamp       wire.Stamp
 }
 
-// Version is one unstable entry of a key.
+// Version is one unstable entry of a key: one that a later entry may still be
+// concurrent with.
 type Version struct {
 	Key   []byte
 	Dot   Dot
@@ -85,5 +89,5 @@ type Loser struct {
 	Entry       wire.Entry
 	Dot         Dot
 	Winner      Dot
-	BeforeImage []byte
+	BeforeImage []byte // what the Store held before the effect that is taken back; nil if it had none
 }

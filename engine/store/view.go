@@ -33,7 +33,8 @@ type Viewer interface {
 	View(ctx context.Context, shard wire.Shard) (View, error)
 }
 
-// Namer is a Store that can say what people call a key, such as a path.
+// Namer is a Store that can say what people call a key, such as a path; "" is a key
+// that it cannot name.
 type Namer interface {
 	NameOf(ctx context.Context, shard wire.Shard, key []byte) string
 }
