@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -227,6 +228,16 @@ func (a *app) fsDigest() *cobra.Command {
 	return c
 }
 
+// pathNext is what to do about a path with which a change is not possible.
+var pathNext = map[syscall.Errno]string{
+	syscall.ENOENT:    "check the path with cfs fs ls",
+	syscall.EEXIST:    "remove what is there first, or name another path",
+	syscall.ENOTEMPTY: "add -r to remove everything in it",
+	syscall.EISDIR:    "add -r to remove everything in it",
+	syscall.EXDEV:     "name a place below the same top-level directory: a key stays in its shard",
+	syscall.EINVAL:    "write the path from / on, as /dir/name",
+}
+
 // explain gives a client's error its exit code and next step.
 func explain(err error) error {
 	if err == nil {
@@ -234,6 +245,9 @@ func explain(err error) error {
 	}
 	if e, ok := errors.AsType[*fsclient.AnswerError](err); ok && !errors.Is(err, fsclient.ErrRefused) {
 		return failure(ExitFailed, errors.New(e.Body.Text), e.Body.Next)
+	}
+	if errno, ok := errors.AsType[syscall.Errno](err); ok && pathNext[errno] != "" {
+		return failure(ExitFailed, err, pathNext[errno])
 	}
 	switch {
 	case errors.Is(err, fsclient.ErrUnreachable):

@@ -41,7 +41,7 @@ func (a *app) demo() *cobra.Command {
 			case errors.Is(err, demo.ErrNoTree):
 				return failure(ExitFailed, err, "name a tree with --tree DIR")
 			case err != nil:
-				return failure(ExitFailed, err, "read site-a.log and site-b.log in the run's directory")
+				return runFailure(err)
 			}
 			return a.conclude(v, v.OK, *asJSON)
 		})
@@ -58,6 +58,14 @@ The last line is the verdict: exit code 0 if nothing was lost, repeated or diffe
 	fs.BoolVar(&o.Keep, "keep", false, "leave the data and logs; they always stay after a failure")
 	asJSON = verdictOutput(c)
 	return c
+}
+
+// runFailure is why a run of servers came to no verdict.
+func runFailure(err error) error {
+	if errors.Is(err, demo.ErrNotEmpty) {
+		return failure(ExitFailed, err, "name a new or empty directory with --dir, or leave it out")
+	}
+	return failure(ExitFailed, err, "read site-a.log and site-b.log in the run's directory")
 }
 
 func (a *app) crash() *cobra.Command {
@@ -80,7 +88,7 @@ func (a *app) crash() *cobra.Command {
 			o.Progress = a.stderr
 			v, err := demo.Crash(c.Context(), o)
 			if err != nil {
-				return failure(ExitFailed, err, "read site-a.log and site-b.log in the run's directory")
+				return runFailure(err)
 			}
 			return a.conclude(v, v.OK, *asJSON)
 		})

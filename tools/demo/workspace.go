@@ -14,6 +14,9 @@ type workspace struct {
 	made bool // by this run, which may remove it
 }
 
+// ErrNotEmpty: the directory that was named for the run holds something.
+var ErrNotEmpty = errors.New("is not empty")
+
 // openWorkspace takes an empty directory, or makes a temporary one.
 func openWorkspace(dir string) (workspace, error) {
 	if dir == "" {
@@ -25,7 +28,7 @@ func openWorkspace(dir string) (workspace, error) {
 	}
 	names, err := os.ReadDir(dir)
 	if err == nil && len(names) > 0 {
-		err = fmt.Errorf("%s is not empty", dir)
+		err = fmt.Errorf("%s %w", dir, ErrNotEmpty)
 	}
 	return workspace{dir, false}, err
 }

@@ -201,6 +201,8 @@ func errorOf(err error) (status int, e fsapi.Error) {
 		return http.StatusNotFound, withNext(e, "check the path with cfs fs ls")
 	case errno == syscall.EISDIR, errno == syscall.ENOTDIR:
 		return http.StatusBadRequest, withNext(e, "cfs fs stat tells what the path is")
+	case errno == syscall.EINVAL:
+		return http.StatusBadRequest, withNext(e, "write the path from / on, as /dir/name")
 	case errno != 0, errors.Is(err, errBadQuery):
 		return http.StatusBadRequest, withNext(e, "mend the request")
 	case errors.Is(err, namespace.ErrClosed):
