@@ -157,17 +157,6 @@ func (c *checker) shipped(to int, h *wire.BatchHeader) {
 	}
 }
 
-// leaving: what a site ships, or gives back, is byte for byte what was appended,
-// whichever copy it was read from (I9).
-func (c *checker) leaving(site int, refs []wire.BatchRef) {
-	for i := range refs {
-		h := &refs[i].Header
-		if sum, found := c.written[h.Chain]; found && sum != xxh3.Hash(refs[i].Bytes) {
-			c.w.fail("I9", "%s sends log %s seq %d with changed bytes", siteNames[site], h.Log(), h.LastSeq())
-		}
-	}
-}
-
 // opened compares what a journal recovered with what its medium holds (I1, I4).
 func (c *checker) opened(site int, journal node.Journal, tail func(wire.LogID) wire.Position, damaged bool) {
 	book := c.ledgers[site][journal]
@@ -392,11 +381,8 @@ func (c *checker) restless() string {
 		if len(s.p.stopped) > 0 {
 			return fmt.Sprintf("%s: %v", siteNames[s.index], s.p.stopped[0])
 		}
-		for _, f := range [2]*flusher{s.p.own, s.p.mirror} {
-			for _, h := range f.j.Holes() {
-				return fmt.Sprintf("%s: %s lacks log %s behind seq %d, up to %d",
-					siteNames[s.index], f.dir(), h.Log, h.From.Seq, h.To.Seq)
-			}
+		if why := s.p.lacks(); why != "" {
+			return why
 		}
 	}
 	a := c.w.sites[0].p

@@ -295,6 +295,9 @@ func (w *world) heal() {
 // awaitRest looks from time to time whether everything has come to rest.
 func (w *world) awaitRest(deadline time.Duration) {
 	why := w.check.restless()
+	if why == "" {
+		why = w.check.torn()
+	}
 	switch {
 	case why == "" && w.probe():
 		w.after(0, func() { w.awaitRest(deadline) })

@@ -1,0 +1,87 @@
+package sim
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/zeebo/xxh3"
+
+	"github.com/claudefs/repl/engine/store/journal"
+	"github.com/claudefs/repl/wire"
+)
+
+// A damaged copy is no source, and does not stay damaged (I9): what the checker looks
+// at where batches leave a site, and in every journal at rest.
+
+// leaving: what a site ships, or gives back, is byte for byte what was appended,
+// whichever copy it was read from (I9).
+func (c *checker) leaving(site int, refs []wire.BatchRef) {
+	for i := range refs {
+		h := &refs[i].Header
+		if sum, found := c.written[h.Chain]; found && sum != xxh3.Hash(refs[i].Bytes) {
+			c.w.fail("I9", "%s sends log %s seq %d with changed bytes", siteNames[site], h.Log(), h.LastSeq())
+		}
+	}
+}
+
+// lacks says what the journals know to be missing in them; "" if nothing is.
+func (p *process) lacks() string {
+	for _, f := range [2]*flusher{p.own, p.mirror} {
+		for _, h := range f.j.Holes() {
+			return fmt.Sprintf("%s: %s lacks log %s behind seq %d, up to %d, 0 = unknown",
+				siteNames[p.site.index], f.dir(), h.Log, h.From.Seq, h.To.Seq)
+		}
+	}
+	return ""
+}
+
+// torn says which journal does not read from its oldest batch to its end; "" if all
+// do. To read is what finds damage that nobody has met, so the next answer may be
+// another one.
+func (c *checker) torn() string {
+	for _, s := range c.w.core() {
+		for _, f := range [2]*flusher{s.p.own, s.p.mirror} {
+			if why := c.walk(s, f); why != "" {
+				return siteNames[s.index] + ": " + f.dir() + " " + why
+			}
+		}
+	}
+	return ""
+}
+
+// walk reads a whole journal from its files.
+func (c *checker) walk(s *site, f *flusher) string {
+	r := f.j.NewReader(0)
+	defer r.Close()
+	r.FromFiles()
+	at := map[wire.LogID]wire.Position{}
+	for {
+		refs, err := r.Next(1 << 20)
+		if errors.Is(err, journal.ErrCorrupt) {
+			c.w.mark("damage found at rest")
+			continue // the reader goes on behind it; what it took is a hole now
+		}
+		if err != nil {
+			return err.Error()
+		}
+		if len(refs) == 0 {
+			break
+		}
+		c.leaving(s.index, refs)
+		for i := range refs {
+			h := &refs[i].Header
+			last, begun := at[h.Log()]
+			if begun && h.FirstSeq != 1 && (h.FirstSeq != last.Seq+1 || h.Prev != last.Chain) {
+				return fmt.Sprintf("reads log %s seq %d behind seq %d", h.Log(), h.FirstSeq, last.Seq)
+			}
+			at[h.Log()] = h.End()
+		}
+	}
+	for _, log := range f.j.Logs() {
+		t, _ := f.j.Tail(log)
+		if last, begun := at[log]; log.Shard != wire.ShardControl && last != t.Position && (begun || !c.w.plan.retain) {
+			return fmt.Sprintf("reads log %s up to seq %d of %d", log, last.Seq, t.Position.Seq)
+		}
+	}
+	return ""
+}
