@@ -76,9 +76,7 @@ func (w *world) beginClone(s *site, i *image, f *item) {
 	w.check.cloned(s.index, c.index, i)
 	c.install(i)
 	w.check.storeCrashed(c.index, c.store.mem, true)
-	if s.p != nil {
-		w.net.sever(s.p)
-	}
+	w.net.sever(s.p)
 	w.step(c.index, "clone", uint64(s.index), 0)
 	w.check.wentBack(s, c)
 	c.start()
@@ -92,6 +90,7 @@ func (w *world) endClone() {
 	}
 	c := w.sites[at]
 	s, draw := c.cloneOf, c.cloneBy.stream()
+	w.net.sever(c.p)
 	c.gone = true
 	c.die(true, 0, draw)
 	w.sites[at], w.copies = s, slices.DeleteFunc(w.copies, func(o *site) bool { return o == c })
@@ -105,8 +104,12 @@ func (w *world) endClone() {
 	}
 }
 
-// sever cuts a process off from its links: neither end is told.
+// sever cuts a process off from its links, and what was under way is gone: neither
+// end is told.
 func (n *network) sever(p *process) {
+	if p == nil {
+		return
+	}
 	for _, l := range slices.Clone(n.links) {
 		if l.ends[0].p == p || l.ends[1].p == p {
 			n.drop(l)

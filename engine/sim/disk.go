@@ -47,6 +47,8 @@ type disk struct {
 	astray     []*item // each hits one write to the mirror
 	hung       bool    // no flush begins, see stall.go
 	tear       bool    // the next write stops half way
+	fuse       int     // changes until who opens the journals dies; 0 = it lives
+	blown      bool    // it is dead
 	flipped    bool    // what was durable was harmed since the last recovery
 	harm       harm
 }
@@ -223,6 +225,9 @@ func (d *disk) SyncDir(dir string) error {
 	if d.w.o.Plant == PlantNoDirSync {
 		return nil
 	}
+	if err := d.burn(); err != nil {
+		return err
+	}
 	return d.mem.SyncDir(dir)
 }
 
@@ -230,6 +235,9 @@ func (d *disk) Create(name string) (vfs.File, error) {
 	if d.noSpace > 0 {
 		d.w.fault(diskFull)
 		return nil, syscall.ENOSPC
+	}
+	if err := d.burn(); err != nil {
+		return nil, err
 	}
 	f, err := d.mem.Create(name)
 	if err != nil {
@@ -248,6 +256,9 @@ func (d *disk) Open(name string) (vfs.File, error) {
 }
 
 func (d *disk) Rename(oldName, newName string) error {
+	if err := d.burn(); err != nil {
+		return err
+	}
 	if err := d.mem.Rename(oldName, newName); err != nil {
 		return err
 	}
@@ -261,6 +272,9 @@ func (d *disk) Rename(oldName, newName string) error {
 }
 
 func (d *disk) Remove(name string) error {
+	if err := d.burn(); err != nil {
+		return err
+	}
 	d.forget(name)
 	return d.mem.Remove(name)
 }
@@ -309,7 +323,13 @@ func (f *diskFile) WriteAt(parts [][]byte, off int64) error {
 // spoilWrite is the fault that waits for this write, if there is one.
 func (f *diskFile) spoilWrite(parts [][]byte, off int64) error {
 	d := f.d
-	switch {
+	dead := d.blown
+	switch err := d.burn(); {
+	case err != nil && dead:
+		return err
+	case err != nil:
+		f.writeHalf(parts, off)
+		return err
 	case d.tear:
 		d.tear = false
 		f.writeHalf(parts, off)
@@ -341,6 +361,8 @@ func (f *diskFile) Sync() error {
 	d := f.d
 	state := d.file(f.name)
 	switch {
+	case d.burn() != nil:
+		return errBlown
 	case state.liar:
 		return nil
 	case d.failNext[1] > 0 && len(state.pending) > 0:

@@ -56,8 +56,9 @@
 //   - Disks: writes that fail half way, get lost or land elsewhere, flushes that fail
 //     once and lie from then on, full disks, slow ones, unreadable ones, bits that
 //     flip in the mirror, or in batches of the own journal that everybody has.
-//   - Processes: kills and power cuts at chosen points of the work, pauses, clocks
-//     that drift, are off and jump, old images restored, disks replaced; a standby's
+//   - Processes: kills and power cuts at chosen points of the work, also while the
+//     journals are opened or fetched batches are at hand; pauses; clocks that drift,
+//     are off and jump, also while the site is down; old images restored, disks replaced; a standby's
 //     machine cloned, so that its site goes back to an old image, and from there to
 //     what the original has (clone.go).
 //   - Operators: orderly restarts, a configuration without peers, trimming.

@@ -104,7 +104,7 @@ func (s *site) strikeProcess(f *item) {
 	case trim:
 		s.trim()
 	case clockJump:
-		s.clock.offset += time.Duration(int64(f.draw%uint64(20*time.Minute))) - 10*time.Minute
+		s.jump(f)
 	case pause:
 		s.pause(f)
 	}
@@ -138,8 +138,31 @@ func (w *world) spell(span time.Duration, counter *int) {
 
 // arm lets a kill or power cut wait for its phase.
 func (s *site) arm(f *item) {
-	if s.p != nil && s.armed == nil {
-		s.armed = f
+	if s.p == nil || s.armed != nil {
+		return
+	}
+	s.armed = f
+	if f.phase == phaseFetched {
+		s.w.after(fetchedMax, func() {
+			if s.armed == f {
+				s.armed = nil
+			}
+		})
+	}
+}
+
+// fetchedMax is how long a kill waits for fetched batches.
+const fetchedMax = 10 * time.Second
+
+// jump sets the wall clock forward or back, at once or before the next start.
+func (s *site) jump(f *item) {
+	if f.phase == phaseOpen && s.p != nil {
+		s.jumpNext = f
+		return
+	}
+	s.clock.offset += time.Duration(int64(f.draw%uint64(20*time.Minute))) - 10*time.Minute
+	if s.p == nil {
+		s.w.mark("clock jumped while down")
 	}
 }
 
@@ -150,11 +173,14 @@ func (s *site) pause(f *item) {
 	s.pausedTo, s.pauseStruck = s.w.now+f.span*4, false
 }
 
+// imageAge is how old an image is that is put back, in spans of its item.
+const imageAge = 5
+
 // planRestore takes the image now and puts it back later, while everything that
 // the image lacks may have gone on.
 func (s *site) planRestore(f *item) {
 	s.image = s.takeImage()
-	s.w.after(f.span*5, func() {
+	s.w.after(f.span*imageAge, func() {
 		if !s.w.healed {
 			s.restore(f)
 		}

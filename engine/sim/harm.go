@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"errors"
 	"path"
 	"slices"
 	"syscall"
@@ -264,6 +265,52 @@ func (d *disk) stray(f *diskFile, found []extent, off int64) (to int64, lost boo
 	d.flipped = true
 	d.w.fault(fault.kind)
 	return to, true
+}
+
+// fuseMax is after how many changes of the medium, at most, a process dies that is
+// opening its journals.
+const fuseMax = 24
+
+var errBlown = errors.New("killed while opening")
+
+// burn counts one change of the medium towards the end of who is opening it. Then
+// nothing changes any more.
+func (d *disk) burn() error {
+	switch {
+	case d.blown:
+		return errBlown
+	case d.fuse == 0:
+		return nil
+	}
+	d.fuse--
+	d.blown = d.fuse == 0
+	if d.blown {
+		return errBlown
+	}
+	return nil
+}
+
+// defuse ends the opening, and says whether the process died of it.
+func (d *disk) defuse() bool {
+	blown := d.blown
+	d.fuse, d.blown = 0, false
+	return blown
+}
+
+// cutWhileOpening ends a process that did not come up, as the item says, and starts
+// the next one.
+func (s *site) cutWhileOpening() {
+	f := s.opening
+	s.opening = nil
+	s.w.step(s.index, "cut while opening", uint64(s.starts), 0)
+	s.w.fault(f.kind)
+	s.w.mark(f.kind.String() + " while opening")
+	if f.kind == kill && !s.disk.lied() {
+		s.disk.processKilled()
+	} else {
+		s.disk.crash(f.stream())
+	}
+	s.w.after(f.span, s.start)
 }
 
 // ReadAt fails in spells of readErrors.

@@ -87,11 +87,13 @@ const (
 	phaseFrame                 // before a frame is handled
 	phaseApply                 // before batches are applied
 	phaseApplied               // applied, the Store not flushed
+	phaseFetched               // before fetched batches are handled, if any come within fetchedMax
+	phaseOpen                  // now, and again while the journals are opened after that
 	phaseCount
 )
 
 var phaseNames = [phaseCount]string{
-	"any", "write", "mid-write", "sync", "end", "ack", "frame", "apply", "applied",
+	"any", "write", "mid-write", "sync", "end", "ack", "frame", "apply", "applied", "fetched", "open",
 }
 
 // item is one line of the plan.

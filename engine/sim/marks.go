@@ -6,6 +6,7 @@ var Marks = []string{
 	// Disks and recovery.
 	"torn tail cut", "power cut with unsynced bytes", "journal poisoned", "journal unreadable", "writer full",
 	"damage found at open", "damage found in life", "suspect log", "suspect log cleared",
+	"kill while opening", "power while opening", "killed with fetched batches at hand", "clock jumped while down",
 	"units ended out of order", "segment given back", "segment given back under a reader",
 	// The Store.
 	"store went back", "feed met damage", "shipping met damage", "answer met damage",

@@ -198,12 +198,26 @@ func (p *Plan) drawFault(k itemKind, s stream) item {
 		}
 	case kill, power:
 		f.phase = phase(s.IntN(int(phaseCount)))
+	case clockJump:
+		f.phase = []phase{phaseAny, phaseAny, phaseAny, phaseOpen}[s.IntN(4)]
 	case latentFlip, lostWrite, misdirectedWrite:
 		f.site = max(f.site, 1)
 	case restoreStandby, wipeStandby:
 		f.site = 1
 	case ownFlip, restorePrimary, wipePrimary, swapBatches:
 		f.site = 0
+	}
+	return f
+}
+
+// drawSecond kills a primary that lost what it had once more, when it is up again
+// and what it lacks is at hand.
+func (p *Plan) drawSecond(lost item, s stream) item {
+	f := p.drawFault([]itemKind{kill, power}[s.IntN(2)], s)
+	f.site, f.phase = 0, phaseFetched
+	f.at = lost.at + lost.span + time.Millisecond
+	if lost.kind == restorePrimary {
+		f.at += imageAge * lost.span
 	}
 	return f
 }
@@ -261,5 +275,6 @@ func (p *Plan) drawRestore(enabled []itemKind, s stream) {
 	p.retain = false
 	if f.site == 0 {
 		p.verifyWait = time.Hour
+		p.items = append(p.items, p.drawSecond(f, s))
 	}
 }

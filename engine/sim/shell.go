@@ -143,6 +143,11 @@ func (p *process) receive(e *end, bytes []byte) {
 func (p *process) frame(e *end, envelope wire.Envelope, frame []byte) {
 	in := &node.FrameIn{Link: e.id, Envelope: envelope}
 	body := wire.Body(&envelope, frame)
+	if s := p.site; envelope.Kind == wire.FrameFetched && s.armed != nil && s.armed.phase == phaseFetched {
+		s.w.mark("killed with fetched batches at hand")
+		s.dieNow()
+		return
+	}
 	p.refs, p.headers = p.refs[:0], p.headers[:0]
 	if envelope.Kind == wire.FrameBatches || envelope.Kind == wire.FrameFetched {
 		p.refs, in.BatchErr = wire.SplitBatches(body, int(envelope.BatchCount), p.refs)

@@ -44,6 +44,8 @@ type site struct {
 	starts      int
 	swaps       []*item // each hits one frame
 	armed       *item   // a kill or power cut that waits for its phase
+	opening     *item   // one that comes again while the journals are opened
+	jumpNext    *item   // a jump of the clock before the next start
 	pausedTo    time.Duration
 	pauseStruck bool          // the pause has held something up
 	image       *image        // an old copy, taken before a restore
@@ -114,6 +116,13 @@ func (s *site) start() {
 		return
 	}
 	s.starts++
+	if s.jumpNext != nil {
+		s.jump(s.jumpNext)
+		s.jumpNext = nil
+	}
+	if s.opening != nil {
+		s.disk.fuse = 1 + int(s.opening.draw>>40%fuseMax)
+	}
 	p := &process{
 		site: s, born: s.w.now, links: map[node.LinkID]*end{}, readers: map[node.LinkID]*shipper{},
 		admitted: make([]bool, s.w.plan.shards), pieces: map[wire.LogID][]wire.BatchRef{},
@@ -121,6 +130,10 @@ func (s *site) start() {
 	var err error
 	if p.own, err = p.openJournal(node.Own, ownDir); err == nil {
 		p.mirror, err = p.openJournal(node.Mirror, mirrorDir)
+	}
+	if blown := s.disk.defuse(); blown {
+		s.cutWhileOpening()
+		return
 	}
 	if err != nil {
 		s.w.step(s.index, "open failed", 0, 0)
@@ -131,7 +144,7 @@ func (s *site) start() {
 		s.w.after(s.draw.between(50*time.Millisecond, 500*time.Millisecond), s.start)
 		return
 	}
-	s.p = p
+	s.p, s.opening = p, nil
 	s.disk.flipped, s.disk.harm.doubt = false, 0 // what was to be cut is cut
 	s.w.step(s.index, "start", uint64(s.starts), uint64(p.own.j.Term()))
 	p.openAppliers()
@@ -261,7 +274,7 @@ func (p *process) run(at phase, work func()) {
 			s.w.fault(pause)
 		}
 		s.w.at(s.pausedTo, func() { p.run(at, work) })
-	case s.armed != nil && (s.armed.phase == at || s.armed.phase == phaseAny):
+	case s.armed != nil && (s.armed.phase == at || s.armed.phase == phaseAny || s.armed.phase == phaseOpen):
 		s.dieNow()
 	case s.armed != nil && s.armed.phase == phaseMidWrite && at == phaseWrite:
 		s.disk.tear = true
@@ -279,6 +292,9 @@ func (p *process) paused() bool { return p.site.w.now < p.site.pausedTo }
 func (s *site) dieNow() {
 	f := s.armed
 	s.armed = nil
+	if f.phase == phaseOpen {
+		s.opening = f
+	}
 	s.die(f.kind == power || f.kind == bothDown, f.span, f.stream())
 	s.w.fault(f.kind)
 }
@@ -372,7 +388,7 @@ func (s *site) justRestored() bool {
 
 // heal ends all faults of the site; whoever is down comes up by itself.
 func (s *site) heal() {
-	s.armed, s.swaps = nil, nil
+	s.armed, s.opening, s.jumpNext, s.swaps = nil, nil, nil, nil
 	s.pausedTo = 0
 	s.disk.failNext = [2]int{}
 	s.disk.noSpace, s.disk.slow, s.disk.unreadable = 0, 0, 0
