@@ -159,7 +159,7 @@ type applyReader struct {
 
 	// Of the goroutine.
 	logs    map[wire.LogID]*readLog
-	damaged bool // the reader has met damage since it began
+	repairs uint64 // of the journal, when the reader began
 }
 
 // readLog is one log as its reader knows it.
@@ -197,7 +197,6 @@ func (r *applyReader) run() {
 	for {
 		if r.again.Swap(false) {
 			r.reader.Close()
-			r.damaged = false
 			for _, l := range r.logs {
 				l.waiting = false
 			}
@@ -225,6 +224,7 @@ func (r *applyReader) run() {
 // seek places the reader so that it meets everything that the Store lacks. A
 // log whose next batch is gone stops, by name; the others go on.
 func (r *applyReader) seek() bool {
+	r.repairs = r.f.repairs.Load()
 	have := func(log wire.LogID) wire.Position { return r.log(log).end }
 	unit, err := r.f.j.SegmentStart(have, nil)
 	if errors.Is(err, journal.ErrNotRetained) {
@@ -250,19 +250,13 @@ func (r *applyReader) turn() bool {
 	refs, err := r.reader.Next(roundBytesMax)
 	switch {
 	case errors.Is(err, journal.ErrCorrupt):
-		r.damaged = true
-		r.a.e.events.tell(Event{Kind: node.EventCorruption, Shard: -1, Alarm: true,
-			Text: fmt.Sprintf("%s journal: %v", r.f.name, err)})
-		return true
+		return true // what it took is being fetched; the others go on
 	case err != nil:
 		if r.f.err() == nil && !r.a.e.closing.Load() {
 			r.a.e.storeFailed(fmt.Errorf("applying from the %s journal: %w", r.f.name, err))
 		}
 		return false
 	case len(refs) == 0:
-		if r.damaged {
-			r.reportTails()
-		}
 		return false
 	}
 	r.apply(refs)
@@ -288,51 +282,24 @@ func (r *applyReader) apply(refs []wire.BatchRef) {
 	r.report(refs)
 }
 
-// follows says whether a batch goes to its applier: not if its log stopped, waits
-// for a repair, or is now found to need one. Then a gap behind damage is what is
-// to be fetched; a gap without damage is the applier's to refuse (I3).
+// follows says whether a batch goes to its applier: not if its log stopped, or waits
+// for a repair of what lies before it. A gap without damage is the applier's to
+// refuse (I3).
 func (r *applyReader) follows(l *readLog, h *wire.BatchHeader) bool {
 	if l.stopped || l.waiting || int64(h.Shard) >= int64(len(r.a.shards)) {
 		return false
 	}
 	end := l.end
 	same := end.Incarnation == h.Incarnation || end == wire.Position{}
-	if r.damaged && r.f.kind == node.Mirror && same && h.FirstSeq > end.Seq+1 {
-		r.lacks(h.Log(), end, h.FirstSeq-1)
+	gap := same && h.FirstSeq > end.Seq+1 || !same && h.FirstSeq > 1
+	if gap && (r.f.lacksNext(h.Log(), end) || r.f.repairs.Load() != r.repairs) {
+		l.waiting = true // until the repair, after which the reader begins again
 		return false
 	}
 	if !same || h.LastSeq() > end.Seq {
 		l.end = h.End()
 	}
 	return true
-}
-
-// lacks asks for a piece of the mirror that damage took: the whole hole that the
-// journal knows there, because the Store may stand inside it.
-func (r *applyReader) lacks(log wire.LogID, from wire.Position, to wire.Seq) {
-	r.log(log).waiting = true
-	for _, h := range r.f.j.Holes() {
-		if h.Log == log && h.From.Seq <= from.Seq && from.Seq < h.To.Seq {
-			from, to = h.From, h.To.Seq
-			break
-		}
-	}
-	r.a.e.step(&node.MirrorDamaged{Log: log, From: from, To: to})
-}
-
-// reportTails asks for the ends of logs that damage took: nothing behind them
-// shows the gap.
-func (r *applyReader) reportTails() {
-	if r.f.kind != node.Mirror {
-		return
-	}
-	tails := tailsOf(r.f.j)
-	for _, log := range r.f.j.Logs() {
-		l, tail := r.log(log), tails[log]
-		if l.end.Seq < tail.Seq && !l.waiting && !l.stopped {
-			r.lacks(log, l.end, tail.Seq)
-		}
-	}
 }
 
 // report tells what a round moved, and what it stopped: first what status shows,
@@ -448,10 +415,10 @@ func (a *appliers) backlog() int64 {
 	return entries
 }
 
-// repaired has the mirror's reader begin again at the cursors.
-func (a *appliers) repaired() {
+// repaired has the journal's reader begin again at the cursors.
+func (a *appliers) repaired(f *flusher) {
 	for _, r := range a.readers {
-		if r.f.kind == node.Mirror {
+		if r.f == f {
 			r.again.Store(true)
 			r.wakeUp()
 		}

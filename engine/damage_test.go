@@ -36,6 +36,27 @@ func (s *site) spoil(journal, text string) {
 	require.Fail(s.t, "no journal file holds "+text)
 }
 
+// tick is how often a wait for what no event tells looks again.
+const tick = 5 * time.Millisecond
+
+// awaitMended returns when a journal (0 own, 1 mirror) lacks nothing, after at least so
+// many pieces of it were told to be repaired.
+func (s *site) awaitMended(journal, pieces int) {
+	s.t.Helper()
+	what := []string{"of the own journal are repaired", "of the mirror are repaired"}[journal]
+	require.Eventually(s.t, func() bool {
+		left := pieces
+		s.mu.Lock()
+		for _, e := range s.events {
+			if e.Kind == "mirror-repaired" && strings.Contains(e.Text, what) {
+				left--
+			}
+		}
+		s.mu.Unlock()
+		return left <= 0 && s.Status().Journals[journal].Missing == 0
+	}, patience, tick, "%s: %s", s.options.Site, what)
+}
+
 // TestDamageInTheMirrorIsFetchedFromThePeer proves I9: the Store is behind the
 // damage, so the applier needs what it took, and gets it.
 func TestDamageInTheMirrorIsFetchedFromThePeer(t *testing.T) {

@@ -222,6 +222,7 @@ func (e *Engine) openJournal(kind journal.Kind, name string) (*journal.Journal, 
 	return journal.Open(journal.Options{
 		FS: e.o.FS, Dir: e.o.Dir + "/" + name, Kind: kind, Cluster: e.id.cluster, Site: e.id.site,
 		SegmentBytes: e.o.SegmentBytes, RecentBytesMax: e.o.RecentBytesMax, Memory: e.memory,
+		Damaged: func(places []journal.Damage) { e.damaged(name, places) },
 	})
 }
 

@@ -42,6 +42,7 @@ type flusher struct {
 	quit        atomic.Bool
 	over        chan struct{} // closed when the goroutine has ended
 	durableRose func()        // wakes the journal's apply reader
+	repairs     atomic.Uint64 // begun, of the journal
 
 	mu       sync.Mutex
 	changed  *sync.Cond // a flush ended, or the engine ends

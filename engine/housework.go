@@ -18,7 +18,7 @@ import (
 const syncEvery = time.Second
 
 // housework is what waits for disks and hurries nobody: making the Store
-// durable, giving segments back, zeroing new ones, repairing the mirror. One
+// durable, giving segments back, zeroing new ones, repairing the journals. One
 // goroutine does it all, one thing after another.
 type housework struct {
 	kick chan struct{} // capacity 1
@@ -29,7 +29,9 @@ type housework struct {
 	rests   [node.Mirror + 1]bool
 	spares  bool
 	repairs []*repair
+	damaged bool
 
+	lacking   map[journal.Hole]bool  // the goroutine's: reported, not repaired yet
 	gathering map[wire.LogID]*repair // the heart's, under its mutex
 }
 
@@ -58,7 +60,7 @@ func (w *housework) repair(r *repair)      { w.ask(func() { w.repairs = append(w
 // run does what is asked for until the engine's life ends.
 func (e *Engine) keepHouse() {
 	defer e.workers.Done()
-	e.reportOwnHoles()
+	e.mend()
 	w := &e.housework
 	for {
 		select {
@@ -68,9 +70,14 @@ func (e *Engine) keepHouse() {
 		}
 		w.mu.Lock()
 		sync, retains, rests, spares, repairs := w.sync, w.retains, w.rests, w.spares, w.repairs
-		w.sync, w.spares, w.repairs = false, false, nil
+		damaged := w.damaged
+		w.sync, w.spares, w.repairs, w.damaged = false, false, nil, false
 		w.retains, w.rests = [node.Mirror + 1]bool{}, [node.Mirror + 1]bool{}
 		w.mu.Unlock()
+		if damaged {
+			e.closeUnits()
+			e.mend()
+		}
 		for _, r := range repairs {
 			e.repair(r)
 		}
@@ -89,37 +96,6 @@ func (e *Engine) keepHouse() {
 		if spares && e.prepareSegments() {
 			w.prepare()
 		}
-	}
-}
-
-// reportOwnHoles has pieces of own logs fetched that damage took: a peer that lacks
-// them can have them from nobody else.
-func (e *Engine) reportOwnHoles() {
-	for _, h := range e.own.j.Holes() {
-		if h.To != (wire.Position{}) && h.Log.Shard != wire.ShardControl {
-			e.step(&node.MirrorDamaged{Log: h.Log, From: h.From, To: h.To.Seq})
-		}
-	}
-}
-
-// repair writes a fetched piece of a journal; then the applier goes on with it.
-func (e *Engine) repair(r *repair) {
-	j := e.mirror.j
-	if r.log.Site == e.id.site {
-		j = e.own.j
-	}
-	err := j.Repair(r.log, r.refs)
-	e.mirror.mu.Lock()
-	r.done, r.failed = true, err
-	r.refs = nil
-	e.mirror.mu.Unlock()
-	e.mirror.wakeUp()
-	switch {
-	case err != nil:
-	case j == e.own.j:
-		e.reportOwnHoles() // one of a log at a time
-	default:
-		e.appliers.repaired()
 	}
 }
 

@@ -267,7 +267,6 @@ func (e *Engine) start(cursors []stream.Cursor) {
 		e.hostHas(ownTails(e.own.j))
 	}
 	e.step(&node.Tick{})
-	e.reportHoles()
 	if e.listener != nil {
 		e.workers.Add(1)
 		go e.accept() // Ends when Close closes the listener.
@@ -287,24 +286,10 @@ func ownTails(j *journal.Journal) []stream.Cursor {
 func (e *Engine) tellRecovery() {
 	for i, f := range e.journals() {
 		r := &e.recovered[i]
-		for _, d := range r.Damage {
-			e.events.tell(Event{Kind: node.EventCorruption, Shard: -1, Alarm: true, Text: fmt.Sprintf(
-				"%s journal: %s: offset %d: unit %d: %s", f.name, d.File, d.Offset, d.Unit, d.Reason)})
-		}
+		e.tellDamage(f.name, r.Damage)
 		if r.ControlSuspect {
 			e.events.tell(Event{Kind: node.EventCorruption, Shard: -1, Alarm: true, Text: fmt.Sprintf(
 				"%s journal: damage may hide control records: compare the peers' cursors", f.name)})
-		}
-	}
-}
-
-// reportHoles has pieces of the mirror fetched that damage took and that the
-// Store has applied already, so that no reader meets them.
-func (e *Engine) reportHoles() {
-	for _, h := range e.mirror.j.Holes() {
-		applied := e.appliers.appliedSeq(h.Log)
-		if h.To != (wire.Position{}) && applied >= h.To.Seq {
-			e.step(&node.MirrorDamaged{Log: h.Log, From: h.From, To: h.To.Seq})
 		}
 	}
 }

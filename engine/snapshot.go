@@ -34,8 +34,8 @@ func (e *Engine) Status() Status {
 		Journals: []JournalStatus{}, Peers: []PeerStatus{}, StoppedLogs: e.stoppedLogs(heart.Stopped),
 	}
 	s.Appends = e.appendStatus(heart.Admission)
-	for i, f := range e.journals() {
-		s.Journals = append(s.Journals, e.journalStatus(i, f))
+	for _, f := range e.journals() {
+		s.Journals = append(s.Journals, e.journalStatus(f))
 	}
 	s.Apply = e.applyStatus()
 	for i := range heart.Peers {
@@ -82,11 +82,11 @@ func (e *Engine) appendStatus(shards map[node.Admission]int) AppendStatus {
 	return a
 }
 
-func (e *Engine) journalStatus(i int, f *flusher) JournalStatus {
+func (e *Engine) journalStatus(f *flusher) JournalStatus {
 	stats := f.j.Stats()
 	s := JournalStatus{
 		Name: f.name, State: "ok", Segments: stats.Segments, Bytes: stats.Bytes, Units: stats.Units,
-		Damage: len(e.recovered[i].Damage),
+		Damage: stats.Damaged, Holes: stats.Holes, Repaired: stats.Repaired, Missing: stats.Holes - stats.Repaired,
 	}
 	for _, hole := range f.j.Holes() {
 		if hole.To == (wire.Position{}) {
@@ -241,10 +241,17 @@ func (e *Engine) health(s *Status) (word, reason string) {
 	for _, f := range e.journals() {
 		if holes := f.j.Holes(); len(holes) > 0 {
 			h := &holes[0]
-			return healthDegraded, fmt.Sprintf("damage took %d stretches of the %s journal that nothing repairs yet; "+
+			return healthDegraded, fmt.Sprintf("damage took %s of the %s journal that nothing has filled yet; "+
 				"the first is of site %s shard %d behind seq %d",
-				len(holes), f.name, e.siteName(h.Log.Site), h.Log.Shard, h.From.Seq)
+				stretches(len(holes)), f.name, e.siteName(h.Log.Site), h.Log.Shard, h.From.Seq)
 		}
 	}
 	return healthOK, ""
+}
+
+func stretches(n int) string {
+	if n == 1 {
+		return "1 stretch"
+	}
+	return fmt.Sprintf("%d stretches", n)
 }

@@ -60,8 +60,11 @@ type JournalStatus struct {
 	Segments int    `json:"segments"`
 	Bytes    int64  `json:"bytes"`
 	Units    uint64 `json:"units_total"`
-	Damage   int    `json:"damage_count"`
-	Suspect  int    `json:"suspect_logs"`
+	Damage   int    `json:"damage_count"`         // places that do not hold, of what is kept
+	Holes    int    `json:"holes_count"`          // stretches of logs that damage took
+	Repaired int    `json:"holes_repaired_count"` // of them: fetched and in place
+	Missing  int    `json:"holes_missing_count"`  // of them: nothing has filled yet
+	Suspect  int    `json:"suspect_logs"`         // of the missing: nothing proves where the log ends
 }
 
 // ApplyStatus is what the own Store has yet to show.

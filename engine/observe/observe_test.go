@@ -67,7 +67,8 @@ func (fixed) Status() engine.Status {
 		Appends: engine.AppendStatus{State: "open", Verified: 256, Entries: 1000, Bytes: 1 << 20, PendingBytes: 512},
 		Journals: []engine.JournalStatus{
 			{Name: "own", State: "ok", Segments: 2, Bytes: 128 << 20, Units: 40},
-			{Name: "mirror", State: "poisoned", Segments: 1, Bytes: 64 << 20, Units: 2, Damage: 1, Suspect: 1},
+			{Name: "mirror", State: "poisoned", Segments: 1, Bytes: 64 << 20, Units: 2, Damage: 1,
+				Holes: 3, Repaired: 2, Missing: 1, Suspect: 1},
 		},
 		Apply: engine.ApplyStatus{State: "behind", BacklogEntries: 7, Entries: 993},
 		Peers: []engine.PeerStatus{

@@ -86,7 +86,7 @@ func silentStatus() *engine.Status {
 	s.Appends = engine.AppendStatus{State: "partly", Reason: "2 shards wait for a peer's word",
 		Unverified: 254, Waiting: 2}
 	s.Journals[1] = engine.JournalStatus{Name: "mirror", State: "poisoned", Reason: "write: no space left on device",
-		Segments: 3, Damage: 1, Suspect: 2}
+		Segments: 3, Damage: 1, Holes: 5, Repaired: 2, Missing: 3, Suspect: 2}
 	p := &s.Peers[0]
 	p.Health, p.Reason = "DEGRADED", "link down: connection refused"
 	p.Link, p.WaitingOn, p.RTTSeconds, p.HeardAt = "down", "peer", nil, ptr(at.Add(-41*time.Second))

@@ -33,7 +33,7 @@ func statusScreen(s *engine.Status, o *output) string {
 		b.line("  apply %s  backlog %s", s.Apply.State, plural(s.Apply.BacklogEntries, "entry", "entries"))
 	}
 	for i := range s.Journals {
-		if j := &s.Journals[i]; o.wide() || j.State != "ok" || j.Damage > 0 || j.Suspect > 0 {
+		if j := &s.Journals[i]; o.wide() || j.State != "ok" || j.Damage > 0 || j.Holes > 0 {
 			b.line("  %s", journalText(j))
 		}
 	}
@@ -162,9 +162,25 @@ func journalText(j *engine.JournalStatus) string {
 	if j.Reason != "" {
 		text += ": " + j.Reason
 	}
-	if j.Damage > 0 || j.Suspect > 0 {
-		text += fmt.Sprintf("  damage at %s, %s",
-			plural(j.Damage, "place", "places"), plural(j.Suspect, "suspect log", "suspect logs"))
+	if j.Damage > 0 || j.Holes > 0 {
+		text += "  " + damageText(j)
+	}
+	return text
+}
+
+// damageText says what was found, what is repaired, and what is still missing.
+func damageText(j *engine.JournalStatus) string {
+	text := "damage at " + plural(j.Damage, "place", "places")
+	switch {
+	case j.Holes == 0:
+		return text + " took nothing"
+	case j.Missing == 0:
+		return text + fmt.Sprintf(" took %s, all repaired", plural(j.Holes, "stretch", "stretches"))
+	}
+	took := plural(j.Holes, "stretch", "stretches")
+	text += fmt.Sprintf(" took %s: %d repaired, %d missing", took, j.Repaired, j.Missing)
+	if j.Suspect > 0 {
+		text += ", " + plural(j.Suspect, "suspect log", "suspect logs")
 	}
 	return text
 }
