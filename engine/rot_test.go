@@ -90,7 +90,7 @@ func rotting(t *testing.T) (a, b, c *site) {
 // TestAnOwnLogThatRotsIsMendedWhileItIsShipped: site-c was away, so site-a reads the
 // file for it, and meets the rot; site-b has what it took (I4, I9, I14).
 func TestAnOwnLogThatRotsIsMendedWhileItIsShipped(t *testing.T) {
-	a, b, c := rotting(t)
+	a, _, c := rotting(t)
 	a.putBulk(0, 100, engine.Applied(1))
 	for _, i := range []int{5, 6, 40} {
 		a.spoil("own", fmt.Sprintf("payload %d.", i))
