@@ -49,7 +49,7 @@ func (e *Engine) Verify(ctx context.Context, o VerifyOptions) (*VerifyReport, er
 	began := time.Now()
 	report := &VerifyReport{Schema: 1, Kind: "verify", At: began.UTC(), Site: e.id.siteName, Deep: o.Deep}
 	for _, p := range peers {
-		v := &verification{e: e, o: o, peer: p, out: VerifyPeer{
+		v := &verification{e: e, o: o, peer: p, forks: make(map[wire.LogID]bool), out: VerifyPeer{
 			Site: p.name, ShardsAsked: o.Hi - o.Lo, Differences: []VerifyDifference{}, NotCompared: []VerifyGap{},
 		}}
 		v.run(ctx)
@@ -68,6 +68,7 @@ type verification struct {
 	pace  pace
 	heard time.Time // when the peer answered last
 	out   VerifyPeer
+	forks map[wire.LogID]bool // logs whose histories differ
 
 	// Deep: what the reading of the stored bytes found here, there, and there of no log.
 	scans, there map[wire.LogID]*logScan

@@ -197,6 +197,7 @@ func (w *answerer) state(ctx context.Context, ask *wire.Verify, out *wire.Verifi
 
 // logs tells where the logs of a range of shards end, and what a reading found.
 func (w *answerer) logs(ask *wire.Verify, out *wire.Verified) {
+	forks := w.e.forksWith(ask.Log.Site)
 	for _, f := range w.e.journals() {
 		for _, log := range f.j.Logs() {
 			if log.Shard < ask.Log.Shard || uint32(log.Shard-ask.Log.Shard) >= ask.Count {
@@ -206,6 +207,9 @@ func (w *answerer) logs(ask *wire.Verify, out *wire.Verified) {
 			row := wire.VerifiedLog{Log: log, At: tail.Position}
 			if scan := w.scans[log]; scan != nil && ask.Kind == wire.VerifyJournals {
 				row.From, row.Bad = scan.from, scan.bad
+			}
+			if forks[log] && ask.Kind == wire.VerifyTails {
+				row.Bad = max(1, tail.Position.Seq)
 			}
 			out.Rows = append(out.Rows, row)
 		}

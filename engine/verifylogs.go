@@ -133,8 +133,13 @@ func (v *verification) ends(ctx context.Context, q wire.Verify) (
 			return nil, nil, err
 		}
 		there = make(map[wire.LogID]wire.Position)
+		maps.Copy(v.forks, v.e.forksWith(v.peer.site))
 		for i := range answer.Rows {
-			there[answer.Rows[i].Log] = answer.Rows[i].At
+			row := &answer.Rows[i]
+			there[row.Log] = row.At
+			if row.Bad != 0 {
+				v.forks[row.Log] = true
+			}
 		}
 		lacks := func(log wire.LogID) bool {
 			_, held := there[log]
@@ -162,26 +167,55 @@ func (v *verification) compareLogs(ctx context.Context, f *flusher, there map[wi
 	}
 	for _, log := range slices.SortedFunc(maps.Keys(there), wire.LogID.Compare) {
 		at := there[log]
-		switch here, ok := found[log]; {
-		case ok && here == at:
+		here, ok := found[log]
+		if !ok {
+			here = v.tailIn(f, log)
+		}
+		switch {
+		case here == at:
 			v.out.LogsCompared++
 		case ok:
+			v.forks[log] = true
 			v.out.differ(v.history(log, here, at))
+		case v.forks[log]:
+			d := v.history(log, here, at)
+			d.Detail += ": it has stopped"
+			v.out.differ(d)
 		default:
-			tail, _ := f.j.Tail(log)
-			if tail.Position.Seq >= at.Seq && tail.Position.Incarnation != at.Incarnation {
-				v.out.differ(v.history(log, tail.Position, at))
-				continue
-			}
 			v.out.gap("journals", int(log.Shard), int(log.Shard)+1, fmt.Errorf("the log of site %s ends at "+
-				"seq %d here and at seq %d at site %s, and no batch that is kept here ends there",
-				v.e.siteName(log.Site), tail.Position.Seq, at.Seq, v.peer.name))
+				"seq %d of %s here and at seq %d of %s at site %s, and no batch that is kept here ends there",
+				v.e.siteName(log.Site), here.Seq, here.Incarnation, at.Seq, at.Incarnation, v.peer.name))
 		}
 	}
 	return nil
 }
 
-// catchUp waits until our copies reach where the peer's end, for a while.
+// tailIn is where a log of one of our journals ends, durably.
+func (v *verification) tailIn(f *flusher, log wire.LogID) wire.Position {
+	t, _ := f.j.Tail(log)
+	return t.Position
+}
+
+// forksWith are the logs that have stopped here towards a peer because the histories
+// differ (I4).
+func (e *Engine) forksWith(peer wire.SiteID) map[wire.LogID]bool {
+	e.heart.mu.Lock()
+	heart := e.heart.node.Status(e.now())
+	e.heart.mu.Unlock()
+	forks := make(map[wire.LogID]bool)
+	for i := range heart.Peers {
+		for _, l := range heart.Peers[i].Stopped {
+			forked := l.Code == wire.RefuseChain || l.Code == wire.RefuseUnknownIncarnation
+			if heart.Peers[i].Site == peer && forked {
+				forks[l.Log] = true
+			}
+		}
+	}
+	return forks
+}
+
+// catchUp waits until our copies reach where the peer's end, for a while. What has
+// stopped, and an own log that has gone on to another incarnation, will not.
 func (v *verification) catchUp(ctx context.Context, f *flusher, there map[wire.LogID]wire.Position) error {
 	until := time.Now().Add(behindWaitMax)
 	ticker := time.NewTicker(pointLookEvery)
@@ -189,14 +223,19 @@ func (v *verification) catchUp(ctx context.Context, f *flusher, there map[wire.L
 	for {
 		behind := false
 		for log, at := range there {
-			tail, _ := f.j.Tail(log)
-			behind = behind || tail.Position.Seq < at.Seq
+			forked, here := v.forks[log], v.tailIn(f, log)
+			other := here.Incarnation != at.Incarnation
+			if log.Site == v.e.id.site {
+				forked = forked || other
+			}
+			behind = behind || !forked && (other || here.Seq < at.Seq)
 		}
 		if !behind || time.Now().After(until) {
 			return nil
 		}
 		select {
 		case <-ticker.C:
+			maps.Copy(v.forks, v.e.forksWith(v.peer.site))
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-v.e.done:

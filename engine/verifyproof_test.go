@@ -60,8 +60,8 @@ func (p *proof) load() {
 	for shard := range p.a.options.Shards {
 		group.Go(func() {
 			for n := 0; ctx.Err() == nil; n++ {
-				_, err := p.a.Append(ctx, engine.Shard(shard), entry(fmt.Sprintf("key %d", n%97), fmt.Sprint(n)), engine.Local)
-				if err != nil {
+				e := entry(fmt.Sprintf("key %d", n%97), fmt.Sprint(n))
+				if _, err := p.a.Append(ctx, engine.Shard(shard), e, engine.Local); err != nil {
 					<-ctx.Done() // The site is being killed; the load begins again after it.
 				}
 				if n%100 == 0 {

@@ -58,7 +58,8 @@ type VerifiedLog struct {
 	Log LogID
 	At  Position
 	// After a reading of the stored bytes: the first seq that is kept, and the first
-	// one that does not hold; 0 = none.
+	// one that does not hold; 0 = none. Without one, Bad is not 0 if the log has stopped
+	// towards the asker because the histories differ.
 	From, Bad Seq
 }
 
