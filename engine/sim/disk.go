@@ -67,6 +67,7 @@ type extent struct {
 	unit   int64  // where the unit begins that it lies in
 	sum    uint64 // of its bytes
 	gone   bool   // the write went astray
+	alone  bool   // no control batch lies in its unit: what no other site has
 	header wire.BatchHeader
 }
 
@@ -395,6 +396,7 @@ var magic = binary.LittleEndian.AppendUint32(nil, wire.BatchMagic)
 func (f *diskFile) readAlong(parts [][]byte, off int64) (found []extent) {
 	at := off
 	repairing := strings.Contains(f.name, "/repair-") // a unit per batch; else one write is one unit
+	control := false
 	for _, part := range parts {
 		for lo := 0; lo < len(part); {
 			n := bytes.Index(part[lo:], magic)
@@ -407,6 +409,7 @@ func (f *diskFile) readAlong(parts [][]byte, off int64) (found []extent) {
 				lo++
 				continue
 			}
+			control = control || h.Shard == wire.ShardControl
 			if h.Shard != wire.ShardControl && lo+h.Bytes() <= len(part) {
 				if err := wire.VerifyBody(&h, part[lo+wire.BatchHeaderBytes:lo+h.Bytes()]); err != nil {
 					f.d.w.fail("I9", "%s writes changed bytes to its journal: %v", siteNames[f.d.site], err)
@@ -420,6 +423,9 @@ func (f *diskFile) readAlong(parts [][]byte, off int64) (found []extent) {
 			lo += h.Bytes()
 		}
 		at += int64(len(part))
+	}
+	for i := range found {
+		found[i].alone = !control
 	}
 	return found
 }

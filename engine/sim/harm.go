@@ -33,8 +33,9 @@ const strayAlign = 4 << 10
 // flipsMax is how many places one strike hits at most.
 const flipsMax = 4
 
-// flip changes a bit each of some batches in a row that are durable: in the batch,
-// in the mirror also in the unit header before it, or in the head of the file.
+// flip changes a bit each of some batches in a row that are durable: in the body, or
+// in headers of the unit; in the mirror also in the head of the file. The control
+// state, which is in the own journal's heads and some units, has no other copy.
 func (d *disk) flip(f *item, from []extent) {
 	if len(from) == 0 {
 		return
@@ -64,6 +65,8 @@ func (d *disk) flipIn(f *item, x extent, draw stream) {
 		if lo -= flipBeforeBytes; draw.oneIn(8) && x.file != oldest {
 			lo, hi = 0, flipHeadBytes
 		}
+	} else if x.alone && draw.oneIn(2) {
+		lo = x.unit
 	} else if lo += wire.BatchHeaderBytes; lo == hi {
 		return
 	}
