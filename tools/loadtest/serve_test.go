@@ -123,8 +123,10 @@ func TestAFarEndOutlivesNearEndsThatVanish(t *testing.T) {
 	c := small(LevelDurable)
 	for range 3 {
 		s := openHere(t, Options{To: addr})
-		_, err := s.ask(t.Context(), &message{Word: "open", Version: controlVersion, Config: &c}, "ready")
-		require.NoError(t, err)
+		require.Eventually(t, func() bool { // Its directory is gone a moment before the far end is free.
+			_, err := s.ask(t.Context(), &message{Word: "open", Version: controlVersion, Config: &c}, "ready")
+			return err == nil
+		}, time.Minute, 5*time.Millisecond)
 		require.NoError(t, s.control.conn.Close())
 		require.Eventually(t, func() bool {
 			names, err := os.ReadDir(far)
