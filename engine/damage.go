@@ -32,21 +32,29 @@ func (e *Engine) tellDamage(name string, places []journal.Damage) {
 }
 
 // mend reports to the heart what the journals lack, each hole once, so that it is
-// fetched from who has it. A log whose end is not known is another matter: a session
+// fetched from who has it; and logs that lack nothing any more, because it came or its
+// segment was given back. A log whose end is not known is another matter: a session
 // with its site, or its peers, proves it.
 func (e *Engine) mend() {
-	lacking := make(map[journal.Hole]bool)
+	lacking, logs := make(map[journal.Hole]bool), make(map[wire.LogID]bool)
 	for _, f := range e.journals() {
 		for _, h := range f.j.Holes() {
 			if h.To == (wire.Position{}) {
 				continue
 			}
+			logs[h.Log] = true
 			if lacking[h] = true; !e.housework.lacking[h] {
 				e.step(&node.MirrorDamaged{Log: h.Log, From: h.From, To: h.To.Seq})
 			}
 		}
 	}
+	before := e.housework.lacking
 	e.housework.lacking = lacking
+	for h := range before {
+		if !logs[h.Log] {
+			e.step(&node.MirrorDamaged{Log: h.Log, Gone: true})
+		}
+	}
 }
 
 // closeUnits has journals that found damage write what proves it (StageIdle).

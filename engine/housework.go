@@ -88,6 +88,9 @@ func (e *Engine) keepHouse() {
 		for _, f := range e.journals() {
 			if retains[f.kind] || spares && f.j.NeedsSpare() {
 				e.retain(f.kind)
+				if len(w.lacking) > 0 {
+					e.mend() // what went is lacking no more
+				}
 			}
 			if rests[f.kind] {
 				e.trim(f)

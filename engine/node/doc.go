@@ -80,7 +80,7 @@
 //   - I13, the audit chain: not here.
 //   - I14, once the network heals, lag returns to 0: dials never stop, every
 //     session begins at what is durable, and failed repairs are asked again on
-//     the next link.
+//     the next link, and after a pause on all of them.
 //
 // # Lag
 //

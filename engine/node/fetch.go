@@ -10,14 +10,14 @@ import (
 
 // fetch is one question that is out on a link.
 type fetch struct {
-	id    uint64
-	kind  StageKind // StageRestore, StageRepair; 0 = only the proof of a tail
-	log   wire.LogID
-	start wire.Position
-	from  wire.Position // the next batch continues it
-	to    wire.Seq
-	stamp wire.Stamp // restore: of the entry at from
-	tried []uint64   // repair.tried
+	id     uint64
+	kind   StageKind // StageRestore, StageRepair; 0 = only the proof of a tail
+	log    wire.LogID
+	start  wire.Position
+	from   wire.Position // the next batch continues it
+	to     wire.Seq
+	stamp  wire.Stamp // restore: of the entry at from
+	repair repair     // what it is to repair, to be asked for again if it fails
 }
 
 // restored is what one stage of own batches will have added when it is durable.
@@ -89,7 +89,7 @@ func (n *Node) fetchLost(l *link) {
 		n.restoreLost(f.log.Shard)
 		return
 	}
-	n.repairs = append(n.repairs, f.repair(0))
+	n.repairs = append(n.repairs, f.repair)
 }
 
 // fetched takes a piece of an answer. What does not continue is no answer:
@@ -131,7 +131,7 @@ func (n *Node) fetched(l *link, in *FrameIn) error {
 	} else {
 		stage.From, stage.Last = start, f.from.Seq >= f.to
 		if stage.Last {
-			n.repairing = append(n.repairing, repaired{n.ticket, f.repair(n.linkNumber)})
+			n.repairing = append(n.repairing, repaired{n.ticket, f.repair})
 		}
 	}
 	n.e.Stages = append(n.e.Stages, stage)
@@ -204,18 +204,12 @@ func (n *Node) fetchFailed(l *link, why *stream.Stop) {
 		n.event(EventRepairFailed, p.Site, f.log, true, fmt.Sprintf(
 			"%s: %s behind seq %d cannot be repaired from site %s: %s",
 			n.logName(f.log), n.copyOf(f.log), f.start.Seq, p.Name, why.Text))
-		if n.ownLog(f.log) != nil { // it goes on; only who lacks the piece does not get it
-			gone := func(number uint64) bool {
-				return !slices.ContainsFunc(n.order, func(l *link) bool { return l.number == number })
-			}
-			f.tried = append(slices.DeleteFunc(f.tried, gone), l.number)
-			n.repairs = append(n.repairs, f.repair(0))
-			n.fetchAll()
-			return
+		n.missed(&f.repair, l)
+		n.repairs = append(n.repairs, f.repair)
+		n.fetchAll()
+		if n.ownLog(f.log) == nil && !n.asked(f.log) { // an own one goes on, but for who lacks the piece
+			n.noteStopped(f.log, why.Code, notRepaired+why.Text)
 		}
-		n.noteStopped(f.log, why.Code, "mirror not repaired: "+why.Text)
-		n.repairs = append(n.repairs, f.repair(n.linkNumber))
-		n.fetchNext(l)
 		return
 	}
 	o := &n.own[f.log.Shard]

@@ -181,12 +181,13 @@ type ApplyStopped struct {
 	Err error
 }
 
-// MirrorDamaged: a reader met damage in the mirror; the log is to be repaired
-// from any holder: everything in (From, To].
+// MirrorDamaged: a journal lacks a stretch of a log, of the mirror or an own one, that
+// damage took; it is to be fetched from any holder: everything in (From, To].
 type MirrorDamaged struct {
 	Log  wire.LogID
 	From wire.Position
 	To   wire.Seq
+	Gone bool // nothing of the log is missing any more, From and To mean nothing
 }
 
 func (*Tick) input()          {}

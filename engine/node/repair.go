@@ -3,29 +3,66 @@ package node
 import (
 	"fmt"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/claudefs/repl/wire"
 )
 
-// repair is a piece of a journal, (from, to], that damage took. One of the mirror
-// waits for a link to the log's site, one of an own log for any site's that mirrors
-// it. proof asks only whether the site's log goes through from. One that failed is
-// tried again on the next link.
+// repairPauseMin and repairPauseMax: what no link could give is asked for again after
+// a pause that doubles. A copy that was damaged, too, may be mended meanwhile.
+const (
+	repairPauseMin = time.Second
+	repairPauseMax = time.Minute
+)
+
+// notRepaired begins the reason of a log that is stopped for want of a repair.
+const notRepaired = "mirror not repaired: "
+
+// repair is a piece of a journal, (from, to], that damage took; any site that has the
+// log may give it. proof asks only whether the log's own site goes through from.
 type repair struct {
-	log    wire.LogID
-	from   wire.Position
-	to     wire.Seq
-	proof  bool
-	failed uint64   // link.number of the youngest link when it failed; 0 = it has not
-	tried  []uint64 // own logs: the links, by number, that could not give it
+	log   wire.LogID
+	from  wire.Position
+	to    wire.Seq
+	proof bool
+	tried []uint64      // the links, by number, that could not give it
+	again time.Duration // when they are asked anew; 0 = none was tried
+	pause time.Duration // before that
 }
 
 // mayGive says whether a link is worth asking for a repair.
 func (n *Node) mayGive(l *link, r *repair) bool {
-	if n.ownLog(r.log) != nil {
-		return !slices.Contains(r.tried, l.number) && !n.asked(r.log)
+	if r.proof && r.log.Site != l.peer.Site {
+		return false
 	}
-	return r.log.Site == l.peer.Site && r.failed < l.number && !n.asked(r.log)
+	return !slices.Contains(r.tried, l.number) && !n.asked(r.log)
+}
+
+// missed notes that a link, or all there are, could not help.
+func (n *Node) missed(r *repair, by ...*link) {
+	gone := func(number uint64) bool {
+		return !slices.ContainsFunc(n.order, func(l *link) bool { return l.number == number })
+	}
+	r.tried = slices.DeleteFunc(r.tried, gone)
+	for _, l := range by {
+		r.tried = append(r.tried, l.number)
+	}
+	r.pause = min(max(2*r.pause, repairPauseMin), repairPauseMax)
+	r.again = n.now.Mono + r.pause
+}
+
+// retryRepairs asks all links anew for what none could give.
+func (n *Node) retryRepairs() {
+	retried := false
+	for i := range n.repairs {
+		if r := &n.repairs[i]; r.again != 0 && n.now.Mono >= r.again {
+			r.tried, r.again, retried = nil, 0, true
+		}
+	}
+	if retried {
+		n.fetchAll()
+	}
 }
 
 // copyOf names the copy of a log that damage is in.
@@ -46,6 +83,10 @@ func (n *Node) mirrorDamaged(in *MirrorDamaged) {
 	if n.mirrorLog(in.Log) == nil && n.ownLog(in.Log) == nil {
 		return
 	}
+	if in.Gone {
+		n.repairGone(in.Log)
+		return
+	}
 	n.event(EventCorruption, in.Log.Site, in.Log, true, fmt.Sprintf(
 		"%s: seqs %d to %d of %s are damaged", n.logName(in.Log), in.From.Seq+1, in.To, n.copyOf(in.Log)))
 	i := slices.IndexFunc(n.repairs, func(r repair) bool { return r.log == in.Log && !r.proof })
@@ -53,7 +94,7 @@ func (n *Node) mirrorDamaged(in *MirrorDamaged) {
 		n.repairs = append(n.repairs, repair{log: in.Log, from: in.From, to: in.To})
 	} else {
 		r := &n.repairs[i]
-		r.failed = 0
+		r.tried, r.again = nil, 0
 		if in.From.Seq < r.from.Seq {
 			r.from = in.From
 		}
@@ -62,8 +103,17 @@ func (n *Node) mirrorDamaged(in *MirrorDamaged) {
 	n.fetchAll()
 }
 
+// repairGone: nothing of the log is missing any more, and what was is not needed.
+func (n *Node) repairGone(log wire.LogID) {
+	n.repairs = slices.DeleteFunc(n.repairs, func(r repair) bool { return r.log == log && !r.proof })
+	i, found := slices.BinarySearchFunc(n.stopped, log, byLog)
+	if found && strings.HasPrefix(n.stopped[i].Reason, notRepaired) {
+		n.unnoteStopped(log)
+	}
+}
+
 func (n *Node) askRepair(l *link, r repair) {
-	f := fetch{kind: StageRepair, log: r.log, from: r.from, to: r.to}
+	f := fetch{kind: StageRepair, log: r.log, from: r.from, to: r.to, repair: r}
 	if r.proof {
 		m := n.mirrorLog(r.log)
 		if !m.suspect {
@@ -76,13 +126,7 @@ func (n *Node) askRepair(l *link, r repair) {
 			"%s: fetching seqs %d to %d of %s from site %s",
 			n.logName(r.log), r.from.Seq+1, r.to, n.copyOf(r.log), l.peer.Name))
 	}
-	f.tried = r.tried
 	n.ask(l, f)
-}
-
-// repair is what the fetch was to repair, to be asked for again.
-func (f *fetch) repair(failed uint64) repair {
-	return repair{log: f.log, from: f.start, to: f.to, proof: f.kind == 0, failed: failed, tried: f.tried}
 }
 
 func (n *Node) repairedDurable(ticket uint64) {
@@ -109,6 +153,7 @@ func (n *Node) repairFailed(in *StageFailed) bool {
 	n.event(EventRepairFailed, r.log.Site, r.log, true, fmt.Sprintf(
 		"%s: seqs %d to %d of %s came, but were not written: %v",
 		n.logName(r.log), r.from.Seq+1, r.to, n.copyOf(r.log), in.Err))
+	n.missed(&r, n.order...)
 	n.repairs = append(n.repairs, r)
 	return true
 }

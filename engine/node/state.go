@@ -55,7 +55,7 @@ type Node struct {
 	restoring []restored // own batches staged, oldest first
 	repairing []repaired // repairs whose last piece is staged, oldest first
 	fetchID   uint64
-	repairs   []repair // waiting for a link to their site
+	repairs   []repair // waiting for a link that has them
 
 	persisting    *Persist // under way, or nil
 	persistTicket uint64

@@ -93,6 +93,7 @@ func (n *Node) tick() {
 			n.beat(l)
 		}
 	}
+	n.retryRepairs()
 	if mono >= n.retainAt && (n.rose[Own] || n.rose[Mirror]) {
 		n.retain()
 	}
@@ -123,6 +124,11 @@ func (n *Node) wake() time.Duration {
 		due(l.heard + n.c.HeartbeatTimeout)
 		if l.dialed && l.peer.phase >= phaseResume {
 			due(l.beatAt)
+		}
+	}
+	for i := range n.repairs {
+		if at := n.repairs[i].again; at != 0 {
+			due(at)
 		}
 	}
 	if n.rose[Own] || n.rose[Mirror] {
