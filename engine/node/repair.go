@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/claudefs/repl/engine/internal/plant"
 	"github.com/claudefs/repl/wire"
 )
 
@@ -80,7 +81,7 @@ type repaired struct {
 
 // mirrorDamaged queues a repair; one per log is remembered, and it grows.
 func (n *Node) mirrorDamaged(in *MirrorDamaged) {
-	if n.mirrorLog(in.Log) == nil && n.ownLog(in.Log) == nil {
+	if n.mirrorLog(in.Log) == nil && (n.ownLog(in.Log) == nil || plant.OwnDamageKept) {
 		return
 	}
 	if in.Gone {

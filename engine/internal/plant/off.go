@@ -38,6 +38,8 @@ const (
 	RotUnread = false
 	// ApplyBeforeFlush lets readers of the mirror see a unit once it is written.
 	ApplyBeforeFlush = false
+	// RepairUnread reads past the repairs of damage.
+	RepairUnread = false
 	// ShipBeforeFlush lets readers of the own journal see a unit once it is written.
 	ShipBeforeFlush = false
 )
@@ -54,6 +56,8 @@ const (
 	// BadFrameAcked takes what holds of a frame whose digests do not, and
 	// acknowledges the frame.
 	BadFrameAcked = false
+	// OwnDamageKept leaves what damage took from an own log as it is.
+	OwnDamageKept = false
 	// AckOverRefusal counts a frame's ack for logs that the peer has refused.
 	AckOverRefusal = false
 	// EarlyWelcome begins a session while batches of the former one are under way.

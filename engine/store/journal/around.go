@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 
+	"github.com/claudefs/repl/engine/internal/plant"
 	"github.com/claudefs/repl/engine/store/vfs"
 	"github.com/claudefs/repl/wire"
 )
@@ -85,7 +86,7 @@ func (r *Reader) readDamage(d *damage) error {
 	var repaired []piece
 	open := d.hides && len(d.holes) == 0
 	for _, h := range d.holes {
-		if h.repair != nil {
+		if h.repair != nil && !plant.RepairUnread {
 			repaired = append(repaired, piece{h, h.repair})
 		} else if slices.Contains(r.j.holes, h) { // else it was cleared
 			open = true
