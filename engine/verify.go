@@ -1,11 +1,9 @@
 package engine
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/claudefs/repl/engine/node"
@@ -66,9 +64,9 @@ type verification struct {
 	o     VerifyOptions
 	peer  peerInfo
 	pace  pace
-	heard time.Time // when the peer answered last
-	out   VerifyPeer
+	heard bool                // the peer has answered
 	forks map[wire.LogID]bool // logs whose histories differ
+	out   VerifyPeer
 
 	// Deep: what the reading of the stored bytes found here, there, and there of no log.
 	scans, there map[wire.LogID]*logScan
@@ -110,112 +108,6 @@ func (v *verification) progress(doing string, shard int) {
 	if v.o.Progress != nil {
 		v.o.Progress(VerifyProgress{"progress", v.peer.name, doing, shard - v.o.Lo, v.o.Hi - v.o.Lo, v.out.Keys})
 	}
-}
-
-// id gives a question its name.
-func (v *verifier) id() uint64 {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.lastID++
-	return v.lastID
-}
-
-// question is one that was asked. Whoever asked it awaits its answer, or drops it.
-type question struct {
-	v      *verification
-	id     uint64
-	answer chan told // capacity 1
-}
-
-// ask asks the peer, and does not wait.
-func (v *verification) ask(q wire.Verify) *question {
-	all := &v.e.verifier
-	q.ID = all.id()
-	asked := &question{v: v, id: q.ID, answer: make(chan told, 1)}
-	all.mu.Lock()
-	if all.waiting == nil {
-		all.waiting = make(map[uint64]chan told)
-	}
-	all.waiting[q.ID] = asked.answer
-	all.mu.Unlock()
-	v.e.step(&node.VerifyAsk{Peer: v.peer.site, Ask: q})
-	return asked
-}
-
-// await waits for the answer.
-func (q *question) await(ctx context.Context) (*wire.Verified, error) {
-	defer q.drop()
-	select {
-	case t := <-q.answer:
-		if t.err == nil {
-			q.v.heard = time.Now()
-		}
-		if t.err == nil && t.answer.Code != 0 {
-			t.err = fmt.Errorf("site %s: %s", q.v.peer.name, t.answer.Text)
-		}
-		return t.answer, t.err
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	case <-q.v.e.done:
-		return nil, ErrClosed
-	}
-}
-
-// linkWaitMax is how long a peer that has answered may be without a link before it is
-// given up, and linkTriesMax how often for one question or shard.
-const (
-	linkWaitMax  = 10 * time.Second
-	linkTriesMax = 5
-)
-
-// answer asks for what does not depend on earlier answers, so that it can be asked
-// again when the link has ended.
-func (v *verification) answer(ctx context.Context, q wire.Verify) (*wire.Verified, error) {
-	for tries := 1; ; tries++ {
-		a, err := v.ask(q).await(ctx)
-		if !errors.Is(err, node.ErrNoLink) || tries == linkTriesMax {
-			return a, err
-		}
-		if err := v.linkBack(ctx, err); err != nil {
-			return nil, err
-		}
-	}
-}
-
-// linkBack waits for a link to the peer after none brought an answer, for a while; it
-// returns why there is none.
-func (v *verification) linkBack(ctx context.Context, none error) error {
-	ticker := time.NewTicker(pointLookEvery)
-	defer ticker.Stop()
-	for errors.Is(none, node.ErrNoLink) && time.Since(v.heard) < linkWaitMax {
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		_, none = v.ask(wire.Verify{
-			Kind: wire.VerifyTails, Count: 1, Log: wire.LogID{Site: v.e.id.site, Shard: wire.Shard(v.o.Lo)},
-		}).await(ctx)
-	}
-	return none
-}
-
-// drop forgets the question; its answer goes nowhere.
-func (q *question) drop() {
-	all := &q.v.e.verifier
-	all.mu.Lock()
-	defer all.mu.Unlock()
-	delete(all.waiting, q.id)
-}
-
-// cloneAnswer copies what the heart lends.
-func cloneAnswer(a *wire.Verified) *wire.Verified {
-	out := *a
-	out.Rows, out.Parts = slices.Clone(a.Rows), slices.Clone(a.Parts)
-	for i := range out.Parts {
-		out.Parts[i].Hi = bytes.Clone(out.Parts[i].Hi)
-	}
-	return &out
 }
 
 // nameOf is what the host calls a key.

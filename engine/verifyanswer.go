@@ -32,12 +32,6 @@ type verifier struct {
 	lastID  uint64
 }
 
-// told is what came of a question.
-type told struct {
-	answer *wire.Verified
-	err    error
-}
-
 // asked hands a question to the answerer of its link. The heart's mutex is held.
 func (v *verifier) asked(e *Engine, a *node.Asked) {
 	v.mu.Lock()

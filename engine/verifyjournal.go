@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 
-	"github.com/claudefs/repl/engine/node"
 	"github.com/claudefs/repl/engine/store/journal"
 	"github.com/claudefs/repl/wire"
 )
@@ -144,20 +143,4 @@ func (f *flusher) positionsAt(ctx context.Context, seqs map[wire.LogID]wire.Posi
 		}
 	}
 	return found, nil
-}
-
-// told hands an answer to who asked. The heart's mutex is held.
-func (v *verifier) told(t *node.Told) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	waiter := v.waiting[t.ID]
-	if waiter == nil {
-		return
-	}
-	delete(v.waiting, t.ID)
-	out := told{err: t.Err}
-	if t.Answer != nil {
-		out.answer = cloneAnswer(t.Answer)
-	}
-	waiter <- out // capacity 1, and only one is ever sent
 }

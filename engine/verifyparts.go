@@ -79,7 +79,7 @@ type pace struct {
 // keep a shorter one.
 const paceRestMin = time.Millisecond
 
-// work does a piece of work when it is time to; a piece takes milliseconds.
+// work does a piece of work when it is time to: one read of a journal, or one part.
 func (p *pace) work(ctx context.Context, piece func() error) error {
 	if p.owed = max(0, p.owed-time.Since(p.ended)); p.owed > paceRestMin {
 		select {

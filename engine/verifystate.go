@@ -24,48 +24,43 @@ const (
 	pointStillMax = 500 * time.Millisecond
 )
 
-// errMoved: the peer no longer has the view that was compared so far.
-var errMoved = errors.New("the peer's view has gone")
+// Why a try at a point did not compare: the next one may.
+var (
+	errApart = errors.New("the views of both sites do not stand at the same place")
+	errStill = errors.New("the log stands still before the point")
+	errMoved = errors.New("the peer's view has gone")
+)
 
-// shard compares the state of one shard at a point that both sites pass.
-func (v *verification) shard(ctx context.Context, shard wire.Shard) error {
+// shard compares the state of one shard at a point that both sites pass: first where
+// the log ends, and then further ahead by twice as much as the views missed each other.
+func (v *verification) shard(ctx context.Context, shard wire.Shard) (err error) {
 	log := wire.LogID{Site: v.e.primary, Shard: shard}
 	if v.forks[log] {
 		return fmt.Errorf("the histories of log %s differ, and with them what was applied", log)
 	}
-	ahead, last, lost := wire.Seq(0), errors.New("no point was reached"), 0
+	ahead, lost := wire.Seq(0), 0
 	for range pointTriesMax {
 		c := &comparison{v: v, log: log, seq: v.tail(log).Seq + ahead}
-		err := c.meet(ctx)
+		err = c.try(ctx)
 		switch {
-		case err == nil && c.equalCursors():
-			if err = c.compare(ctx); err == nil {
-				v.out.ShardsCompared++
-			}
-		case err == nil && c.histories():
-			v.out.ShardsCompared++
 		case err == nil:
-			ahead = max(1, 2*ahead, 2*c.apart())
-			last = fmt.Errorf("no point was met, although both sites took views: %s", c.where())
-			err = errPoint
-		}
-		c.close()
-		if errors.Is(err, node.ErrNoLink) && lost < linkTriesMax {
-			last, lost = err, lost+1
-			if err = v.linkBack(ctx, err); err == nil {
-				continue
-			}
-		}
-		switch {
-		case err == nil || fatal(err):
-			return err
+			v.out.ShardsCompared++
+			return nil
+		case errors.Is(err, errApart):
+			ahead = max(1, 2*ahead, 2*c.apart)
 		case errors.Is(err, errStill):
 			ahead = 0
-		case !errors.Is(err, errPoint) && !errors.Is(err, errMoved):
+		case errors.Is(err, errMoved):
+		case errors.Is(err, node.ErrNoLink) && lost < linkTriesMax:
+			lost++
+			if err := v.linkBack(ctx, err); err != nil {
+				return err
+			}
+		default:
 			return err
 		}
 	}
-	return last
+	return err
 }
 
 // tail is where a log ends here, durably.
@@ -82,6 +77,7 @@ type comparison struct {
 	view  store.View
 	there []wire.VerifiedLog // the peer's cursors
 	first exchange           // what both told at the beginning
+	apart wire.Seq           // by how many entries the views missed each other
 	keys  uint64
 	found []VerifyDifference
 }
@@ -92,8 +88,24 @@ type exchange struct {
 	theirs *wire.Verified
 }
 
-// errStill: the log ends before the point.
-var errStill = errors.New("the log stands still before the point")
+// try compares at the point, if both sites meet there.
+func (c *comparison) try(ctx context.Context) error {
+	defer func() {
+		if c.view != nil {
+			_ = c.view.Close() // only read from
+		}
+	}()
+	if err := c.meet(ctx); err != nil {
+		return err
+	}
+	switch {
+	case sameCursors(c.view.Cursors(), c.there):
+		return c.compare(ctx)
+	case c.histories():
+		return nil
+	}
+	return c.miss()
+}
 
 // meet has both sites take their view at the point, and digest the first keys.
 func (c *comparison) meet(ctx context.Context) (err error) {
@@ -142,15 +154,7 @@ func (c *comparison) digests(ctx context.Context, q *question, lo, hi []byte, ke
 	return x, err
 }
 
-func (c *comparison) close() {
-	if c.view != nil {
-		_ = c.view.Close() // only read from
-	}
-}
-
-// equalCursors says whether both views stand at the same place of every log.
-func (c *comparison) equalCursors() bool { return sameCursors(c.view.Cursors(), c.there) }
-
+// sameCursors says whether both views stand at the same place of every log.
 func sameCursors(here []store.Cursor, there []wire.VerifiedLog) bool {
 	if len(here) != len(there) {
 		return false
@@ -195,21 +199,14 @@ func (v *verification) history(log wire.LogID, here, there wire.Position) Verify
 	}
 }
 
-// apart is by how many entries the two views miss one another.
-func (c *comparison) apart() (most wire.Seq) {
-	c.both(func(_ wire.LogID, here, there wire.Position) {
-		most = max(most, max(here.Seq, there.Seq)-min(here.Seq, there.Seq))
-	})
-	return most
-}
-
-// where words where the two views stand.
-func (c *comparison) where() string {
+// miss notes by how many entries the two views missed each other, and words it.
+func (c *comparison) miss() error {
 	text := ""
 	c.both(func(log wire.LogID, here, there wire.Position) {
+		c.apart = max(c.apart, max(here.Seq, there.Seq)-min(here.Seq, there.Seq))
 		text += fmt.Sprintf("log %s at seq %d here, %d there; ", log, here.Seq, there.Seq)
 	})
-	return text + fmt.Sprintf("%d logs here, %d there", len(c.view.Cursors()), len(c.there))
+	return fmt.Errorf("%w: %s%d logs here, %d there", errApart, text, len(c.view.Cursors()), len(c.there))
 }
 
 // compare goes through the whole shard; what it finds counts only if the peer had

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"context"
 	"slices"
 
@@ -96,15 +95,21 @@ func (m *Mem) View(_ context.Context, shard wire.Shard) (View, error) {
 func (v *memView) Cursors() []Cursor { return v.shard.cursors }
 
 func (v *memView) Digest(_ context.Context, lo, hi []byte) ([32]byte, error) {
-	return v.shard.digest(v.keys, lo, hi), nil
+	return v.shard.digest(v.within(lo, hi), lo, hi), nil
+}
+
+// within are the keys [lo, hi), hi nil = unbounded.
+func (v *memView) within(lo, hi []byte) []string {
+	from, _ := slices.BinarySearch(v.keys, string(lo))
+	to := len(v.keys)
+	if hi != nil {
+		to, _ = slices.BinarySearch(v.keys, string(hi))
+	}
+	return v.keys[from:max(from, to)]
 }
 
 func (v *memView) Keys(_ context.Context, lo, hi []byte, visit func(key []byte) error) error {
-	at, _ := slices.BinarySearch(v.keys, string(lo))
-	for _, key := range v.keys[at:] {
-		if hi != nil && bytes.Compare([]byte(key), hi) >= 0 {
-			break
-		}
+	for _, key := range v.within(lo, hi) {
 		if err := visit([]byte(key)); err != nil {
 			return err
 		}

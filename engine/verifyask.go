@@ -1,0 +1,142 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/claudefs/repl/engine/node"
+	"github.com/claudefs/repl/wire"
+)
+
+// told is what came of a question.
+type told struct {
+	answer *wire.Verified
+	err    error
+}
+
+// id gives a question its name.
+func (v *verifier) id() uint64 {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.lastID++
+	return v.lastID
+}
+
+// question is one that was asked. Whoever asked it awaits its answer, or drops it.
+type question struct {
+	v      *verification
+	id     uint64
+	answer chan told // capacity 1
+}
+
+// ask asks the peer, and does not wait.
+func (v *verification) ask(q wire.Verify) *question {
+	all := &v.e.verifier
+	q.ID = all.id()
+	asked := &question{v: v, id: q.ID, answer: make(chan told, 1)}
+	all.mu.Lock()
+	if all.waiting == nil {
+		all.waiting = make(map[uint64]chan told)
+	}
+	all.waiting[q.ID] = asked.answer
+	all.mu.Unlock()
+	v.e.step(&node.VerifyAsk{Peer: v.peer.site, Ask: q})
+	return asked
+}
+
+// await waits for the answer.
+func (q *question) await(ctx context.Context) (*wire.Verified, error) {
+	defer q.drop()
+	select {
+	case t := <-q.answer:
+		if t.err != nil {
+			return nil, t.err
+		}
+		q.v.heard = true
+		if t.answer.Code != 0 {
+			return nil, fmt.Errorf("site %s: %s", q.v.peer.name, t.answer.Text)
+		}
+		return t.answer, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-q.v.e.done:
+		return nil, ErrClosed
+	}
+}
+
+// drop forgets the question; its answer goes nowhere.
+func (q *question) drop() {
+	all := &q.v.e.verifier
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	delete(all.waiting, q.id)
+}
+
+// linkWaitMax is how long a peer that has answered may be without a link before it is
+// given up, and linkTriesMax how often for one question or shard.
+const (
+	linkWaitMax  = 10 * time.Second
+	linkTriesMax = 5
+)
+
+// answer asks for what does not depend on earlier answers, so that it can be asked
+// again when the link has ended.
+func (v *verification) answer(ctx context.Context, q wire.Verify) (*wire.Verified, error) {
+	for tries := 1; ; tries++ {
+		a, err := v.ask(q).await(ctx)
+		if !errors.Is(err, node.ErrNoLink) || tries == linkTriesMax {
+			return a, err
+		}
+		if err := v.linkBack(ctx, err); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// linkBack waits for a link to the peer after none brought an answer, for a while; it
+// returns why there is none.
+func (v *verification) linkBack(ctx context.Context, none error) error {
+	ticker := time.NewTicker(pointLookEvery)
+	defer ticker.Stop()
+	for began := time.Now(); v.heard && errors.Is(none, node.ErrNoLink) && time.Since(began) < linkWaitMax; {
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		_, none = v.ask(wire.Verify{
+			Kind: wire.VerifyTails, Count: 1, Log: wire.LogID{Site: v.e.id.site, Shard: wire.Shard(v.o.Lo)},
+		}).await(ctx)
+	}
+	return none
+}
+
+// told hands an answer to who asked. The heart's mutex is held.
+func (v *verifier) told(t *node.Told) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	waiter := v.waiting[t.ID]
+	if waiter == nil {
+		return
+	}
+	delete(v.waiting, t.ID)
+	out := told{err: t.Err}
+	if t.Answer != nil {
+		out.answer = cloneAnswer(t.Answer)
+	}
+	waiter <- out // capacity 1, and only one is ever sent
+}
+
+// cloneAnswer copies what the heart lends.
+func cloneAnswer(a *wire.Verified) *wire.Verified {
+	out := *a
+	out.Rows, out.Parts = slices.Clone(a.Rows), slices.Clone(a.Parts)
+	for i := range out.Parts {
+		out.Parts[i].Hi = bytes.Clone(out.Parts[i].Hi)
+	}
+	return &out
+}
