@@ -9,15 +9,15 @@ import (
 )
 
 // Shrinking takes a plan that breaks an invariant to a short one that breaks the
-// same invariant (delta debugging): what is left out, and the world still breaks,
-// was not needed. A plan that gets no shorter needs a coincidence in time, and what
-// is left out moves it; then each change is given more seeds, other delays with it,
-// any of which may break.
+// same invariant. Tiny samples of it are tried first; then it is delta debugging:
+// what is left out, and the world still breaks, was not needed. A plan that gets no
+// shorter needs a coincidence in time, which what is left out moves: at last each
+// change is given more seeds, other delays with them, any of which may break.
 //
-//	plan ─▶ cut behind the breach ─▶ whole kinds ─▶ chunks of items ─▶ parameters
-//	             ▲                                    ½ ¼ … 1             │
-//	             └── while something still went ◀── spans, counts, gaps ◀─┘
-//	             └── and then once more, with four seeds for every change
+//	plan ─▶ samples ─▶ cut behind the breach ─▶ kinds ─▶ chunks ½ ¼ … 1 ─▶ parameters
+//	                        ▲                                                   │
+//	                        ├── while something still went ◀── spans, counts, gaps
+//	                        └── and once more, with four seeds for every change
 //
 // The same plan and budget give the same result; what was found so far stays when
 // the budget or the context ends.
@@ -46,6 +46,8 @@ type shrinker struct {
 	ctx     context.Context
 	steps   int // spent
 	chances int // seeds for each change
+	draw    stream
+	whole   *Plan // as it came: what samples are drawn from
 	best    *Plan
 	breach  *Breach
 }
@@ -63,7 +65,7 @@ func (o Shrinking) Run(ctx context.Context, plan *Plan) (*Plan, *Breach) {
 			return r.Breach, max(r.Steps, worldStepsMin)
 		}
 	}
-	s := &shrinker{o: o, ctx: ctx, chances: 1}
+	s := &shrinker{o: o, ctx: ctx, chances: 1, whole: plan, draw: newStream(plan.seed, "samples")}
 	breach, _ := o.test(plan)
 	if breach == nil {
 		return plan, nil
@@ -72,6 +74,7 @@ func (o Shrinking) Run(ctx context.Context, plan *Plan) (*Plan, *Breach) {
 	if o.Plant != "" {
 		s.best.plant = o.Plant
 	}
+	s.sample()
 	for !s.spent() {
 		before := s.weight()
 		s.round()
@@ -204,15 +207,25 @@ func (s *shrinker) kinds() {
 }
 
 // chunks drops stretches of items, from halves down to single ones, the last
-// first: what comes late is needed least.
+// first. Where no stretch of a size can go, small samples are tried instead, before
+// more time goes into smaller ones.
 func (s *shrinker) chunks() {
 	for size := (len(s.best.items) + 1) / 2; size > 0; size /= 2 {
-		for hi := len(s.best.items); hi > 0; hi -= size {
-			lo := max(0, hi-size)
-			hi = min(hi, len(s.best.items))
-			s.try(func(p *Plan) { p.items = slices.Delete(p.items, lo, hi) })
+		if !s.stretches(size) && s.sample() {
+			size = len(s.best.items)
 		}
 	}
+}
+
+func (s *shrinker) stretches(size int) (dropped bool) {
+	for hi := len(s.best.items); hi > 0; hi -= size {
+		lo := max(0, hi-size)
+		hi = min(hi, len(s.best.items))
+		if s.try(func(p *Plan) { p.items = slices.Delete(p.items, lo, hi) }) {
+			dropped = true
+		}
+	}
+	return dropped
 }
 
 // merge makes one burst of several that are needed for their amount: of stretches

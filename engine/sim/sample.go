@@ -1,0 +1,81 @@
+package sim
+
+import (
+	"cmp"
+	"slices"
+	"time"
+)
+
+// Limits of samples, found by experiment: of all plants that needed a coincidence,
+// those that fall to samples at all do so within a few thousand worlds of some
+// hundred steps.
+const (
+	sampleItemsMax = 24
+	sampleSteps    = 1_000_000 // to live before going on without one
+	sampleKindsMax = 8         // besides bursts
+	sampleBurstMax = 4         // appends
+)
+
+// sample looks for a tiny plan that breaks: a few items of a few kinds, near one
+// another, under another seed. Where a breach needs a coincidence, a thousand tiny
+// worlds have it sooner than one long world from which anything is left out: they
+// cost no more, and small numbers meet more often than large ones. A sample keeps the
+// order of what it takes and takes nothing twice, so that whatever may not go
+// together in a plan does not in a sample.
+func (s *shrinker) sample() bool {
+	if len(s.best.items) <= sampleItemsMax {
+		return false
+	}
+	for end := s.steps + sampleSteps; s.steps < end && !s.spent(); {
+		if s.try(s.drawSample) {
+			return true
+		}
+	}
+	return false
+}
+
+// drawSample makes a sample of a candidate: half of it bursts at most.
+func (s *shrinker) drawSample(p *Plan) {
+	p.params, p.items = s.whole.params, slices.Clone(s.whole.items)
+	kinds := s.drawKinds(p)
+	size := 2 + s.draw.IntN(sampleItemsMax-1)
+	s.draw.Shuffle(len(p.items), func(i, j int) { p.items[i], p.items[j] = p.items[j], p.items[i] })
+	bursts, others := 0, 0
+	p.items = slices.DeleteFunc(p.items, func(f item) bool {
+		n := &others
+		if f.kind == burst {
+			n = &bursts
+		}
+		if !kinds[f.kind] || *n >= size/2 {
+			return true
+		}
+		*n++
+		return false
+	})
+	slices.SortStableFunc(p.items, func(a, b item) int { return cmp.Compare(a.at, b.at) })
+	gap, at := time.Millisecond<<s.draw.IntN(11), time.Duration(0)
+	for i := range p.items {
+		f := &p.items[i]
+		at += (gap/8 + s.draw.exponential(gap)).Truncate(time.Microsecond)
+		f.at = at
+		f.count = min(f.count, 1+s.draw.IntN(sampleBurstMax))
+	}
+	p.duration = at + gap
+	p.seed = s.draw.Uint64()
+}
+
+// drawKinds chooses bursts and a few other kinds of a plan.
+func (s *shrinker) drawKinds(p *Plan) (kinds [kindCount]bool) {
+	var present []itemKind
+	for k := range itemKind(kindCount) {
+		if k != burst && slices.ContainsFunc(p.items, func(f item) bool { return f.kind == k }) {
+			present = append(present, k)
+		}
+	}
+	kinds[burst] = true
+	s.draw.Shuffle(len(present), func(i, j int) { present[i], present[j] = present[j], present[i] })
+	for _, k := range present[:min(len(present), 1+s.draw.IntN(sampleKindsMax))] {
+		kinds[k] = true
+	}
+	return kinds
+}
