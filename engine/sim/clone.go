@@ -8,7 +8,7 @@ import (
 	"github.com/claudefs/repl/wire"
 )
 
-// A standby's machine is cloned: an old image of it comes up in its place, same
+// A site's machine is cloned: an old image of it comes up in its place, same
 // site, same address, while the original lives on, cut off. After a while the
 // original is back, with its own disk and sometimes without a restart, and the
 // clone is gone. Both times the peers meet a site that went back behind its word.
@@ -19,6 +19,7 @@ import (
 //	            at          at+span      at+2·span
 //
 // The model keeps a book per copy: what one of them confirmed, the other need not have.
+// Of a cloned primary both copies take appends: see fork.go.
 
 // drawClone clones standbys in an eighth of the worlds, where nobody else loses what
 // he had: else two could take the last copy of an entry.
@@ -26,16 +27,39 @@ func (p *Plan) drawClone(s stream) {
 	loses := func(f item) bool {
 		return f.kind.takesOwnData() || f.kind == restoreStandby || f.kind == wipeStandby
 	}
+	if s.oneIn(16) && p.siteCount == 2 && !p.hostLog {
+		p.drawFork(s)
+		return
+	}
 	if !s.oneIn(8) || slices.ContainsFunc(p.items, loses) {
 		return
 	}
 	for range 1 + s.IntN(3) {
 		p.items = append(p.items, item{
-			at: s.between(p.duration/20, p.duration*3/4), kind: cloneStandby, site: 1 + s.IntN(p.siteCount-1),
+			at: s.between(p.duration/20, p.duration*3/4), kind: clone, site: 1 + s.IntN(p.siteCount-1),
 			span: s.between(100*time.Millisecond, 6*time.Second), draw: s.Uint64(),
 		})
 	}
 	p.retain = false
+}
+
+// drawFork clones the primary, once, and its original takes appends meanwhile. Nothing
+// else harms the media of that world.
+func (p *Plan) drawFork(s stream) {
+	p.items = slices.DeleteFunc(p.items, func(f item) bool {
+		switch f.kind {
+		case unconfigure, ownFlip, latentFlip, lostWrite, misdirectedWrite,
+			restorePrimary, restoreStandby, wipePrimary, wipeStandby:
+			return true
+		}
+		return false
+	})
+	p.items = append(p.items, item{
+		at: s.between(p.duration/20, p.duration/2), kind: clone, site: 0,
+		span: s.between(time.Second, 8*time.Second), draw: s.Uint64(),
+	})
+	p.retain = false
+	p.verifyWait = min(p.verifyWait, 4*time.Second) // not an hour
 }
 
 // cloned says whether a clone stands in a place.
@@ -48,7 +72,7 @@ func (w *world) copyOf(index int) *site {
 
 // clone takes the image now, and has it come up later.
 func (s *site) clone(f *item) {
-	if s.place == 0 || s.p == nil || s.lost || s.cloneOf != nil {
+	if s.p == nil || s.lost || s.cloneOf != nil {
 		return
 	}
 	i := s.takeImage()
@@ -77,6 +101,11 @@ func (w *world) beginClone(s *site, i *image, f *item) {
 	c.install(i)
 	w.check.storeCrashed(c.index, c.store.mem, true)
 	w.net.sever(s.p)
+	if s.place == 0 {
+		w.forked = true
+		w.load.told[c.index] = told{}
+		w.load.told[c.index].processGone()
+	}
 	w.step(c.index, "clone", uint64(s.index), 0)
 	w.check.wentBack(s, c)
 	c.start()
@@ -137,50 +166,59 @@ func (c *checker) cloned(from, to int, i *image) {
 // the copy there now does not keep: it must notice. The fault counts if the two
 // copies differ.
 func (c *checker) wentBack(before, after *site) {
-	theirs, ours := c.ledgers[before.index][node.Mirror], c.ledgers[after.index][node.Mirror]
+	which := node.Mirror
+	if before.place == 0 {
+		which = node.Own
+	}
+	theirs, ours := c.ledgers[before.index][which], c.ledgers[after.index][which]
 	differ := false
 	for _, log := range sortedLogs(theirs) {
 		differ = differ || theirs[log].tail().seq != ours[log].tail().seq
 	}
 	if differ {
-		c.w.fault(cloneStandby)
+		c.w.fault(clone)
 	}
-	l, place := c.w.load, after.place
-	clear(l.owed[place])
+	place := after.place
+	if place == 0 {
+		return // it was the primary
+	}
+	t := c.w.load.of(c.w.sites[0])
+	clear(t.owed[place])
 	if p := after.p; p != nil && (p.paused() || len(p.mirror.tickets) > 0) {
 		return // what it has not flushed yet may be enough
 	}
 	if p := c.w.sites[0].p; p != nil && p.paused() {
 		return // it may hear older words yet
 	}
-	for log, seq := range l.confirmed[place] {
+	for log, seq := range t.confirmed[place] {
 		if seq > ours[log].tail().seq {
-			l.owed[place][log] = seq
+			t.owed[place][log] = seq
 		}
 	}
 }
 
 // noticed looks whether the primary says that a peer's log went back behind what it
 // confirmed. Effects of one step have no order, so this comes before the progress.
-func (l *load) noticed(events []node.Event) {
+func (l *load) noticed(s *site, events []node.Event) {
+	t := l.of(s)
 	for i := range events {
 		e := &events[i]
 		if e.Kind != node.EventPeerBehind {
 			continue
 		}
 		place := l.w.siteOf(e.Peer).place
-		if l.owed[place][e.Log] != 0 {
+		if t.owed[place][e.Log] != 0 {
 			l.w.mark("clone noticed")
 		}
-		delete(l.owed[place], e.Log)
-		delete(l.confirmed[place], e.Log)
+		delete(t.owed[place], e.Log)
+		delete(t.confirmed[place], e.Log)
 	}
 }
 
 // hearing: the primary takes another word from a place. If the copy there has lost
 // what an earlier one confirmed, it must have said so before (I1).
-func (l *load) hearing(place int, log wire.LogID) {
-	if seq := l.owed[place][log]; seq != 0 {
+func (l *load) hearing(t *told, place int, log wire.LogID) {
+	if seq := t.owed[place][log]; seq != 0 {
 		l.w.fail("I1", "%s had confirmed log %s up to seq %d and came back without that; the primary did not notice",
 			siteNames[place], log, seq)
 	}

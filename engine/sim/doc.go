@@ -61,6 +61,9 @@
 //     are off and jump, also while the site is down; old images restored, disks replaced; a standby's
 //     machine cloned, so that its site goes back to an old image, and from there to
 //     what the original has (clone.go).
+//   - In a few worlds it is the primary that is cloned, and both copies take appends.
+//     No rest can be asked for there: the peer keeps one history and all that it
+//     confirmed, and a log in which the sites differ is stopped by name (fork.go).
 //   - Operators: orderly restarts, a configuration without peers, trimming.
 //   - Sites differ in their parameters in half of the worlds; a fifth has two peers
 //     behind one writer; in a fifth the host has a log of its own and appends by its

@@ -93,7 +93,7 @@ func (s *site) strikeProcess(f *item) {
 		s.restore(f)
 	case restorePrimary, restoreStandby:
 		s.planRestore(f)
-	case cloneStandby:
+	case clone:
 		s.clone(f)
 	case lose, cutOff:
 		s.lose(f)

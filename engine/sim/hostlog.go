@@ -91,7 +91,7 @@ func (h *hostLog) feed(shard wire.Shard) {
 		}
 		s.fed++
 		o.ref = ref
-		h.l.placed(n)
+		h.l.placed(h.l.w.sites[0], n)
 	}
 }
 

@@ -39,19 +39,19 @@ const (
 // Operations follow, and then faults that a plan draws apart, see drawPatterns,
 // drawLoss and drawClone.
 const (
-	burst        = faultKindCount + iota // count appends in a row
-	restart                              // an orderly stop and a new start
-	unconfigure                          // the peer is left out of the configuration for a while
-	trim                                 // spare segments are given back to the system
-	isolate                              // all links of a site are cut, both ways
-	isolateIn                            // nothing reaches it
-	isolateOut                           // nothing leaves it
-	swizzle                              // the ways stop one after the other, and come back in another order
-	flap                                 // a pair's links stop count times, for span, as long whole between
-	lose                                 // the machine dies, and healing does not bring it back
-	cutOff                               // it lives, and healing does not bring its links back
-	cloneStandby                         // an old image comes up in a site's place while the original lives on
-	kindCount    = faultKindCount + iota
+	burst       = faultKindCount + iota // count appends in a row
+	restart                             // an orderly stop and a new start
+	unconfigure                         // the peer is left out of the configuration for a while
+	trim                                // spare segments are given back to the system
+	isolate                             // all links of a site are cut, both ways
+	isolateIn                           // nothing reaches it
+	isolateOut                          // nothing leaves it
+	swizzle                             // the ways stop one after the other, and come back in another order
+	flap                                // a pair's links stop count times, for span, as long whole between
+	lose                                // the machine dies, and healing does not bring it back
+	cutOff                              // it lives, and healing does not bring its links back
+	clone                               // an old image comes up in a site's place while the original lives on
+	kindCount   = faultKindCount + iota
 )
 
 var kindNames = [kindCount]string{

@@ -20,6 +20,7 @@ type op struct {
 	payloadBytes int
 	hot          [][]byte // keys that it shares with others
 	ref          wire.Ref
+	copy         int             // of the primary, that took it
 	local        bool            // acknowledged: flushed here
 	durable      [sitesMax]bool  // acknowledged: flushed at that peer as well
 	applied      [copiesMax]bool // took effect at the copy of a site, as the checker knows
@@ -29,15 +30,19 @@ type op struct {
 
 // load appends tagged entries at the primary, and hears the acknowledgements.
 type load struct {
-	w        *world
-	ops      []op
-	bytes    int64
-	acked    int
-	pattern  []byte
-	host     *hostLog                       // nil = the engine's journal is the host's only log
-	flushing map[wire.LogID][]int           // appended, not acknowledged as local; by seq
-	mirrored [sitesMax]map[wire.LogID][]int // local, not acknowledged as durable at that peer; by seq
+	w       *world
+	ops     []op
+	bytes   int64
+	acked   int
+	pattern []byte
+	host    *hostLog // nil = the engine's journal is the host's only log
+	told    [copiesMax]told
+}
 
+// told is what the process of one copy of the primary was given and told.
+type told struct {
+	flushing  map[wire.LogID][]int              // appended, not acknowledged as local; by seq
+	mirrored  [sitesMax]map[wire.LogID][]int    // local, not acknowledged as durable at that peer; by seq
 	confirmed [sitesMax]map[wire.LogID]wire.Seq // durable at that peer, as the process there is was told
 	owed      [sitesMax]map[wire.LogID]wire.Seq // of them, what the peer has lost and the process must notice
 
@@ -52,25 +57,30 @@ func newLoad(w *world) *load {
 		l.pattern[i] = byte(draw.Uint32())
 	}
 	l.host = newHostLog(l)
-	l.processGone()
+	for i := range l.told {
+		l.told[i].processGone()
+	}
 	return l
 }
 
 // processGone forgets who was waiting: the outcome of what was not acknowledged
 // is unknown, and may still come to light.
-func (l *load) processGone() {
-	l.flushing = map[wire.LogID][]int{}
-	for site := range l.mirrored {
-		l.mirrored[site] = map[wire.LogID][]int{}
-		l.confirmed[site], l.owed[site] = map[wire.LogID]wire.Seq{}, map[wire.LogID]wire.Seq{}
+func (t *told) processGone() {
+	t.flushing = map[wire.LogID][]int{}
+	for site := range t.mirrored {
+		t.mirrored[site] = map[wire.LogID][]int{}
+		t.confirmed[site], t.owed[site] = map[wire.LogID]wire.Seq{}, map[wire.LogID]wire.Seq{}
 	}
-	l.stampFloor = l.stampMax
+	t.stampFloor = t.stampMax
 }
+
+// of is what a copy of the primary was told.
+func (l *load) of(s *site) *told { return &l.told[s.index] }
 
 // waiting counts the appends that were not acknowledged as local.
 func (l *load) waiting() int {
 	n := 0
-	for _, ops := range l.flushing {
+	for _, ops := range l.of(l.w.sites[0]).flushing {
 		n += len(ops)
 	}
 	if l.host != nil {
@@ -113,7 +123,8 @@ func (l *load) find(e *wire.Entry) (int, bool) {
 }
 
 func (l *load) append(draw stream) {
-	p := l.w.sites[0].p
+	s := l.writer(draw)
+	p := s.p
 	shard := wire.Shard(draw.IntN(l.w.plan.shards))
 	size := draw.size(l.w.plan.payloadMax)
 	if l.bytes+int64(size) > l.w.plan.appendedMax {
@@ -161,25 +172,37 @@ func (l *load) append(draw stream) {
 	}
 	l.bytes += int64(size)
 	l.ops[n].ref = ref
-	l.placed(n)
+	l.placed(s, n)
+}
+
+// writer is the copy of the primary that takes the next append: of a cloned one,
+// either.
+func (l *load) writer(draw stream) *site {
+	if c := l.w.sites[0]; c.cloneOf == nil || draw.oneIn(2) {
+		return c
+	}
+	return l.w.sites[0].cloneOf
 }
 
 // placed: an op has its place in its log, and waits for its flush.
-func (l *load) placed(n int) {
+func (l *load) placed(s *site, n int) {
 	o := &l.ops[n]
-	l.flushing[o.ref.Log] = append(l.flushing[o.ref.Log], n)
-	l.w.step(0, "append", uint64(o.shard), uint64(o.ref.Seq))
-	l.w.sites[0].p.own.kick()
+	o.copy = s.index
+	t := l.of(s)
+	t.flushing[o.ref.Log] = append(t.flushing[o.ref.Log], n)
+	l.w.step(s.index, "append", uint64(o.shard), uint64(o.ref.Seq))
+	s.p.own.kick()
 }
 
 // flushed acknowledges as local what the own journal flushed.
-func (l *load) flushed(headers []wire.BatchHeader) {
+func (l *load) flushed(s *site, headers []wire.BatchHeader) {
+	t := l.of(s)
 	for i := range headers {
 		h := &headers[i]
-		ops := l.flushing[h.Log()]
+		ops := t.flushing[h.Log()]
 		if len(ops) > 0 && l.ops[ops[0]].ref.Seq <= h.LastSeq() {
-			l.w.check.stamped(h, l.stampFloor)
-			l.stampMax = max(l.stampMax, h.LastStamp)
+			l.w.check.stamped(h, t.stampFloor)
+			t.stampMax = max(t.stampMax, h.LastStamp)
 		}
 		for len(ops) > 0 && l.ops[ops[0]].ref.Seq <= h.LastSeq() {
 			n := ops[0]
@@ -191,10 +214,10 @@ func (l *load) flushed(headers []wire.BatchHeader) {
 			}
 			o.local = true
 			for site := 1; site < len(l.w.sites); site++ {
-				l.mirrored[site][h.Log()] = append(l.mirrored[site][h.Log()], n)
+				t.mirrored[site][h.Log()] = append(t.mirrored[site][h.Log()], n)
 			}
 		}
-		l.flushing[h.Log()] = ops
+		t.flushing[h.Log()] = ops
 	}
 	if l.host != nil {
 		l.host.feedAll()
@@ -202,19 +225,20 @@ func (l *load) flushed(headers []wire.BatchHeader) {
 }
 
 // progressed acknowledges as durable what the peer has flushed.
-func (l *load) progressed(p *node.Progress) {
+func (l *load) progressed(s *site, p *node.Progress) {
 	if p.Level != wire.LevelDurable {
 		return
 	}
 	site := l.w.siteOf(p.Peer).place
-	l.hearing(site, p.Log)
-	ops := l.mirrored[site][p.Log]
+	t := l.of(s)
+	l.hearing(t, site, p.Log)
+	ops := t.mirrored[site][p.Log]
 	for len(ops) > 0 && l.ops[ops[0]].ref.Seq <= p.Position.Seq {
 		o := &l.ops[ops[0]]
 		ops = ops[1:]
 		l.w.check.ackedDurable(o, site)
 		o.durable[site] = true
 	}
-	l.mirrored[site][p.Log] = ops
-	l.confirmed[site][p.Log] = max(l.confirmed[site][p.Log], p.Position.Seq)
+	t.mirrored[site][p.Log] = ops
+	t.confirmed[site][p.Log] = max(t.confirmed[site][p.Log], p.Position.Seq)
 }

@@ -38,14 +38,14 @@ func (p *process) step(in node.Input, what string, a, b uint64) {
 	for i := range e.Persists {
 		p.persist(&e.Persists[i])
 	}
-	if p.site.index == 0 {
-		w.load.noticed(e.Events)
+	if p.site.place == 0 {
+		w.load.noticed(p.site, e.Events)
 	}
 	for i := range e.Progress {
 		level, seq := uint64(e.Progress[i].Level), uint64(e.Progress[i].Position.Seq)
 		w.trace.add(line{w.now, w.steps, int8(p.site.index), "progress", level, seq})
-		if p.site.index == 0 {
-			w.load.progressed(&e.Progress[i])
+		if p.site.place == 0 {
+			w.load.progressed(p.site, &e.Progress[i])
 		}
 	}
 	for i := range e.Admits {
@@ -58,8 +58,8 @@ func (p *process) step(in node.Input, what string, a, b uint64) {
 		w.mark("event " + e.Events[i].Kind)
 		w.note(p.site.index, "event "+e.Events[i].Kind+": "+e.Events[i].Text)
 	}
-	if idle && p.site.index == 0 {
-		w.check.lag(p.node.Status(p.now()))
+	if idle && p.site.place == 0 {
+		w.check.lag(p.site, p.node.Status(p.now()))
 	}
 	p.wakeAt(e.Wake)
 }

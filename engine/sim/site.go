@@ -312,8 +312,8 @@ func (s *site) die(powerCut bool, span time.Duration, draw stream) {
 	s.armed, s.pausedTo = nil, 0
 	s.w.step(s.index, "die", boolBit(powerCut), 0)
 	s.w.net.processGone(p, powerCut)
-	if s.index == 0 {
-		s.w.load.processGone()
+	if s.place == 0 {
+		s.w.load.of(s).processGone()
 	}
 	if powerCut {
 		if s.disk.crash(draw) > 0 {

@@ -113,6 +113,7 @@ type world struct {
 	load   *load
 	check  *checker
 	healed bool // the fault phase is over
+	forked bool // the primary was cloned: a log may have two histories
 	probed bool // appends were made at rest, see lost.go
 	done   bool
 }
@@ -294,11 +295,19 @@ func (w *world) heal() {
 
 // awaitRest looks from time to time whether everything has come to rest.
 func (w *world) awaitRest(deadline time.Duration) {
-	why := w.check.restless()
+	why := ""
+	if w.forked {
+		why = w.check.unnamed()
+	} else {
+		why = w.check.restless()
+	}
 	if why == "" {
 		why = w.check.torn()
 	}
 	switch {
+	case why == "" && w.forked:
+		w.check.kept()
+		w.done = true
 	case why == "" && w.probe():
 		w.after(0, func() { w.awaitRest(deadline) })
 	case why == "":

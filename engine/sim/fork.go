@@ -1,0 +1,73 @@
+package sim
+
+import (
+	"fmt"
+
+	"github.com/claudefs/repl/engine/node"
+	"github.com/claudefs/repl/wire"
+)
+
+// A cloned primary is the one fault behind which no rest can be asked for: the
+// original takes appends while the clone goes on from what the peer has, and when
+// the original is back, a log may have two histories. What can be asked for is that
+// no medium mixes or overwrites them, that what the peer confirmed stays there, and
+// that every log in which the two sites differ is stopped or refused by name (I4).
+
+// unnamed is a log in which the primary and its peer differ and nobody says so; ""
+// if there is none.
+func (c *checker) unnamed() string {
+	a, b := c.w.sites[0].p, c.w.sites[1].p
+	switch {
+	case a == nil:
+		return siteNames[0] + " is down"
+	case b == nil:
+		return siteNames[1] + " is down"
+	case c.w.load.waiting() > 0:
+		return "appends wait for their flush"
+	}
+	status := a.node.Status(a.now()).Peers[0]
+	if status.Link != "live" {
+		return fmt.Sprintf("link %s %s", status.Link, status.Reason)
+	}
+	stopped := map[wire.LogID]bool{}
+	for _, s := range status.Stopped {
+		stopped[s.Log] = true
+	}
+	for shard := range wire.Shard(c.w.plan.shards) {
+		log := wire.LogID{Site: c.w.sites[0].id, Shard: shard}
+		ours, _ := a.own.j.Tail(log)
+		theirs, _ := b.mirror.j.Tail(log)
+		if at := b.appliers[shard].Cursor(log); at != theirs.Position {
+			return fmt.Sprintf("%s has applied log %s up to %d of %d", siteNames[1], log, at.Seq, theirs.Position.Seq)
+		}
+		if ours.Position == theirs.Position {
+			continue
+		}
+		if !stopped[log] && a.admitted[shard] {
+			return fmt.Sprintf("log %s is %s here and %s at %s, and nobody says so",
+				log, ours.Position, theirs.Position, siteNames[1])
+		}
+		c.w.mark("second history refused by name")
+	}
+	return ""
+}
+
+// kept: what the peer confirmed to either copy is in its mirror, and was decided
+// there (I1), once (I2).
+func (c *checker) kept() {
+	s := c.w.sites[1]
+	for n := range c.w.load.ops {
+		o := &c.w.load.ops[n]
+		if o.durable[1] && !o.applied[1] {
+			c.w.fail("I1", "entry %d (log %s seq %d), confirmed by %s, is not there any more", n, o.ref.Log, o.ref.Seq,
+				siteNames[1])
+		}
+		if o.local && !c.has(o.copy, node.Own, o.ref.Log, o.ref.Incarnation, o.ref.Seq) {
+			c.w.fail("I1", "entry %d (log %s seq %d), acknowledged, left its medium", n, o.ref.Log, o.ref.Seq)
+		}
+	}
+	for _, s := range c.w.sites {
+		c.rows(s.index, s.store.mem)
+	}
+	c.reference(1, s.store.mem)
+}

@@ -1,0 +1,110 @@
+package sim
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// live runs a hand-written plan, which must hold, with ten seeds, and adds up what
+// it reached.
+func live(t *testing.T, text string) map[string]int {
+	t.Helper()
+	plan, err := ParsePlan(planMagic + "\n" + text)
+	require.NoError(t, err)
+	marks := map[string]int{}
+	for plan.seed = range uint64(10) {
+		r := Run(Options{Plan: plan})
+		if r.Breach != nil {
+			t.Fatal(r.Breach)
+		}
+		for mark, n := range r.Marks {
+			marks[mark] += n
+		}
+	}
+	return marks
+}
+
+// TestEachPatternOfCutsCostsSomething: a pattern that no frame meets would prove
+// nothing.
+func TestEachPatternOfCutsCostsSomething(t *testing.T) {
+	marks := live(t, `
+		duration 30s
+		sites 3
+		heartbeat-timeout 1s
+		100ms burst count=400 span=28s
+		1s isolate site-b span=1s
+		4s isolate-in site-c span=1s
+		7s isolate-out site-a span=1s
+		10s swizzle site-a span=2s draw=3
+		14s flap site-a count=3 span=1s
+		22s cut-both site-a span=2s
+	`)
+	for _, mark := range []string{
+		"fault isolate", "fault isolate-in", "fault isolate-out", "fault swizzle", "fault flap", "partial partition",
+	} {
+		require.NotZero(t, marks[mark], mark)
+	}
+}
+
+// TestTheOthersRestWithoutALostSite: its lag is unknown, what it lacks is kept, and
+// appends are taken and reach the other peer (I10, I12, I14).
+func TestTheOthersRestWithoutALostSite(t *testing.T) {
+	for _, how := range []string{"lose", "cut-off"} {
+		marks := live(t, `
+			duration 6s
+			sites 3
+			100ms burst count=50 span=5s
+			2s `+how+` site-b
+			4s power site-a span=100ms
+		`)
+		require.Equal(t, 10, marks["at rest without a lost site"])
+		require.Equal(t, 10, marks["entries kept for a lost site"])
+		require.NotZero(t, marks["fault "+how])
+	}
+	_, err := ParsePlan(planMagic + "\n1s lose site-a")
+	require.ErrorContains(t, err, "the primary cannot be lost")
+}
+
+// TestTheSourceSaysThatAClonedPeerWentBack: to the image, and then to what the
+// original has, before it takes another word from there (I1); and nothing is repeated.
+func TestTheSourceSaysThatAClonedPeerWentBack(t *testing.T) {
+	marks := live(t, `
+		duration 24s
+		retain false
+		100ms burst count=400 span=23s
+		1s clone site-b span=8s draw=1
+	`)
+	require.Equal(t, 20, marks["fault clone"], "both times the copies differ")
+	require.GreaterOrEqual(t, marks["clone noticed"], 15)
+}
+
+// TestASecondHistoryIsRefusedByName: the original of a cloned primary took appends,
+// and so did the clone; the peer keeps what it confirmed (I4).
+func TestASecondHistoryIsRefusedByName(t *testing.T) {
+	marks := live(t, `
+		duration 12s
+		retain false
+		verify-wait 1h
+		100ms burst count=200 span=11s
+		2s clone site-a span=3s draw=1
+	`)
+	require.GreaterOrEqual(t, marks["second history refused by name"], 10)
+	require.NotZero(t, marks["event log-stopped"])
+}
+
+// TestDeathWhileOpeningIsDiedAgain: an opening that was cut short leaves a disk that
+// opens.
+func TestDeathWhileOpeningIsDiedAgain(t *testing.T) {
+	marks := live(t, `
+		duration 6s
+		100ms burst count=50 span=5s
+		1s power site-a span=50ms phase=open draw=3298534883328
+		2s kill site-b span=50ms phase=open draw=5497558138880
+		3s clock-jump site-a phase=open
+		3s power site-a span=50ms phase=open draw=9895604649984
+	`)
+	require.NotZero(t, marks["power while opening"])
+	require.NotZero(t, marks["kill while opening"])
+	require.NotZero(t, marks["clock jumped while down"])
+}
