@@ -387,13 +387,6 @@ func (a *appliers) takeDirty() []wire.Shard {
 	return shards
 }
 
-// appliedSeq is how far the Store shows a log.
-func (a *appliers) appliedSeq(log wire.LogID) wire.Seq {
-	a.dirtyMu.Lock()
-	defer a.dirtyMu.Unlock()
-	return a.at[log]
-}
-
 // endedBy is why a log is applied no more; nil while it is.
 func (a *appliers) endedBy(log wire.LogID) error {
 	a.dirtyMu.Lock()

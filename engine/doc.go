@@ -69,9 +69,10 @@
 //     shipped and applied.
 //   - I2, I3: one applier per shard, behind the Store's cursors; the journals
 //     redo what the Store lost.
-//   - I9: damage found in the mirror is fetched from a peer, and so is what an own
-//     log lost in its middle, which peers that lack it wait for; damaged own logs
-//     take no appends until a peer proves or gives back their tails.
+//   - I9: what damage took from either journal is fetched from a site that has it,
+//     whoever met the damage and whenever; readers that lack it wait, of that log
+//     only, and health is not OK until it is in place. Own logs whose tail damage
+//     hides take no appends until a peer proves or gives it back.
 //   - I4, I7: Verify compares two sites while both work: logs by chain, Stores at
 //     one point of each shard's history (verifypoint.go); what it did not compare it
 //     never calls equal.

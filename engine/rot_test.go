@@ -92,7 +92,8 @@ func rotting(t *testing.T) (a, b, c *site) {
 func TestAnOwnLogThatRotsIsMendedWhileItIsShipped(t *testing.T) {
 	a, _, c := rotting(t)
 	a.putBulk(0, 100, engine.Applied(1))
-	for _, i := range []int{5, 6, 40} {
+	a.spoil("own", "payload 40.")
+	for i := 5; i < 25; i++ { // more in a row than a link would put up with errors
 		a.spoil("own", fmt.Sprintf("payload %d.", i))
 	}
 	c.start()

@@ -166,7 +166,8 @@ func (h *hole) takes(batches []wire.BatchRef) (int, error) {
 	if h.open() {
 		return len(batches), nil
 	}
-	return 0, fmt.Errorf("log %s: repair from %s ends at %s before %s: %w", h.log, h.from, tail.Position, h.to, ErrOrder)
+	return 0, fmt.Errorf("log %s: repair from %s ends at %s before %s: %w",
+		h.log, h.from, tail.Position, h.to, ErrOrder)
 }
 
 // write makes the repair segment durable.

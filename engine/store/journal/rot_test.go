@@ -205,8 +205,8 @@ func TestDamageThatAReaderMeetsIsAHoleThereAndThen(t *testing.T) { // I4, I9
 		pick  func(l *living, sites []site) []site
 		holes bool
 	}{
-		{"an old segment's unit", func(l *living, all []site) []site { return inSegment(l, all, 0, header)[4:5] }, true},
-		{"an old one's first unit", func(l *living, all []site) []site { return inSegment(l, all, 1, header)[:1] }, true},
+		{"an old unit", func(l *living, all []site) []site { return inSegment(l, all, 0, header)[4:5] }, true},
+		{"a first unit", func(l *living, all []site) []site { return inSegment(l, all, 1, header)[:1] }, true},
 		{"three units in a row", func(l *living, all []site) []site { return inSegment(l, all, 1, header)[2:5] }, true},
 		{"an old segment's last unit", func(l *living, all []site) []site {
 			s := inSegment(l, all, 0, header)
