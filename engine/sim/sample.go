@@ -61,7 +61,7 @@ func (s *shrinker) drawSample(p *Plan) {
 		f.count = min(f.count, 1+s.draw.IntN(sampleBurstMax))
 	}
 	p.duration = at + gap
-	p.seed = s.draw.Uint64()
+	p.seed = s.draw.Uint64N(1_000_000) // short enough to type
 }
 
 // drawKinds chooses bursts and a few other kinds of a plan.
