@@ -31,28 +31,34 @@ func (e *Engine) tellDamage(name string, places []journal.Damage) {
 	}
 }
 
-// mend reports to the heart what the journals lack, each hole once, so that it is
-// fetched from who has it; and logs that lack nothing any more, because it came or its
-// segment was given back. A log whose end is not known is another matter: a session
-// with its site, or its peers, proves it.
+// mend reports to the heart what the journals lack, so that it is fetched from who
+// has it: one hole of a log at a time, because a stretch over several asks for more
+// than is missing, and two sites that each lack some of it could not help each other.
+// It also reports logs that lack nothing any more, because it came or its segment was
+// given back. A log whose end is not known is another matter: a session with its
+// site, or its peers, proves it.
 func (e *Engine) mend() {
-	lacking, logs := make(map[journal.Hole]bool), make(map[wire.LogID]bool)
+	var holes []journal.Hole
 	for _, f := range e.journals() {
-		for _, h := range f.j.Holes() {
-			if h.To == (wire.Position{}) {
-				continue
-			}
-			logs[h.Log] = true
-			if lacking[h] = true; !e.housework.lacking[h] {
-				e.step(&node.MirrorDamaged{Log: h.Log, From: h.From, To: h.To.Seq})
-			}
+		holes = append(holes, f.j.Holes()...)
+	}
+	lacking := make(map[wire.LogID]journal.Hole)
+	for _, h := range holes {
+		if e.housework.lacking[h.Log] == h {
+			lacking[h.Log] = h
 		}
 	}
 	before := e.housework.lacking
 	e.housework.lacking = lacking
-	for h := range before {
-		if !logs[h.Log] {
-			e.step(&node.MirrorDamaged{Log: h.Log, Gone: true})
+	for _, h := range holes {
+		if _, told := lacking[h.Log]; !told && h.To != (wire.Position{}) {
+			lacking[h.Log] = h
+			e.step(&node.MirrorDamaged{Log: h.Log, From: h.From, To: h.To.Seq})
+		}
+	}
+	for log := range before {
+		if _, lacks := lacking[log]; !lacks {
+			e.step(&node.MirrorDamaged{Log: log, Gone: true})
 		}
 	}
 }

@@ -31,8 +31,8 @@ type housework struct {
 	repairs []*repair
 	damaged bool
 
-	lacking   map[journal.Hole]bool  // the goroutine's: reported, not repaired yet
-	gathering map[wire.LogID]*repair // the heart's, under its mutex
+	lacking   map[wire.LogID]journal.Hole // the goroutine's: reported, not repaired yet
+	gathering map[wire.LogID]*repair      // the heart's, under its mutex
 }
 
 func (w *housework) open() {

@@ -55,7 +55,8 @@
 //     let go in another order; a pair that flaps at the pace of the heartbeats.
 //   - Disks: writes that fail half way, get lost or land elsewhere, flushes that fail
 //     once and lie from then on, full disks, slow ones, unreadable ones, bits that
-//     flip in the mirror, or in batches of the own journal that everybody has.
+//     flip in batches, unit headers and heads, old and new ones, some at a time, of
+//     both journals and at several sites (harm.go).
 //   - Processes: kills and power cuts at chosen points of the work, also while the
 //     journals are opened or fetched batches are at hand; pauses; clocks that drift,
 //     are off and jump, also while the site is down; old images restored, disks replaced; a standby's
@@ -88,14 +89,16 @@
 //   - I4: all copies of a batch that end at the same seq have the same chain.
 //   - I7: at rest all Stores have the same digest, and every key the last entry that
 //     named it.
-//   - I9: every applied entry is, byte for byte, one that was appended.
+//   - I9: every applied entry is, byte for byte, one that was appended, and so is
+//     every batch that a site ships, gives back, or reads at rest: each journal from
+//     its oldest batch to its end, without a gap (whole.go).
 //   - I10: what waits in the writer, the windows, the links, memory of journals and
 //     spare segments stay within their bounds; appends at rest while a site is lost
 //     are admitted, flushed and at the other peer within seconds.
 //   - I12: after segments were given back, what the media of registered peers lack,
 //     lost ones too, and what the Store may lose is still there.
-//   - I14: at rest, within two minutes of healing, every shard takes appends, and lag
-//     is known and zero; that of a lost site is unknown.
+//   - I14: at rest, within two minutes of healing, every shard takes appends, lag
+//     is known and zero, that of a lost site unknown, and no journal lacks anything.
 //
 // Another kind of world is one day long and has one fault: the peer stands still,
 // reachable, reading or flushing nothing. What each site's heart, writer, links
@@ -105,16 +108,18 @@
 // around the engine: a disk that lies, a Store that tears a commit. The engine's
 // own mistakes are in the production code behind the tag plant: see docs/museum.md.
 //
-// Limits: one writer; the oldest head of the mirror is never damaged; writes go
-// astray in the mirror only, where units are written one after another; one site
-// at most loses what it had per world, and the writer only where it has one peer;
-// worlds with damage or a lost image keep every segment, because what is not
-// retained any more comes back by a bootstrap only. A restart with a flush under
-// way is a kill.
+// Damage spares the last good copy: a batch is struck only if another disk holds it
+// whole, and neither does an old image or an empty disk take what others have lost.
+// A disk whose young units were struck counts for nothing until an opening or ten
+// seconds have shown what it cuts like a torn tail.
 //
-// Where a reader meets damage that came after its journal was opened, or cannot
-// read at all, the site is started again, as an operator would: only an opening
-// finds a hole's ends.
+// Limits: one writer; the oldest head of the mirror is never damaged, nor is what
+// holds control state, which has no other copy; writes go astray in the mirror only,
+// where units are written one after another; one site at most loses what it had per
+// world; worlds with damage or a lost image keep every segment, because what is not
+// retained any more comes back by a bootstrap only. A restart with a flush under way
+// is a kill. Where a journal cannot be read at all, the site is started again, as an
+// operator would.
 //
 // It knows nothing of failover, of several writers, or of mixed releases.
 package sim

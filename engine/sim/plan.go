@@ -242,8 +242,9 @@ func (p *Plan) drawOperator(s stream) {
 }
 
 // drawRestore allows at most one site to lose what it had, by an old image or an
-// empty disk, and not together with damage elsewhere: two could take the last copy
-// of an entry, which no system can give back. A world with a lost image, or with
+// empty disk: two could take the last copy of an entry, which no system can give
+// back, and of what is damaged elsewhere it may not be the last copy either, see
+// checker.spares. A world with a lost image, or with
 // damage, keeps every segment, because what a bootstrap would bring is out of this
 // release's scope; and its primary waits for the standby's word as long as it
 // takes, because appends that were admitted unverified may fork a log.

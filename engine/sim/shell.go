@@ -264,21 +264,30 @@ func (p *process) mended(log wire.LogID, pieces []wire.BatchRef, r *repairing) {
 	p.feeds[f.which-node.Own].reopen()
 }
 
-// mend reports to the heart what the journals lack, each hole once.
+// mend reports to the heart what the journals lack, one hole of a log at a time, and
+// logs that lack nothing any more.
 func (p *process) mend() {
-	lacking := map[journal.Hole]bool{}
-	for _, f := range [2]*flusher{p.own, p.mirror} {
-		for _, h := range f.j.Holes() {
-			if h.To == (wire.Position{}) {
-				continue
-			}
-			if lacking[h] = true; !p.lacking[h] {
-				p.step(&node.MirrorDamaged{Log: h.Log, From: h.From, To: h.To.Seq}, f.dir()+" damaged",
-					uint64(h.Log.Shard), uint64(h.To.Seq))
-			}
+	holes := append(p.own.j.Holes(), p.mirror.j.Holes()...)
+	lacking := map[wire.LogID]journal.Hole{}
+	for _, h := range holes {
+		if p.lacking[h.Log] == h {
+			lacking[h.Log] = h
 		}
 	}
+	before := p.lacking
 	p.lacking = lacking
+	for _, h := range holes {
+		if _, told := lacking[h.Log]; !told && h.To != (wire.Position{}) {
+			lacking[h.Log] = h
+			p.step(&node.MirrorDamaged{Log: h.Log, From: h.From, To: h.To.Seq}, "damaged",
+				uint64(h.Log.Shard), uint64(h.To.Seq))
+		}
+	}
+	for _, log := range sortedLogs(before) {
+		if _, lacks := lacking[log]; !lacks {
+			p.step(&node.MirrorDamaged{Log: log, Gone: true}, "whole again", uint64(log.Shard), 0)
+		}
+	}
 }
 
 // damaged is told by a journal what a reader has met, whichever it was: it is a hole

@@ -106,7 +106,7 @@ type process struct {
 	refs     []wire.BatchRef
 	headers  []wire.BatchHeader
 	pieces   map[wire.LogID][]wire.BatchRef // of repairs that are being fetched
-	lacking  map[journal.Hole]bool          // told to the heart, not repaired yet
+	lacking  map[wire.LogID]journal.Hole    // told to the heart, not repaired yet
 }
 
 // start opens the journals and brings a process up; a disk that refuses is
