@@ -48,10 +48,10 @@ func (s *site) lose(f *item) {
 	s.w.fault(f.kind)
 }
 
-// cutForGood cuts all links of a site that nobody lets go again.
+// cutForGood cuts all links of a site; no spell that ends lets them go.
 func (n *network) cutForGood(s *site) {
 	for _, way := range append(n.waysOf(isolateOut, s.place), n.waysOf(isolateIn, s.place)...) {
-		way.cuts++
+		way.cuts += 1 << 30
 		way.cutStruck, way.cutKind = n.w.healed, cutOff
 	}
 }

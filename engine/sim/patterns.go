@@ -13,11 +13,15 @@ import (
 const heartbeatTimeoutDefault = 3 * time.Second
 
 // drawPatterns strikes with a random half of the patterns. In a third of the
-// worlds links end after a shorter silence, so that more of them do.
+// worlds links end after a shorter silence, so that more of them do: unless one
+// frame on its way would be such a silence.
 func (p *Plan) drawPatterns(s stream) {
 	if s.oneIn(3) {
-		p.heartbeatTimeout = s.between(600*time.Millisecond, 2*time.Second)
-		p.heartbeatEvery = p.heartbeatTimeout / time.Duration(2+s.IntN(12))
+		timeout := s.between(600*time.Millisecond, 2*time.Second)
+		every := timeout / time.Duration(2+s.IntN(12))
+		if timeout > 3*p.frameTime() {
+			p.heartbeatTimeout, p.heartbeatEvery = timeout, every
+		}
 	}
 	timeout := cmp.Or(p.heartbeatTimeout, heartbeatTimeoutDefault)
 	for k := isolate; k <= flap; k++ {
@@ -39,6 +43,16 @@ func (p *Plan) drawPatterns(s stream) {
 			p.items = append(p.items, f)
 		}
 	}
+}
+
+// frameTime is how long the largest frame takes on the wire: several batches, or
+// one that is larger.
+func (p *Plan) frameTime() time.Duration {
+	bytes := p.payloadMax
+	for i := range p.siteCount {
+		bytes = max(bytes, p.sites[i].frameBytes)
+	}
+	return time.Duration(int64(bytes) * int64(time.Second) / p.bandwidth)
 }
 
 // waysOf are the directions that isolating a site stops.
