@@ -138,9 +138,23 @@ func (n *Node) repairedDurable(ticket uint64) {
 			"%s: seqs %d to %d of %s are repaired", n.logName(r.log), r.from.Seq+1, r.to, n.copyOf(r.log)))
 		if n.ownLog(r.log) != nil {
 			n.resumeLacking(r.log.Shard)
+			n.resumePassed(&r)
 			continue
 		}
 		n.unnoteStopped(r.log)
+	}
+}
+
+// resumePassed begins a session anew with sites that lack what an own log has again:
+// their readers may have passed the place, and nothing may come behind it to tell.
+func (n *Node) resumePassed(r *repair) {
+	for _, p := range n.peers {
+		if p.phase != phaseLive || !p.sender.In(r.log.Shard) {
+			continue
+		}
+		if sent := p.sender.Sent(r.log.Shard).Seq; r.from.Seq <= sent && sent < r.to {
+			n.close(p.link, "what damage had taken is here again")
+		}
 	}
 }
 

@@ -125,6 +125,17 @@ func (w *Writer) SetTail(shard wire.Shard, t journal.Tail) {
 	l.chain = t.Position.Chain
 	l.stamp = max(l.stamp, t.LastStamp)
 	l.index = max(l.index, t.LastIndex)
+	w.raiseStampMax(t.LastStamp)
+}
+
+// raiseStampMax has StampMax cover a stamp.
+func (w *Writer) raiseStampMax(to wire.Stamp) {
+	for {
+		at := w.stampMax.Load()
+		if at >= uint64(to) || w.stampMax.CompareAndSwap(at, uint64(to)) {
+			return
+		}
+	}
 }
 
 // Tail is the last entry given out of a shard's log, durable or not.
@@ -347,7 +358,7 @@ func (w *Writer) stage(j *journal.Journal, shard wire.Shard) (int, error) {
 			failed = fmt.Errorf("shard %d: %w", shard, err)
 		} else {
 			staged++
-			w.stampMax.Store(max(w.stampMax.Load(), uint64(last)))
+			w.raiseStampMax(last)
 		}
 		b = next
 	}
@@ -402,6 +413,6 @@ func (w *Writer) Totals() Totals {
 	return sum
 }
 
-// StampMax is the highest stamp that Flush has staged, at least ClockFloor, for
-// the clock bound.
+// StampMax is the highest stamp that Flush has staged or a tail has, at least
+// ClockFloor, for the clock bound: what the next Flush stages may come right behind.
 func (w *Writer) StampMax() wire.Stamp { return wire.Stamp(w.stampMax.Load()) }

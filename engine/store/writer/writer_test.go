@@ -263,3 +263,14 @@ func TestAppendAndFlushAllocateNothingInTheSteadyState(t *testing.T) {
 	t.Logf("%.0f allocations in a round of %d entries and one flush", perRound, entries)
 	require.Less(t, perRound/entries, 0.01)
 }
+
+// TestATailThatCameBackRaisesTheClockBound: what is appended first behind it may be
+// stamped right behind it, so the bound that is flushed before must cover it (I8).
+func TestATailThatCameBackRaisesTheClockBound(t *testing.T) {
+	w, _ := newWriter(t, 2)
+	back := wire.StampOf(noon.Add(time.Hour))
+	w.SetTail(0, journal.Tail{LastStamp: back})
+	require.Equal(t, back, w.StampMax())
+	w.SetTail(1, journal.Tail{LastStamp: back - 1})
+	require.Equal(t, back, w.StampMax())
+}
