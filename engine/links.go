@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/claudefs/repl/engine/node"
@@ -150,7 +151,8 @@ type peerLink struct {
 	rung     int           // of the route's ladder
 	takeover bool          // the heart did not ask for it
 	since    time.Duration // Mono
-	heard    time.Duration // Mono, the receiving goroutine's
+	heard    atomic.Int64  // Mono of the last frame
+	moved    movement      // the clock's
 	lost     error         // what sending found, under mu
 }
 
@@ -302,13 +304,13 @@ type arriving struct {
 // receive tells the heart of frames until the link ends.
 func (l *peerLink) receive() {
 	defer l.e.links.group.Done()
-	l.heard = l.e.now().Mono
+	l.heard.Store(int64(l.e.now().Mono))
 	l.e.step(&node.LinkUp{Link: l.id, Peer: l.peer, Takeover: l.takeover})
 	var err error
 	for err == nil {
 		var frame *link.Frame
 		if frame, err = l.conn.Recv(); err == nil {
-			l.heard = l.e.now().Mono
+			l.heard.Store(int64(l.e.now().Mono))
 			l.frameIn(frame)
 			frame.Release()
 		}

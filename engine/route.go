@@ -276,7 +276,7 @@ func (l *peerLink) broken(recv error) error {
 		return l.lost
 	case !errors.Is(recv, io.EOF) && !errors.Is(recv, link.ErrClosed):
 		return recv
-	case l.e.now().Mono-l.heard >= l.e.o.HeartbeatTimeout:
+	case l.e.now().Mono-time.Duration(l.heard.Load()) >= l.e.o.HeartbeatTimeout:
 		return fmt.Errorf("nothing came through for %s", l.e.o.HeartbeatTimeout)
 	}
 	return nil

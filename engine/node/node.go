@@ -87,7 +87,11 @@ const (
 type Input interface{ input() }
 
 // Tick: a timer may be due. A tick that finds nothing due changes nothing.
-type Tick struct{}
+type Tick struct {
+	// Moving are links on which nothing was heard for half of HeartbeatTimeout, and
+	// bytes move all the same: a frame takes long. They count as heard.
+	Moving []LinkID
+}
 
 // LinkUp: a link is open. Dialed links name the peer that Dial asked for.
 type LinkUp struct {

@@ -120,7 +120,8 @@ func (w *world) command(t *testing.T, line string) {
 		}
 	case "set":
 		s.noFlush, s.noApply = values["flush"] == "off", values["apply"] == "off"
-		s.noDial, s.mute = values["dial"] == "off", values["mute"] == "on"
+		s.noDial, s.mute = values["dial"] == "off", values["mute"] != ""
+		s.moving = values["mute"] == "moving"
 	case "image":
 		s.image = s.copyDisks()
 	case "restore":

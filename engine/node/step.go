@@ -18,7 +18,7 @@ func (n *Node) Step(now Now, in Input, e *Effects) {
 	}
 	switch in := in.(type) {
 	case *Tick:
-		n.tick()
+		n.tick(in.Moving)
 	case *LinkUp:
 		n.linkUp(in)
 	case *LinkDown:
@@ -64,8 +64,13 @@ func (n *Node) start() {
 	n.persistNext()
 }
 
-func (n *Node) tick() {
+func (n *Node) tick(moving []LinkID) {
 	mono := n.now.Mono
+	for _, id := range moving {
+		if l := n.links[id]; l != nil && l.peer != nil { // strangers get no more time
+			l.heard = mono
+		}
+	}
 	if !n.waited && mono >= n.startAt+n.c.VerifyWait {
 		n.verifyWaitOver()
 	}
@@ -122,6 +127,9 @@ func (n *Node) wake() time.Duration {
 			continue
 		}
 		due(l.heard + n.c.HeartbeatTimeout)
+		if half := l.heard + n.c.HeartbeatTimeout/2; n.now.Mono < half {
+			due(half) // to see whether bytes move
+		}
 		if l.dialed && l.peer.phase >= phaseResume {
 			due(l.beatAt)
 		}

@@ -305,6 +305,18 @@ func (w *world) settle() {
 	w.broken("it never settles")
 }
 
+// movingAt are a site's links on which bytes move.
+func (w *world) movingAt(s *site) (ids []LinkID) {
+	for _, p := range w.pipes {
+		for _, e := range p.ends {
+			if e.site == s && !e.down && (s.moving || e.far.site.moving) {
+				ids = append(ids, e.id)
+			}
+		}
+	}
+	return ids
+}
+
 // pass lets time go by and settles whenever a timer was due.
 func (w *world) pass(d time.Duration) {
 	until := w.mono + d
@@ -319,7 +331,7 @@ func (w *world) pass(d time.Duration) {
 		w.mono = next
 		for _, s := range w.sites {
 			if s.node != nil && s.wake != 0 && s.wake <= w.mono {
-				s.step(&Tick{})
+				s.step(&Tick{Moving: w.movingAt(s)})
 			}
 		}
 		w.settle()

@@ -46,6 +46,7 @@ type site struct {
 	noApply bool
 	noDial  bool
 	mute    bool // what it sends is lost, and it hears nothing
+	moving  bool // bytes of a frame come and go meanwhile
 	flip    bool // the next frame of batches to arrive does not hold
 	quiet   bool // its admissions are not told
 	image   disks

@@ -14,6 +14,7 @@ var Marks = []string{
 	"half a frame", "batch with a wrong digest", "batch that was there already", "event superseded", "event refused",
 	"event session-surpassed", "event peer-behind",
 	"fault isolate", "fault isolate-in", "fault isolate-out", "fault swizzle", "fault flap", "partial partition",
+	"slow frame keeps its link",
 	// What one site gives back to the other.
 	"fetch answered", "mirror repaired", "own log repaired", "own batches fetched back",
 	"event data-lost", "event data-restored",

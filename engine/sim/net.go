@@ -51,13 +51,14 @@ type link struct {
 
 // end is one site's end of a link.
 type end struct {
-	link *link
-	peer *end
-	p    *process
-	id   node.LinkID
-	open bool
-	told bool   // the node knows it
-	rx   []byte // received, not yet a whole frame
+	link  *link
+	peer  *end
+	p     *process
+	id    node.LinkID
+	open  bool
+	told  bool          // the node knows it
+	rx    []byte        // received, not yet a whole frame
+	heard time.Duration // the last frame came
 
 	// Of the direction that leaves here:
 	free   time.Duration // when the wire has taken what was sent
@@ -65,6 +66,13 @@ type end struct {
 	hole   bool          // a frame was lost: nothing behind it may arrive
 	held   [][]byte      // held back by a cut
 	flying [][]byte      // on their way, oldest first
+}
+
+func (e *end) flyingBytes() (n int) {
+	for _, frame := range e.flying {
+		n += len(frame)
+	}
+	return n
 }
 
 func newNetwork(w *world) *network {

@@ -9,21 +9,20 @@ import (
 // In two sites a site is isolated by a cut of the pair, so isolation is drawn for
 // three only; there a cut of one pair is a partial partition.
 
-// heartbeatTimeoutDefault is the heart's own: what silence it takes to end a link.
+// heartbeatTimeoutDefault is the heart's own.
 const heartbeatTimeoutDefault = 3 * time.Second
 
+// patience is what silence it takes to end a link.
+func (p *Plan) patience() time.Duration { return cmp.Or(p.heartbeatTimeout, heartbeatTimeoutDefault) }
+
 // drawPatterns strikes with a random half of the patterns. In a third of the
-// worlds links end after a shorter silence, so that more of them do: unless one
-// frame on its way would be such a silence.
+// worlds links end after a shorter silence, so that more of them do.
 func (p *Plan) drawPatterns(s stream) {
 	if s.oneIn(3) {
-		timeout := s.between(600*time.Millisecond, 2*time.Second)
-		every := timeout / time.Duration(2+s.IntN(12))
-		if timeout > 3*p.frameTime() {
-			p.heartbeatTimeout, p.heartbeatEvery = timeout, every
-		}
+		p.heartbeatTimeout = s.between(600*time.Millisecond, 2*time.Second)
+		p.heartbeatEvery = p.heartbeatTimeout / time.Duration(2+s.IntN(12))
 	}
-	timeout := cmp.Or(p.heartbeatTimeout, heartbeatTimeoutDefault)
+	timeout := p.patience()
 	for k := isolate; k <= flap; k++ {
 		strikes := 1 + s.IntN(3)
 		if s.oneIn(2) || p.siteCount == 2 && k <= isolateOut {
@@ -43,16 +42,6 @@ func (p *Plan) drawPatterns(s stream) {
 			p.items = append(p.items, f)
 		}
 	}
-}
-
-// frameTime is how long the largest frame takes on the wire: several batches, or
-// one that is larger.
-func (p *Plan) frameTime() time.Duration {
-	bytes := p.payloadMax
-	for i := range p.siteCount {
-		bytes = max(bytes, p.sites[i].frameBytes)
-	}
-	return time.Duration(int64(bytes) * int64(time.Second) / p.bandwidth)
 }
 
 // waysOf are the directions that isolating a site stops.

@@ -3,6 +3,7 @@ package sim
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/claudefs/repl/engine/node"
@@ -65,7 +66,24 @@ func (p *process) step(in node.Input, what string, a, b uint64) {
 }
 
 // tick tells the heart that a timer may be due.
-func (p *process) tick() { p.step(&node.Tick{}, "tick", 0, 0) }
+func (p *process) tick() { p.step(&node.Tick{Moving: p.moving()}, "tick", 0, 0) }
+
+// moving are silent links on which a frame comes or goes, as the kernel would tell.
+func (p *process) moving() (ids []node.LinkID) {
+	timeout := p.site.w.plan.patience()
+	for id, e := range p.links {
+		silent := p.site.w.now - e.heard
+		if silent < timeout/4 || len(e.peer.flying) == 0 && e.flyingBytes() <= 64<<10 {
+			continue
+		}
+		ids = append(ids, id)
+		if silent > timeout {
+			p.site.w.mark("slow frame keeps its link")
+		}
+	}
+	slices.Sort(ids)
+	return ids
+}
 
 // wakeAt asks for the tick that the heart wants, unless one comes earlier.
 func (p *process) wakeAt(mono time.Duration) {
@@ -89,7 +107,7 @@ func (p *process) wakeAt(mono time.Duration) {
 func (p *process) linkUp(e *end, to wire.SiteID) {
 	switch {
 	case e.open:
-		e.told = true
+		e.told, e.heard = true, p.site.w.now
 		p.step(&node.LinkUp{Link: e.id, Peer: to}, "link up", uint64(e.id), 0)
 	case to != 0:
 		p.dialFailed(to, errReset) // gone before anybody saw it
@@ -115,6 +133,7 @@ func (p *process) linkDown(e *end, err error) {
 // receive takes bytes off a link and handles the whole frames among them. What
 // does not hold ends the link, as a real one does.
 func (p *process) receive(e *end, bytes []byte) {
+	e.heard = p.site.w.now
 	e.rx = append(e.rx, bytes...)
 	for e.open && !p.dead && len(e.rx) >= wire.EnvelopeBytes {
 		var envelope wire.Envelope

@@ -290,7 +290,13 @@ func (w *world) heal() {
 	for _, s := range w.sites {
 		s.heal()
 	}
-	w.awaitRest(w.now + healedMax)
+	deadline := w.now + healedMax
+	if len(w.core()) == len(w.sites) {
+		w.awaitRest(deadline)
+		return
+	}
+	// What is appended at rest meets no link that lost a frame before: it has ended.
+	w.after(w.plan.patience()+time.Second, func() { w.awaitRest(deadline) })
 }
 
 // awaitRest looks from time to time whether everything has come to rest.

@@ -107,7 +107,11 @@ func (c *conn) RemoteAddr() string { return c.streams[0].RemoteAddr() }
 func (c *conn) Info() link.Info {
 	info := link.InfoOf(c.streams[0])
 	for _, s := range c.streams[1:] {
-		info.Retransmitted += link.InfoOf(s).Retransmitted
+		more := link.InfoOf(s)
+		info.Retransmitted += more.Retransmitted
+		info.ReceivedBytes += more.ReceivedBytes
+		info.AckedBytes += more.AckedBytes
+		info.UnackedBytes += more.UnackedBytes
 	}
 	info.Streams = len(c.streams)
 	return info
