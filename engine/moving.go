@@ -8,21 +8,16 @@ import (
 	"github.com/claudefs/repl/wire/link"
 )
 
-// A frame of a megabyte takes seconds on a slow path, and nothing else is heard
-// meanwhile, at either end. That is no silence as long as its bytes move: the kernel
-// counts them.
-
-// largeBytes on their way are more than heartbeats, which the kernel of a machine
-// confirms although its process stands still.
-const largeBytes = 64 << 10
+// A frame of a megabyte takes seconds on a slow path, and no other comes meanwhile.
+// That is no silence as long as its bytes do: the kernel counts them.
 
 // movement is what the kernel had counted when a silent link was looked at last.
 type movement struct {
-	heard           time.Duration // when the silence began, Mono
-	received, acked uint64
+	heard    time.Duration // when the silence began, Mono
+	received uint64
 }
 
-// moving lists the links that have been silent for so long, and whose bytes have moved
+// moving lists the links that have been silent for so long, and to which bytes came
 // since they were looked at last in this silence.
 func (ls *links) moving(now, silent time.Duration) (ids []node.LinkID) {
 	ls.mu.Lock()
@@ -37,8 +32,7 @@ func (ls *links) moving(now, silent time.Duration) (ids []node.LinkID) {
 }
 
 func (l *peerLink) moves(heard time.Duration) bool {
-	info, before := link.InfoOf(l.conn), l.moved
-	l.moved = movement{heard, info.ReceivedBytes, info.AckedBytes}
-	return before.heard == heard && (info.ReceivedBytes > before.received ||
-		info.AckedBytes > before.acked && info.UnackedBytes > largeBytes)
+	before := l.moved
+	l.moved = movement{heard, link.InfoOf(l.conn).ReceivedBytes}
+	return before.heard == heard && l.moved.received > before.received
 }

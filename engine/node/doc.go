@@ -79,8 +79,9 @@
 //     registered peers, configured or not.
 //   - I13, the audit chain: not here.
 //   - I14, once the network heals, lag returns to 0: dials never stop, every
-//     session begins at what is durable, and failed repairs are asked again on
-//     the next link, and after a pause on all of them.
+//     session begins at what is durable, failed repairs are asked again on the
+//     next link, and after a pause on all of them, and a link on which a frame
+//     takes long is not silent.
 //
 // # Lag
 //

@@ -88,8 +88,8 @@ type Input interface{ input() }
 
 // Tick: a timer may be due. A tick that finds nothing due changes nothing.
 type Tick struct {
-	// Moving are links on which nothing was heard for half of HeartbeatTimeout, and
-	// bytes move all the same: a frame takes long. They count as heard.
+	// Moving are links on which nothing was heard for half of HeartbeatTimeout, but part
+	// of a frame came: they count as heard, and the peer is told that somebody is here.
 	Moving []LinkID
 }
 

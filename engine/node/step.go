@@ -67,8 +67,13 @@ func (n *Node) start() {
 func (n *Node) tick(moving []LinkID) {
 	mono := n.now.Mono
 	for _, id := range moving {
-		if l := n.links[id]; l != nil && l.peer != nil { // strangers get no more time
-			l.heard = mono
+		l := n.links[id]
+		if l == nil || l.closing || !l.open && !l.dialed { // strangers get no more time
+			continue
+		}
+		l.heard = mono
+		if l.open { // its heartbeats wait behind the frame, and so would their echoes
+			n.sendPages(l.peer)
 		}
 	}
 	if !n.waited && mono >= n.startAt+n.c.VerifyWait {

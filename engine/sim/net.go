@@ -68,13 +68,6 @@ type end struct {
 	flying [][]byte      // on their way, oldest first
 }
 
-func (e *end) flyingBytes() (n int) {
-	for _, frame := range e.flying {
-		n += len(frame)
-	}
-	return n
-}
-
 func newNetwork(w *world) *network {
 	return &network{w: w, draw: w.stream("network")}
 }

@@ -68,12 +68,12 @@ func (p *process) step(in node.Input, what string, a, b uint64) {
 // tick tells the heart that a timer may be due.
 func (p *process) tick() { p.step(&node.Tick{Moving: p.moving()}, "tick", 0, 0) }
 
-// moving are silent links on which a frame comes or goes, as the kernel would tell.
+// moving are silent links on which a frame comes, as the kernel would tell.
 func (p *process) moving() (ids []node.LinkID) {
 	timeout := p.site.w.plan.patience()
 	for id, e := range p.links {
 		silent := p.site.w.now - e.heard
-		if silent < timeout/4 || len(e.peer.flying) == 0 && e.flyingBytes() <= 64<<10 {
+		if silent < timeout/4 || len(e.peer.flying) == 0 {
 			continue
 		}
 		ids = append(ids, id)

@@ -87,10 +87,9 @@ type Info struct {
 	RTT           time.Duration // smoothed round trip as the transport measured it; 0 = unknown
 	Retransmitted uint32        // segments sent again since the link opened
 	Streams       int           // connections that it has; 0 = one
-	// ReceivedBytes came since the link opened, parts of frames included, AckedBytes
-	// reached the peer's machine, and UnackedBytes, about, are on their way there. Where
-	// they move, a frame comes or goes, however slow the path is. 0 = unknown.
-	ReceivedBytes, AckedBytes, UnackedBytes uint64
+	// ReceivedBytes came since the link opened, parts of frames included: where it
+	// grows, a frame comes, however slow the path is. 0 = unknown.
+	ReceivedBytes uint64
 }
 
 // Informer is a Conn that can tell Info; links between processes can. Info may

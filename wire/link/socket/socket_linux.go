@@ -59,8 +59,7 @@ func ReadInfo(fd int, info *link.Info) {
 	if t, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
 		info.RTT = time.Duration(t.Rtt) * time.Microsecond
 		info.Retransmitted = t.Total_retrans
-		info.ReceivedBytes, info.AckedBytes = t.Bytes_received, t.Bytes_acked
-		info.UnackedBytes = uint64(t.Notsent_bytes) + uint64(t.Unacked)*uint64(t.Snd_mss)
+		info.ReceivedBytes = t.Bytes_received
 	}
 }
 

@@ -110,8 +110,6 @@ func (c *conn) Info() link.Info {
 		more := link.InfoOf(s)
 		info.Retransmitted += more.Retransmitted
 		info.ReceivedBytes += more.ReceivedBytes
-		info.AckedBytes += more.AckedBytes
-		info.UnackedBytes += more.UnackedBytes
 	}
 	info.Streams = len(c.streams)
 	return info
