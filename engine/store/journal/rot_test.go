@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -241,14 +242,14 @@ func TestDamageThatAReaderMeetsIsAHoleThereAndThen(t *testing.T) { // I4, I9
 		}, true},
 	} {
 		for _, kind := range []Kind{Own, Mirror} {
+			if kind == Mirror && strings.HasPrefix(c.name, "a control") {
+				continue // a mirror has none
+			}
 			t.Run(fmt.Sprintf("%s/%d", c.name, kind), func(t *testing.T) {
 				l := newLiving(t, kind, 40)
 				require.GreaterOrEqual(t, len(l.j.segs), 3)
 				require.Empty(t, l.meet())
 				_, sites := l.image()
-				if kind == Mirror && c.name[:9] == "a control" {
-					t.Skip("a mirror has no control batches")
-				}
 				for _, s := range c.pick(l, sites) {
 					l.rot(s.segment, s.end-3)
 				}
