@@ -7,6 +7,7 @@ import (
 
 	"github.com/claudefs/repl/engine/internal/plant"
 	"github.com/claudefs/repl/engine/stream"
+	"github.com/claudefs/repl/wire"
 )
 
 func (p phase) String() string {
@@ -102,7 +103,8 @@ func (p *peer) waitingOn(s *PeerStatus) stream.WaitingOn {
 func (n *Node) lag(now Now, p *peer, m *stream.Meter) stream.Lag {
 	oldest, stamped := m.Oldest(p.readStamp)
 	lag := stream.Lag{
-		Known:   p.answered && p.fresh && stamped && now.Mono-p.proven <= n.c.HeartbeatTimeout,
+		Known: p.answered && p.fresh && stamped && now.Mono-p.proven <= n.c.HeartbeatTimeout &&
+			!p.contradicts(),
 		Entries: m.Entries(),
 	}
 	if oldest != 0 {
@@ -119,6 +121,14 @@ func (n *Node) lag(now Now, p *peer, m *stream.Meter) stream.Lag {
 		lag.Time = max(lag.Time, now.Mono-since)
 	}
 	return lag
+}
+
+// contradicts says whether a log has another history at the peer: then nobody knows
+// how much of ours it has.
+func (p *peer) contradicts() bool {
+	return slices.ContainsFunc(p.stops, func(s wire.Shard) bool {
+		return p.logs[s].stop != nil && !lacks(p.logs[s].stop.Code)
+	})
 }
 
 // outstandingBytes is what is under way and what the reader has before it.

@@ -178,6 +178,7 @@ func (c *checker) opened(site int, journal node.Journal, tail func(wire.LogID) w
 			}
 			l.cut(t.Seq)
 			end = l.tail()
+			c.w.copyOf(site).restoredAt = c.w.now // words that rested on it may be under way
 		}
 		if chain, found := l.find(t.Incarnation, t.Seq); t.Seq != 0 && (!found || chain != t.Chain) {
 			c.w.fail("I1", "%s counts log %s up to %s, its medium holds it up to seq %d",
