@@ -85,6 +85,14 @@ func scanJournal(ctx context.Context, f *flusher, scans map[wire.LogID]*logScan,
 			if damage == "" {
 				damage = f.name + " journal: " + err.Error()
 			}
+			for _, h := range r.Lost() { // a repair may be here before the reader goes on
+				if scans[h.Log] == nil {
+					scans[h.Log] = new(logScan)
+				}
+				if l := scans[h.Log]; l.bad == 0 {
+					l.bad = h.From.Seq + 1
+				}
+			}
 			continue
 		case err != nil:
 			return "", err

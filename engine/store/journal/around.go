@@ -55,6 +55,20 @@ func (r *Reader) tell() error {
 	return nil
 }
 
+// Lost is what was taken by the damage that ErrCorrupt told of last, whether it was
+// repaired meanwhile or not.
+func (r *Reader) Lost() []Hole {
+	r.j.mu.Lock()
+	defer r.j.mu.Unlock()
+	var lost []Hole
+	if r.told != nil {
+		for _, h := range r.told.holes {
+			lost = append(lost, Hole{h.log, h.from, h.to})
+		}
+	}
+	return lost
+}
+
 func (d *damage) err() error {
 	return fmt.Errorf("%s: offset %d: unit %d: %s: %w", d.File, d.Offset, d.Unit, d.Reason, ErrCorrupt)
 }
