@@ -49,6 +49,7 @@ func TestScripts(t *testing.T) {
 			"flip":       flip,
 			"tamper":     tamper,
 			"largest":    largest,
+			"newest":     newest,
 			"hello":      hello,
 			"small-disk": smallDisk,
 			"make-tree":  makeTree,
@@ -227,6 +228,17 @@ func largest(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("no file %s below %s", args[1], args[0])
 	}
 	ts.Setenv(args[2], best)
+}
+
+// newest puts the path of the file in DIR whose name matches PATTERN and comes last
+// into a variable: newest DIR PATTERN NAME.
+func newest(ts *testscript.TestScript, neg bool, args []string) {
+	found, err := filepath.Glob(filepath.Join(ts.MkAbs(args[0]), args[1]))
+	ts.Check(err)
+	if len(found) == 0 {
+		ts.Fatalf("no file %s in %s", args[1], args[0])
+	}
+	ts.Setenv(args[2], found[len(found)-1])
 }
 
 // hello sends a doctored greeting to a listener and prints the refusal:
