@@ -172,9 +172,12 @@ func (c *checker) opened(site int, journal node.Journal, tail func(wire.LogID) w
 					siteNames[site], log, t, end.seq)
 			}
 			lost, _ := slices.BinarySearchFunc(l.ends, t.Seq+1, batchEnd.reaches)
-			if at := l.ends[lost].at; !damaged && at+markedAfter < c.w.copyOf(site).diedAt {
+			if at, s := l.ends[lost].at, c.w.copyOf(site); !damaged && s.disk.marked(at, s.diedAt) {
 				c.w.fail("I9", "%s cut log %s behind %s as a torn tail, it had been durable up to seq %d since %s",
 					siteNames[site], log, t, end.seq, at)
+			}
+			if journal == node.Own {
+				c.boundLost(site)
 			}
 			l.cut(t.Seq)
 			end = l.tail()
@@ -359,7 +362,7 @@ func (c *checker) restored(site int, books [3]map[wire.LogID]*ledger) {
 	if site != 0 {
 		return
 	}
-	c.w.load.told[0].stampMax, c.w.load.told[0].stampFloor = 0, 0 // the bound went with the medium
+	c.boundLost(0)
 	for i := range c.w.load.ops {
 		o := &c.w.load.ops[i]
 		here := c.has(0, node.Own, o.ref.Log, o.ref.Incarnation, o.ref.Seq)
@@ -374,6 +377,12 @@ func (c *checker) restored(site int, books [3]map[wire.LogID]*ledger) {
 		}
 		o.forgiven = o.forgiven || !here && !there
 	}
+}
+
+// boundLost: the medium lost the end of the own journal, and the clock bound may have
+// been there. No other site has it.
+func (c *checker) boundLost(site int) {
+	c.w.load.told[site].stampMax, c.w.load.told[site].stampFloor = 0, 0
 }
 
 // restless says why the world is not at rest; "" if it is (I14).

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/claudefs/repl/engine/node"
+	"github.com/claudefs/repl/engine/store/journal"
 	"github.com/claudefs/repl/wire"
 )
 
@@ -19,6 +20,12 @@ type harm struct {
 	// a torn tail and cut it, with what was flushed behind it. Till then the disk's
 	// copies are not counted upon.
 	doubt time.Duration
+	// strayed is when a write last went astray. The mark in it, that what lies before
+	// it was durable, went with it: so an opening may cut that, too.
+	strayed time.Duration
+	// unproven was true of the process that died: damage left tails that nothing
+	// proves, and a log with such a tail gives nothing back.
+	unproven bool
 }
 
 // Where flips strike besides batches.
@@ -76,7 +83,7 @@ func (d *disk) flipIn(f *item, x extent, draw stream) {
 	if lo < flipHeadBytes {
 		struck = d.at(x.file, 0, 1<<62) // the tails of logs may be lost with it
 	}
-	if d.expendable(struck) && d.flipBit(x.file, lo, uint8(1)<<(bit%8)) == nil {
+	if d.expendable(struck) && d.provable(struck[0].file) && d.flipBit(x.file, lo, uint8(1)<<(bit%8)) == nil {
 		d.harmed(struck)
 		d.w.fault(f.kind)
 	}
@@ -134,10 +141,15 @@ func (d *disk) harmed(struck []extent) {
 	for i := range struck {
 		h := &struck[i].header
 		d.harm.batches[h.Chain] = *h
-		if at, _ := d.w.check.durableAt(d.site, h); at+markedAfter > d.w.now {
+		if at, _ := d.w.check.durableAt(d.site, h); !d.marked(at, d.w.now) {
 			d.harm.doubt = d.w.now
 		}
 	}
+}
+
+// marked says whether what became durable at a moment was below a mark at another one.
+func (d *disk) marked(at, now time.Duration) bool {
+	return at+markedAfter <= now && at >= d.harm.strayed
 }
 
 // expendable says whether other disks have all batches of struck, and, where an
@@ -150,7 +162,7 @@ func (d *disk) expendable(struck []extent) bool {
 		if !there || !c.elsewhere(d.site, h.Log(), h.Incarnation, h.LastSeq()) {
 			return false
 		}
-		if at+markedAfter > d.w.now && (youngest < 0 || at < youngest) {
+		if !d.marked(at, d.w.now) && (youngest < 0 || at < youngest) {
 			youngest = at
 		}
 	}
@@ -178,6 +190,30 @@ func (d *disk) expendable(struck []extent) bool {
 // counted says whether the disk's copies are counted upon.
 func (d *disk) counted() bool {
 	return d.harm.doubt == 0 || d.w.copyOf(d.site).p != nil && d.harm.doubt+markedAfter < d.w.now
+}
+
+// provable says whether other sites have all that a mirror ends with: damage may leave
+// its tails unproven, and who could prove them is not to wait for them itself.
+func (d *disk) provable(file string) bool {
+	if path.Dir(file) != mirrorDir {
+		return true
+	}
+	c := d.w.check
+	for log, l := range c.ledgers[d.site][node.Mirror] {
+		if end := l.tail(); end.seq != 0 && !c.elsewhere(d.site, log, l.incarnation, end.seq) {
+			return false
+		}
+	}
+	return true
+}
+
+// unproven says whether damage leaves, or may leave at the next opening, tails of the
+// mirror that nothing proves.
+func (s *site) unproven() bool {
+	if s.p == nil || s.disk.flipped {
+		return s.disk.flipped || s.disk.harm.unproven
+	}
+	return slices.ContainsFunc(s.p.mirror.j.Holes(), func(h journal.Hole) bool { return h.To.Seq == 0 })
 }
 
 // durableAt returns since when a site's medium has a batch.
@@ -219,7 +255,7 @@ func (c *checker) spares(s *site, i *image) bool {
 		if other == s {
 			continue
 		}
-		if !other.disk.counted() {
+		if !other.disk.counted() || other.unproven() {
 			return false
 		}
 		for chain, h := range other.disk.harm.batches {
@@ -238,7 +274,7 @@ func (c *checker) spares(s *site, i *image) bool {
 // until the journal is opened the next time: so only the mirror is struck, and only
 // with what others have.
 func (d *disk) stray(f *diskFile, found []extent, off int64) (to int64, lost bool) {
-	if len(d.astray) == 0 || path.Dir(f.name) != mirrorDir || off == 0 {
+	if len(d.astray) == 0 || path.Dir(f.name) != mirrorDir || off == 0 || !d.provable(f.name) {
 		return 0, false
 	}
 	size := int64(strayAlign)
@@ -265,7 +301,7 @@ func (d *disk) stray(f *diskFile, found []extent, off int64) (to int64, lost boo
 	for i := range found {
 		found[i].gone = true
 	}
-	d.flipped = true
+	d.flipped, d.harm.strayed = true, d.w.now
 	d.w.fault(fault.kind)
 	return to, true
 }

@@ -174,9 +174,12 @@ func (s *shrinker) cutBehind() {
 	}
 }
 
-// parameters makes them simple: all at once, or else one by one.
+// parameters makes them simple: all at once, or else one by one. What drawRestore
+// chose stays: without it, what the items do may be what no system survives.
 func (s *shrinker) parameters() {
-	names := slices.DeleteFunc(s.best.special(), func(name string) bool { return name == "duration" })
+	names := slices.DeleteFunc(s.best.special(), func(name string) bool {
+		return name == "duration" || name == "retain" || name == "verify-wait"
+	})
 	if len(names) == 0 || s.try(func(p *Plan) { p.simplify(names...) }) {
 		return
 	}

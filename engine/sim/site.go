@@ -145,7 +145,7 @@ func (s *site) start() {
 		return
 	}
 	s.p, s.opening = p, nil
-	s.disk.flipped, s.disk.harm.doubt = false, 0 // what was to be cut is cut
+	s.disk.flipped, s.disk.harm.doubt, s.disk.harm.strayed = false, 0, 0 // what was to be cut is cut
 	s.w.step(s.index, "start", uint64(s.starts), uint64(p.own.j.Term()))
 	p.openAppliers()
 	p.node = node.New(s.config(), p.boot())
@@ -306,6 +306,7 @@ func (s *site) die(powerCut bool, span time.Duration, draw stream) {
 	if p == nil {
 		return
 	}
+	s.disk.harm.unproven = s.unproven()
 	p.dead, s.p = true, nil
 	s.diedAt = s.w.now
 	powerCut = powerCut || s.disk.lied()
@@ -340,8 +341,9 @@ func (s *site) takeImage() *image {
 		crashed: map[string][]extent{},
 		store:   s.store.mem.Crash(nil),
 		flipped: s.disk.flipped,
-		harm:    harm{batches: maps.Clone(s.disk.harm.batches), doubt: s.disk.harm.doubt},
+		harm:    s.disk.harm,
 	}
+	i.harm.batches, i.harm.unproven = maps.Clone(i.harm.batches), s.unproven()
 	for name, f := range s.disk.files {
 		i.crashed[name] = slices.Clone(f.crashed)
 	}
