@@ -4,6 +4,7 @@ import (
 	"errors"
 	"path"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -107,7 +108,7 @@ func (d *disk) flipBit(name string, at int64, bit uint8) error {
 }
 
 // at returns the batches that can not be read where [lo, hi) of a file does not
-// hold: one whose body alone is hit, or all in a unit.
+// hold: one whose body alone is hit, or all in a unit. Of a repair nothing is trusted.
 func (d *disk) at(file string, lo, hi int64) []extent {
 	var all, struck []extent
 	for _, list := range [2][]extent{d.extents, d.ownExtents} {
@@ -116,6 +117,9 @@ func (d *disk) at(file string, lo, hi int64) []extent {
 				all = append(all, x)
 			}
 		}
+	}
+	if strings.HasPrefix(path.Base(file), "repair-") {
+		return all
 	}
 	units := map[int64]bool{}
 	for i := range all {
