@@ -257,7 +257,7 @@ func (n *Node) resumeLacking(s wire.Shard) {
 		return
 	}
 	for _, p := range n.peers {
-		if stop := p.logs[s].stop; p.link != nil && stop != nil && lacks(stop.Code) {
+		if stop := p.logs[s].stop; p.phase >= phaseSeek && stop != nil && lacks(stop.Code) {
 			n.close(p.link, "what it could not give back is here again")
 		}
 	}

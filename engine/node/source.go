@@ -43,10 +43,7 @@ func (n *Node) welcomed(l *link) error {
 	for s := range p.logs {
 		p.logs[s].answer = wire.Position{}
 	}
-	for _, s := range p.stops {
-		p.logs[s].stop = nil
-	}
-	p.stops, p.restores = p.stops[:0], p.restores[:0]
+	p.restores = p.restores[:0]
 	n.beat(l)
 	return nil
 }
@@ -181,9 +178,14 @@ func (n *Node) progress(p *peer, level wire.AckLevel, s wire.Shard, at wire.Posi
 	n.e.Progress = append(n.e.Progress, Progress{Peer: p.Site, Level: level, Log: n.logID(s), Position: at})
 }
 
-// resume has the peer's whole answer and compares every log.
+// resume has the peer's whole answer and compares every log. Only now the last
+// session's stops go: until then what they contradicted is not known (I14).
 func (n *Node) resume(p *peer) {
 	p.phase, p.answered = phaseSeek, true
+	for _, s := range p.stops {
+		p.logs[s].stop = nil
+	}
+	p.stops = p.stops[:0]
 	p.sessions++
 	n.event(EventLinkUp, p.Site, wire.LogID{}, false,
 		fmt.Sprintf("site %s answered, session %d/%d", p.Name, p.link.term, p.link.session))
