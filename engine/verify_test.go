@@ -192,6 +192,21 @@ func TestAVerificationThatIsGivenUpSaysWhatItDidNotCompare(t *testing.T) {
 	require.Equal(t, engine.VerifyEqual, verify(t, a, engine.VerifyOptions{}).Result, "the next one is whole")
 }
 
+func TestAVerificationOfAClosedEngineSaysSo(t *testing.T) {
+	a, b := pair(t)
+	a.start()
+	b.start()
+	a.put(0, "first", "entry", engine.Applied(1))
+	require.NoError(t, a.Close(soon(t)))
+	for _, deep := range []bool{false, true} {
+		peer := verify(t, a, engine.VerifyOptions{Deep: deep}).Peers[0]
+		require.NotEmpty(t, peer.NotCompared)
+		for _, gap := range peer.NotCompared {
+			require.Equal(t, engine.ErrClosed.Error(), gap.Reason, "deep %v", deep)
+		}
+	}
+}
+
 func TestAStoppedLogIsNotCompared(t *testing.T) {
 	a, b := pair(t)
 	b.store.Known = func(op wire.Op) bool { return op != engine.OpHost+1 }

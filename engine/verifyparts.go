@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/claudefs/repl/engine/store"
+	"github.com/claudefs/repl/engine/store/journal"
 	"github.com/claudefs/repl/wire"
 )
 
@@ -93,8 +94,11 @@ func (p *pace) work(ctx context.Context, piece func() error) error {
 	err := piece()
 	p.ended = time.Now()
 	p.owed += p.ended.Sub(began)
-	if err == nil {
-		err = ctx.Err()
+	switch {
+	case err == nil:
+		return ctx.Err()
+	case errors.Is(err, journal.ErrClosed):
+		return ErrClosed
 	}
 	return err
 }
