@@ -112,7 +112,9 @@ func (n *Node) peerBehind(s wire.Shard, p *peer) {
 	if o.admission == AdmitWaiting && !n.waited && !n.allAnswered() {
 		return
 	}
-	n.unnoteStopped(n.logID(s))
+	if o.err != nil {
+		n.unnoteStopped(n.logID(s), o.err.Error())
+	}
 	n.admit(s, AdmitVerified, nil)
 }
 

@@ -107,8 +107,9 @@ func (n *Node) welcome(p *peer) {
 		m.tail.Position, m.tail.Stamp = m.durable, m.stamp
 	}
 	for _, s := range p.refusals {
-		p.mirror.logs[s].refused = nil
-		n.unnoteStopped(wire.LogID{Site: p.Site, Shard: s})
+		m := &p.mirror.logs[s]
+		n.unnoteStopped(wire.LogID{Site: p.Site, Shard: s}, m.refused.Text)
+		m.refused = nil
 	}
 	p.failed, p.refusals, p.foreign = p.failed[:0], p.refusals[:0], p.foreign[:0]
 	n.event(EventLinkUp, p.Site, wire.LogID{}, false,

@@ -82,8 +82,7 @@ func (n *Node) take(p *peer, l *link, h *wire.BatchHeader) bool {
 		return false
 	}
 	if m.suspect { // the log's own writer continues it: the tail is proven
-		m.suspect = false
-		n.e.Clears = append(n.e.Clears, Clear{Mirror, log})
+		n.clearMirror(log, m)
 	}
 	m.tail.Follow(h)
 	m.end = p.receiver.Add(h, m.end)

@@ -3,7 +3,6 @@ package node
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/claudefs/repl/engine/internal/plant"
@@ -107,10 +106,7 @@ func (n *Node) mirrorDamaged(in *MirrorDamaged) {
 // repairGone: nothing of the log is missing any more, and what was is not needed.
 func (n *Node) repairGone(log wire.LogID) {
 	n.repairs = slices.DeleteFunc(n.repairs, func(r repair) bool { return r.log == log && !r.proof })
-	i, found := slices.BinarySearchFunc(n.stopped, log, byLog)
-	if found && strings.HasPrefix(n.stopped[i].Reason, notRepaired) {
-		n.unnoteStopped(log)
-	}
+	n.unnoteStopped(log, notRepaired)
 }
 
 func (n *Node) askRepair(l *link, r repair) {
@@ -141,7 +137,7 @@ func (n *Node) repairedDurable(ticket uint64) {
 			n.resumePassed(&r)
 			continue
 		}
-		n.unnoteStopped(r.log)
+		n.unnoteStopped(r.log, notRepaired)
 	}
 }
 
@@ -177,9 +173,15 @@ func (n *Node) repairFailed(in *StageFailed) bool {
 func (n *Node) mirrorProven(log wire.LogID) {
 	m := n.mirrorLog(log)
 	if m.suspect {
-		m.suspect = false
-		n.e.Clears = append(n.e.Clears, Clear{Mirror, log})
+		n.clearMirror(log, m)
 		n.event(EventMirrorRepaired, log.Site, log, false, fmt.Sprintf(
 			"%s: site %s proves the tail of the mirror at seq %d", n.logName(log), n.siteName(log.Site), m.durable.Seq))
 	}
+}
+
+// clearMirror: the log's own site proves the tail of a suspect mirror.
+func (n *Node) clearMirror(log wire.LogID, m *mirrorLog) {
+	m.suspect = false
+	n.e.Clears = append(n.e.Clears, Clear{Mirror, log})
+	n.unnoteStopped(log, notRepaired)
 }

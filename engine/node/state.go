@@ -190,7 +190,6 @@ type mirrorLog struct {
 	end     uint64 // see stream.Flight.Add
 	refused *stream.Stop
 	suspect bool
-	err     error // its applier stopped
 }
 
 // copied is where the mirrors of a third site's logs end at a peer.

@@ -3,6 +3,7 @@ package node
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/claudefs/repl/wire"
@@ -208,12 +209,8 @@ func (n *Node) journalDown(in *JournalDown) {
 }
 
 func (n *Node) applyStopped(in *ApplyStopped) {
-	if o := n.ownLog(in.Log); o == nil {
-		m := n.mirrorLog(in.Log)
-		if m == nil {
-			return
-		}
-		m.err = in.Err
+	if n.ownLog(in.Log) == nil && n.mirrorLog(in.Log) == nil {
+		return
 	}
 	n.event(EventApplyStopped, 0, in.Log, true, fmt.Sprintf("%s: applier stopped: %v", n.logName(in.Log), in.Err))
 	n.noteStopped(in.Log, wire.RefuseInternal, fmt.Sprintf("applier stopped: %v", in.Err))
@@ -237,10 +234,11 @@ func (n *Node) noteStopped(log wire.LogID, code wire.RefusalCode, reason string)
 	n.stopped = slices.Insert(n.stopped, i, s)
 }
 
-// unnoteStopped takes a log off the list.
-func (n *Node) unnoteStopped(log wire.LogID) {
+// unnoteStopped takes a log off the list if what it is listed for begins with reason:
+// whoever mends one fault says nothing about another.
+func (n *Node) unnoteStopped(log wire.LogID, reason string) {
 	i, found := slices.BinarySearchFunc(n.stopped, log, byLog)
-	if found {
+	if found && strings.HasPrefix(n.stopped[i].Reason, reason) {
 		n.stopped = slices.Delete(n.stopped, i, i+1)
 	}
 }

@@ -1,0 +1,56 @@
+package node
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/claudefs/repl/wire"
+)
+
+// An applier stops for good: neither a session that begins anew nor a repair of the
+// log takes it off the list.
+func TestALogWhoseApplierStoppedStaysListed(t *testing.T) {
+	w, a, b := livelyPair()
+	log := wire.LogID{Site: a.c.Site}
+	for _, s := range []*site{a, b} {
+		s.step(&ApplyStopped{Log: log, Err: errors.New("unknown operation")})
+	}
+	cutAll(w)
+	w.pass(5 * time.Second)
+	b.step(&MirrorDamaged{Log: log, To: 2})
+	w.pass(time.Second)
+	require.Contains(t, w.take(), "mirror-repaired")
+	for _, s := range []*site{a, b} {
+		stopped := s.node.Status(w.now()).Stopped
+		require.Len(t, stopped, 1, s.name)
+		require.Equal(t, "applier stopped: unknown operation", stopped[0].Reason, s.name)
+	}
+	require.NoError(t, w.fault)
+}
+
+// A mirror whose tail could not be proven is listed until its site proves it.
+func TestAProvenMirrorIsListedAsStoppedNoMore(t *testing.T) {
+	w, a, b := livelyPair()
+	log := wire.LogID{Site: a.c.Site}
+	whole := a.own.batches
+	a.crash()
+	b.crash()
+	a.own.batches, a.applied = whole[:2:2], nil
+	b.suspect[Mirror] = []wire.LogID{log}
+	a.open()
+	b.open()
+	w.pass(2 * time.Second)
+	stopped := b.node.Status(w.now()).Stopped
+	require.Len(t, stopped, 1)
+	require.Contains(t, stopped[0].Reason, notRepaired)
+	a.crash()
+	a.own.batches = whole
+	a.open()
+	w.pass(5 * time.Second)
+	require.Empty(t, b.suspect[Mirror])
+	require.Empty(t, b.node.Status(w.now()).Stopped)
+	require.NoError(t, w.fault)
+}
