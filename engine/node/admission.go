@@ -109,7 +109,10 @@ func (n *Node) peerBehind(s wire.Shard, p *peer) {
 		return // whoever gives it back is yet to come
 	}
 	o.agreed = true
-	if o.admission == AdmitWaiting && !n.waited && !n.allAnswered() {
+	if !n.waited && !n.allAnswered() {
+		if o.admission == AdmitRefused { // for damage that is proven to have taken nothing of what p has
+			n.admit(s, AdmitWaiting, nil)
+		}
 		return
 	}
 	if o.err != nil {

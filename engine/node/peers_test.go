@@ -182,3 +182,21 @@ func TestLagFallsWhileAPeerCatchesUp(t *testing.T) {
 	require.Zero(t, last)
 	require.Greater(t, falls, 5)
 }
+
+// That holds for a log that was suspect as well: damage may have taken what only the
+// other peer has.
+func TestNoSuspectLogIsAdmittedBeforeEveryPeerWasHeard(t *testing.T) {
+	w, a, c := restoredBehindOne()
+	a.crash()
+	a.suspect[Own] = []wire.LogID{{Site: a.c.Site}}
+	a.open()
+	require.Equal(t, AdmitRefused, a.node.own[0].admission)
+	w.pass(a.node.c.VerifyWait / 2)
+	require.Empty(t, a.suspect[Own], "site-b ends where site-a ends")
+	require.Equal(t, AdmitWaiting, a.node.own[0].admission)
+	c.open()
+	w.pass(3 * time.Second)
+	require.Equal(t, AdmitVerified, a.node.own[0].admission)
+	require.Equal(t, wire.Seq(2), a.node.own[0].tail.Seq)
+	require.NoError(t, w.fault)
+}
