@@ -200,3 +200,33 @@ func TestNoSuspectLogIsAdmittedBeforeEveryPeerWasHeard(t *testing.T) {
 	require.Equal(t, wire.Seq(2), a.node.own[0].tail.Seq)
 	require.NoError(t, w.fault)
 }
+
+// I4: a peer that comes back behind what it once confirmed, and with another history,
+// proves nothing: no cursor of it is believed, and the log is not admitted on its word.
+func TestAPeerThatComesBackWithAnotherHistoryProvesNothing(t *testing.T) {
+	w, a, b := livelyPair()
+	log := wire.LogID{Site: a.c.Site}
+	require.Equal(t, wire.Seq(6), a.node.Floor(Own, log).Seq)
+	a.crash()
+	b.crash()
+	other := b.mirror.batches[0]
+	other.FirstStamp++
+	other.LastStamp++
+	wire.CloseBatch(make([]byte, other.Bytes()), &other)
+	require.NotEqual(t, b.mirror.batches[0].Chain, other.Chain)
+	b.mirror.batches, b.applied = []wire.BatchHeader{other}, nil
+	a.open()
+	b.open()
+	for range 1000 {
+		w.tickAll(time.Millisecond)
+		for _, m := range w.moves() {
+			m()
+		}
+		require.NoError(t, w.fault)
+		require.NotEqual(t, AdmitVerified, a.node.own[0].admission)
+		require.NotEqual(t, other.End(), a.node.peers[0].logs[0].durable)
+	}
+	require.Equal(t, AdmitRefused, a.node.own[0].admission)
+	require.ErrorContains(t, a.node.own[0].err, "histories differ")
+	require.Zero(t, a.node.Floor(Own, log).Seq)
+}

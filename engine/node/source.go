@@ -190,12 +190,12 @@ func (n *Node) resume(p *peer) {
 	n.event(EventLinkUp, p.Site, wire.LogID{}, false,
 		fmt.Sprintf("site %s answered, session %d/%d", p.Name, p.link.term, p.link.session))
 	for i := range p.logs {
-		s := wire.Shard(i)
+		s, proven := wire.Shard(i), true
 		if n.own[s].tail.Seq != 0 || p.logs[s].answer.Seq != 0 || p.logs[s].durable.Seq != 0 ||
 			n.own[s].admission == AdmitWaiting {
-			n.resumeLog(p, s)
+			proven = n.resumeLog(p, s)
 		}
-		p.sender.Begin(s, p.logs[s].answer, n.provenAt(p, s))
+		p.sender.Begin(s, p.logs[s].answer, proven)
 		if p.logs[s].stop != nil {
 			p.sender.Out(s)
 		}
@@ -205,32 +205,29 @@ func (n *Node) resume(p *peer) {
 	n.fetchNext(p.link)
 }
 
-// provenAt says whether the chain at the peer's position is ours.
-func (n *Node) provenAt(p *peer, s wire.Shard) bool {
-	answer := p.logs[s].answer
-	return answer.Seq == 0 || answer == n.own[s].tail || answer == p.logs[s].durable && !n.own[s].short()
-}
-
-func (n *Node) resumeLog(p *peer, s wire.Shard) {
+// resumeLog compares the peer's position with ours. proven says whether the chain there
+// is known to be ours.
+func (n *Node) resumeLog(p *peer, s wire.Shard) (proven bool) {
 	o, pl := &n.own[s], &p.logs[s]
 	answer := pl.answer
-	if answer.Seq < pl.durable.Seq {
+	known := pl.durable // what it confirmed earlier, as a chain to compare with
+	proven = answer.Seq == 0 || answer == o.tail || answer == known && !o.short()
+	if answer.Seq < known.Seq {
 		n.event(EventPeerBehind, p.Site, n.logID(s), true, fmt.Sprintf(
 			"%s: site %s came back with seq %d, it once confirmed seq %d: an older image? sending again from there",
-			n.logName(n.logID(s)), p.Name, answer.Seq, pl.durable.Seq))
-	}
-	known := pl.durable // what it confirmed earlier, as a chain to compare with
-	if answer.Seq < known.Seq {
-		n.setCursor(p, s, answer) // the floor must not trust what the peer no longer has
+			n.logName(n.logID(s)), p.Name, answer.Seq, known.Seq))
+		// The floor must not trust what the peer no longer has, and what it has is no
+		// cursor before the chain there is compared.
+		n.setCursor(p, s, wire.Position{})
 	}
 	relation := stream.Relate(o.tail, answer)
 	if relation == stream.Differ {
 		n.diverged(p, s, differ(o.tail, answer))
-		return
+		return false
 	}
 	if answer.Seq != 0 && answer.Seq == known.Seq && answer != known && relation != stream.Ahead {
 		n.diverged(p, s, differ(known, answer))
-		return
+		return false
 	}
 	p.durable.Set(s, o.tail.Seq, answer.Seq)
 	p.applied.Set(s, o.tail.Seq, pl.applied)
@@ -245,13 +242,14 @@ func (n *Node) resumeLog(p *peer, s wire.Shard) {
 			n.takeOut(p, s, &stream.Stop{Code: wire.RefuseSuspect, Text: fmt.Sprintf(
 				"the own journal is damaged, nothing proves its tail at seq %d; the peer has it up to seq %d",
 				o.tail.Seq, answer.Seq)})
-			return
+			return false
 		}
-		if n.provenAt(p, s) {
+		if proven {
 			n.confirm(p, s, answer)
 			n.peerBehind(s, p)
 		}
 	}
+	return proven
 }
 
 // differ words two positions of one seq that are not the same history.
