@@ -85,9 +85,9 @@ func (n *Node) admit(s wire.Shard, a Admission, err error) {
 }
 
 // tailProven: a peer ends exactly where we end.
-func (n *Node) tailProven(s wire.Shard, p *peer) {
+func (n *Node) tailProven(s wire.Shard) {
 	n.clearOwn(s)
-	n.peerBehind(s, p)
+	n.peerBehind(s)
 }
 
 // clearOwn: a peer's copy proves the tail of an own log.
@@ -100,7 +100,7 @@ func (n *Node) clearOwn(s wire.Shard) {
 
 // peerBehind: a peer's position lies in our history, so what it has we have. Another
 // one may have more: each that is configured is heard first, or VerifyWait passes.
-func (n *Node) peerBehind(s wire.Shard, p *peer) {
+func (n *Node) peerBehind(s wire.Shard) {
 	o := &n.own[s]
 	if o.stopped || o.suspect || n.c.Primary != n.c.Site || n.ownErr != nil {
 		return
@@ -110,7 +110,7 @@ func (n *Node) peerBehind(s wire.Shard, p *peer) {
 	}
 	o.agreed = true
 	if !n.waited && !n.allAnswered() {
-		if o.admission == AdmitRefused { // for damage that is proven to have taken nothing of what p has
+		if o.admission == AdmitRefused { // for damage that is proven to have taken nothing of what a peer has
 			n.admit(s, AdmitWaiting, nil)
 		}
 		return

@@ -68,10 +68,14 @@ func (n *Node) ask(l *link, f fetch) {
 
 func (n *Node) askRestore(l *link, s wire.Shard) {
 	o := &n.own[s]
-	o.goal, o.giver = l.peer.logs[s].answer, l.peer
-	f := fetch{kind: StageRestore, log: n.logID(s), from: o.tail, to: o.goal.Seq, stamp: o.stamp}
+	goal := l.peer.logs[s].answer
+	f := fetch{kind: StageRestore, log: n.logID(s), from: o.tail, to: goal.Seq, stamp: o.stamp}
 	if o.restored.Seq > o.tail.Seq {
 		f.from, f.stamp = o.restored, o.restoredStamp
+	}
+	// Where all that another site had is on its way to the medium, that is waited for.
+	if f.from.Seq < f.to || o.giver == nil || o.restored.Seq < o.goal.Seq {
+		o.goal, o.giver = goal, l.peer
 	}
 	if f.from.Seq >= f.to {
 		n.restoreReached(s) // or it will be, with the flush that is under way
@@ -86,7 +90,7 @@ func (n *Node) fetchLost(l *link) {
 	f := l.fetch
 	l.fetch = nil
 	if f.kind == StageRestore {
-		n.restoreLost(f.log.Shard)
+		n.restoreElsewhere(f.log.Shard)
 		return
 	}
 	n.repairs = append(n.repairs, f.repair)
@@ -219,6 +223,7 @@ func (n *Node) fetchFailed(l *link, why *stream.Stop) {
 		o.tail.Seq, o.tail.Chain, o.goal.Seq, o.goal.Chain, why.Text)}
 	if lacks(why.Code) {
 		n.takeOut(p, f.log.Shard, cannot)
+		o.giver = nil
 		n.restoreElsewhere(f.log.Shard)
 	} else {
 		n.diverged(p, f.log.Shard, cannot)
@@ -232,20 +237,26 @@ func lacks(code wire.RefusalCode) bool {
 	return code == wire.RefuseSuspect || code == wire.RefuseNotRetained || code == wire.RefuseInternal
 }
 
-// restoreElsewhere asks another site for what one could not give back. Where none
-// is linked that has it, one may come: until then nothing is appended.
+// restoreElsewhere asks another site for what one could not give back, or went before it
+// had. Where none is linked that has it, one may come: until then nothing is appended.
 func (n *Node) restoreElsewhere(s wire.Shard) {
 	o := &n.own[s]
-	o.giver = nil
+	o.fetching = false
 	for _, p := range n.peers {
 		pl := &p.logs[s]
-		if p.phase >= phaseSeek && pl.stop == nil && stream.Relate(o.tail, pl.answer) == stream.Ahead {
+		if p.link == nil || p.link.closing || p.phase < phaseSeek || pl.stop != nil || o.stopped {
+			continue
+		}
+		more := o.restored.Seq <= o.tail.Seq || pl.answer.Seq > o.restored.Seq // than what is staged
+		if more && stream.Relate(o.tail, pl.answer) == stream.Ahead {
 			n.peerAhead(p, s)
 			n.fetchNext(p.link)
 			return
 		}
 	}
-	n.restoreLost(s)
+	if n.waited && o.admission == AdmitWaiting {
+		n.stopWaiting(s)
+	}
 }
 
 // resumeLacking begins a session anew with sites that could not give back what is
@@ -276,22 +287,28 @@ func (n *Node) restoredDurable(ticket uint64) {
 	}
 }
 
-// restoreReached admits the log once all that the peer had is back.
+// restoreReached admits the log once all that the peer had is back. What a site that had
+// more gave before it went may lie behind that: then the session proves the peer's place.
 func (n *Node) restoreReached(s wire.Shard) {
 	o := &n.own[s]
 	if o.giver == nil || o.stopped || o.tail.Seq < o.goal.Seq {
 		return
 	}
 	p, goal := o.giver, o.goal
-	o.giver, o.fetching, o.restored = nil, false, wire.Position{}
-	if o.tail != goal {
+	o.giver, o.fetching = nil, false
+	if o.tail.Seq == goal.Seq && o.tail != goal {
 		n.diverged(p, s, differ(o.tail, goal))
 		return
 	}
-	n.event(EventDataRestored, p.Site, n.logID(s), false, fmt.Sprintf(
-		"%s: site %s gave back everything up to seq %d", n.logName(n.logID(s)), p.Name, goal.Seq))
-	n.confirm(p, s, goal)
-	n.tailProven(s, p)
+	text := fmt.Sprintf("site %s gave back everything up to seq %d", p.Name, goal.Seq)
+	if o.tail != goal {
+		text = fmt.Sprintf("seq %d is here again, site %s has it up to seq %d", o.tail.Seq, p.Name, goal.Seq)
+	}
+	n.event(EventDataRestored, p.Site, n.logID(s), false, n.logName(n.logID(s))+": "+text)
+	if o.tail == goal && p.logs[s].answer == goal { // a peer that fell back since has it no more
+		n.confirm(p, s, goal)
+	}
+	n.tailProven(s)
 	if o.short() {
 		n.restoreElsewhere(s) // another site has more still
 		return
@@ -300,15 +317,6 @@ func (n *Node) restoreReached(s wire.Shard) {
 		n.stopWaiting(s)
 	}
 	n.resumeLacking(s)
-}
-
-// restoreLost: the peer went before it gave everything back.
-func (n *Node) restoreLost(s wire.Shard) {
-	o := &n.own[s]
-	o.fetching = false
-	if n.waited && o.admission == AdmitWaiting {
-		n.stopWaiting(s)
-	}
 }
 
 // restoreFailed: the own journal did not take what came back.
@@ -323,11 +331,14 @@ func (n *Node) restoreFailed(in *StageFailed) bool {
 	o.restored = wire.Position{}
 	n.event(EventJournalDown, 0, n.logID(s), true,
 		fmt.Sprintf("%s: what a peer gave back could not be written: %v", n.logName(n.logID(s)), in.Err))
-	if p := o.giver; p != nil && p.link != nil {
+	p := o.giver
+	o.giver, o.fetching = nil, false
+	if p != nil && p.link != nil {
 		n.close(p.link, "the own journal does not take what was given back")
 	}
-	o.giver = nil
-	n.restoreLost(s)
+	if !o.fetching { // else the end of the link had another site asked
+		n.restoreElsewhere(s)
+	}
 	return true
 }
 

@@ -122,6 +122,7 @@ func (w *world) command(t *testing.T, line string) {
 		s.noFlush, s.noApply = values["flush"] == "off", values["apply"] == "off"
 		s.noDial, s.mute = values["dial"] == "off", values["mute"] != ""
 		s.moving = values["mute"] == "moving"
+		s.answers = values["answer"]
 	case "image":
 		s.image = s.copyDisks()
 	case "restore":

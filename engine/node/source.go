@@ -86,7 +86,7 @@ func (n *Node) sourceDown(p *peer, reason string) {
 	p.link = nil
 	p.backlog += p.sender.Drop() // to be sent again
 	for _, s := range p.restores {
-		n.restoreLost(s)
+		n.restoreElsewhere(s)
 	}
 	p.restores = p.restores[:0]
 	n.redial(p, reason)
@@ -236,7 +236,7 @@ func (n *Node) resumeLog(p *peer, s wire.Shard) (proven bool) {
 		n.peerAhead(p, s)
 	case stream.Equal:
 		n.confirm(p, s, answer)
-		n.tailProven(s, p)
+		n.tailProven(s)
 	case stream.Behind:
 		if o.suspect { // a damaged copy is no source (I9)
 			n.takeOut(p, s, &stream.Stop{Code: wire.RefuseSuspect, Text: fmt.Sprintf(
@@ -246,7 +246,7 @@ func (n *Node) resumeLog(p *peer, s wire.Shard) (proven bool) {
 		}
 		if proven {
 			n.confirm(p, s, answer)
-			n.peerBehind(s, p)
+			n.peerBehind(s)
 		}
 	}
 	return proven
@@ -354,7 +354,7 @@ func (n *Node) unreadable(err error) string {
 // proved: a batch of ours ends where the peer stands, with the same chain.
 func (n *Node) proved(p *peer, s wire.Shard) {
 	n.confirm(p, s, p.logs[s].answer)
-	n.peerBehind(s, p)
+	n.peerBehind(s)
 }
 
 // outOfSession sorts why the sender gave a log up: histories differ, or the

@@ -219,12 +219,15 @@ func (s *site) answer(e *end, f wire.Fetch, env wire.Envelope) {
 	if f.Log.Site == s.c.Site {
 		d = s.disk(Own)
 	}
+	if s.answers == "off" {
+		return
+	}
 	end := wire.FetchEnd{ID: f.ID}
 	at := wire.Position{}
 	for i := range d.batches {
 		h := d.batches[i]
 		switch {
-		case h.Log() != f.Log:
+		case h.Log() != f.Log, s.answers == "short" && h.LastSeq() >= f.To:
 		case h.LastSeq() <= f.From.Seq:
 			at = h.End()
 		case i < d.base:
@@ -237,7 +240,9 @@ func (s *site) answer(e *end, f wire.Fetch, env wire.Envelope) {
 			e.sendBatches(&frame, []wire.BatchHeader{h})
 		}
 	}
-	e.sendControl(end.AppendTo(nil, env.Session))
+	if s.answers == "" {
+		e.sendControl(end.AppendTo(nil, env.Session))
+	}
 }
 
 // moves lists everything that could happen next.

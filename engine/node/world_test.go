@@ -45,10 +45,11 @@ type site struct {
 	noFlush bool
 	noApply bool
 	noDial  bool
-	mute    bool // what it sends is lost, and it hears nothing
-	moving  bool // bytes of a frame come and go meanwhile
-	flip    bool // the next frame of batches to arrive does not hold
-	quiet   bool // its admissions are not told
+	mute    bool   // what it sends is lost, and it hears nothing
+	moving  bool   // bytes of a frame come and go meanwhile
+	flip    bool   // the next frame of batches to arrive does not hold
+	answers string // to fetches: "off" = none, "open" = all but their end, "short" = and the last batch
+	quiet   bool   // its admissions are not told
 	image   disks
 	// backwards stamps the next batch of shard 0 too low.
 	backwards bool
