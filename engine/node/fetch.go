@@ -93,7 +93,7 @@ func (n *Node) fetchLost(l *link) {
 		n.restoreElsewhere(f.log.Shard)
 		return
 	}
-	n.repairs = append(n.repairs, f.repair)
+	n.repairAgain(&f.repair)
 }
 
 // fetched takes a piece of an answer. What does not continue is no answer:
@@ -205,15 +205,7 @@ func (n *Node) fetchFailed(l *link, why *stream.Stop) {
 	f, p := l.fetch, l.peer
 	l.fetch = nil
 	if f.kind != StageRestore {
-		n.event(EventRepairFailed, p.Site, f.log, true, fmt.Sprintf(
-			"%s: %s behind seq %d cannot be repaired from site %s: %s",
-			n.logName(f.log), n.copyOf(f.log), f.start.Seq, p.Name, why.Text))
-		n.missed(&f.repair, l)
-		n.repairs = append(n.repairs, f.repair)
-		n.fetchAll()
-		if n.ownLog(f.log) == nil && !n.asked(f.log) { // an own one goes on, but for who lacks the piece
-			n.noteStopped(f.log, why.Code, notRepaired+why.Text)
-		}
+		n.notGiven(l, f, why)
 		return
 	}
 	o := &n.own[f.log.Shard]

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -150,5 +151,70 @@ func TestAFailedRepairIsAskedAgainOnTheNextLink(t *testing.T) {
 	w.pass(2 * time.Second)
 	require.Empty(t, b.node.repairs)
 	require.Contains(t, w.take(), "mirror-repaired")
+	require.NoError(t, w.fault)
+}
+
+// The site that is asked for a repair goes, and does not come back: the other one that
+// has the log is asked, though its links are as they were (I9, I14).
+func TestARepairGoesOnAtAnotherLinkedSite(t *testing.T) {
+	w, a, b, c := trio()
+	for _, s := range w.sites {
+		s.open()
+	}
+	w.pass(time.Second)
+	for range 3 {
+		a.append(0, 2)
+	}
+	w.pass(2 * time.Second)
+	log := wire.LogID{Site: a.c.Site}
+	a.answers, c.answers = "off", "off"
+	b.step(&MirrorDamaged{Log: log, From: b.mirror.batches[0].End(), To: 4})
+	first := map[string]*site{"site-a": a, "site-c": c}[b.node.siteName(asking(b).peer.Site)]
+	a.answers, c.answers = "", ""
+	first.answers = "off"
+	w.pass(100 * time.Millisecond)
+	require.NotNil(t, asking(b))
+	first.crash()
+	w.pass(time.Second)
+	require.Empty(t, b.node.repairs)
+	require.Contains(t, w.take(), "mirror-repaired")
+	require.NoError(t, w.fault)
+}
+
+// asking is the site's link with a question out, or nil.
+func asking(s *site) *link {
+	for _, l := range s.node.order {
+		if l.fetch != nil {
+			return l
+		}
+	}
+	return nil
+}
+
+// What is missing no more while it is asked for is not asked for again, whatever the
+// answer: nobody may have it any longer, and it would be asked for ever.
+func TestARepairThatIsNotNeededAnyMoreEnds(t *testing.T) {
+	w, a, b := livelyPair()
+	log := wire.LogID{Site: a.c.Site}
+	damaged := &MirrorDamaged{Log: log, From: b.mirror.batches[0].End(), To: 4}
+	a.own.base = 3 // site-a keeps them no longer
+	b.step(damaged)
+	require.NotNil(t, asking(b))
+	b.step(&MirrorDamaged{Log: log, Gone: true}) // nor does site-b
+	w.pass(10 * time.Second)
+	require.Empty(t, b.node.repairs)
+	require.Empty(t, b.node.Status(w.now()).Stopped)
+	require.NotContains(t, w.take(), "repair-failed!")
+
+	a.own.base = 0
+	b.step(damaged)
+	for len(b.node.repairing) == 0 {
+		for _, m := range w.moves() {
+			m()
+		}
+	}
+	b.step(&MirrorDamaged{Log: log, Gone: true})
+	b.step(&StageFailed{Ticket: b.node.repairing[0].ticket, Err: errors.New("no space left on device")})
+	require.Empty(t, b.node.repairs)
 	require.NoError(t, w.fault)
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/claudefs/repl/engine/internal/plant"
+	"github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/wire"
 )
 
@@ -29,6 +30,7 @@ type repair struct {
 	tried []uint64      // the links, by number, that could not give it
 	again time.Duration // when they are asked anew; 0 = none was tried
 	pause time.Duration // before that
+	gone  bool          // nothing of it is missing any more: it is not asked for again
 }
 
 // mayGive says whether a link is worth asking for a repair.
@@ -50,6 +52,30 @@ func (n *Node) missed(r *repair, by ...*link) {
 	}
 	r.pause = min(max(2*r.pause, repairPauseMin), repairPauseMax)
 	r.again = n.now.Mono + r.pause
+}
+
+// notGiven: the other end of a link cannot give a repair, or gives another history.
+func (n *Node) notGiven(l *link, f *fetch, why *stream.Stop) {
+	if !f.repair.gone {
+		n.event(EventRepairFailed, l.peer.Site, f.log, true, fmt.Sprintf(
+			"%s: %s behind seq %d cannot be repaired from site %s: %s",
+			n.logName(f.log), n.copyOf(f.log), f.start.Seq, l.peer.Name, why.Text))
+		n.missed(&f.repair, l)
+	}
+	n.repairAgain(&f.repair)
+	// An own log goes on, but for who lacks the piece.
+	if n.ownLog(f.log) == nil && !f.repair.gone && !n.asked(f.log) {
+		n.noteStopped(f.log, why.Code, notRepaired+why.Text)
+	}
+}
+
+// repairAgain queues a repair that was asked for in vain, and asks for it wherever it
+// was not yet.
+func (n *Node) repairAgain(r *repair) {
+	if !r.gone {
+		n.repairs = append(n.repairs, *r)
+	}
+	n.fetchAll()
 }
 
 // retryRepairs asks all links anew for what none could give.
@@ -106,6 +132,16 @@ func (n *Node) mirrorDamaged(in *MirrorDamaged) {
 // repairGone: nothing of the log is missing any more, and what was is not needed.
 func (n *Node) repairGone(log wire.LogID) {
 	n.repairs = slices.DeleteFunc(n.repairs, func(r repair) bool { return r.log == log && !r.proof })
+	for _, l := range n.order {
+		if f := l.fetch; f != nil && f.kind == StageRepair && f.log == log {
+			f.repair.gone = true
+		}
+	}
+	for i := range n.repairing {
+		if r := &n.repairing[i].repair; r.log == log {
+			r.gone = true
+		}
+	}
 	n.unnoteStopped(log, notRepaired)
 }
 
@@ -161,11 +197,14 @@ func (n *Node) repairFailed(in *StageFailed) bool {
 	}
 	r := n.repairing[i].repair
 	n.repairing = slices.Delete(n.repairing, i, i+1)
+	if r.gone {
+		return true
+	}
 	n.event(EventRepairFailed, r.log.Site, r.log, true, fmt.Sprintf(
 		"%s: seqs %d to %d of %s came, but were not written: %v",
 		n.logName(r.log), r.from.Seq+1, r.to, n.copyOf(r.log), in.Err))
 	n.missed(&r, n.order...)
-	n.repairs = append(n.repairs, r)
+	n.repairAgain(&r)
 	return true
 }
 
