@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/wire"
 )
 
@@ -133,4 +134,25 @@ func TestPersistsAreOneAtATimeAndTriedAgain(t *testing.T) {
 	at(9*time.Second, &Tick{})
 	cursors := e.Persists[0].Peers[0].Cursors
 	require.Equal(t, []wire.Seq{10, 5}, []wire.Seq{cursors[0].Position.Seq, cursors[1].Position.Seq})
+}
+
+// A reader sees what is durable before the flush is reported. A batch that is shipped,
+// acknowledged and applied by then is not outstanding for ever (I14).
+func TestAnAckBeforeTheFlushIsReportedCounts(t *testing.T) {
+	w, a, b := livelyPair()
+	p := a.node.peers[0]
+	first := a.append(0, 1)
+	a.flush(Own)
+	second := a.append(0, 1)
+	flushed := a.own.staged
+	a.own.batches, a.own.staged = append(a.own.batches, second), nil // and nobody said so
+	w.pass(2 * time.Second)
+	require.Equal(t, second.End(), b.mirror.tail(first.Log()).Position)
+	require.Equal(t, second.End(), p.logs[0].durable)
+	a.step(&OwnDurable{Headers: flushed})
+	w.pass(2 * time.Second)
+	s := a.node.Status(w.now()).Peers[0]
+	require.Equal(t, stream.Lag{Known: true}, s.Durable)
+	require.Equal(t, stream.Lag{Known: true}, s.Applied)
+	require.NoError(t, w.fault)
 }

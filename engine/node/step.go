@@ -183,6 +183,10 @@ func (n *Node) grow(o *ownLog, s wire.Shard, first wire.Seq, end wire.Position, 
 		if p.configured {
 			p.durable.Grew(s, first, end.Seq, stamp)
 			p.applied.Grew(s, first, end.Seq, stamp)
+			// A reader sees the end of a flush before the flush is reported, so an ack may be
+			// here already.
+			p.durable.Reached(s, p.logs[s].durable.Seq)
+			p.applied.Reached(s, p.logs[s].applied)
 		}
 	}
 }
