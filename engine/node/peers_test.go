@@ -230,3 +230,28 @@ func TestAPeerThatComesBackWithAnotherHistoryProvesNothing(t *testing.T) {
 	require.ErrorContains(t, a.node.own[0].err, "histories differ")
 	require.Zero(t, a.node.Floor(Own, log).Seq)
 }
+
+// I12: a peer that comes back without its copy of a third site's log needs all of it
+// again, though its first pages do not name the log.
+func TestAPeerThatLostItsCopyHoldsTheMirrorsFloor(t *testing.T) {
+	w, a, b, c := trio()
+	for _, s := range w.sites {
+		s.open()
+	}
+	w.pass(2 * time.Second)
+	a.append(0, 4)
+	w.pass(3 * time.Second)
+	log := wire.LogID{Site: a.c.Site}
+	require.Equal(t, wire.Seq(4), b.node.Floor(Mirror, log).Seq)
+	a.crash() // so that nobody gives it back
+	c.crash()
+	c.mirror, c.applied = disk{}, nil
+	c.open()
+	w.pass(3 * time.Second)
+	require.Equal(t, phaseLive, b.node.peer(c.c.Site).phase)
+	require.Zero(t, b.node.Floor(Mirror, log).Seq)
+	a.open()
+	w.pass(5 * time.Second)
+	require.Equal(t, wire.Seq(4), b.node.Floor(Mirror, log).Seq)
+	require.NoError(t, w.fault)
+}

@@ -43,6 +43,9 @@ func (n *Node) welcomed(l *link) error {
 	for s := range p.logs {
 		p.logs[s].answer = wire.Position{}
 	}
+	for _, c := range p.copies { // its pages name only what it has: it may have lost some
+		clear(c.ends)
+	}
 	p.restores = p.restores[:0]
 	n.beat(l)
 	return nil
