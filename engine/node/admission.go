@@ -94,6 +94,7 @@ func (n *Node) tailProven(s wire.Shard) {
 func (n *Node) clearOwn(s wire.Shard) {
 	if o := &n.own[s]; o.suspect {
 		o.suspect = false
+		n.whole = append(n.whole, s)
 		n.e.Clears = append(n.e.Clears, Clear{Own, n.logID(s)})
 	}
 }

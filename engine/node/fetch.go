@@ -251,19 +251,22 @@ func (n *Node) restoreElsewhere(s wire.Shard) {
 	}
 }
 
-// resumeLacking begins a session anew with sites that could not give back what is
-// here again, so that they are served, once nothing more is on its way back.
-func (n *Node) resumeLacking(s wire.Shard) {
-	if len(n.restoring) > 0 || slices.ContainsFunc(n.peers, func(p *peer) bool {
+// resumeLacking begins a session anew with sites that were left out of one because a log
+// was not whole, here or there, which is whole here now: so that they are served, once
+// nothing more is on its way back. It ends a step, because it may end any link.
+func (n *Node) resumeLacking() {
+	if len(n.whole) == 0 || len(n.restoring) > 0 || slices.ContainsFunc(n.peers, func(p *peer) bool {
 		return len(p.restores) > 0 || p.link != nil && p.link.fetch != nil && p.link.fetch.kind == StageRestore
 	}) {
 		return
 	}
 	for _, p := range n.peers {
-		if stop := p.logs[s].stop; p.phase >= phaseSeek && stop != nil && lacks(stop.Code) {
+		left := func(s wire.Shard) bool { return p.logs[s].stop != nil && lacks(p.logs[s].stop.Code) }
+		if p.phase >= phaseSeek && slices.ContainsFunc(n.whole, left) {
 			n.close(p.link, "what it could not give back is here again")
 		}
 	}
+	n.whole = n.whole[:0]
 }
 
 // restoredDurable adds what came back to the own logs.
@@ -308,7 +311,7 @@ func (n *Node) restoreReached(s wire.Shard) {
 	if n.waited && o.admission == AdmitWaiting {
 		n.stopWaiting(s)
 	}
-	n.resumeLacking(s)
+	n.whole = append(n.whole, s)
 }
 
 // restoreFailed: the own journal did not take what came back.

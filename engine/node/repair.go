@@ -169,7 +169,7 @@ func (n *Node) repairedDurable(ticket uint64) {
 		n.event(EventMirrorRepaired, r.log.Site, r.log, false, fmt.Sprintf(
 			"%s: seqs %d to %d of %s are repaired", n.logName(r.log), r.from.Seq+1, r.to, n.copyOf(r.log)))
 		if n.ownLog(r.log) != nil {
-			n.resumeLacking(r.log.Shard)
+			n.whole = append(n.whole, r.log.Shard)
 			n.resumePassed(&r)
 			continue
 		}

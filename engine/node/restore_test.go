@@ -2,6 +2,7 @@ package node
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -127,4 +128,63 @@ func TestAStoreAheadOfItsDamagedMirrorIsNotBehind(t *testing.T) {
 	s := a.node.Status(w.now()).Peers[0]
 	require.True(t, s.Applied.Known)
 	require.Zero(t, s.Applied.Entries)
+}
+
+// Of two logs that site-a lost, site-b cannot give back either, and site-c has one. That
+// one is whole again while site-b is still asked for the other, in vain: site-b is served
+// all the same (I14).
+func TestASiteIsServedWhateverBecameOfTheOtherLogs(t *testing.T) {
+	w, a, b, c := trio()
+	for _, s := range w.sites {
+		s.open()
+	}
+	w.pass(time.Second)
+	a.append(0, 2)
+	w.pass(2 * time.Second)
+	c.crash()
+	a.append(1, 2)
+	w.pass(2 * time.Second)
+	a.crash()
+	b.crash()
+	a.own, a.applied = disk{}, nil
+	for shard := range wire.Shard(2) {
+		b.suspect[Mirror] = append(b.suspect[Mirror], wire.LogID{Site: a.c.Site, Shard: shard})
+	}
+	a.c.VerifyWait = time.Minute
+	b.open()
+	a.open()
+	var last *FrameIn // what site-b says of its copy of shard 1
+	for range 2000 {
+		if l := a.node.peer(b.c.Site).link; last == nil && l != nil && l.fetch != nil && l.fetch.log.Shard == 1 {
+			if last = a.end(l.id).hold(wire.FrameFetchEnd); last != nil {
+				c.open()
+			}
+		}
+		w.tickAll(time.Millisecond)
+		for _, m := range w.moves() {
+			m()
+		}
+	}
+	require.NotNil(t, last)
+	require.Equal(t, wire.Seq(2), a.node.own[0].tail.Seq)
+	require.NotNil(t, a.node.peer(b.c.Site).logs[0].stop)
+	a.step(last)
+	w.pass(2 * time.Second)
+	require.Nil(t, a.node.peer(b.c.Site).logs[0].stop)
+	require.Equal(t, AdmitVerified, a.node.own[0].admission)
+	a.append(0, 1)
+	w.pass(2 * time.Second)
+	require.Equal(t, wire.Seq(3), b.mirror.tail(wire.LogID{Site: a.c.Site}).Seq)
+	require.NoError(t, w.fault)
+}
+
+// hold takes the first frame of a kind out of those that are yet to come, or nil.
+func (e *end) hold(kind wire.FrameKind) *FrameIn {
+	for i, in := range e.queue {
+		if in.Envelope.Kind == kind {
+			e.queue = slices.Delete(e.queue, i, i+1)
+			return &in
+		}
+	}
+	return nil
 }

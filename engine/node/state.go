@@ -55,7 +55,8 @@ type Node struct {
 	restoring []restored // own batches staged, oldest first
 	repairing []repaired // repairs whose last piece is staged, oldest first
 	fetchID   uint64
-	repairs   []repair // waiting for a link that has them
+	repairs   []repair     // waiting for a link that has them
+	whole     []wire.Shard // own logs that are whole again; see resumeLacking
 
 	persisting    *Persist // under way, or nil
 	persistTicket uint64

@@ -53,6 +53,7 @@ func (n *Node) Step(now Now, in Input, e *Effects) {
 	case *VerifyAnswer:
 		n.verifyAnswer(in)
 	}
+	n.resumeLacking()
 	e.Wake = n.wake()
 	n.e = nil
 }
