@@ -201,7 +201,7 @@ func (n *Node) stopWaiting(s wire.Shard) {
 	case o.short():
 		n.noteStopped(n.logID(s), wire.RefuseInternal, n.lostError(s).Error())
 		n.admit(s, AdmitRefused, n.lostError(s))
-	case o.agreed || o.tail.Seq != 0 && o.store == o.tail:
+	case o.agreed || o.witness:
 		n.admit(s, AdmitVerified, nil)
 	default:
 		n.admit(s, AdmitUnverified, nil)

@@ -2,6 +2,7 @@ package node
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -154,5 +155,22 @@ func TestAnAckBeforeTheFlushIsReportedCounts(t *testing.T) {
 	s := a.node.Status(w.now()).Peers[0]
 	require.Equal(t, stream.Lag{Known: true}, s.Durable)
 	require.Equal(t, stream.Lag{Known: true}, s.Applied)
+	require.NoError(t, w.fault)
+}
+
+// A Store that was behind when the site opened, and was fed from the journal since, is
+// no witness for the journal's tail.
+func TestAStoreThatWasFedFromTheJournalIsNoWitness(t *testing.T) {
+	w, a, b := livelyPair()
+	a.append(1, 2)
+	w.pass(2 * time.Second)
+	b.crash()
+	a.crash()
+	a.applied = slices.DeleteFunc(a.applied, func(c stream.Cursor) bool { return c.Log.Shard == 0 })
+	a.open()
+	w.pass(a.node.c.VerifyWait + time.Second)
+	require.Equal(t, a.node.own[0].tail, a.node.own[0].store, "it has caught up")
+	require.Equal(t, AdmitUnverified, a.node.own[0].admission)
+	require.Equal(t, AdmitVerified, a.node.own[1].admission, "it stood there")
 	require.NoError(t, w.fault)
 }

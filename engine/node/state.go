@@ -101,6 +101,7 @@ type ownLog struct {
 	need          wire.Position // the highest that the Store or a peer is known to have had
 	needed        string        // who
 	agreed        bool          // a peer's position lies in our history
+	witness       bool          // the Store stood at tail when we opened, before it was fed from there
 	fetching      bool          // a restore is queued or under way
 	restored      wire.Position // end of what is staged to restore it; zero = nothing
 	restoredStamp wire.Stamp    // there
@@ -372,7 +373,7 @@ func (n *Node) bootLogs(b *Boot) {
 	}
 	for _, c := range b.Applied {
 		if o := n.ownLog(c.Log); o != nil {
-			o.store = c.Position
+			o.store, o.witness = c.Position, c.Position.Seq != 0 && c.Position == o.tail
 			o.needs(c.Position, "the Store")
 		} else if m := n.mirrorLog(c.Log); m != nil {
 			// It may be ahead of a damaged mirror: what comes again is not applied again.
