@@ -1,7 +1,9 @@
 package node
 
 import (
+	"math"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -135,4 +137,18 @@ func TestACursorPageWithAnotherChainStopsTheLog(t *testing.T) {
 			require.Equal(t, wire.Seq(1), b.mirror.tail(wire.LogID{Site: a.c.Site, Shard: 1}).Seq)
 		})
 	}
+}
+
+// A peer that has seen the highest counter there is, whoever said it, is reached in a
+// later term (I14).
+func TestASessionFollowsTheHighestCounter(t *testing.T) {
+	w, a, b := livelyPair()
+	p := b.node.peers[0]
+	p.seenTerm, p.seen = a.term, math.MaxUint32
+	cutAll(w)
+	a.append(0, 1)
+	w.pass(5 * time.Second)
+	require.Equal(t, phaseLive, a.node.peers[0].phase)
+	require.Equal(t, a.own.batches, b.mirror.batches)
+	require.NoError(t, w.fault)
 }

@@ -12,7 +12,9 @@ import (
 // sayHello opens the session on a link that just came up.
 func (n *Node) sayHello(p *peer) {
 	l := p.link
-	p.counter = max(p.counter+1, 1) // 0 is a hello's
+	if p.counter++; p.counter == 0 { // 0 is a hello's, and the peer may have seen the highest
+		p.term, p.counter = p.term+1, 1
+	}
 	p.phase, p.reason = phaseHello, ""
 	l.term = p.term
 	n.msg.hello = wire.Hello{
