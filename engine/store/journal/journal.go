@@ -271,26 +271,6 @@ func (o *Options) complete() error {
 	return errors.Join(errs...)
 }
 
-// clean removes leftovers and surplus spares.
-func (r *recovery) clean() error {
-	for _, name := range r.junk {
-		if err := r.o.FS.Remove(r.o.path(name)); err != nil {
-			return fmt.Errorf("%s: %w", r.o.path(name), err)
-		}
-	}
-	for keep := max(1, r.o.SpareMax); len(r.spares) > keep; {
-		name := r.spares[len(r.spares)-1]
-		if err := r.o.FS.Remove(r.o.path(name)); err != nil {
-			return fmt.Errorf("%s: %w", r.o.path(name), err)
-		}
-		r.spares = r.spares[:len(r.spares)-1]
-	}
-	if err := r.o.FS.SyncDir(r.o.Dir); err != nil {
-		return fmt.Errorf("%s: %w", r.o.Dir, err)
-	}
-	return nil
-}
-
 // startSegment makes the next segment: everything durable so far lies before it.
 func (j *Journal) startSegment() (*active, error) {
 	j.mu.Lock()

@@ -135,9 +135,9 @@ func (r *recovery) list() error {
 		if err := r.look(f.seg.name); err != nil {
 			return err
 		}
-		if !flushed && !plant.RecoveredNotFlushed {
-			if err := r.w.f.Refresh(); err != nil {
-				return fmt.Errorf("%s: %w", r.w.name, err)
+		if !flushed {
+			if err := r.refresh(); err != nil {
+				return err
 			}
 		}
 		if err := r.readHead(f); err != nil {
@@ -150,6 +150,17 @@ func (r *recovery) list() error {
 
 // readHead fills in head or fault; an error is one that ends the opening. The
 // window stands in the file.
+// refresh has the window's file read from the medium, and flushed before it counts.
+func (r *recovery) refresh() error {
+	if plant.RecoveredNotFlushed {
+		return nil
+	}
+	if err := r.w.f.Refresh(); err != nil {
+		return fmt.Errorf("%s: %w", r.w.name, err)
+	}
+	return nil
+}
+
 func (r *recovery) readHead(f *segmentFile) error {
 	h, err := readHead(&r.w)
 	if err == nil {
@@ -432,4 +443,41 @@ func (r *recovery) finish() {
 	for _, s := range r.segs {
 		slices.SortStableFunc(s.damages, (*damage).compare)
 	}
+}
+
+// clean removes leftovers and surplus spares, and flushes those that stay.
+func (r *recovery) clean() error {
+	for _, name := range r.junk {
+		if err := r.o.FS.Remove(r.o.path(name)); err != nil {
+			return fmt.Errorf("%s: %w", r.o.path(name), err)
+		}
+	}
+	for keep := max(1, r.o.SpareMax); len(r.spares) > keep; {
+		name := r.spares[len(r.spares)-1]
+		if err := r.o.FS.Remove(r.o.path(name)); err != nil {
+			return fmt.Errorf("%s: %w", r.o.path(name), err)
+		}
+		r.spares = r.spares[:len(r.spares)-1]
+	}
+	for _, name := range r.spares {
+		if err := r.flushSpare(name); err != nil {
+			return err
+		}
+	}
+	if err := r.o.FS.SyncDir(r.o.Dir); err != nil {
+		return fmt.Errorf("%s: %w", r.o.Dir, err)
+	}
+	return nil
+}
+
+// flushSpare makes the size of a spare durable, before it holds a head that says so:
+// the process that filled it with zeros may have ended before its flush.
+func (r *recovery) flushSpare(name string) error {
+	if err := r.look(name); err != nil {
+		return err
+	}
+	if err := r.w.f.Sync(); err != nil {
+		return fmt.Errorf("%s: %w", r.w.name, err)
+	}
+	return nil
 }

@@ -247,13 +247,18 @@ func (r *recovery) attach(rf *repairFile) bool {
 	return false
 }
 
-// loadRepair reads a repair segment from end to end.
+// loadRepair reads a repair segment from end to end. A process may have ended
+// before it flushed it, so that is done first: what it fills is lacking no more, and
+// who else had it may give it back (I1).
 func (r *recovery) loadRepair(rf *repairFile) (whole bool, err error) {
 	full := r.o.path(rf.name)
 	if err := r.look(rf.name); err != nil {
 		return false, err
 	}
 	h, err := readHead(&r.w)
+	if err := r.refresh(); err != nil {
+		return false, err
+	}
 	switch {
 	case errors.Is(err, wire.ErrCorrupt), errors.Is(err, wire.ErrProtocol):
 		return false, nil // it was never finished, or is damaged: the hole is fetched again
