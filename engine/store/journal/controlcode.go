@@ -124,8 +124,12 @@ func decodeControl(b []byte) (c Control, err error) {
 // foldControl changes c by the records of a control batch's body, or by a
 // head's control state.
 func foldControl(c *Control, b []byte) error {
-	if len(b) == 0 || b[0] != controlVersion {
-		return fmt.Errorf("control records: version byte missing or unknown: %w", wire.ErrVersion)
+	switch {
+	case len(b) == 0:
+		return fmt.Errorf("control records: version byte missing: %w", wire.ErrProtocol)
+	case b[0] != controlVersion:
+		return fmt.Errorf("control records: version %d, this release reads %d: %w",
+			b[0], controlVersion, wire.ErrVersion)
 	}
 	for b = b[1:]; len(b) > 0; {
 		if len(b) < recordBytes || uint64(binary.LittleEndian.Uint32(b[1:])) > uint64(len(b)-recordBytes) {

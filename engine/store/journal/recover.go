@@ -89,7 +89,9 @@ func (r *recovery) run() error {
 	r.report.Created = len(r.files) == 0
 	for i, f := range r.files {
 		limit, mark := r.limits(i)
-		r.enter(f, i == 0)
+		if err := r.enter(f, i == 0); err != nil {
+			return err
+		}
 		if err := r.replaySegment(f, limit, mark); err != nil {
 			return err
 		}
@@ -307,19 +309,20 @@ func (r *recovery) limits(i int) (limit, mark UnitNumber) {
 	return limit, min(mark, limit)
 }
 
-// enter compares what was replayed so far with the table of the next head.
-func (r *recovery) enter(f *segmentFile, oldest bool) {
+// enter compares what was replayed so far with the table of the next head. An error
+// is a newer release's control state.
+func (r *recovery) enter(f *segmentFile, oldest bool) error {
 	name := r.o.path(f.seg.name)
 	if f.head == nil {
 		d := &damage{seg: f.seg, Damage: Damage{File: name, Reason: f.fault.Error()}}
 		r.trusting = oldest
 		if oldest {
 			r.hide(d)
-			return
+			return nil
 		}
 		r.add(d)
 		f.seg.tails, f.seg.tailsKnown = tableOf(r.logs), true // as far as anybody knows
-		return
+		return nil
 	}
 	r.trusting = false
 	found := &Damage{File: name, Unit: f.seg.first}
@@ -328,14 +331,20 @@ func (r *recovery) enter(f *segmentFile, oldest bool) {
 	}
 	r.enterTable(f.seg, f.head.logs, found)
 	r.entered = len(r.hiding)
-	if r.o.Kind == Own {
-		control, err := decodeControl(f.head.control)
-		if err != nil {
-			r.add(&damage{seg: f.seg, Damage: Damage{File: name, Reason: err.Error()}})
-			return
-		}
+	if r.o.Kind != Own {
+		return nil
+	}
+	control, err := decodeControl(f.head.control)
+	switch {
+	case errors.Is(err, wire.ErrVersion):
+		return fmt.Errorf("%s: %w", name, err)
+	case err != nil:
+		r.add(&damage{seg: f.seg, Damage: Damage{File: name, Reason: err.Error()}})
+		r.controlLost = true
+	default:
 		r.control, r.controlLost, r.headHiding = control, false, len(r.hiding)
 	}
+	return nil
 }
 
 // enterTable takes over a table of tails. found is where it stands, if something

@@ -35,7 +35,9 @@ func (r *recovery) replaySegment(f *segmentFile, limit, mark UnitNumber) error {
 		v := &r.found
 		follows := v.holds && (v.unit.number == last+1 || plant.PlaceUnchecked)
 		if follows && (v.fault == nil || last < mark) {
-			r.replayUnit(s, v)
+			if err := r.replayUnit(s, v); err != nil {
+				return err
+			}
 			last, off = last+1, off+int64(v.unit.bytes)
 			continue
 		}
@@ -112,16 +114,21 @@ func (r *recovery) lastMark(off int64, p place, limit UnitNumber) (mark UnitNumb
 	}
 }
 
-// replayUnit accounts for the unit that the verifier holds.
-func (r *recovery) replayUnit(s *segment, v *verdict) {
+// replayUnit accounts for the unit that the verifier holds. An error is a newer
+// release's control records.
+func (r *recovery) replayUnit(s *segment, v *verdict) error {
 	u := &v.unit
 	r.report.Units++
 	r.report.Term = max(r.report.Term, u.term)
+	damaged := func(why error) *damage {
+		d := &damage{seg: s, end: u.offset + int64(u.bytes), last: u.number, readable: true,
+			Damage: Damage{File: r.o.path(s.name), Offset: u.offset, Unit: u.number, Reason: why.Error()}}
+		r.add(d)
+		return d
+	}
 	var d *damage
 	if v.fault != nil {
-		d = &damage{seg: s, end: u.offset + int64(u.bytes), last: u.number, readable: true,
-			Damage: Damage{File: r.o.path(s.name), Offset: u.offset, Unit: u.number, Reason: v.fault.Error()}}
-		r.add(d)
+		d = damaged(v.fault)
 	}
 	for i := range r.v.refs {
 		ref := &r.v.refs[i]
@@ -133,7 +140,12 @@ func (r *recovery) replayUnit(s *segment, v *verdict) {
 			r.logs[log] = st
 		}
 		before := st.durable.Position
-		if err := st.durable.continues(h); err != nil && !(r.trusting && before == wire.Position{}) {
+		err := st.durable.continues(h)
+		switch {
+		case err == nil:
+		case r.trusting && before == wire.Position{}:
+			r.controlLost = r.controlLost || h.Kind == wire.BatchControl // the records before it, too
+		default:
 			gap := r.gap(s, st, Damage{File: r.o.path(s.name), Offset: u.offset, Unit: u.number, Reason: err.Error()})
 			before = wire.Position{Incarnation: h.Incarnation, Seq: h.FirstSeq - 1, Chain: h.Prev}
 			gap.addHole(log, st.durable.Position, before)
@@ -145,12 +157,17 @@ func (r *recovery) replayUnit(s *segment, v *verdict) {
 			d.addHole(log, before, h.End())
 			r.controlLost = r.controlLost || h.Kind == wire.BatchControl
 		case h.Kind == wire.BatchControl && r.o.Kind == Own:
-			if err := foldControl(&r.control, ref.Body()); err != nil {
-				r.add(&damage{seg: s, end: u.offset + int64(u.bytes), last: u.number, readable: true,
-					Damage: Damage{File: r.o.path(s.name), Offset: u.offset, Unit: u.number, Reason: err.Error()}})
+			err := foldControl(&r.control, ref.Body())
+			if errors.Is(err, wire.ErrVersion) {
+				return fmt.Errorf("%s: offset %d: unit %d: %w", r.o.path(s.name), u.offset, u.number, err)
+			}
+			if err != nil {
+				damaged(err)
+				r.controlLost = true
 			}
 		}
 	}
+	return nil
 }
 
 // lose records units [lo, hi] whose bytes from off to end do not hold.

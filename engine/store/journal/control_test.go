@@ -1,0 +1,108 @@
+package journal
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/claudefs/repl/engine/store/vfs"
+	"github.com/claudefs/repl/wire"
+)
+
+// putControl writes a control batch whose body is what change makes of it.
+func putControl(t *testing.T, j *Journal, change func([]byte) []byte) {
+	t.Helper()
+	refs, err := j.o.controlBatches([]ControlRecord{{ClockBound: 9}}, 1, j.logs[j.o.controlLog()].staged)
+	require.NoError(t, err)
+	b := &refs[0]
+	b.Bytes = append(b.Bytes[:wire.BatchHeaderBytes:wire.BatchHeaderBytes],
+		change(append([]byte(nil), b.Bytes[wire.BatchHeaderBytes:]...))...)
+	wire.CloseBatch(b.Bytes, &b.Header)
+	_, err = j.stage(refs, nil, true)
+	require.NoError(t, err)
+	require.Error(t, flush(j), "this release does not fold it, but the medium has it")
+	require.NoError(t, j.Close())
+}
+
+// controlJournal has an epoch in its control state.
+func controlJournal(t *testing.T) (*Journal, Options) {
+	t.Helper()
+	o := testOptions(vfs.NewMem(vfs.MemOptions{}))
+	j, _ := reopen(t, o, nil)
+	_, err := j.StageControl([]ControlRecord{{Epoch: &DomainEpoch{Domain: 7, Epoch: 3, Writer: 5}}}, 1)
+	require.NoError(t, err)
+	require.NoError(t, flush(j))
+	return j, o
+}
+
+// TestANewerReleasesControlStateIsRefusedByName: who goes on without it forgets
+// epochs, peers and the clock's bound (I5, G11).
+func TestANewerReleasesControlStateIsRefusedByName(t *testing.T) {
+	j, o := controlJournal(t)
+	putControl(t, j, func(body []byte) []byte { body[0] = controlVersion + 1; return body })
+	_, _, err := Open(o)
+	require.ErrorIs(t, err, wire.ErrVersion)
+	require.NotErrorIs(t, err, wire.ErrCorrupt)
+	require.ErrorContains(t, err, "control records: version 2")
+	require.ErrorContains(t, err, oldName)
+
+	j, o = controlJournal(t)
+	reopen(t, o, j)
+	m := imageOf(t, o.FS, "j")
+	b := m.files[newName]
+	n, err := headSize(b)
+	require.NoError(t, err)
+	h, err := decodeHead(b[:n])
+	require.NoError(t, err)
+	require.Len(t, h.logs, 1)
+	b[HeadFixedBytes+HeadLogBytes] = controlVersion + 1
+	digest := headDigest(b[:n])
+	copy(b[16:], digest[:])
+	o.FS = m.disk(t, "j")
+	_, _, err = Open(o)
+	require.ErrorIs(t, err, wire.ErrVersion)
+	require.ErrorContains(t, err, newName)
+}
+
+// TestControlRecordsThatCannotBeReadAreTold: what they said is lost (I9).
+func TestControlRecordsThatCannotBeReadAreTold(t *testing.T) {
+	for _, change := range []func([]byte) []byte{
+		func(body []byte) []byte { return appendRecord(body, 99, []byte{1}) },
+		func(body []byte) []byte { return body[:len(body)-1] },
+		func([]byte) []byte { return nil },
+	} {
+		j, o := controlJournal(t)
+		putControl(t, j, change)
+		j, rec := reopen(t, o, nil)
+		require.Len(t, rec.Damage, 1)
+		require.True(t, rec.ControlSuspect)
+		require.Len(t, j.Control().Epochs, 1, "what can be read counts")
+	}
+}
+
+// TestControlStateThatOnlyALostHeadHadIsInDoubt: the first control batch behind it
+// says that there were others (I5, I9).
+func TestControlStateThatOnlyALostHeadHadIsInDoubt(t *testing.T) {
+	for _, gone := range []bool{false, true} { // the segment where the control log began
+		j, o := controlJournal(t)
+		name := oldName
+		if gone {
+			j, _ = reopen(t, o, j)
+			n, err := j.Retain(func(wire.LogID) wire.Position { return wire.Position{} })
+			require.NoError(t, err)
+			require.Equal(t, 1, n)
+			name = newName
+		}
+		_, err := j.StageControl([]ControlRecord{{ClockBound: 9}}, 1)
+		require.NoError(t, err)
+		require.NoError(t, flush(j))
+		require.NoError(t, j.Close())
+		m := imageOf(t, o.FS, "j")
+		m.files[name][20] ^= 1
+		r, err := m.recover(o)
+		require.NoError(t, err)
+		require.Len(t, r.report.Damage, 1)
+		require.Equal(t, gone, r.report.ControlSuspect)
+		require.Equal(t, gone, len(r.control.Epochs) == 0, "which is why")
+	}
+}
