@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -95,4 +96,56 @@ func TestFilesGivenBackInBurstsGoRoundToo(t *testing.T) {
 	files, err := o.FS.List(o.Dir)
 	require.NoError(t, err)
 	require.Len(t, files, 1+1+2, "the lock, the newest, the spares")
+}
+
+// TestWhatCouldNotBeGivenBackGoesBeforeAnythingElse: else the next Open takes what is
+// missing between two segments for damage (I9, I12).
+func TestWhatCouldNotBeGivenBackGoesBeforeAnythingElse(t *testing.T) {
+	synced := 0 // flushes of the directory before Retain
+	for _, f := range []vfs.Fault{
+		{}, // nothing fails, and calls are counted
+		{Op: vfs.OpRename, Match: "segment-*", Call: 1},
+		{Op: vfs.OpRename, Match: "segment-*", Call: 2},
+		{Op: vfs.OpRemove, Match: "segment-*", Call: 1},
+		{Op: vfs.OpSyncDir, Call: 1},
+	} {
+		final := f.Op == vfs.OpSyncDir
+		if final {
+			f.Call += synced
+		}
+		mem := vfs.NewMem(vfs.MemOptions{})
+		faulty := vfs.WithFaults(mem, f)
+		o := testOptions(faulty)
+		o.SpareBusyMax = 2
+		j, _ := reopen(t, o, nil)
+		w := newWriter(5)
+		for range 40 {
+			_, err := j.Stage([]wire.BatchRef{w.batch(0, 9000)}, nil)
+			require.NoError(t, err)
+			require.NoError(t, flush(j))
+		}
+		segments := j.Stats().Segments
+		require.Greater(t, segments, 5)
+		if f.Op == vfs.OpAny {
+			synced = faulty.Calls(vfs.OpSyncDir)
+			continue
+		}
+		served := func(log wire.LogID) wire.Position { return w.tails[log].Position }
+		gone, err := j.Retain(served)
+		require.ErrorIs(t, err, syscall.EIO)
+		again, err := j.Retain(served)
+		if final {
+			require.ErrorIs(t, err, syscall.EIO, "a flush is never tried twice")
+			require.Zero(t, again)
+		} else {
+			require.NoError(t, err)
+			require.Equal(t, segments-1, gone+again)
+			require.Equal(t, 2, j.Stats().Spare)
+		}
+		m := imageOf(t, mem, "j")
+		r, err := m.recover(o)
+		require.NoError(t, err)
+		require.Empty(t, r.report.Damage)
+		require.EqualValues(t, 40, r.unit)
+	}
 }

@@ -1,7 +1,9 @@
 package journal
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 
 	"github.com/claudefs/repl/wire"
@@ -115,25 +117,48 @@ func (j *Journal) shortOf(i int, said map[wire.LogID]wire.Position) *headLog {
 // segments went. The newest never goes. What goes becomes a spare, as long as no
 // more wait than were begun between two calls that gave something back: a steady
 // stream goes round in the same files (see NeedsSpare), however late floor rises.
-// One call at a time, Trim's included.
+// After an error nothing else goes: the next call tries the same file again, unless
+// it was the directory's flush that failed. One call at a time, Trim's included.
 func (j *Journal) Retain(floor func(wire.LogID) wire.Position) (int, error) {
 	for gone := 0; ; gone++ {
-		end := j.oldestEnd()
-		if end == nil {
+		if j.stopped() {
 			return gone, nil
 		}
-		s, repairs, spare := j.retire(ask(floor, end), gone == 0)
-		if s == nil {
-			return gone, nil
+		if j.leaving == nil {
+			end := j.oldestEnd()
+			if end == nil {
+				return gone, nil
+			}
+			if j.leaving = j.retire(ask(floor, end), gone == 0); j.leaving == nil {
+				return gone, nil
+			}
+			j.mu.Lock()
+			owners := j.forget(j.leaving.last) // no reader can stand there any more
+			j.mu.Unlock()
+			release(owners)
 		}
-		j.mu.Lock()
-		owners := j.forget(s.last) // no reader can stand there any more
-		j.mu.Unlock()
-		release(owners)
-		if err := j.discard(s, repairs, spare); err != nil {
-			return gone + 1, err
+		if err := j.discard(j.leaving); err != nil {
+			return gone, err
 		}
+		j.leaving = nil
 	}
+}
+
+// leaving is a retired segment on its way out of the directory. As long as it is not
+// gone, durably, no other one goes: what is left is one stretch.
+type leaving struct {
+	name    string
+	last    UnitNumber
+	repairs []string
+	spare   string // the name that its file gets; empty: it is removed
+	moved   bool   // it has that name, or is removed
+	failed  error  // the directory's flush failed, which is final
+}
+
+func (j *Journal) stopped() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.closed || j.err != nil
 }
 
 // oldestEnd is the table of tails where the oldest segment ends, or nil if it
@@ -141,22 +166,21 @@ func (j *Journal) Retain(floor func(wire.LogID) wire.Position) (int, error) {
 func (j *Journal) oldestEnd() []headLog {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.closed || j.err != nil || len(j.segs) < 2 || j.segs[0].pins > 0 {
+	if len(j.segs) < 2 || j.segs[0].pins > 0 {
 		return nil
 	}
 	return append([]headLog{}, j.segs[1].tails...)
 }
 
-// retire takes the oldest segment out of the journal if nobody needs it. spare
-// is the name under which its file may be kept, or empty. first: nothing went
-// before it in this call.
-func (j *Journal) retire(floor map[wire.LogID]wire.Position, first bool) (s *segment, repairs []string, spare string) {
+// retire takes the oldest segment out of the journal if nobody needs it; else it
+// returns nil. first: nothing went before it in this call.
+func (j *Journal) retire(floor map[wire.LogID]wire.Position, first bool) *leaving {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.closed || j.segs[0].pins > 0 {
-		return nil, nil, ""
+		return nil
 	}
-	s = j.segs[0]
+	s := j.segs[0]
 	end := j.segs[1].tails
 	for k := range end {
 		row := &end[k]
@@ -167,46 +191,58 @@ func (j *Journal) retire(floor map[wire.LogID]wire.Position, first bool) (s *seg
 			continue // nothing of it lies in this segment
 		}
 		if !j.covers(floor[row.log], 1, row) {
-			return nil, nil, ""
+			return nil
 		}
 	}
 	j.segs = j.segs[1:]
 	if first { // The pace falls slowly, so that one short pause throws nothing away.
 		j.pace, j.begun = max(j.begun, j.pace-1), 0
 	}
+	l := &leaving{name: s.name, last: s.last, repairs: j.dropRepairs(s)}
 	if len(j.spares) < max(j.o.SpareMax, min(j.pace, j.o.SpareBusyMax)) && len(s.damages) == 0 {
 		j.lastSpare++
-		spare = fileName(sparePrefix, j.lastSpare)
+		l.spare = fileName(sparePrefix, j.lastSpare)
 	}
-	return s, j.dropRepairs(s), spare
+	return l
 }
 
-// discard makes a retired segment's file a spare, or removes it. Its going is
-// durable before the next one goes, so that what is left is always one stretch.
-func (j *Journal) discard(s *segment, repairs []string, spare string) error {
+// discard makes a retired segment's file a spare, or removes it, and goes on where
+// it failed before. Its going is durable before the next one goes, so that what is
+// left is always one stretch.
+func (j *Journal) discard(l *leaving) error {
 	o := &j.o
-	full := o.path(s.name)
-	var err error
-	if spare != "" {
-		err = o.FS.Rename(full, o.path(spare))
-	} else {
-		err = o.FS.Remove(full)
+	if l.failed != nil {
+		return l.failed
 	}
-	if err != nil {
-		return fmt.Errorf("%s: %w", full, err)
+	if !l.moved {
+		full, err := o.path(l.name), error(nil)
+		if l.spare != "" {
+			err = o.FS.Rename(full, o.path(l.spare))
+		} else {
+			err = o.FS.Remove(full)
+		}
+		if errors.Is(err, fs.ErrNotExist) { // somebody else removed it
+			l.spare, err = "", nil
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", full, err)
+		}
+		l.moved = true
 	}
-	for _, name := range repairs {
-		if err := o.FS.Remove(o.path(name)); err != nil {
-			return fmt.Errorf("%s: %w", o.path(name), err)
+	for ; len(l.repairs) > 0; l.repairs = l.repairs[1:] {
+		full := o.path(l.repairs[0])
+		if err := o.FS.Remove(full); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%s: %w", full, err)
 		}
 	}
 	if err := o.FS.SyncDir(o.Dir); err != nil {
-		return fmt.Errorf("%s: %w", o.Dir, err)
+		l.failed = fmt.Errorf("%s: %w", o.Dir, err)
+		return l.failed
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if spare != "" {
-		j.spares = append(j.spares, spare)
+	if l.spare != "" {
+		j.spares = append(j.spares, l.spare)
 	} else {
 		j.stats.Removed++
 	}
