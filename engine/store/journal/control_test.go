@@ -106,3 +106,27 @@ func TestControlStateThatOnlyALostHeadHadIsInDoubt(t *testing.T) {
 		require.Equal(t, gone, len(r.control.Epochs) == 0, "which is why")
 	}
 }
+
+// TestAHeadIsNeverLargerThanAnOpenReads, however large a segment is: else it counts as
+// torn, and what only it has is forgotten (I1, I10).
+func TestAHeadIsNeverLargerThanAnOpenReads(t *testing.T) {
+	o := testOptions(vfs.NewMem(vfs.MemOptions{}))
+	o.SegmentBytes, o.UnitBytesMax = 512<<20, 2<<20
+	j, _ := reopen(t, o, nil)
+	limit := o.headShareMax()
+	logs := (limit - HeadFixedBytes) / HeadLogBytes
+	require.EqualValues(t, HeadBytesMax, headBytes(int(logs), int(limit)))
+
+	p := RegisteredPeer{Site: 8, Cursors: make([]PeerCursor, limit/peerCursorBytes)}
+	for i := range p.Cursors {
+		p.Cursors[i].Log = wire.LogID{Site: 5, Shard: wire.Shard(i)}
+	}
+	_, err := j.StageControl([]ControlRecord{{Peer: &p}}, 1)
+	require.ErrorIs(t, err, wire.ErrLimit)
+	j.logs = make(map[wire.LogID]*logState, logs)
+	for i := range logs {
+		j.logs[wire.LogID{Site: 6, Shard: wire.Shard(i)}] = nil
+	}
+	_, err = j.Stage([]wire.BatchRef{newWriter(5).batch(0, 10)}, nil)
+	require.ErrorIs(t, err, wire.ErrLimit)
+}

@@ -59,8 +59,8 @@
 // between two Retains that gave some back, SpareBusyMax at most (1 GiB), and at
 // rest (Trim) or after Open max(1, SpareMax); repairs no larger than what they
 // replace. A Pipeline has Depth units of UnitBytesMax under way at most. A head
-// may take a quarter of a segment with its table of logs. One file descriptor, one
-// more per reader.
+// may take a quarter of a segment, 32 MiB at most, with its table of logs, and as
+// much with its control state. One file descriptor, one more per reader.
 //
 // After damage: a log that began in lost bytes and that no later head or batch
 // names, nobody here knows of; without its oldest head a journal does not know

@@ -63,6 +63,10 @@ func (o *Options) path(name string) string { return path.Join(o.Dir, name) }
 // keeps a fresh journal's first write small.
 func (o *Options) zeroAhead() int64 { return min(align(o.SegmentBytes/64), int64(len(zeros))) }
 
+// headShareMax is how much of a head its table of logs may take, and as much its
+// control state: no Open reads a larger head.
+func (o *Options) headShareMax() int64 { return min(o.SegmentBytes/4, HeadBytesMax/2) }
+
 func (o *Options) place(number, generation uint64) place {
 	return place{segment: number, generation: generation, cluster: o.Cluster, site: o.Site, node: o.Node}
 }

@@ -67,8 +67,8 @@ func (j *Journal) StageControl(records []ControlRecord, stamp wire.Stamp) (UnitN
 	for i := range batches {
 		grown += len(batches[i].Bytes)
 	}
-	if limit := j.o.SegmentBytes / 4; int64(grown) > limit {
-		return 0, fmt.Errorf("control state of %d bytes, a segment of %d has room for %d: %w",
+	if limit := j.o.headShareMax(); int64(grown) > limit {
+		return 0, fmt.Errorf("control state of %d bytes, the head of a segment of %d has room for %d: %w",
 			grown, j.o.SegmentBytes, limit, wire.ErrLimit)
 	}
 	return j.stageLocked(batches, nil, true)
@@ -140,8 +140,8 @@ func (j *Journal) advance(b *wire.BatchRef, control bool) error {
 	st := j.logs[log]
 	made := st == nil
 	if made {
-		if headBytes(len(j.logs)+1, 0) > o.SegmentBytes/4 {
-			return fmt.Errorf("log %s: a segment of %d bytes has room for %d logs: %w",
+		if headBytes(len(j.logs)+1, 0) > o.headShareMax() {
+			return fmt.Errorf("log %s: the head of a segment of %d bytes has room for %d logs: %w",
 				log, o.SegmentBytes, len(j.logs), wire.ErrLimit)
 		}
 		st = &logState{hiding: j.hiding}
