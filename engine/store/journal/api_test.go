@@ -159,6 +159,27 @@ func TestAnIdleJournalPutsItsLastBatchesBelowAMark(t *testing.T) { // I9
 	require.Zero(t, r.report.TornBytes)
 }
 
+func TestWhatIsStagedWhenAJournalClosesLeavesNoTrace(t *testing.T) { // I9
+	mem := vfs.NewMem(vfs.MemOptions{})
+	o := testOptions(mem)
+	j, _ := reopen(t, o, nil)
+	w, owner := newWriter(5), &counter{}
+	stageAndFlush(t, j, w, 0, owner)
+	for range 5 { // more than one unit
+		_, err := j.Stage([]wire.BatchRef{w.batch(0, 5000)}, owner)
+		require.NoError(t, err)
+	}
+	require.NoError(t, j.Close())
+	require.Equal(t, 6, owner.n)
+	m := imageOf(t, mem, "j")
+	_, units := m.spots(t, oldName)
+	require.Len(t, units, 2)
+	require.EqualValues(t, 2, units[1].number, "the closing unit")
+	_, rec := reopen(t, o, nil)
+	require.Zero(t, rec.TornBytes)
+	require.Empty(t, rec.Damage)
+}
+
 func TestControlStateOutlivesSegmentsAndOpenings(t *testing.T) { // I1
 	mem := vfs.NewMem(vfs.MemOptions{})
 	o := testOptions(mem)

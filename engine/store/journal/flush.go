@@ -344,6 +344,7 @@ func (j *Journal) dropPending(owners []Releaser) []Releaser {
 		owners = j.drop(u, owners)
 		j.pending[i] = nil
 	}
+	j.next -= UnitNumber(len(j.pending)) // units are numbered without a gap
 	j.pending = j.pending[:0]
 	j.staged = 0
 	return owners
