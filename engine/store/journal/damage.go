@@ -113,6 +113,24 @@ func (h *hole) fill(rf *repairFile) (rest []*hole) {
 	return rest
 }
 
+// show puts a remembered damage that got a repair where readers meet it. The lock is
+// held.
+func (d *damage) show() {
+	s := d.seg
+	if !d.remembered || slices.Contains(s.damages, d) {
+		return
+	}
+	s.damages = append(slices.Clone(s.damages), d)
+	slices.SortStableFunc(s.damages, (*damage).compare)
+	s.version++
+}
+
+// remembered stands for damages in segments that are gone.
+func (o *Options) remembered(s *segment, off int64, unit UnitNumber) *damage {
+	return &damage{seg: s, end: off, remembered: true, Damage: Damage{
+		File: o.path(s.name), Offset: off, Unit: unit, Reason: "suspect since damage in an older segment"}}
+}
+
 // filled says whether repairs fill all that is known to be lost.
 func (d *damage) filled() bool {
 	return len(d.holes) > 0 && !slices.ContainsFunc(d.holes, func(h *hole) bool { return h.repair == nil })

@@ -244,6 +244,43 @@ func TestASuspectLogStaysSoWhenTheDamagedSegmentIsGone(t *testing.T) { // I9, I1
 	}
 }
 
+// TestASuspectLogStaysAHoleWhenTheDamagedSegmentGoes: in the same life, too, and it
+// can be repaired (I9, I12).
+func TestASuspectLogStaysAHoleWhenTheDamagedSegmentGoes(t *testing.T) {
+	m, o, all := mirrored(t, 12)
+	_, units := m.spots(t, oldName)
+	m.files[oldName][units[10].off+40] ^= 1
+	o.FS = m.disk(t, "j")
+	j, rec := reopen(t, o, nil)
+	suspect := rec.Suspect[0]
+	holes := j.Holes()
+	require.Len(t, slices.DeleteFunc(slices.Clone(holes), func(h Hole) bool { return h.Log != suspect }), 1)
+	served := map[wire.LogID]wire.Position{}
+	for log := range all {
+		tail, _ := j.Tail(log)
+		served[log] = tail.Position
+	}
+	n, err := j.Retain(func(log wire.LogID) wire.Position { return served[log] })
+	require.NoError(t, err)
+	require.Equal(t, 1, n)
+	require.Equal(t, []Hole{{Log: suspect, From: served[suspect]}}, j.Holes())
+	got, errs := readAll(j, 1)
+	require.Empty(t, errs, "what is retained is whole")
+	require.Empty(t, got)
+	repairAll(t, j, all)
+	for range 3 {
+		from, err := j.SegmentStart(func(log wire.LogID) wire.Position { return served[log] }, nil)
+		require.NoError(t, err)
+		got, errs = readAll(j, from)
+		require.Empty(t, errs)
+		require.Len(t, got, 1)
+		require.Equal(t, all[suspect][len(all[suspect])-1].Bytes, got[0])
+		j, rec = reopen(t, o, j)
+		require.Empty(t, rec.Suspect)
+		require.Empty(t, rec.Damage)
+	}
+}
+
 func TestARepairedTailIsMetByWhoeverLacksIt(t *testing.T) { // I9, I12
 	m, o, all := mirrored(t, 12)
 	_, units := m.spots(t, oldName)

@@ -150,8 +150,6 @@ func (r *recovery) list() error {
 	return nil
 }
 
-// readHead fills in head or fault; an error is one that ends the opening. The
-// window stands in the file.
 // refresh has the window's file read from the medium, and flushed before it counts.
 func (r *recovery) refresh() error {
 	if plant.RecoveredNotFlushed {
@@ -163,6 +161,8 @@ func (r *recovery) refresh() error {
 	return nil
 }
 
+// readHead fills in head or fault; an error is one that ends the opening. The
+// window stands in the file.
 func (r *recovery) readHead(f *segmentFile) error {
 	h, err := readHead(&r.w)
 	if err == nil {
@@ -428,8 +428,7 @@ func (r *recovery) hidden(st *logState) *damage {
 	// The damaged segment is gone, a head's table remembers.
 	s := r.segs[len(r.segs)-1]
 	if r.remembered == nil {
-		r.remembered = &damage{seg: s, end: s.end, remembered: true, Damage: Damage{
-			File: r.o.path(s.name), Offset: s.end, Unit: s.last, Reason: "suspect since damage in an older segment"}}
+		r.remembered = r.o.remembered(s, s.end, s.last)
 		s.damages = append(s.damages, r.remembered)
 	}
 	return r.remembered

@@ -72,6 +72,7 @@ func (j *Journal) Repair(log wire.LogID, batches []wire.BatchRef) error {
 		}
 		j.mu.Lock()
 		h.accept(rf, j.logs[log], j.segs)
+		h.damage.show()
 		j.mu.Unlock()
 	}
 }
@@ -255,10 +256,10 @@ func (r *recovery) loadRepair(rf *repairFile) (whole bool, err error) {
 	if err := r.look(rf.name); err != nil {
 		return false, err
 	}
-	h, err := readHead(&r.w)
 	if err := r.refresh(); err != nil {
 		return false, err
 	}
+	h, err := readHead(&r.w)
 	switch {
 	case errors.Is(err, wire.ErrCorrupt), errors.Is(err, wire.ErrProtocol):
 		return false, nil // it was never finished, or is damaged: the hole is fetched again
@@ -291,11 +292,17 @@ func (r *recovery) loadRepair(rf *repairFile) (whole bool, err error) {
 }
 
 // dropRepairs removes the repair segments of a segment that goes, and returns
-// their names. The lock is held.
+// their names. A log whose end is not known stays suspect: from now on its hole
+// belongs to where the oldest segment begins. The lock is held.
 func (j *Journal) dropRepairs(s *segment) []string {
 	var names []string
 	j.holes = slices.DeleteFunc(j.holes, func(h *hole) bool {
 		if h.damage.seg != s {
+			return false
+		}
+		if oldest := j.segs[0]; h.open() {
+			h.damage = j.o.remembered(oldest, oldest.headBytes, s.last)
+			h.damage.holes = []*hole{h}
 			return false
 		}
 		if h.repair != nil {
