@@ -48,7 +48,7 @@
 // (Retain), and zeros are written (Prepare) only where that supplies none.
 //
 // Limits. Memory: per log one state (about 250 bytes), per retained segment one
-// row of 96 bytes for each log; staged batches are the caller's and bounded by
+// row of 72 bytes for each log; staged batches are the caller's and bounded by
 // StagedBytes; durable batches stay lent for readers up to RecentBytesMax, of
 // which what every open reader has passed takes a sixteenth, counted by the memory
 // that their owners keep from reuse (Measured), the oldest unit goes first, and
