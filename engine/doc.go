@@ -32,9 +32,10 @@
 //
 // Goroutines of an open engine: a flusher and an apply reader per journal, four
 // apply workers, the clock, housework, one for events, one that accepts, and two
-// per link; one per dial, or try of a better transport, while it lasts; with RDMA two
-// more per link and two for the listener and the device. None per shard, entry or waiter. Close
-// waits for all of them.
+// per link; one per dial, or try of a better transport, while it lasts; one per link whose
+// peer compares itself, until that ends; with RDMA two more per link and two for the
+// listener and the device. None per shard, entry or waiter. Close waits for all of them,
+// and for a Verify.
 //
 // Order is kept by where effects go: the heart's mutex covers the step and the
 // handing-on (into open units, queues, watermarks), which never blocks; writing,

@@ -300,6 +300,7 @@ func (e *Engine) shutdown() {
 		r.end()
 	}
 	e.links.closeAll()
+	e.verifier.end() // It reads the journals, and the Store that the host may close next.
 	e.clock.end()
 	e.workers.Wait()
 	e.appliers.end()

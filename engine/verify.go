@@ -22,8 +22,8 @@ type VerifyOptions struct {
 // Verify compares this site with its peers while both work: the journals' logs by
 // chain, and the state of the Stores by digests of one point of each shard's
 // history, one shard at a time and resting as long as it works. Nothing is written.
-// One verification of a node runs at a time; another is ErrBusy. When ctx ends, the
-// report says what was not compared.
+// One verification of a node runs at a time; another is ErrBusy. When ctx ends, or the
+// engine is closed, the report says what was not compared. Close waits for it.
 func (e *Engine) Verify(ctx context.Context, o VerifyOptions) (*VerifyReport, error) {
 	if o.Hi == 0 {
 		o.Hi = e.o.Shards
@@ -44,6 +44,10 @@ func (e *Engine) Verify(ctx context.Context, o VerifyOptions) (*VerifyReport, er
 		return nil, fmt.Errorf("a verification of this node is running: %w", ErrBusy)
 	}
 	defer e.verifier.one.Unlock()
+	asked := ctx
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(e.life, cancel)()
 	began := time.Now()
 	report := &VerifyReport{Schema: 1, Kind: "verify", At: began.UTC(), Site: e.id.siteName, Deep: o.Deep}
 	for _, p := range peers {
@@ -53,7 +57,7 @@ func (e *Engine) Verify(ctx context.Context, o VerifyOptions) (*VerifyReport, er
 		v.run(ctx)
 		report.Peers = append(report.Peers, v.out)
 	}
-	report.conclude(ctx.Err())
+	report.conclude(asked.Err())
 	report.Seconds = time.Since(began).Seconds()
 	return report, nil
 }
@@ -85,16 +89,16 @@ func (v *verification) run(ctx context.Context) {
 			err = v.shard(ctx, wire.Shard(shard))
 		}
 		if fatal(err) {
-			v.out.gap("state", shard, v.o.Hi, err)
+			v.gap("state", shard, v.o.Hi, err)
 			break
 		}
 		if err != nil {
-			v.out.gap("state", shard, shard+1, err)
+			v.gap("state", shard, shard+1, err)
 			err = nil
 		}
 	}
 	v.progress("state", v.o.Hi)
-	v.out.conclude(err)
+	v.out.conclude(v.cause(err))
 }
 
 // fatal says whether what follows would fail as well.
@@ -102,6 +106,18 @@ func fatal(err error) bool {
 	return errors.Is(err, node.ErrNoLink) || errors.Is(err, ErrClosed) ||
 		errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
+
+// cause is what people are told for err. A closing engine ends links and contexts:
+// then it is what ended the verification, and not they.
+func (v *verification) cause(err error) error {
+	if fatal(err) && v.e.life.Err() != nil {
+		return ErrClosed
+	}
+	return err
+}
+
+// gap notes that something of the shards [lo, hi) was not compared.
+func (v *verification) gap(what string, lo, hi int, err error) { v.out.gap(what, lo, hi, v.cause(err)) }
 
 // progress tells that everything before a shard is done.
 func (v *verification) progress(doing string, shard int) {

@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	// pointWaitMax is how long an asked site waits for its applier to reach a point.
+	// pointWaitMax is how long either site waits for its applier to reach a point.
 	pointWaitMax = 30 * time.Second
 	// answerIdleMax is how long a view is kept for an asker who asks nothing more.
 	answerIdleMax = time.Minute
@@ -30,6 +30,13 @@ type verifier struct {
 	answers map[node.LinkID]*answerer
 	waiting map[uint64]chan told // our questions by id
 	lastID  uint64
+}
+
+// end waits for the verification of ours that runs; the engine's life has ended, and
+// with it the verification's context.
+func (v *verifier) end() {
+	v.one.Lock()
+	defer v.one.Unlock()
 }
 
 // asked hands a question to the answerer of its link. The heart's mutex is held.

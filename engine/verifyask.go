@@ -63,8 +63,6 @@ func (q *question) await(ctx context.Context) (*wire.Verified, error) {
 		return t.answer, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
-	case <-q.v.e.done:
-		return nil, ErrClosed
 	}
 }
 

@@ -21,7 +21,7 @@ func (v *verification) journals(ctx context.Context) error {
 	if v.o.Deep {
 		scans, text, err := v.e.scanJournals(ctx, &v.pace)
 		if err != nil {
-			v.out.gap("journals", v.o.Lo, v.o.Hi, err)
+			v.gap("journals", v.o.Lo, v.o.Hi, err)
 			if fatal(err) {
 				return err
 			}
@@ -35,10 +35,10 @@ func (v *verification) journals(ctx context.Context) error {
 		hi := min(lo+wire.VerifyShardMax, v.o.Hi)
 		switch err := v.logs(ctx, lo, hi); {
 		case fatal(err):
-			v.out.gap("journals", lo, v.o.Hi, err)
+			v.gap("journals", lo, v.o.Hi, err)
 			return err
 		case err != nil:
-			v.out.gap("journals", lo, hi, err)
+			v.gap("journals", lo, hi, err)
 		}
 	}
 	v.damageOfNoLog(v.there, v.text, v.peer.name)
@@ -103,7 +103,7 @@ func (v *verification) tails(ctx context.Context, q wire.Verify) error {
 			if _, held := there[log]; held {
 				at[log] = there[log]
 			} else if log.Site == v.e.id.site || log.Site == v.peer.site {
-				v.out.gap("journals", int(log.Shard), int(log.Shard)+1, fmt.Errorf("site %s holds nothing of the "+
+				v.gap("journals", int(log.Shard), int(log.Shard)+1, fmt.Errorf("site %s holds nothing of the "+
 					"log of site %s", v.peer.name, v.e.siteName(log.Site)))
 			}
 		}
@@ -182,7 +182,7 @@ func (v *verification) compareLogs(ctx context.Context, f *flusher, there map[wi
 			d.Detail += ": it has stopped"
 			v.out.differ(d)
 		default:
-			v.out.gap("journals", int(log.Shard), int(log.Shard)+1, fmt.Errorf("the log of site %s ends at "+
+			v.gap("journals", int(log.Shard), int(log.Shard)+1, fmt.Errorf("the log of site %s ends at "+
 				"seq %d of %s here and at seq %d of %s at site %s, and no batch that is kept here ends there",
 				v.e.siteName(log.Site), here.Seq, here.Incarnation, at.Seq, at.Incarnation, v.peer.name))
 		}
@@ -238,8 +238,6 @@ func (v *verification) catchUp(ctx context.Context, f *flusher, there map[wire.L
 			maps.Copy(v.forks, v.e.forksWith(v.peer.site))
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-v.e.done:
-			return ErrClosed
 		}
 	}
 }

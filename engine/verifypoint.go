@@ -105,8 +105,6 @@ func (e *Engine) viewAt(ctx context.Context, log wire.LogID, seq wire.Seq, goOn 
 			return at.view, at.err
 		case <-ctx.Done():
 			err = ctx.Err()
-		case <-e.done:
-			err = ErrClosed
 		case <-ticker.C:
 			if !goOn() {
 				err = errPoint

@@ -20,7 +20,8 @@ const (
 	// pointTriesMax is how many points of a shard are tried before it is given up: the
 	// distance doubles each time, so the last one lies beyond any window.
 	pointTriesMax = 16
-	// pointStillMax is how long a log may stand still before its point.
+	// pointStillMax is how long a log may stand still before its point: then the point
+	// may never come. What the log has already is waited for as at the asked site.
 	pointStillMax = 500 * time.Millisecond
 )
 
@@ -112,14 +113,20 @@ func (c *comparison) meet(ctx context.Context) (err error) {
 	q := c.v.ask(c.about(nil, nil, c.partKeys()))
 	defer q.drop()
 	end, since := c.v.tail(c.log).Seq, time.Now()
+	still, until := false, since.Add(pointWaitMax)
 	c.view, err = c.v.e.viewAt(ctx, c.log, c.seq, func() bool {
-		if now := c.v.tail(c.log).Seq; now != end {
-			end, since = now, time.Now()
+		now := time.Now()
+		if at := c.v.tail(c.log).Seq; at != end {
+			end, since = at, now
 		}
-		return time.Since(since) < pointStillMax
+		still = end < c.seq && now.Sub(since) >= pointStillMax
+		return !still && now.Before(until)
 	})
-	if errors.Is(err, errPoint) {
+	switch {
+	case still && errors.Is(err, errPoint):
 		return errStill
+	case errors.Is(err, errPoint):
+		return fmt.Errorf("shard %d, seq %d: %w here within %s", c.log.Shard, c.seq, err, pointWaitMax)
 	}
 	if err == nil {
 		c.first, err = c.digests(ctx, q, nil, nil, c.partKeys())
