@@ -202,21 +202,28 @@ func (q *opQueue) empty() {
 func (l *peerLink) push(op *node.Op) {
 	l.mu.Lock()
 	l.queue.push(op)
-	full := len(l.queue.bytes) > queueBytesMax || len(l.queue.ops) > queueOpsMax
-	if op.Kind == node.OpClose && l.grace == nil {
+	if op.Kind == node.OpClose {
 		if l.source.lending != nil {
 			l.e.links.leave(l)
 		}
-		l.setWhy(errors.New(op.Reason))
-		l.grace = time.AfterFunc(closeGrace, func() { l.conn.Close() }) // Ends at once; stopped when the link is gone.
+		l.closeIn(closeGrace, errors.New(op.Reason))
+	}
+	if ops, bytes := len(l.queue.ops), len(l.queue.bytes); bytes > queueBytesMax || ops > queueOpsMax {
+		l.closeIn(0, fmt.Errorf("%d operations with %d bytes of control frames wait: the link is stalled", ops, bytes))
 	}
 	l.mu.Unlock()
-	if full {
-		l.fail(fmt.Errorf("%d bytes of control frames wait: the link is stalled", queueBytesMax))
-	}
 	select {
 	case l.ready <- struct{}{}:
 	default:
+	}
+}
+
+// closeIn has the link closed in a while, because a transport's Close may take a moment
+// and whoever pushes holds the heart's mutex. The first call counts. l.mu is held.
+func (l *peerLink) closeIn(d time.Duration, why error) {
+	if l.grace == nil {
+		l.setWhy(why)
+		l.grace = time.AfterFunc(d, func() { l.conn.Close() }) // Ends with it; stopped when the link is gone.
 	}
 }
 

@@ -3,6 +3,7 @@ package engine
 import (
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -45,5 +46,33 @@ func TestAWelcomeWaitsForTheEndOfLinksThatLeave(t *testing.T) {
 		e.links.remove(old.id)
 		e.links.leave(old) // too late
 		require.Len(t, e.links.leaving, 1)
+	})
+}
+
+// leisurely is a link whose Close takes a while, as that of a queue pair does.
+type leisurely struct {
+	link.Conn
+	closed chan struct{} // with room for each Close
+}
+
+func (c *leisurely) Close() error {
+	<-time.After(time.Second)
+	c.closed <- struct{}{}
+	return nil
+}
+
+// Whoever pushes holds the heart's mutex: a stalled link that is given up costs the
+// others no moment (I10).
+func TestAStalledLinkIsClosedWithoutWaitingForIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		conn := &leisurely{closed: make(chan struct{}, 2)}
+		l := &peerLink{e: &Engine{}, id: 1, conn: conn, ready: make(chan struct{}, 1)}
+		began := time.Now()
+		for range queueOpsMax + 2 {
+			l.push(&node.Op{Kind: node.OpRead})
+		}
+		require.Zero(t, time.Since(began))
+		require.ErrorContains(t, l.why, "65537 operations with 0 bytes of control frames wait")
+		<-conn.closed
 	})
 }
