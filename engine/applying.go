@@ -387,6 +387,15 @@ func (a *appliers) takeDirty() []wire.Shard {
 	return shards
 }
 
+// putBack has the next takeDirty return these shards too: they were not synced.
+func (a *appliers) putBack(shards []wire.Shard) {
+	a.dirtyMu.Lock()
+	defer a.dirtyMu.Unlock()
+	for _, shard := range shards {
+		a.dirty[shard] = true
+	}
+}
+
 // endedBy is why a log is applied no more; nil while it is.
 func (a *appliers) endedBy(log wire.LogID) error {
 	a.dirtyMu.Lock()

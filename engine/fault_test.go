@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/claudefs/repl/engine"
@@ -366,6 +367,30 @@ func TestAStoreThatCannotSyncFailsTheNodeAndKeepsItRunning(t *testing.T) {
 	require.Equal(t, "FAILED", a.Status().Health)
 	require.Contains(t, a.Status().Reason, "disk on fire")
 	a.put(0, "k", "v", engine.AppliedHere)
+}
+
+// TestWhatASyncThatFailedMissedIsGivenBackByTheNext: the shards that were applied to
+// before it are not forgotten, else their segments stay until the next start (I12).
+func TestWhatASyncThatFailedMissedIsGivenBackByTheNext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, _ := pair(t)
+		u := &unsyncable{Mem: a.store}
+		a.options.Peers, a.options.Store = nil, u
+		a.start()
+		payload := strings.Repeat("x", 500_000)
+		for i := range 40 { // 20 MB over segments of 4
+			a.put(1, fmt.Sprint(i), payload, engine.AppliedHere)
+		}
+		<-time.After(2 * time.Second) // of the bubble's time: a Sync fails behind the last of them
+		u.synced.Store(false)
+		for range 20 { // 10 MB, so that no newest segment holds the others
+			a.put(0, "other", payload, engine.AppliedHere)
+			u.synced.Store(false)
+		}
+		<-time.After(2 * time.Second)
+		synctest.Wait()
+		require.LessOrEqual(t, a.Status().Journals[0].Segments, 4)
+	})
 }
 
 // unsyncable syncs once, when it is opened, and never again.

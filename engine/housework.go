@@ -105,25 +105,32 @@ func (e *Engine) keepHouse() {
 // syncStore makes the Store durable and tells the heart what may be forgotten.
 func (e *Engine) syncStore() {
 	shards := e.appliers.takeDirty()
-	if err := e.o.Store.Sync(e.life); err != nil {
+	cursors, err := e.syncShards(shards)
+	if err != nil {
+		e.appliers.putBack(shards)
 		if e.life.Err() == nil {
-			e.storeFailed(fmt.Errorf("store of site %s: sync: %w", e.id.siteName, err))
+			e.storeFailed(fmt.Errorf("store of site %s: %w", e.id.siteName, err))
 		}
 		return
 	}
-	var in node.StoreDurable
+	e.step(&node.StoreDurable{Cursors: lastOfEach(cursors)})
+}
+
+// syncShards makes the Store durable and returns the cursors of these shards.
+func (e *Engine) syncShards(shards []wire.Shard) (all []stream.Cursor, err error) {
+	if err := e.o.Store.Sync(e.life); err != nil {
+		return nil, fmt.Errorf("sync: %w", err)
+	}
 	for _, shard := range shards {
 		cursors, err := e.o.Store.Durable(shard)
 		if err != nil {
-			e.storeFailed(fmt.Errorf("store of site %s: durable cursors of shard %d: %w", e.id.siteName, shard, err))
-			return
+			return nil, fmt.Errorf("durable cursors of shard %d: %w", shard, err)
 		}
 		for _, c := range cursors {
-			in.Cursors = append(in.Cursors, stream.Cursor{Log: c.Log, Position: c.Position})
+			all = append(all, stream.Cursor{Log: c.Log, Position: c.Position})
 		}
 	}
-	in.Cursors = lastOfEach(in.Cursors)
-	e.step(&in)
+	return all, nil
 }
 
 // hostApplied stands in for the Store where the host applies its own entries
