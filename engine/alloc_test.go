@@ -113,6 +113,13 @@ func TestIdleShardsCostNoGoroutinesAndNoTimers(t *testing.T) {
 			s.start()
 		}
 		a.put(0, "k", "v", engine.Applied(1))
+		for _, s := range []*site{a, b} {
+			require.Eventually(t, func() bool { return s.Status().Peers[0].Link == "live" }, patience, tick)
+		}
+		// What dialed, or ran a moment ago, may take another one to go.
+		for ctx := soon(t); shards > 4 && runtime.NumGoroutine() > goroutines[4]+2; runtime.Gosched() {
+			require.NoError(t, ctx.Err(), "%d goroutines at %d shards, %v", runtime.NumGoroutine(), shards, goroutines)
+		}
 		goroutines[shards] = runtime.NumGoroutine()
 		runtime.GC()
 		var m runtime.MemStats
@@ -122,6 +129,4 @@ func TestIdleShardsCostNoGoroutinesAndNoTimers(t *testing.T) {
 		b.end()
 	}
 	t.Logf("goroutines of two engines with a link each way: %v; heap: %v", goroutines, heap)
-	require.InDelta(t, goroutines[4], goroutines[4096], 2)
-	require.InDelta(t, goroutines[4], goroutines[256], 2)
 }

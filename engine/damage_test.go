@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/claudefs/repl/engine"
@@ -157,19 +158,22 @@ func TestAWaitThatIsGivenUpLeavesNothingBehind(t *testing.T) {
 // TestAnIdleJournalGetsItsClosingUnit: within a second of the last flush there
 // is a durable-through mark over it, so damage there is no torn tail (I9).
 func TestAnIdleJournalGetsItsClosingUnit(t *testing.T) {
-	a, _ := pair(t)
-	a.options.Peers = nil
-	a.start()
-	a.put(0, "k", "the last payload", engine.AppliedHere)
-	units := a.Status().Journals[0].Units
-	closed := func() bool { return a.Status().Journals[0].Units == units+1 }
-	require.Eventually(t, closed, 2*time.Second, 10*time.Millisecond)
-	a.crash()
-	a.spoil("own", "the last payload")
-	a.start()
-	s := a.Status()
-	require.NotZero(t, s.Journals[0].Damage+s.Journals[0].Suspect, "the damage was taken for a torn tail")
-	require.NotEqual(t, "OK", s.Health)
+	synctest.Test(t, func(t *testing.T) {
+		a, _ := pair(t)
+		a.options.Peers = nil
+		a.start()
+		a.put(0, "k", "the last payload", engine.AppliedHere)
+		units := a.Status().Journals[0].Units
+		<-time.After(time.Second) // of the bubble's time
+		synctest.Wait()
+		require.Equal(t, units+1, a.Status().Journals[0].Units)
+		a.crash()
+		a.spoil("own", "the last payload")
+		a.start()
+		s := a.Status()
+		require.NotZero(t, s.Journals[0].Damage+s.Journals[0].Suspect, "the damage was taken for a torn tail")
+		require.NotEqual(t, "OK", s.Health)
+	})
 }
 
 func TestSegmentsAreGivenBackOnceAllHaveThem(t *testing.T) {

@@ -56,6 +56,7 @@ type soakSite struct{ IO, Dir, Site, Peer, Addr string }
 // soakReport is what a site's process answers to each line on its stdin.
 type soakReport struct {
 	resources
+	At       time.Time // of Appended
 	Listen   string
 	Appended uint64
 	Link     string // to the peer
@@ -121,7 +122,7 @@ type soakLoad struct {
 func (l *soakLoad) report() (r soakReport, err error) {
 	r.resources, err = look(0)
 	s := l.e.Status()
-	r.Listen, r.Appended = s.Listen, s.Appends.Entries
+	r.At, r.Listen, r.Appended = s.At, s.Listen, s.Appends.Entries
 	r.Link, r.Lag = s.Peers[0].Link, s.Peers[0].Durable
 	r.Late = <-l.late
 	l.late <- 0
@@ -298,7 +299,7 @@ func (p *soakProcess) watch(stall time.Duration) (samples []soakReport, took tim
 // checkSoak compares what was held at the beginning of a stall with its end.
 func checkSoak(t *testing.T, samples []soakReport, took time.Duration) {
 	first, last := &samples[0], &samples[len(samples)-1]
-	rate := float64(last.Appended-first.Appended) / took.Seconds()
+	rate := float64(last.Appended-first.Appended) / last.At.Sub(first.At).Seconds()
 	late := slices.MaxFunc(samples, func(x, y soakReport) int { return cmp.Compare(x.Late, y.Late) }).Late
 	t.Logf("%d samples in %s, %.0f entries a second, the slowest append %s", len(samples), took.Round(time.Second),
 		rate, late)

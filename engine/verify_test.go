@@ -16,7 +16,9 @@ import (
 	"github.com/claudefs/repl/wire"
 )
 
-// busy appends at a until end is called. Each value of steps is a hundred entries more.
+// busy appends at a until end is called, each writer a few entries ahead of the peer, so
+// that how far that is behind does not grow with the time that a test takes. Each value
+// of steps is a hundred entries more.
 func busy(t *testing.T, a *site, writers int) (steps <-chan struct{}, end func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -29,7 +31,7 @@ func busy(t *testing.T, a *site, writers int) (steps <-chan struct{}, end func()
 				key := fmt.Sprintf("key %d of %d", n%97, w)
 				level := engine.Async // so that a shard is never at rest
 				if n%16 == 0 {
-					level = engine.Local
+					level = engine.Durable(1)
 				}
 				_, err := a.Append(ctx, engine.Shard(w%a.options.Shards), entry(key, fmt.Sprint(n)), level)
 				if err == nil && total.Add(1)%100 == 0 {

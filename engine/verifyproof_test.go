@@ -198,11 +198,15 @@ func (p *proof) verifyWhile(asker *site, o engine.VerifyOptions, after int, harm
 		r, err := e.Verify(ctx, o)
 		done <- outcome{r, err}
 	}()
-	<-reached
-	if harm != nil {
-		harm(p)
+	var got outcome
+	select {
+	case <-reached:
+		if harm != nil {
+			harm(p)
+		}
+		got = <-done
+	case got = <-done: // it ended before that: the report says why
 	}
-	got := <-done
 	require.NoError(p, got.err)
 	return got.report
 }
