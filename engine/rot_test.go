@@ -79,7 +79,7 @@ func TestAMirrorThatRotsUnderLoadIsMended(t *testing.T) {
 func rotting(t *testing.T) (a, b, c *site) {
 	a, b, c = trio(t)
 	for _, s := range []*site{b, c, a} {
-		s.options.RecentBytesMax, s.options.SegmentBytes = 4<<20, 16<<20
+		s.options.RecentBytesMax, s.options.SegmentBytes, s.options.HeartbeatTimeout = 4<<20, 16<<20, patience
 		s.start()
 	}
 	a.put(1, "before", "v", engine.Applied(2))
@@ -128,7 +128,7 @@ func TestAnOwnLogThatRotsIsMendedWhenItIsVerified(t *testing.T) {
 // the peer that has what is lost is away. The log is not stopped; the others go on
 // (I3, I9).
 func TestAStoreBehindDamageInTheOwnJournalWaitsForItsRepair(t *testing.T) {
-	a, b := pair(t)
+	a, b := calm(t)
 	b.start()
 	a.start()
 	a.putBulk(0, 20, engine.Applied(1))
@@ -177,7 +177,7 @@ func (g *gated) Apply(ctx context.Context, c *store.Change) error {
 func TestAnApplierThatMeetsRotGoesOnBehindItsRepair(t *testing.T) {
 	for journal, name := range []string{"own", "mirror"} {
 		t.Run(name, func(t *testing.T) {
-			a, b := pair(t)
+			a, b := calm(t)
 			s := []*site{a, b}[journal]
 			slow := &gated{s.store, make(chan struct{})}
 			s.options.Store, s.options.RecentBytesMax = slow, 4<<20
@@ -221,7 +221,7 @@ func TestACopyThatRottedIsNoSource(t *testing.T) {
 // either Store showed it, so nobody can give it back, and status does not forget it.
 // No log is stopped for that, and nothing behind it is applied (I3, I9).
 func TestHealthIsNotOKWhileSomethingIsMissing(t *testing.T) {
-	a, b := pair(t)
+	a, b := calm(t)
 	gate := make(chan struct{})
 	for _, s := range []*site{b, a} {
 		s.options.Store, s.options.RecentBytesMax = &gated{s.store, gate}, 4<<20

@@ -59,6 +59,14 @@ func verify(t *testing.T, s *site, o engine.VerifyOptions) *engine.VerifyReport 
 	return r
 }
 
+// calm is a pair that bears that a slow machine stands still for seconds: a link that is
+// given up for that would be a reason not to compare.
+func calm(t *testing.T) (a, b *site) {
+	a, b = pair(t)
+	a.options.HeartbeatTimeout, b.options.HeartbeatTimeout = patience, patience
+	return a, b
+}
+
 func asJSON(t *testing.T, v any) string {
 	b, err := json.MarshalIndent(v, "", " ")
 	require.NoError(t, err)
@@ -66,7 +74,7 @@ func asJSON(t *testing.T, v any) string {
 }
 
 func TestVerifyingALivePairUnderLoadRaisesNoAlarm(t *testing.T) { // pain 32
-	a, b := pair(t)
+	a, b := calm(t)
 	a.start()
 	b.start()
 	for shard := range a.options.Shards {
@@ -93,7 +101,7 @@ func TestVerifyingALivePairUnderLoadRaisesNoAlarm(t *testing.T) { // pain 32
 }
 
 func TestADifferentKeyIsFoundAndNamed(t *testing.T) {
-	a, b := pair(t)
+	a, b := calm(t)
 	a.start()
 	b.start()
 	fill(a, 300)
@@ -140,7 +148,7 @@ func plant(t *testing.T, s *site, shard engine.Shard, key, value string) {
 type mute struct{ store.Store }
 
 func TestAStoreWithoutViewsIsComparedByShard(t *testing.T) {
-	a, b := pair(t)
+	a, b := calm(t)
 	a.options.Store = mute{a.store}
 	a.start()
 	b.start()
@@ -158,7 +166,7 @@ func TestAStoreWithoutViewsIsComparedByShard(t *testing.T) {
 }
 
 func TestNothingComparedIsNeverEqual(t *testing.T) {
-	a, _ := pair(t)
+	a, _ := calm(t)
 	a.start()
 	a.put(0, "key", "value", engine.Local)
 	r := verify(t, a, engine.VerifyOptions{})
@@ -175,7 +183,7 @@ func TestNothingComparedIsNeverEqual(t *testing.T) {
 }
 
 func TestAVerificationThatIsGivenUpSaysWhatItDidNotCompare(t *testing.T) {
-	a, b := pair(t)
+	a, b := calm(t)
 	a.start()
 	b.start()
 	a.put(0, "key", "value", engine.Applied(1))
@@ -195,7 +203,7 @@ func TestAVerificationThatIsGivenUpSaysWhatItDidNotCompare(t *testing.T) {
 }
 
 func TestAVerificationOfAClosedEngineSaysSo(t *testing.T) {
-	a, b := pair(t)
+	a, b := calm(t)
 	a.start()
 	b.start()
 	a.put(0, "first", "entry", engine.Applied(1))
@@ -210,7 +218,7 @@ func TestAVerificationOfAClosedEngineSaysSo(t *testing.T) {
 }
 
 func TestAStoppedLogIsNotCompared(t *testing.T) {
-	a, b := pair(t)
+	a, b := calm(t)
 	b.store.Known = func(op wire.Op) bool { return op != engine.OpHost+1 }
 	a.start()
 	b.start()
@@ -231,7 +239,7 @@ func TestAStoppedLogIsNotCompared(t *testing.T) {
 }
 
 func TestADamagedMirrorIsNamedByLogAndSeq(t *testing.T) { // I9, pain 33
-	a, b := pair(t)
+	a, b := calm(t)
 	a.start()
 	b.start()
 	var refs []engine.Ref

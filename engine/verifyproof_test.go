@@ -36,7 +36,7 @@ func newProof(t *testing.T) *proof {
 	require.NoError(t, err)
 	p := &proof{T: t, a: newSite(t, net, "site-a", "site-b"), b: newSite(t, net, "site-b", "site-a")}
 	for _, s := range []*site{p.a, p.b} {
-		s.options.Listen, s.options.HeartbeatTimeout = "", 3*time.Second
+		s.options.Listen, s.options.HeartbeatTimeout = "", 10*time.Second // a slow machine rests that long
 	}
 	p.b.options.Listen, p.b.options.Peers[0].Addrs = "127.0.0.1:0", nil
 	p.b.start()
