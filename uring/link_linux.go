@@ -38,6 +38,7 @@ type Conn struct {
 var (
 	_ link.Conn     = (*Conn)(nil)
 	_ link.Informer = (*Conn)(nil)
+	_ link.Bounder  = (*Conn)(nil)
 )
 
 // newConn makes a link of a connected, blocking socket, which is the link's from
@@ -121,6 +122,13 @@ func (c *Conn) Recv() (*link.Frame, error) {
 		return nil, c.recvErr
 	}
 	return f, nil
+}
+
+// BoundFrames implements link.Bounder.
+func (c *Conn) BoundFrames(bytes int) {
+	c.recvMu.Lock()
+	defer c.recvMu.Unlock()
+	c.reader.Bound(bytes)
 }
 
 // stream is what the reader cuts frames out of.

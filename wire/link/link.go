@@ -23,7 +23,7 @@ var (
 
 // Transport opens links. Its methods may be called by any goroutine.
 type Transport interface {
-	// Name is "tcp", "memory", later "io_uring" and "rdma".
+	// Name is "tcp", "io_uring", "rdma" or "memory".
 	Name() string
 	// Dial connects to addr and returns when the link can carry frames. It gives
 	// up with ErrUnreachable, at the latest when ctx ends.
@@ -79,6 +79,12 @@ type LendingConn interface {
 	// send from where it lies, it copies.
 	SendLent(parts [][]byte, release func()) error
 }
+
+// Bounder is a Conn whose frames can be bounded, while nobody knows yet who sends
+// them: of a larger one no memory is taken, and Recv says wire.ErrProtocol. Bytes is at
+// most wire.FrameBytesMax, which is also what holds at first. For the receiving
+// goroutine.
+type Bounder interface{ BoundFrames(bytes int) }
 
 // Info is what a link knows about itself, for status and logs.
 type Info struct {

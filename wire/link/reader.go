@@ -24,6 +24,7 @@ type Reader struct {
 	ahead  *ahead // what frames are read to; nil = none yet
 	lo, hi int    // ahead.bytes[lo:hi] was read from the stream, not yet taken
 	large  bool   // the last frame was a large one
+	limit  int    // bytes of a frame
 	err    error
 }
 
@@ -37,7 +38,7 @@ type FullReader interface {
 // NewReader returns a Reader of the frames of stream, which may be a FullReader,
 // with memory from pool.
 func NewReader(stream io.Reader, pool *Pool) *Reader {
-	r := &Reader{stream: stream, pool: pool}
+	r := &Reader{stream: stream, pool: pool, limit: wire.FrameBytesMax}
 	if f, ok := stream.(FullReader); ok {
 		r.full = f.ReadFull
 	} else {
@@ -45,6 +46,9 @@ func NewReader(stream io.Reader, pool *Pool) *Reader {
 	}
 	return r
 }
+
+// Bound is for links that are a Bounder.
+func (r *Reader) Bound(bytes int) { r.limit = bytes }
 
 // Next returns the next whole frame, with the checks and errors of Conn.Recv;
 // an error of the stream is wrapped. After an error it returns the same one for
@@ -79,6 +83,9 @@ func (r *Reader) next() (*Frame, error) {
 		return nil, fmt.Errorf("frame envelope: %w", err)
 	}
 	size := e.FrameBytes()
+	if size > r.limit {
+		return nil, fmt.Errorf("%s frame of %d bytes, at most %d here: %w", e.Kind, size, r.limit, wire.ErrProtocol)
+	}
 	r.large = size > readAheadBytes
 	var f *Frame
 	var err error

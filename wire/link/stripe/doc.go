@@ -16,10 +16,12 @@
 //
 //   - I4: frames arrive in the order they were sent, because each connection keeps
 //     its order and both ends take turns alike.
-//   - I10: nothing is queued here. Connections without their first frame, or
-//     without the others of their link, are 1,024 at most, for 10 s at most.
+//   - I10: nothing is queued here. Connections without their first frame, without
+//     the others of their link, or that nobody has accepted are 1,024 at most, the
+//     first two for 10 s at most.
 //   - I11: a join that does not fit its link ends that link before anybody learns
-//     of it.
+//     of it. A first frame over 4 KiB, more than a join or a hello has, is refused
+//     before memory is taken.
 //
 // Limits: 64 connections a link. A connection that breaks is noticed when its turn
 // comes, and ends the link. One that is slow slows the link: all K should take the

@@ -9,14 +9,18 @@ import (
 	"github.com/claudefs/repl/wire/link"
 )
 
-// limits are how many connections may wait for their first frame or for the others
-// of their link, and for how long.
+// limits are how many connections may wait for their first frame, for the others of
+// their link or for Accept; and for how long, but for Accept.
 type limits struct {
 	count int
 	wait  time.Duration
 }
 
 var limitsDefault = limits{count: 1024, wait: 10 * time.Second}
+
+// firstBytesMax is the largest first frame of a connection: a join, or a hello, which
+// has about 1 KiB at most. A stranger claims no memory beyond a read-ahead.
+const firstBytesMax = 4 << 10
 
 // accepted is what Accept returns.
 type accepted struct {
@@ -35,6 +39,7 @@ type listener struct {
 	mu      sync.Mutex
 	waiting map[link.Conn]struct{} // without a first frame
 	partial map[[16]byte]*partial
+	offered int // connections of links that nobody has accepted yet
 	ended   bool
 }
 
@@ -96,13 +101,18 @@ func (l *listener) hand(a accepted) {
 	select {
 	case l.ready <- a:
 	case <-l.closed:
-		if o, ok := a.conn.(*opened); ok && o.first != nil {
-			o.first.Release()
-		}
 		if a.conn != nil {
 			_ = a.conn.Close()
 		}
 	}
+}
+
+// offer hands over a link of so many connections, which were counted as offered.
+func (l *listener) offer(c link.Conn, connections int) {
+	l.hand(accepted{conn: c})
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.offered -= connections
 }
 
 func (l *listener) accept() {
@@ -131,7 +141,7 @@ func (l *listener) accept() {
 func (l *listener) admit(c link.Conn) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	count := len(l.waiting)
+	count := len(l.waiting) + l.offered
 	for _, p := range l.partial {
 		count += len(p.streams) - p.missing
 	}
@@ -145,15 +155,24 @@ func (l *listener) admit(c link.Conn) bool {
 // greet waits for a connection's first frame: a join, or a link of its own.
 func (l *listener) greet(c link.Conn) {
 	timer := time.AfterFunc(l.limits.wait, func() { _ = c.Close() }) // Stopped with the first frame.
+	bound(c, firstBytesMax)
 	f, err := c.Recv()
+	bound(c, wire.FrameBytesMax)
 	inTime := timer.Stop()
+	joins := err == nil && f.Envelope.Kind == wire.FrameJoin
 	l.mu.Lock()
 	delete(l.waiting, c)
+	if inTime && !joins {
+		l.offered++
+	}
 	l.mu.Unlock()
 	switch {
 	case !inTime:
+		if err == nil {
+			f.Release()
+		}
 		_ = c.Close()
-	case err == nil && f.Envelope.Kind == wire.FrameJoin:
+	case joins:
 		var join wire.Join
 		err = join.Decode(f.Body())
 		f.Release()
@@ -163,7 +182,14 @@ func (l *listener) greet(c link.Conn) {
 		}
 		l.gather(c, &join)
 	default:
-		l.hand(accepted{conn: &opened{Conn: c, first: f, err: err}})
+		l.offer(&opened{Conn: c, first: f, err: err}, 1)
+	}
+}
+
+// bound limits the frames of a connection, if it can.
+func bound(c link.Conn, bytes int) {
+	if b, ok := c.(link.Bounder); ok {
+		b.BoundFrames(bytes)
 	}
 }
 
@@ -193,10 +219,11 @@ func (l *listener) gather(c link.Conn, join *wire.Join) {
 	if whole {
 		p.timer.Stop()
 		delete(l.partial, join.Link)
+		l.offered += len(p.streams)
 	}
 	l.mu.Unlock()
 	if whole {
-		l.hand(accepted{conn: &conn{streams: p.streams}})
+		l.offer(&conn{streams: p.streams}, len(p.streams))
 	}
 }
 
@@ -218,17 +245,34 @@ func (l *listener) drop(id [16]byte, p *partial) {
 // opened is a link of one connection, whose first frame was read already.
 type opened struct {
 	link.Conn
-	first *link.Frame
-	err   error
-	began bool
+
+	mu    sync.Mutex
+	first *link.Frame // until Recv or Close takes it
+	err   error       // in its place
+}
+
+// take returns what was read, once.
+func (o *opened) take() (f *link.Frame, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	f, err = o.first, o.err
+	o.first, o.err = nil, nil
+	return f, err
 }
 
 func (o *opened) Recv() (*link.Frame, error) {
-	if o.began {
-		return o.Conn.Recv()
+	if f, err := o.take(); f != nil || err != nil {
+		return f, err
 	}
-	o.began = true
-	return o.first, o.err
+	return o.Conn.Recv()
+}
+
+// Close also gives back a first frame that nobody received.
+func (o *opened) Close() error {
+	if f, _ := o.take(); f != nil {
+		f.Release()
+	}
+	return o.Conn.Close()
 }
 
 // Info implements link.Informer.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync"
 	"testing"
 	"time"
 
@@ -50,14 +51,16 @@ type rig struct {
 	*listener
 	t     *testing.T
 	inner link.Transport
+	pool  *link.Pool
 }
 
 func newRig(t *testing.T, l limits) *rig {
-	inner, err := tcp.New(tcp.Options{})
+	pool := new(link.Pool)
+	inner, err := tcp.New(tcp.Options{Pool: pool})
 	require.NoError(t, err)
 	socket, err := inner.Listen("127.0.0.1:0")
 	require.NoError(t, err)
-	r := &rig{newListener(socket, l), t, inner}
+	r := &rig{newListener(socket, l), t, inner, pool}
 	t.Cleanup(func() { require.NoError(t, r.Close()) })
 	return r
 }
@@ -167,6 +170,120 @@ func TestConnectionsThatAreNoLinkYetAreBounded(t *testing.T) {
 	r.dial(heartbeat(1)) // There is room again.
 }
 
+// I10: so are those that have said something and that nobody accepts.
+func TestLinksThatNobodyAcceptsAreBounded(t *testing.T) {
+	r := newRig(t, limits{count: 2, wait: time.Hour})
+	r.dial(heartbeat(1))
+	r.dial(heartbeat(1))
+	for offered := 0; offered < 2; {
+		r.mu.Lock()
+		offered = r.offered
+		r.mu.Unlock()
+	}
+	r.ended(r.dial(heartbeat(1)))
+	for range 2 {
+		c, err := r.Accept()
+		require.NoError(t, err)
+		defer c.Close()
+	}
+	r.dial(heartbeat(2)) // There is room again.
+	c, err := r.Accept()
+	require.NoError(t, err)
+	require.NoError(t, c.Close())
+}
+
+// I11: 32 bytes of a stranger claim no megabytes.
+func TestALargeFirstFrameIsRefusedBeforeMemoryIsTaken(t *testing.T) {
+	r := newRig(t, limitsDefault)
+	largest := make([]byte, wire.FrameBytesMax-wire.EnvelopeBytes)
+	envelope := wire.AppendBatchesEnvelope(nil, &wire.Envelope{
+		Kind: wire.FrameBatches, BatchCount: 4, WireBytes: uint32(len(largest)), Session: 1, Number: 1,
+	})
+	r.dial(envelope)
+	c, err := r.Accept()
+	require.NoError(t, err)
+	defer c.Close()
+	_, err = c.Recv()
+	require.ErrorIs(t, err, wire.ErrProtocol)
+	held, idle := r.pool.Memory()
+	require.Zero(t, held+idle)
+
+	dialed := r.dial(heartbeat(1)) // Who has said so much may send any frame.
+	c, err = r.Accept()
+	require.NoError(t, err)
+	defer c.Close()
+	sent := make(chan error, 1)
+	go func() { sent <- dialed.Send([][]byte{envelope, largest}) }() // ends with the frame, or with the link
+	for _, kind := range []wire.FrameKind{wire.FrameHeartbeat, wire.FrameBatches} {
+		f, err := c.Recv()
+		require.NoError(t, err)
+		require.Equal(t, kind, f.Envelope.Kind)
+		f.Release()
+	}
+	require.NoError(t, <-sent)
+}
+
+// I10: the pool has everything back of a link that was closed unread.
+func TestAFirstFrameThatNobodyReceivesIsGivenBack(t *testing.T) {
+	r := newRig(t, limitsDefault)
+	r.dial(heartbeat(1))
+	c, err := r.Accept()
+	require.NoError(t, err)
+	require.NoError(t, c.Close())
+	_, err = c.Recv()
+	require.ErrorIs(t, err, link.ErrClosed)
+	held, _ := r.pool.Memory()
+	require.Zero(t, held)
+}
+
+// tardy is a listener of one connection, whose first frame comes when it is closed.
+type tardy struct {
+	link.Conn
+	pool           link.Pool
+	accept         chan link.Conn
+	closed, ending chan struct{}
+	once, over     sync.Once
+}
+
+func (c *tardy) Recv() (*link.Frame, error) {
+	<-c.closed
+	return c.pool.Take(100), nil
+}
+
+func (c *tardy) Close() error {
+	c.once.Do(func() { close(c.closed) })
+	return nil
+}
+
+// tardyListener accepts it.
+type tardyListener struct{ *tardy }
+
+func (l tardyListener) Accept() (link.Conn, error) {
+	select {
+	case c := <-l.accept:
+		return c, nil
+	case <-l.ending:
+		return nil, link.ErrClosed
+	}
+}
+
+func (l tardyListener) Addr() string { return "" }
+
+func (l tardyListener) Close() error {
+	l.over.Do(func() { close(l.ending) })
+	return nil
+}
+
+func TestAFirstFrameThatComesTooLateIsGivenBack(t *testing.T) {
+	c := &tardy{accept: make(chan link.Conn, 1), closed: make(chan struct{}), ending: make(chan struct{})}
+	c.accept <- c
+	l := newListener(tardyListener{c}, limits{count: 1, wait: time.Millisecond})
+	<-c.closed // by the timer
+	require.NoError(t, l.Close())
+	held, _ := c.pool.Memory()
+	require.Zero(t, held)
+}
+
 func TestAListenerThatClosesEndsWhatNobodyAccepted(t *testing.T) {
 	r := newRig(t, limitsDefault)
 	ready, silent := r.dial(heartbeat(1)), r.dial()
@@ -193,6 +310,9 @@ func TestSeveralConnectionsFillAPathThatOneCannot(t *testing.T) {
 		require.NoError(t, err)
 		defer dialed.Close()
 		go func() { // ends with the link, or when all was sent
+			if dialed.Send([][]byte{heartbeat(1)}) != nil { // what comes first is small
+				return
+			}
 			body := make([]byte, 64<<10)
 			envelope := wire.Envelope{Kind: wire.FrameBatches, BatchCount: 1, WireBytes: uint32(len(body)), Session: 1}
 			for envelope.Number = 1; envelope.Number <= 128; envelope.Number++ {
@@ -204,6 +324,9 @@ func TestSeveralConnectionsFillAPathThatOneCannot(t *testing.T) {
 		accepted, err := l.Accept()
 		require.NoError(t, err)
 		defer accepted.Close()
+		f, err := accepted.Recv()
+		require.NoError(t, err)
+		f.Release()
 		begin := time.Now()
 		for number := range uint64(128) {
 			f, err := accepted.Recv()

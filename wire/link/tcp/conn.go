@@ -32,6 +32,7 @@ type Conn struct {
 var (
 	_ link.Conn     = (*Conn)(nil)
 	_ link.Informer = (*Conn)(nil)
+	_ link.Bounder  = (*Conn)(nil)
 )
 
 func newConn(socket *net.TCPConn, pool *link.Pool) *Conn {
@@ -80,6 +81,9 @@ func (c *Conn) Recv() (*link.Frame, error) {
 	}
 	return f, nil
 }
+
+// BoundFrames implements link.Bounder.
+func (c *Conn) BoundFrames(bytes int) { c.reader.Bound(bytes) }
 
 // Close implements link.Conn. The kernel goes on delivering what Send gave it.
 func (c *Conn) Close() error {

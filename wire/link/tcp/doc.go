@@ -14,7 +14,7 @@
 // net.ipv4.tcp_wmem and tcp_rmem, or use several streams.
 //
 // Invariants: I9, I10 and I11 as package link states them. A link owns one
-// descriptor, no goroutine, 16 KiB of read-ahead and the frame under way; Send
+// descriptor, no goroutine, 32 KiB of read-ahead and the frame under way; Send
 // and Recv allocate nothing in the steady state.
 //
 // Limits: congestion control, the bound on unacknowledged data and Info's
