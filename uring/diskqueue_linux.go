@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"runtime"
+	"sync"
 	"time"
 	"unsafe"
 
@@ -55,6 +56,7 @@ type diskQueue struct {
 	armed      bool // the kernel has the waker's read
 	woken      bool
 	failed     error
+	kept       bool // failed, and the kernel may still have what was lent
 	counted    Stats
 	bell       *vfs.Bell // for sleeping while the kernel has nothing: that costs no thread
 }
@@ -302,14 +304,33 @@ func (q *diskQueue) count() {
 
 // fail ends every write with an error: the ring is of no use any more.
 func (q *diskQueue) fail(err error) {
-	q.failed = errors.Join(fmt.Errorf("journal ring: %w", err), q.ring.Close())
+	closing := q.ring.Close()
+	q.failed = errors.Join(fmt.Errorf("journal ring: %w", err), closing)
+	q.line, q.kept = nil, closing != nil
 	for i := range q.all {
-		if o := &q.all[i]; o.under {
-			o.slot = nil // its memory stays pinned: nobody knows what the kernel still reads
-			q.end(o, q.failed)
+		o := &q.all[i]
+		if !o.under {
+			continue
 		}
+		if q.kept && o.slot != nil {
+			keepPinned(o.held)
+			o.slot, o.held, q.front = nil, nil, nil
+		}
+		q.end(o, q.failed)
 	}
-	q.line, q.front = nil, nil
+}
+
+// pinned is what a kernel that did not end its writes may still read: for ever, since
+// nobody knows, and a Pinner that is collected before it is unpinned ends the program.
+var pinned struct {
+	sync.Mutex
+	forEver [][]runtime.Pinner
+}
+
+func keepPinned(held []runtime.Pinner) {
+	pinned.Lock()
+	defer pinned.Unlock()
+	pinned.forEver = append(pinned.forEver, held)
 }
 
 // Idle implements vfs.Queue.
@@ -351,14 +372,15 @@ func (q *diskQueue) Close() error {
 	for q.failed == nil && q.flying() > 0 {
 		q.Wait(nil, true)
 	}
-	var err error
 	if q.failed == nil {
-		err = q.ring.Close()
+		if err := q.ring.Close(); err != nil {
+			return err // the kernel may still have the memory, the waker's too
+		}
 	}
-	if err = errors.Join(err, q.waker.Close()); err != nil || q.failed != nil {
-		return errors.Join(err, q.failed) // the kernel may still have the memory
+	if q.kept {
+		return q.failed // likewise
 	}
-	return q.stage.Free()
+	return errors.Join(q.failed, q.waker.Close(), q.stage.Free())
 }
 
 const (
