@@ -27,25 +27,26 @@ func (t *Transport) ListenBeside(addr string, plain func(*net.TCPConn) (link.Con
 	if err != nil {
 		return nil, err
 	}
+	return t.listenOn(s, plain), nil
+}
+
+func (t *Transport) listenOn(s net.Listener, plain func(*net.TCPConn) (link.Conn, error)) *listener {
 	l := &listener{
-		t: t, socket: s, ready: make(chan accepted, handshakesMax), slots: make(chan struct{}, handshakesMax),
-		closing: make(chan struct{}), setups: make(map[net.Conn]bool), plain: plain,
+		t: t, socket: s, ready: make(chan link.Conn, handshakesMax), faults: make(chan error),
+		slots: make(chan struct{}, handshakesMax), closing: make(chan struct{}), setups: make(map[net.Conn]bool),
+		plain: plain,
 	}
 	l.workers.Add(1)
 	go l.run() // ends when the listener is closed
-	return l, nil
-}
-
-type accepted struct {
-	conn link.Conn
-	err  error
+	return l
 }
 
 type listener struct {
 	t       *Transport
 	plain   func(*net.TCPConn) (link.Conn, error) // nil = RDMA alone
 	socket  net.Listener
-	ready   chan accepted
+	ready   chan link.Conn
+	faults  chan error    // of the socket; nothing is accepted before somebody has heard of one
 	slots   chan struct{} // one per setup, and per link that nobody has accepted
 	closing chan struct{}
 	once    sync.Once
@@ -71,10 +72,11 @@ func (l *listener) run() {
 			}
 			// No descriptors left, say: whoever accepts hears of it, and calls again.
 			select {
-			case l.ready <- accepted{err: err}:
+			case l.faults <- err:
 			case <-l.closing:
 				return
 			}
+			<-l.slots
 			continue
 		}
 		if l.enter(control) {
@@ -120,7 +122,7 @@ func (l *listener) setUp(control net.Conn) {
 		_ = c.Close()
 		return
 	}
-	l.ready <- accepted{conn: c} // never blocks: it has a slot
+	l.ready <- c // never blocks: it has a slot
 }
 
 // link makes a connection a link, by whichever transport it begins like.
@@ -151,12 +153,11 @@ func (l *listener) Accept() (link.Conn, error) {
 	default:
 	}
 	select {
-	case a := <-l.ready:
+	case c := <-l.ready:
 		<-l.slots
-		if a.err != nil {
-			return nil, a.err
-		}
-		return a.conn, nil
+		return c, nil
+	case err := <-l.faults:
+		return nil, err
 	case <-l.closing:
 		return nil, l.closedError()
 	}
@@ -182,10 +183,8 @@ func (l *listener) Close() error {
 		l.workers.Wait()
 		for {
 			select {
-			case a := <-l.ready:
-				if a.conn != nil {
-					_ = a.conn.Close()
-				}
+			case c := <-l.ready:
+				_ = c.Close()
 			default:
 				return
 			}
