@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"encoding/hex"
 	"io"
-	"reflect"
 	"strings"
 	"syscall"
 	"testing"
@@ -102,7 +101,7 @@ func FuzzReadOperation(f *testing.F) {
 	f.Add(b)
 	room := make([]byte, FrameBytesMax)
 	f.Fuzz(func(t *testing.T, b []byte) {
-		var op, again namespace.Operation
+		var op namespace.Operation
 		if _, err := ReadOperation(bufio.NewReader(bytes.NewReader(b)), room, &op); err != nil {
 			return
 		}
@@ -110,12 +109,8 @@ func FuzzReadOperation(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := ReadOperation(bufio.NewReader(bytes.NewReader(out)), make([]byte, FrameBytesMax),
-			&again); err != nil {
-			t.Fatal(err)
-		}
-		if !reflect.DeepEqual(op, again) {
-			t.Fatalf("%+v is %+v after a round", op, again)
+		if !bytes.HasPrefix(b, out) {
+			t.Fatalf("%+v came as %x, and is written as %x", op, b, out)
 		}
 	})
 }
@@ -128,9 +123,8 @@ func FuzzReadResult(f *testing.F) {
 		if err != nil {
 			return
 		}
-		again, err := ReadResult(bufio.NewReader(bytes.NewReader(AppendResult(nil, &r))))
-		if err != nil || again != r {
-			t.Fatalf("%+v is %+v after a round: %v", r, again, err)
+		if out := AppendResult(nil, &r); !bytes.HasPrefix(b, out) {
+			t.Fatalf("%+v came as %x, and is written as %x", r, b, out)
 		}
 	})
 }

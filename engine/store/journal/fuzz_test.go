@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -25,8 +26,12 @@ func FuzzSegmentFile(f *testing.F) {
 		}
 		if seal && len(b) >= BlockBytes {
 			if n, err := headSize(b); err == nil && n <= int64(len(b)) {
+				b = bytes.Clone(b)
 				digest := headDigest(b[:n])
 				copy(b[16:], digest[:])
+				if h, err := decodeHead(b[:n]); err == nil && !bytes.Equal(h.encode(), b[:n]) {
+					t.Fatalf("head %x is encoded back to %x", b[:n], h.encode())
+				}
 			}
 		}
 		o := storyOptions(nil)
