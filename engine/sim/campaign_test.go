@@ -46,3 +46,17 @@ func TestACampaignEndsWithItsContext(t *testing.T) {
 	require.Equal(t, 1, r.Seeds)
 	require.False(t, r.Whole)
 }
+
+// TestTheCommandThatIsPrintedLivesTheWorldAgain: by its file, if the plan came from
+// one; and where two lives differ, by a campaign.
+func TestTheCommandThatIsPrintedLivesTheWorldAgain(t *testing.T) {
+	b := Breach{Seed: 7, Invariant: "I1"}
+	require.Equal(t, "cfs sim replay 7 --trace", b.Replay())
+	require.Equal(t, "cfs sim shrink 7", b.Shrink())
+	b.File, b.Plant = "short.txt", PlantLyingFlush
+	require.Equal(t, "cfs sim replay short.txt --trace --plant lying-flush", b.Replay())
+	require.Equal(t, "cfs sim shrink short.txt --plant lying-flush", b.Shrink())
+	b = Breach{Seed: 700, Invariant: invariantTrace}
+	require.Equal(t, "cfs sim run --seeds 700", b.Replay())
+	require.Empty(t, b.Shrink())
+}

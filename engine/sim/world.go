@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -27,9 +28,10 @@ const (
 // Options of one world.
 type Options struct {
 	Seed  uint64
-	Plan  *Plan // nil = what Seed decides
-	Plant Plant // a mistake to make on purpose; "" = the plan's, if any
-	Trace bool  // keep every line of the trace in Result.Trace
+	Plan  *Plan  // nil = what Seed decides
+	File  string // where Plan was read from, for the command that lives it again; "" = nowhere
+	Plant Plant  // a mistake to make on purpose; "" = the plan's, if any
+	Trace bool   // keep every line of the trace in Result.Trace
 }
 
 // Result is what came of one world.
@@ -67,6 +69,7 @@ type Breach struct {
 	Plant     Plant
 	Plan      string // in short
 	Last      string // the last lines of the trace
+	File      string // of the plan; "" = the seed decided it
 }
 
 func (b *Breach) Error() string {
@@ -80,11 +83,28 @@ func (b *Breach) Head() string {
 
 // Replay is the command that lives this world again.
 func (b *Breach) Replay() string {
-	plant := ""
-	if b.Plant != "" {
-		plant = " --plant " + string(b.Plant)
+	if b.Invariant == invariantTrace { // which a campaign alone looks at
+		return fmt.Sprintf("cfs sim run --seeds %d%s", b.Seed, b.plantArgument())
 	}
-	return fmt.Sprintf("cfs sim replay %d --trace%s", b.Seed, plant)
+	return fmt.Sprintf("cfs sim replay %s --trace%s", b.world(), b.plantArgument())
+}
+
+// Shrink is the command that shortens its plan; "" where one run shows nothing.
+func (b *Breach) Shrink() string {
+	if b.Invariant == invariantTrace {
+		return ""
+	}
+	return "cfs sim shrink " + b.world() + b.plantArgument()
+}
+
+// world is how a command names it: by the file of its plan, or by its seed.
+func (b *Breach) world() string { return cmp.Or(b.File, strconv.FormatUint(b.Seed, 10)) }
+
+func (b *Breach) plantArgument() string {
+	if b.Plant == "" {
+		return ""
+	}
+	return " --plant " + string(b.Plant)
 }
 
 // event is something that happens at a time; tie keeps those of one moment in
@@ -272,7 +292,7 @@ func (w *world) mark(name string) { w.marks[name]++ }
 func (w *world) breach(invariant, format string, args ...any) *Breach {
 	return &Breach{
 		Seed: w.o.Seed, Step: w.steps, At: w.now, Invariant: invariant, Text: fmt.Sprintf(format, args...),
-		Plant: w.o.Plant, Plan: w.plan.summary(), Last: w.trace.last(),
+		Plant: w.o.Plant, Plan: w.plan.summary(), Last: w.trace.last(), File: w.o.File,
 	}
 }
 

@@ -1,9 +1,11 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -73,8 +75,16 @@ func parseSeeds(s string) (first, last uint64, err error) {
 	if last = first; several && err == nil {
 		last, err = strconv.ParseUint(hi, 10, 64)
 	}
-	if err != nil || last < first || last-first >= simSeedsMax {
-		return 0, 0, usage("write for example --seeds 1-2000", "--seeds %q is not FIRST-LAST", s)
+	const next = "write for example --seeds 1-2000"
+	switch {
+	case errors.Is(err, strconv.ErrRange):
+		return 0, 0, usage(next, "--seeds %q: a seed is a number up to %d", s, uint64(math.MaxUint64))
+	case err != nil:
+		return 0, 0, usage(next, "--seeds %q is not FIRST-LAST", s)
+	case last < first:
+		return 0, 0, usage(next, "--seeds %q: the last seed comes before the first", s)
+	case last-first >= simSeedsMax:
+		return 0, 0, usage(next, "--seeds %q: %d seeds at most", s, simSeedsMax)
 	}
 	return first, last, nil
 }
@@ -92,7 +102,7 @@ func (a *app) simRun() *cobra.Command {
 			}
 			return a.simConclude(a.simCampaign(c.Context(), campaign), *asJSON)
 		})
-	c.Long = `Lives worlds of two sites, each decided by its seed alone, and checks the numbered promises after
+	c.Long = `Lives worlds of two or three sites, each decided by its seed alone, and checks the numbered promises after
 every event. The verdict is the first line; each broken world prints the one command that lives it again.
 A campaign too thin to prove anything, or of 1000 seeds and more that does not reach every mark, is
 invalid and fails like a broken one: exit code 1.`
@@ -176,39 +186,42 @@ func (a *app) simConclude(r *sim.Report, asJSON bool) error {
 	}
 	switch {
 	case len(r.Broken) > 0:
-		b := r.Broken[0]
-		next := fmt.Sprintf("cfs sim shrink %d%s", b.Seed, simPlantArgument(b))
-		return failure(ExitFailed, errors.New(b.Head()), next)
+		return simBroken(r.Broken[0])
 	case r.Invalid() != "":
 		return failure(ExitFailed, fmt.Errorf("invalid campaign: %s", r.Invalid()), "run more seeds")
 	}
 	return nil
 }
 
-func simPlantArgument(b *sim.Breach) string {
-	if b.Plant == "" {
-		return ""
-	}
-	return " --plant " + string(b.Plant)
+// simBroken is a broken world as a failure; its plan and last events are shown already.
+func simBroken(b *sim.Breach) error {
+	return failure(ExitFailed, errors.New(b.Head()), cmp.Or(b.Shrink(), b.Replay()))
 }
 
 // simRead takes a seed, or a file with a plan, and a mistake to plant.
-func simRead(arg, plant string) (*sim.Plan, error) {
+func simRead(arg, plant string) (o sim.Options, err error) {
 	if err := simPlant(plant); err != nil {
-		return nil, err
+		return o, err
 	}
-	if seed, err := strconv.ParseUint(arg, 10, 64); err == nil {
-		return sim.PlanOf(seed), nil
+	o.Plant = sim.Plant(plant)
+	seed, err := strconv.ParseUint(arg, 10, 64)
+	if err == nil {
+		o.Plan = sim.PlanOf(seed)
+		return o, nil
+	}
+	const next = "name a seed, or a file with a plan: cfs sim plan SEED > FILE"
+	if errors.Is(err, strconv.ErrRange) {
+		return o, usage(next, "seed %s: a seed is a number up to %d", arg, uint64(math.MaxUint64))
 	}
 	text, err := os.ReadFile(arg)
 	if err != nil {
-		return nil, failure(ExitUsage, err, "name a seed, or a file with a plan: cfs sim plan SEED > FILE")
+		return o, failure(ExitUsage, err, next)
 	}
-	plan, err := sim.ParsePlan(string(text))
-	if err != nil {
-		return nil, failure(ExitUsage, fmt.Errorf("%s: %w", arg, err), "compare with: cfs sim plan 1")
+	o.File = arg
+	if o.Plan, err = sim.ParsePlan(string(text)); err != nil {
+		return o, failure(ExitUsage, fmt.Errorf("%s: %w", arg, err), "compare with: cfs sim plan 1")
 	}
-	return plan, nil
+	return o, nil
 }
 
 func (a *app) simReplay() *cobra.Command {
@@ -218,15 +231,17 @@ func (a *app) simReplay() *cobra.Command {
 	)
 	c := verb("replay SEED|FILE [--trace]", "one world again, event by event if you like", Read, 1, 1,
 		func(c *cobra.Command, args []string) error {
-			plan, err := simRead(args[0], plant)
+			o, err := simRead(args[0], plant)
 			if err != nil {
 				return err
 			}
-			r := sim.Run(sim.Options{Plan: plan, Plant: sim.Plant(plant), Trace: trace})
+			o.Trace = trace
+			r := sim.Run(o)
 			fmt.Fprint(a.stdout, r.Trace)
 			fmt.Fprintln(a.stdout, r.Line())
 			if r.Breach != nil {
-				return failure(ExitFailed, r.Breach, "cfs sim shrink "+args[0]+simPlantArgument(r.Breach))
+				fmt.Fprintln(a.stderr, r.Breach.Error())
+				return simBroken(r.Breach)
 			}
 			return nil
 		})
@@ -240,9 +255,9 @@ events. The last line on stdout is what came of it; exit code 1 if a promise is 
 func (a *app) simPlan() *cobra.Command {
 	c := verb("plan SEED|FILE", "what a seed decides, a line for each item", Read, 1, 1,
 		func(_ *cobra.Command, args []string) error {
-			plan, err := simRead(args[0], "")
+			o, err := simRead(args[0], "")
 			if err == nil {
-				fmt.Fprint(a.stdout, plan)
+				fmt.Fprint(a.stdout, o.Plan)
 			}
 			return err
 		})
@@ -261,15 +276,18 @@ func (a *app) simShrink() *cobra.Command {
 			if steps < 1 {
 				return usage(fmt.Sprintf("leave --steps out for %d", sim.StepsDefault), "--steps %d: at least 1", steps)
 			}
-			plan, err := simRead(args[0], plant)
+			o, err := simRead(args[0], plant)
+			if err == nil {
+				err = simWritable(out)
+			}
 			if err != nil {
 				return err
 			}
-			line, before := progress.New(a.stderr), plan.Lines()
-			shrinking := sim.Shrinking{Plant: sim.Plant(plant), Steps: steps, Each: func(n, lines int) {
+			line, before := progress.New(a.stderr), o.Plan.Lines()
+			shrinking := sim.Shrinking{Plant: o.Plant, Steps: steps, Each: func(n, lines int) {
 				line.Show(func() string { return fmt.Sprintf("sim: %d lines of %d after %d steps", lines, before, n) })
 			}}
-			short, breach := shrinking.Run(c.Context(), plan)
+			short, breach := shrinking.Run(c.Context(), o.Plan)
 			if breach == nil {
 				return failure(ExitRefused, fmt.Errorf("%s breaks no promise", args[0]),
 					"look for a seed that does: cfs sim run")
@@ -278,6 +296,7 @@ func (a *app) simShrink() *cobra.Command {
 				out = simFileName(breach)
 			}
 			if err := simWrite(out, short, breach); err != nil {
+				fmt.Fprint(a.stdout, short) // minutes of work
 				return err
 			}
 			fmt.Fprintf(a.stdout, "%s: %d lines of %d: %s\n", out, short.Lines(), before, breach.Head())
@@ -291,6 +310,26 @@ testdata/sim are replayed by go test for ever: say in a comment what the story s
 	c.Flags().IntVar(&steps, "steps", sim.StepsDefault, "`N` steps to live at most, in all the worlds it tries")
 	simPlantFlag(c, &plant)
 	return c
+}
+
+// simWritable refuses a file that no plan can be written to, before minutes are spent
+// on the plan. What is in the file stays; "" is a name that is not known yet.
+func simWritable(file string) error {
+	if file == "" {
+		return nil
+	}
+	_, missing := os.Stat(file)
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE, 0o644)
+	if err == nil {
+		err = f.Close()
+	}
+	if missing != nil && err == nil {
+		err = os.Remove(file)
+	}
+	if err != nil {
+		return failure(ExitUsage, err, "name a file that can be written: --out FILE")
+	}
+	return nil
 }
 
 // simWrite saves a plan, with what it breaks as a comment.

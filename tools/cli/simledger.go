@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -28,7 +30,7 @@ func (a *app) simLedger() *cobra.Command {
 			if campaign.Plant != "" {
 				return usage("leave --plant out", "the ledger takes no campaign with a mistake planted")
 			}
-			if _, err := os.Stat(file); err != nil {
+			if err := isLedger(file); err != nil {
 				return failure(ExitUsage, err, "run it in the repository, or name the ledger with --file")
 			}
 			commit, err := workCommit(c)
@@ -38,14 +40,13 @@ func (a *app) simLedger() *cobra.Command {
 			r := a.simCampaign(c.Context(), campaign)
 			// A broken campaign is entered as well: the ledger tells what was found.
 			if r.Whole || len(r.Broken) > 0 {
-				if err := appendLine(file, ledgerRow(commit, f.seeds, r)); err != nil {
-					return err
-				}
+				err = appendLine(file, ledgerRow(commit, f.seeds, r))
 			}
-			return a.simConclude(r, *asJSON)
+			return cmp.Or(a.simConclude(r, *asJSON), err)
 		})
 	c.Long = `Runs a campaign as cfs sim run does, and appends its commit, seeds, steps, faults, marks and wall
-time to the ledger, broken or not. A campaign that was interrupted is not entered.`
+time to the ledger, broken or not. One that ended early, because enough worlds were broken, says how many
+seeds it lived; one that was interrupted with none broken is not entered.`
 	f.add(c)
 	c.Flags().StringVar(&file, "file", "docs/ledger.md", "the ledger, `FILE`")
 	asJSON = verdictOutput(c)
@@ -77,9 +78,25 @@ func ledgerRow(commit, seeds string, r *sim.Report) string {
 	if len(r.Broken) == 0 && r.Invalid() != "" {
 		verdict = "invalid"
 	}
+	if !r.Whole {
+		seeds = fmt.Sprintf("%d of %s", r.Seeds, seeds)
+	}
 	day, marks := time.Now().UTC().Format(time.DateOnly), fmt.Sprintf("%d/%d", r.MarksReached(), len(sim.Marks))
 	return fmt.Sprintf("| %s | %s | sim | %s | %d | %d | %s | %s | %.1f h | %s |\n", day, commit, seeds,
 		r.Steps, r.Faults, verdict, marks, r.Virtual.Hours(), r.Wall.Round(time.Second))
+}
+
+// isLedger refuses a file to which no row can be added, before a campaign is lived.
+func isLedger(file string) error {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	if last := text[bytes.LastIndexByte(bytes.TrimRight(text, "\n"), '\n')+1:]; !bytes.HasPrefix(last, []byte("|")) ||
+		!bytes.HasSuffix(last, []byte("|\n")) {
+		return fmt.Errorf("%s: not a ledger: it does not end with a row of its table", file)
+	}
+	return appendLine(file, "")
 }
 
 // appendLine adds a line to the end of a file.
