@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/claudefs/repl/wire"
 )
 
 // planMagic is the first line of a plan's text.
@@ -250,15 +252,21 @@ func (p *Plan) validate() error {
 	if p.payloadMax < 0 || p.payloadMax > 1<<20 {
 		return fmt.Errorf("payload-max %d: 0 to 1048576 are possible", p.payloadMax)
 	}
+	if p.verifyWait < 0 || p.heartbeatEvery < 0 || p.heartbeatTimeout < 0 || p.heartbeatTimeout > day {
+		return errors.New("verify-wait, heartbeat-every, heartbeat-timeout: times are not negative, a silence up to a day")
+	}
+	if p.appendedMax < 0 || p.pendingBytes < wire.BatchBytesMax {
+		return fmt.Errorf("appended-max is not negative, pending-bytes at least %d: a batch", wire.BatchBytesMax)
+	}
 	if p.bandwidth < 1 || p.delayMin < 0 || p.delayMean < 0 {
 		return errors.New("bandwidth, delay-min, delay-mean: a link carries something in time")
 	}
 	for i := range p.sites {
 		if s := &p.sites[i]; s.windowBytes < 1 || s.frameBytes < 1 || s.feedBytes < 1 || s.recentBytes < 0 ||
 			s.queueDepth < 1 || s.queueDepth > 64 || s.storeSync <= 0 || s.flushMean <= 0 ||
-			s.driftPPM < -500 || s.driftPPM > 500 {
-			return fmt.Errorf("%s: sizes, depth and times are above 0, the depth up to 64, drift within 500 ppm",
-				siteNames[i])
+			s.driftPPM < -500 || s.driftPPM > 500 || s.offset < -day || s.offset > day {
+			return fmt.Errorf("%s: sizes, depth and times are above 0, the depth up to 64, drift within 500 ppm, "+
+				"the clock off by a day at most", siteNames[i])
 		}
 	}
 	for i := range p.items {
@@ -268,6 +276,8 @@ func (p *Plan) validate() error {
 			return fmt.Errorf("item %q: times are not negative, a burst has up to 65536 appends", f)
 		} else if f.site == 0 && (f.kind == lose || f.kind == cutOff) {
 			return fmt.Errorf("item %q: the primary cannot be lost, nobody takes over", f)
+		} else if f.site == 0 && f.kind == clone && (p.siteCount > 2 || p.hostLog) {
+			return fmt.Errorf("item %q: of two sites only, without a log of the host, the primary is cloned", f)
 		}
 	}
 	return nil
