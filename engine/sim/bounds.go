@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/claudefs/repl/engine/node"
@@ -121,7 +123,8 @@ func (c *checker) reference(site int, s *store.Mem) {
 				want[string(key)] = last{d.op, d.seq}
 			}
 		}
-		for key, w := range want {
+		for _, key := range slices.Sorted(maps.Keys(want)) {
+			w := want[key]
 			v, there := s.Get(log.Shard, []byte(key))
 			switch {
 			case !there:

@@ -8,11 +8,12 @@ import (
 
 	"github.com/claudefs/repl/engine/node"
 	"github.com/claudefs/repl/engine/store"
+	simstream "github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/wire"
 	"github.com/zeebo/xxh3"
 )
 
-// checker is the reference model of both sites, fed by the disk (what is
+// checker is the reference model of all sites, fed by the disk (what is
 // durable), the Store (what is applied) and the load (what is acknowledged). It
 // never asks the code under test.
 type checker struct {
@@ -20,6 +21,13 @@ type checker struct {
 	ledgers [copiesMax][3]map[wire.LogID]*ledger // by copy and journal
 	applied [copiesMax]map[wire.LogID]*history   // by copy
 	written map[wire.Chain]uint64                // the sums of batches that their source has flushed
+	once    [sitesMax]map[once]wire.Seq          // how far a place ever had a log in its mirror
+}
+
+// once names a log of one incarnation.
+type once struct {
+	log         wire.LogID
+	incarnation wire.Incarnation
 }
 
 // ledger is what the medium of one journal has of one log.
@@ -32,6 +40,7 @@ type batchEnd struct {
 	seq   wire.Seq
 	chain wire.Chain
 	at    time.Duration // when it became durable
+	stamp wire.Stamp    // the last one in it
 }
 
 // history is what a site has applied of one log.
@@ -50,6 +59,9 @@ type decided struct {
 
 func newChecker(w *world) *checker {
 	c := &checker{w: w, written: map[wire.Chain]uint64{}}
+	for place := range c.once {
+		c.once[place] = map[once]wire.Seq{}
+	}
 	for site := range c.ledgers {
 		c.applied[site] = map[wire.LogID]*history{}
 		for journal := range c.ledgers[site] {
@@ -105,7 +117,10 @@ func (c *checker) durable(site int, journal node.Journal, x *extent) {
 		l = &ledger{incarnation: h.Incarnation}
 		book[h.Log()] = l
 	}
-	end := batchEnd{h.LastSeq(), h.Chain, c.w.now}
+	end := batchEnd{h.LastSeq(), h.Chain, c.w.now, h.LastStamp}
+	if ever, name := c.once[c.w.copyOf(site).place], (once{h.Log(), h.Incarnation}); journal == node.Mirror {
+		ever[name] = max(ever[name], end.seq)
+	}
 	tail := l.tail()
 	switch {
 	case l.incarnation != h.Incarnation:
@@ -115,6 +130,10 @@ func (c *checker) durable(site int, journal node.Journal, x *extent) {
 		if h.Prev != tail.chain {
 			c.w.fail("I4", "%s flushed log %s seq %d behind chain %s, the medium has %s there",
 				siteNames[site], h.Log(), h.FirstSeq, h.Prev, tail.chain)
+		}
+		if h.FirstStamp <= tail.stamp || h.LastStamp < h.FirstStamp {
+			c.w.fail("I8", "%s flushed log %s seq %d stamped %s to %s, behind %s", siteNames[site], h.Log(), h.FirstSeq,
+				h.FirstStamp.Time(), h.LastStamp.Time(), tail.stamp.Time())
 		}
 		l.ends = append(l.ends, end)
 	case end.seq > tail.seq:
@@ -160,21 +179,24 @@ func (c *checker) shipped(to int, h *wire.BatchHeader) {
 	}
 }
 
-// opened compares what a journal recovered with what its medium holds (I1, I4).
-func (c *checker) opened(site int, journal node.Journal, tail func(wire.LogID) wire.Position, damaged bool) {
+// opened compares what a journal recovered with what its medium holds (I1, I4). Told
+// says whether the journal reports damage that may have taken the end of a log.
+func (c *checker) opened(
+	site int, journal node.Journal, tail func(wire.LogID) wire.Position, told func(wire.LogID) bool,
+) {
 	book := c.ledgers[site][journal]
 	for _, log := range sortedLogs(book) {
 		l, t := book[log], tail(log)
 		end := l.tail()
 		if t.Seq < end.seq || end.seq != 0 && t.Incarnation != l.incarnation {
-			if !c.w.copyOf(site).disk.flipped {
+			lost, s := c.firstLost(l, t), c.w.copyOf(site)
+			if !s.disk.mayLack(lost) {
 				c.w.fail("I1", "%s recovered log %s up to %s, its medium held it up to seq %d",
 					siteNames[site], log, t, end.seq)
 			}
-			lost, _ := slices.BinarySearchFunc(l.ends, t.Seq+1, batchEnd.reaches)
-			if at, s := l.ends[lost].at, c.w.copyOf(site); !damaged && s.disk.marked(at, s.diedAt) {
+			if !told(log) && s.disk.marked(lost.at, s.diedAt) {
 				c.w.fail("I9", "%s cut log %s behind %s as a torn tail, it had been durable up to seq %d since %s",
-					siteNames[site], log, t, end.seq, at)
+					siteNames[site], log, t, end.seq, lost.at)
 			}
 			if journal == node.Own {
 				c.boundLost(site)
@@ -188,6 +210,15 @@ func (c *checker) opened(site int, journal node.Journal, tail func(wire.LogID) w
 				siteNames[site], log, t, end.seq)
 		}
 	}
+}
+
+// firstLost is the first batch of a log behind the tail that was recovered.
+func (c *checker) firstLost(l *ledger, t wire.Position) batchEnd {
+	if t.Incarnation != l.incarnation {
+		return l.ends[0]
+	}
+	i, _ := slices.BinarySearchFunc(l.ends, t.Seq+1, batchEnd.reaches)
+	return l.ends[i]
 }
 
 func sortedLogs[V any](m map[wire.LogID]V) []wire.LogID {
@@ -230,7 +261,8 @@ func (c *checker) applying(site int, change *store.Change) {
 		hist = &history{}
 		c.applied[site][h.Log()] = hist
 	}
-	if h.FirstSeq != hist.cursor.Seq+1 && h.FirstSeq != 1 || h.Prev != hist.cursor.Chain && h.FirstSeq != 1 {
+	begins := h.FirstSeq == 1 && h.Incarnation != hist.cursor.Incarnation
+	if !begins && (h.FirstSeq != hist.cursor.Seq+1 || h.Prev != hist.cursor.Chain) {
 		c.w.fail("I3", "%s applies log %s from seq %d behind %s", siteNames[site], h.Log(), h.FirstSeq, hist.cursor)
 	}
 	for i := range change.Effects {
@@ -308,17 +340,25 @@ func (c *checker) rows(site int, s *store.Mem) {
 	}
 }
 
-// lag: nothing is reported as caught up that the source knows to be missing (I14).
+// lag: a lag that is known is not zero while the source waits for the peer's word,
+// nor below what the peer's medium lacks of what was acknowledged here (I14). What the
+// peer said when it came back counts before its chain is proven, and its word after.
 func (c *checker) lag(primary *site, status node.Status) {
 	for _, p := range status.Peers {
-		if !p.Durable.Known || p.Durable.Entries > 0 {
-			continue
+		s := c.w.siteOf(p.Site)
+		waiting, lacking := int64(0), int64(0)
+		for log, ops := range c.w.load.of(primary).mirrored[s.place] {
+			waiting += int64(len(ops))
+			for _, n := range ops {
+				if o := &c.w.load.ops[n]; !s.justRestored() && !c.has(s.index, node.Mirror, log, o.ref.Incarnation, o.ref.Seq) {
+					lacking++
+				}
+			}
 		}
-		mirrored := c.w.load.of(primary).mirrored[c.w.siteOf(p.Site).place]
-		for _, log := range sortedLogs(mirrored) {
-			if n := len(mirrored[log]); n > 0 {
-				c.w.fail("I14", "lag of %s is reported as known and zero, %d entries of log %s wait for it, link %s",
-					p.Name, n, log, p.Link)
+		for _, lag := range [2]simstream.Lag{p.Durable, p.Applied} {
+			if lag.Known && (lag.Entries < lacking || lag.Entries == 0 && waiting > 0) {
+				c.w.fail("I14", "lag of %s is reported as known, %d entries, %d wait for it, %d are not there, link %s",
+					p.Name, lag.Entries, waiting, lacking, p.Link)
 			}
 		}
 	}
@@ -345,8 +385,8 @@ func (c *checker) ackedLocal(o *op) {
 func (c *checker) ackedDurable(o *op, place int) {
 	c.ackedLocal(o)
 	site := c.w.sites[place].index
-	if c.w.copyOf(site).justRestored() {
-		return // the word may be older than the image that took its ground away
+	if c.w.copyOf(site).justRestored() && c.once[place][once{o.ref.Log, o.ref.Incarnation}] >= o.ref.Seq {
+		return // the word was true, and may be older than the image that took its ground away
 	}
 	if !c.has(site, node.Mirror, o.ref.Log, o.ref.Incarnation, o.ref.Seq) {
 		c.w.fail("I1", "log %s seq %d acknowledged as durable at %s, its medium ends at seq %d",
@@ -357,12 +397,13 @@ func (c *checker) ackedDurable(o *op, place int) {
 // restored takes the model of a site back to an old image: the tails that its
 // media had, per journal. What the writer had acknowledged and no medium has
 // any more is lost by the operator's doing.
-func (c *checker) restored(site int, books [3]map[wire.LogID]*ledger) {
-	c.ledgers[site] = books // Damage since then may have cut them: the image is older than it.
+func (c *checker) restored(site int, i *image) {
+	c.ledgers[site] = i.books // Damage since then may have cut them: the image is older than it.
 	if site != 0 {
 		return
 	}
-	c.boundLost(0)
+	t := &c.w.load.told[0]
+	t.stampMax, t.stampFloor = i.stampMax, i.stampMax // the image has the clock bound above them
 	for i := range c.w.load.ops {
 		o := &c.w.load.ops[i]
 		here := c.has(0, node.Own, o.ref.Log, o.ref.Incarnation, o.ref.Seq)
@@ -390,9 +431,6 @@ func (c *checker) restless() string {
 	for _, s := range c.w.core() {
 		if s.p == nil || s.p.dead {
 			return siteNames[s.index] + " is down"
-		}
-		if len(s.p.stopped) > 0 {
-			return fmt.Sprintf("%s: %v", siteNames[s.index], s.p.stopped[0])
 		}
 		if why := s.p.lacks(); why != "" {
 			return why

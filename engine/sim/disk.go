@@ -43,13 +43,14 @@ type disk struct {
 	failNext   [2]int   // writes, syncs to fail
 	noSpace    int
 	slow       int
-	unreadable int     // spells in which reads fail
-	astray     []*item // each hits one write to the mirror
-	hung       bool    // no flush begins, see stall.go
-	tear       bool    // the next write stops half way
-	fuse       int     // changes until who opens the journals dies; 0 = it lives
-	blown      bool    // it is dead
-	flipped    bool    // what was durable was harmed since the last recovery
+	unreadable int             // spells in which reads fail
+	paid       [kindCount]bool // the last spell of a kind has cost something
+	astray     []*item         // each hits one write to the mirror
+	hung       bool            // no flush begins, see stall.go
+	tear       bool            // the next write stops half way
+	fuse       int             // changes until who opens the journals dies; 0 = it lives
+	blown      bool            // it is dead
+	flipped    bool            // what was durable was harmed since the last recovery
 	harm       harm
 }
 
@@ -234,7 +235,7 @@ func (d *disk) SyncDir(dir string) error {
 
 func (d *disk) Create(name string) (vfs.File, error) {
 	if d.noSpace > 0 {
-		d.w.fault(diskFull)
+		d.struckOnce(diskFull)
 		return nil, syscall.ENOSPC
 	}
 	if err := d.burn(); err != nil {
@@ -301,6 +302,17 @@ type diskFile struct {
 
 var errTorn = errors.New("killed in the middle of a write")
 
+// struck says whether an error is one that a fault of the plan made a call fail with.
+// No other one may end a journal's life, or keep it from opening.
+func struck(err error) bool {
+	for _, fault := range [...]error{syscall.EIO, syscall.ENOSPC, errTorn, errBlown} {
+		if errors.Is(err, fault) {
+			return true
+		}
+	}
+	return false
+}
+
 func (f *diskFile) WriteAt(parts [][]byte, off int64) error {
 	d := f.d
 	if err := f.spoilWrite(parts, off); err != nil {
@@ -341,7 +353,7 @@ func (f *diskFile) spoilWrite(parts [][]byte, off int64) error {
 		f.writeHalf(parts, off)
 		return syscall.EIO
 	case d.noSpace > 0:
-		d.w.fault(diskFull)
+		d.struckOnce(diskFull)
 		return syscall.ENOSPC
 	}
 	return nil

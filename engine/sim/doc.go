@@ -89,6 +89,8 @@
 //   - I4: all copies of a batch that end at the same seq have the same chain.
 //   - I7: at rest all Stores have the same digest, and every key the last entry that
 //     named it.
+//   - I8: stamps rise in each log, and no restart takes them back behind what was
+//     acknowledged.
 //   - I9: every applied entry is, byte for byte, one that was appended, and so is
 //     every batch that a site ships, gives back, or reads at rest: each journal from
 //     its oldest batch to its end, without a gap (whole.go).

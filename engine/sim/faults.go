@@ -62,6 +62,7 @@ func (s *site) strikeDisk(f *item) bool {
 	case failSync:
 		s.disk.failNext[1] = 1
 	case diskFull:
+		s.disk.paid[f.kind] = false
 		s.w.spell(f.span, &s.disk.noSpace)
 	case slowDisk:
 		s.w.spell(f.span, &s.disk.slow)
@@ -72,6 +73,7 @@ func (s *site) strikeDisk(f *item) bool {
 	case lostWrite, misdirectedWrite:
 		s.disk.astray = append(s.disk.astray, f)
 	case readErrors:
+		s.disk.paid[f.kind] = false
 		s.w.spell(f.span, &s.disk.unreadable)
 	default:
 		return false

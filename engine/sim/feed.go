@@ -117,12 +117,7 @@ func (f *feed) apply(refs []wire.BatchRef) {
 		}
 		done, err := a.Apply(background, &refs[i])
 		if err != nil {
-			f.held[log] = true
-			f.p.stopped = append(f.p.stopped, err.Error())
-			f.p.later(phaseAny, cpuTime, func() {
-				f.p.step(&node.ApplyStopped{Log: log, Err: err}, "apply stopped", uint64(log.Shard), 0)
-			})
-			continue
+			f.p.site.w.fail("I3", "%s: the applier of log %s stopped: %v", siteNames[f.p.site.index], log, err)
 		}
 		if done {
 			moved = append(moved, simstream.Cursor{Log: log, Position: a.Cursor(log)})

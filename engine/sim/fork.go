@@ -41,9 +41,12 @@ func (c *checker) unnamed() string {
 			return fmt.Sprintf("%s has applied log %s up to %d of %d", siteNames[1], log, at.Seq, theirs.Position.Seq)
 		}
 		if ours.Position == theirs.Position {
+			if !stopped[log] && !a.admitted[shard] {
+				return fmt.Sprintf("shard %d takes no appends", shard)
+			}
 			continue
 		}
-		if !stopped[log] && a.admitted[shard] {
+		if !stopped[log] && !a.refused[shard] {
 			return fmt.Sprintf("log %s is %s here and %s at %s, and nobody says so",
 				log, ours.Position, theirs.Position, siteNames[1])
 		}

@@ -24,6 +24,9 @@ type harm struct {
 	// strayed is when a write last went astray. The mark in it, that what lies before
 	// it was durable, went with it: so an opening may cut that, too.
 	strayed time.Duration
+	// since is when the oldest batch became durable that was struck since the last
+	// opening, if the disk is flipped: only what is younger can lie behind damage.
+	since time.Duration
 	// unproven was true of the process that died: damage left tails that nothing
 	// proves, and a log with such a tail gives nothing back.
 	unproven bool
@@ -141,19 +144,35 @@ func (d *disk) at(file string, lo, hi int64) []extent {
 
 // harmed notes what was struck.
 func (d *disk) harmed(struck []extent) {
-	d.flipped = true
 	for i := range struck {
 		h := &struck[i].header
 		d.harm.batches[h.Chain] = *h
-		if at, _ := d.w.check.durableAt(d.site, h); !d.marked(at, d.w.now) {
+		at, _ := d.w.check.durableAt(d.site, h)
+		if !d.marked(at, d.w.now) {
 			d.harm.doubt = d.w.now
 		}
+		d.flippedFrom(at)
 	}
+}
+
+// flippedFrom notes damage of what became durable at a moment.
+func (d *disk) flippedFrom(at time.Duration) {
+	if !d.flipped || at < d.harm.since {
+		d.harm.since = at
+	}
+	d.flipped = true
+}
+
+// mayLack says whether damage can be why an opening ends a log before a batch: it was
+// struck, or something was that lies before it.
+func (d *disk) mayLack(x batchEnd) bool {
+	_, struck := d.harm.batches[x.chain]
+	return d.flipped && (struck || x.at >= d.harm.since)
 }
 
 // marked says whether what became durable at a moment was below a mark at another one.
 func (d *disk) marked(at, now time.Duration) bool {
-	return at+markedAfter <= now && at >= d.harm.strayed
+	return max(at, d.harm.strayed)+markedAfter <= now
 }
 
 // expendable says whether other disks have all batches of struck, and, where an
@@ -305,7 +324,8 @@ func (d *disk) stray(f *diskFile, found []extent, off int64) (to int64, lost boo
 	for i := range found {
 		found[i].gone = true
 	}
-	d.flipped, d.harm.strayed = true, d.w.now
+	d.flippedFrom(d.w.now)
+	d.harm.strayed = d.w.now
 	d.w.fault(fault.kind)
 	return to, true
 }
@@ -356,10 +376,18 @@ func (s *site) cutWhileOpening() {
 	s.w.after(f.span, s.start)
 }
 
+// struckOnce counts a spell that makes calls fail, at the first of them.
+func (d *disk) struckOnce(kind itemKind) {
+	if !d.paid[kind] {
+		d.paid[kind] = true
+		d.w.fault(kind)
+	}
+}
+
 // ReadAt fails in spells of readErrors.
 func (f *diskFile) ReadAt(p []byte, off int64) (int, error) {
 	if f.d.unreadable > 0 && len(p) > 0 {
-		f.d.w.fault(readErrors)
+		f.d.struckOnce(readErrors)
 		return 0, syscall.EIO
 	}
 	return f.File.ReadAt(p, off)

@@ -66,7 +66,7 @@ var kindNames = [kindCount]string{
 func (k itemKind) String() string { return kindNames[k] }
 
 // weights say how often a kind strikes when it is enabled, against the others.
-// Those of weight 0 are drawn at most once per world, see drawRare.
+// Those of weight 0 are drawn at most once per world, see drawRestore.
 var weights = [faultKindCount]int{
 	cutOneWay: 5, cutBoth: 5, reset: 10, flipFrame: 10, staleFrame: 6, dialFailure: 5, slowLink: 3,
 	kill: 5, power: 6, bothDown: 2, failWrite: 2, failSync: 2, diskFull: 1, slowDisk: 2, latentFlip: 3,

@@ -212,7 +212,7 @@ func (l *load) flushed(s *site, headers []wire.BatchHeader) {
 			if !o.local {
 				l.acked++
 			}
-			o.local = true
+			o.local, o.forgiven = true, false // a host with its own log may have given it again
 			for site := 1; site < len(l.w.sites); site++ {
 				t.mirrored[site][h.Log()] = append(t.mirrored[site][h.Log()], n)
 			}

@@ -50,9 +50,10 @@ func (s *site) lose(f *item) {
 
 // cutForGood cuts all links of a site; no spell that ends lets them go.
 func (n *network) cutForGood(s *site) {
+	c := &cutting{kind: cutOff, struck: n.w.healed}
 	for _, way := range append(n.waysOf(isolateOut, s.place), n.waysOf(isolateIn, s.place)...) {
 		way.cuts += 1 << 30
-		way.cutStruck, way.cutKind = n.w.healed, cutOff
+		way.cut = c
 	}
 }
 
@@ -72,9 +73,13 @@ func (w *world) probe() bool {
 		return false
 	}
 	w.probed = true
-	before := w.load.bytes
+	before := len(w.load.ops)
+	w.load.bytes = 0 // what the plan had in mind to append is appended
 	w.load.burst(&item{kind: burst, count: 4 * w.plan.shards, draw: w.o.Seed})
-	onTheWay := time.Duration((w.load.bytes - before) * int64(time.Second) / w.plan.bandwidth)
+	if len(w.load.ops) == before {
+		w.fail("I10", "at rest, while a site is lost, no append is taken")
+	}
+	onTheWay := time.Duration(w.load.bytes * int64(time.Second) / w.plan.bandwidth)
 	w.after(probeMax+2*onTheWay, func() {
 		if why := w.check.restless(); why != "" {
 			w.fail("I10", "%s after appends at rest, while a site is lost: %s", probeMax+2*onTheWay, why)

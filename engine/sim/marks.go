@@ -8,12 +8,18 @@ var Marks = []string{
 	"damage found at open", "damage found in life", "suspect log", "suspect log cleared",
 	"kill while opening", "power while opening", "killed with fetched batches at hand", "clock jumped while down",
 	"units ended out of order", "segment given back", "segment given back under a reader",
+	"fault fail-write", "fault fail-sync", "fault disk-full", "fault read-errors",
+	"fault latent-flip", "fault own-flip", "fault lost-write", "fault misdirected-write",
+	// Processes and their machines.
+	"fault kill", "fault power", "fault both-down", "fault pause",
+	"fault restore-primary", "fault restore-standby", "fault wipe-primary", "fault wipe-standby",
 	// The Store.
 	"store went back", "feed met damage", "shipping met damage", "answer met damage",
 	// Links and sessions.
 	"half a frame", "batch with a wrong digest", "batch that was there already", "event superseded", "event refused",
 	"event session-surpassed", "event peer-behind",
-	"fault isolate", "fault isolate-in", "fault isolate-out", "fault swizzle", "fault flap", "partial partition",
+	"fault reset", "fault flip-frame", "fault stale-frame", "fault swap-batches", "fault dial-failure",
+	"fault cut-one-way", "fault cut-both", "fault isolate", "fault isolate-in", "fault isolate-out", "fault swizzle", "fault flap", "partial partition",
 	"slow frame keeps its link",
 	// What one site gives back to the other.
 	"fetch answered", "mirror repaired", "own log repaired", "own batches fetched back",

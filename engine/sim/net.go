@@ -32,15 +32,20 @@ type network struct {
 
 // direction is the way from one site to another.
 type direction struct {
-	cuts      int // cuts in force
-	cutStruck bool
-	cutKind   itemKind
-	slow      int // slow spells in force
-	noDial    int
-	unread    bool    // who receives takes links and reads nothing
-	flips     []*item // each hits one frame
-	stale     [][]byte
-	replay    []*item // each replays one stale frame
+	cuts   int      // cuts in force
+	cut    *cutting // the last of them
+	slow   int      // slow spells in force
+	noDial int
+	unread bool    // who receives takes links and reads nothing
+	flips  []*item // each hits one frame
+	stale  [][]byte
+	replay []*item // each replays one stale frame
+}
+
+// cutting is one cut, of one way or several.
+type cutting struct {
+	kind   itemKind
+	struck bool // it cost something
 }
 
 // link is a byte stream both ways.
@@ -94,10 +99,10 @@ func (n *network) dial(p *process, to wire.SiteID) {
 
 // cutStruck counts the cuts that now cost something, once each.
 func (n *network) cutStruck(paths ...*direction) {
-	for _, c := range paths {
-		if c.cuts > 0 && !c.cutStruck {
-			c.cutStruck = true
-			n.w.fault(c.cutKind)
+	for _, path := range paths {
+		if path.cuts > 0 && !path.cut.struck {
+			path.cut.struck = true
+			n.w.fault(path.cut.kind)
 			n.partial()
 		}
 	}
@@ -140,17 +145,24 @@ func (n *network) send(e *end, frame []byte) {
 		path.flips = path.flips[1:]
 		bit := f.draw % uint64(len(frame)*8)
 		frame[bit/8] ^= 1 << (bit % 8)
-		n.w.fault(flipFrame)
+		n.faultOn(e, flipFrame)
 	} else {
 		n.keepStale(path, frame)
 	}
 	if len(path.replay) > 0 && len(path.stale) > 0 && e.last > 0 {
 		f := path.replay[0]
 		path.replay = path.replay[1:]
-		n.w.fault(staleFrame)
+		n.faultOn(e, staleFrame)
 		n.put(e, append([]byte(nil), path.stale[f.draw%uint64(len(path.stale))]...))
 	}
 	n.put(e, frame)
+}
+
+// faultOn counts a fault that hit a frame, unless the frame gets nowhere anyway.
+func (n *network) faultOn(e *end, kind itemKind) {
+	if path := n.way(e); !e.hole && (path.cuts == 0 || n.w.plan.stalls) {
+		n.w.fault(kind)
+	}
 }
 
 // keepStale keeps a sample of batch frames and acks.
@@ -307,10 +319,10 @@ func (n *network) resetAll(f *item) {
 
 // cut stops both or one direction for a while.
 func (n *network) cut(kind itemKind, span time.Duration, paths ...*direction) {
+	c := &cutting{kind: kind}
 	for _, path := range paths {
 		path.cuts++
-		path.cutStruck = false
-		path.cutKind = kind
+		path.cut = c
 	}
 	n.w.after(span, func() {
 		for _, path := range paths {

@@ -365,7 +365,7 @@ func (p *process) admit(e *node.Admit) {
 		w.mark("admission refused")
 	}
 	fresh := open && !p.admitted[e.Shard]
-	p.admitted[e.Shard] = open
+	p.admitted[e.Shard], p.refused[e.Shard] = open, e.Admission == node.AdmitRefused
 	if fresh && p.hosted() {
 		w.load.host.admitted(e.Shard, e.Tail.LastIndex)
 	}

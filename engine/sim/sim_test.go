@@ -26,8 +26,8 @@ const (
 	seedsRace    = 6
 )
 
-// TestCampaign lives many worlds with all faults on: I1–I4, I7, I9 and I14 hold
-// in each.
+// TestCampaign lives many worlds with all faults on: the invariants that doc.go
+// lists hold in each.
 func TestCampaign(t *testing.T) {
 	c := Campaign{
 		First: *seed0Flag, Seeds: *seedsFlag, Jobs: *parallelFlag, Broken: 3,

@@ -67,6 +67,8 @@ type image struct {
 	books   [3]map[wire.LogID]*ledger // what the medium held, by journal
 	harm    harm
 	flipped bool // the disk was harmed, and nobody had met that
+
+	stampMax wire.Stamp // of what its process had acknowledged, if it was the primary
 }
 
 // newSite makes the copy with this index of the site at a place.
@@ -100,7 +102,7 @@ type process struct {
 	links    map[node.LinkID]*end
 	readers  map[node.LinkID]*shipper
 	admitted []bool
-	stopped  []string // logs whose applier stopped, and why
+	refused  []bool // shards whose log is kept out by name
 	effects  node.Effects
 	wake     time.Duration // world time of the tick that is asked for; 0 = none
 	refs     []wire.BatchRef
@@ -125,7 +127,8 @@ func (s *site) start() {
 	}
 	p := &process{
 		site: s, born: s.w.now, links: map[node.LinkID]*end{}, readers: map[node.LinkID]*shipper{},
-		admitted: make([]bool, s.w.plan.shards), pieces: map[wire.LogID][]wire.BatchRef{},
+		admitted: make([]bool, s.w.plan.shards), refused: make([]bool, s.w.plan.shards),
+		pieces: map[wire.LogID][]wire.BatchRef{},
 	}
 	var err error
 	if p.own, err = p.openJournal(node.Own, ownDir); err == nil {
@@ -138,8 +141,8 @@ func (s *site) start() {
 	if err != nil {
 		s.w.step(s.index, "open failed", 0, 0)
 		s.disk.crash(s.draw) // what failed may not be believed from a cache
-		if s.w.healed {
-			s.w.fail("I14", "%s does not open on a healed disk: %v", siteNames[s.index], err)
+		if s.w.healed || !struck(err) {
+			s.w.fail("I14", "%s does not open, and its disk refuses nothing: %v", siteNames[s.index], err)
 		}
 		s.w.after(s.draw.between(50*time.Millisecond, 500*time.Millisecond), s.start)
 		return
@@ -190,7 +193,10 @@ func (p *process) openJournal(which node.Journal, dir string) (*flusher, error) 
 		return t.Position
 	}
 	p.site.disk.recovered(dir, tail)
-	p.site.w.check.opened(p.site.index, which, tail, len(r.Damage) > 0 || len(r.Suspect) > 0)
+	p.site.w.check.opened(p.site.index, which, tail, func(log wire.LogID) bool {
+		// A log that damage took whole has no name any more.
+		return slices.Contains(r.Suspect, log) || len(r.Damage) > 0 && tail(log).Seq == 0
+	})
 	if r.TornBytes > 0 {
 		p.site.w.mark("torn tail cut")
 	}
@@ -342,6 +348,8 @@ func (s *site) takeImage() *image {
 		store:   s.store.mem.Crash(nil),
 		flipped: s.disk.flipped,
 		harm:    s.disk.harm,
+
+		stampMax: s.w.load.told[s.index].stampMax,
 	}
 	i.harm.batches, i.harm.unproven = maps.Clone(i.harm.batches), s.unproven()
 	for name, f := range s.disk.files {
@@ -363,7 +371,7 @@ func (s *site) restore(f *item) {
 	}
 	s.die(true, f.span, f.stream())
 	s.install(s.image)
-	s.w.check.restored(s.index, s.image.books)
+	s.w.check.restored(s.index, s.image)
 	s.w.check.storeCrashed(s.index, s.store.mem, true)
 	s.image = nil
 	s.w.fault(f.kind)

@@ -18,7 +18,10 @@ import (
 func (c *checker) leaving(site int, refs []wire.BatchRef) {
 	for i := range refs {
 		h := &refs[i].Header
-		if sum, found := c.written[h.Chain]; found && sum != xxh3.Hash(refs[i].Bytes) {
+		switch sum, found := c.written[h.Chain]; {
+		case !found:
+			c.w.fail("I1", "%s sends log %s seq %d, which its source never flushed", siteNames[site], h.Log(), h.LastSeq())
+		case sum != xxh3.Hash(refs[i].Bytes):
 			c.w.fail("I9", "%s sends log %s seq %d with changed bytes", siteNames[site], h.Log(), h.LastSeq())
 		}
 	}
@@ -54,7 +57,7 @@ func (c *checker) walk(s *site, f *flusher) string {
 	r := f.j.NewReader(0)
 	defer r.Close()
 	r.FromFiles()
-	at := map[wire.LogID]wire.Position{}
+	at, book := map[wire.LogID]wire.Position{}, c.ledgers[s.index][f.which]
 	for {
 		refs, err := r.Next(1 << 20)
 		if errors.Is(err, journal.ErrCorrupt) {
@@ -71,10 +74,14 @@ func (c *checker) walk(s *site, f *flusher) string {
 		for i := range refs {
 			h := &refs[i].Header
 			last, begun := at[h.Log()]
+			if chain, there := book[h.Log()].find(h.Incarnation, h.LastSeq()); there && chain != h.Chain {
+				return fmt.Sprintf("reads log %s seq %d with another chain than its medium", h.Log(), h.LastSeq())
+			}
 			if h.Incarnation == last.Incarnation && h.LastSeq() <= last.Seq {
 				continue // where repairs overlap, a reader may meet a batch again
 			}
-			if begun && h.FirstSeq != 1 && (h.FirstSeq != last.Seq+1 || h.Prev != last.Chain) {
+			begins := h.FirstSeq == 1 && h.Incarnation != last.Incarnation
+			if goesOn := h.FirstSeq == last.Seq+1 && h.Prev == last.Chain; (begun || !c.w.plan.retain) && !begins && !goesOn {
 				return fmt.Sprintf("reads log %s seq %d behind seq %d", h.Log(), h.FirstSeq, last.Seq)
 			}
 			at[h.Log()] = h.End()
@@ -82,8 +89,11 @@ func (c *checker) walk(s *site, f *flusher) string {
 	}
 	for _, log := range f.j.Logs() {
 		t, _ := f.j.Tail(log)
-		if last, begun := at[log]; log.Shard != wire.ShardControl && last != t.Position && (begun || !c.w.plan.retain) {
+		if last, begun := at[log]; last != t.Position && (begun || !c.w.plan.retain) {
 			return fmt.Sprintf("reads log %s up to seq %d of %d", log, last.Seq, t.Position.Seq)
+		}
+		if end := book[log].tail(); end.seq != t.Position.Seq || end.chain != t.Position.Chain {
+			return fmt.Sprintf("ends log %s at seq %d, its medium at %d", log, t.Position.Seq, end.seq)
 		}
 	}
 	return ""

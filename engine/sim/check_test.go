@@ -1,0 +1,130 @@
+package sim
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/claudefs/repl/engine/node"
+	"github.com/claudefs/repl/wire"
+)
+
+// The checkers are tested by what they must not excuse: each situation here is next
+// to one that is allowed, and was allowed with it once.
+
+// young is a world that has just begun.
+func young() *world {
+	w := newWorld(Options{Plan: &Plan{seed: 1, params: simple()}})
+	w.build()
+	return w
+}
+
+// breaks wants run to end the world by this promise.
+func breaks(t *testing.T, invariant string, run func()) {
+	t.Helper()
+	defer func() {
+		t.Helper()
+		b, broken := recover().(*Breach)
+		require.True(t, broken, "nothing was found")
+		require.Equal(t, invariant, b.Invariant, b.Text)
+	}()
+	run()
+}
+
+var (
+	bookLog  = wire.LogID{Site: wire.SiteIDOf(clusterName, siteNames[0])}
+	bookName = wire.Incarnation{1}
+)
+
+// book gives a site's journal a log of five batches, durable a second apart.
+func (w *world) book(site int, journal node.Journal) {
+	l := &ledger{incarnation: bookName}
+	for n := range wire.Seq(5) {
+		l.ends = append(l.ends, batchEnd{seq: n + 1, chain: wire.Chain{byte(n + 1)}, at: time.Duration(n+1) * time.Second})
+	}
+	w.check.ledgers[site][journal][bookLog] = l
+}
+
+// TestDamageExcusesNothingThatLiesBeforeIt: an opening that ends a log before what was
+// struck lost what the medium has (I1).
+func TestDamageExcusesNothingThatLiesBeforeIt(t *testing.T) {
+	opening := func(up wire.Seq, told bool) func() {
+		w := young()
+		w.book(1, node.Mirror)
+		w.now = 6 * time.Second
+		w.sites[1].diedAt = w.now
+		w.sites[1].disk.flippedFrom(3 * time.Second) // seq 3
+		tail := wire.Position{Incarnation: bookName, Seq: up, Chain: wire.Chain{byte(up)}}
+		return func() {
+			w.check.opened(1, node.Mirror, func(wire.LogID) wire.Position { return tail },
+				func(wire.LogID) bool { return told })
+		}
+	}
+	require.NotPanics(t, opening(2, false))
+	require.NotPanics(t, opening(4, true))
+	breaks(t, "I1", opening(1, true))
+}
+
+// TestARestoreExcusesNoWordThatNeverWasTrue: for a while after it a peer's word may be
+// older than the image, and no more (I1).
+func TestARestoreExcusesNoWordThatNeverWasTrue(t *testing.T) {
+	w := young()
+	w.book(0, node.Own)
+	w.now = 7 * time.Second
+	w.sites[1].restoredAt = w.now
+	w.check.once[1][once{bookLog, bookName}] = 3
+	word := func(seq wire.Seq) func() {
+		return func() { w.check.ackedDurable(&op{ref: wire.Ref{Log: bookLog, Incarnation: bookName, Seq: seq}}, 1) }
+	}
+	require.NotPanics(t, word(3))
+	breaks(t, "I1", word(4))
+}
+
+// TestNothingUnknownLeavesASite: what a site sends, its source has flushed (I1).
+func TestNothingUnknownLeavesASite(t *testing.T) {
+	w := young()
+	breaks(t, "I1", func() { w.check.leaving(1, []wire.BatchRef{{}}) })
+}
+
+// TestStampsRiseInEachLog: also in what a peer gave back (I8).
+func TestStampsRiseInEachLog(t *testing.T) {
+	w := young()
+	x := extent{header: wire.BatchHeader{Count: 1, FirstSeq: 1, FirstStamp: 9, LastStamp: 9, Chain: wire.Chain{1}}}
+	w.check.durable(0, node.Own, &x)
+	x.header.FirstSeq, x.header.Prev, x.header.Chain = 2, x.header.Chain, wire.Chain{2}
+	breaks(t, "I8", func() { w.check.durable(0, node.Own, &x) })
+}
+
+// TestALagBelowWhatIsMissingIsNone: not only a lag of zero (I14).
+func TestALagBelowWhatIsMissingIsNone(t *testing.T) {
+	w := young()
+	w.load.ops = make([]op, 3)
+	w.load.of(w.sites[0]).mirrored[1][bookLog] = []int{0, 1, 2}
+	status := node.Status{Peers: []node.PeerStatus{{Peer: node.Peer{Site: w.sites[1].id}}}}
+	lag := &status.Peers[0].Durable
+	require.NotPanics(t, func() { w.check.lag(w.sites[0], status) }, "an unknown one")
+	lag.Known, lag.Entries = true, 3
+	require.NotPanics(t, func() { w.check.lag(w.sites[0], status) })
+	lag.Entries = 2
+	breaks(t, "I14", func() { w.check.lag(w.sites[0], status) })
+}
+
+// TestOnlyAFaultStopsAJournal: an error that nobody planned is a finding (I14).
+func TestOnlyAFaultStopsAJournal(t *testing.T) {
+	require.True(t, struck(fmt.Errorf("unit 3: %w", syscall.EIO)))
+	w := young()
+	breaks(t, "I14", func() { w.sites[0].p.own.failed(errors.New("units out of order")) })
+}
+
+// TestACutCountsOnce: whatever number of ways it stops.
+func TestACutCountsOnce(t *testing.T) {
+	plan, err := ParsePlan(planMagic + "\nsites 3\n100ms burst count=100 span=8s\n2s isolate site-a span=3s")
+	require.NoError(t, err)
+	r := Run(Options{Plan: plan})
+	require.Nil(t, r.Breach)
+	require.Equal(t, map[string]int{"isolate": 1}, r.Kinds)
+}
