@@ -44,7 +44,8 @@ var (
 func (w *world) book(site int, journal node.Journal) {
 	l := &ledger{incarnation: bookName}
 	for n := range wire.Seq(5) {
-		l.ends = append(l.ends, batchEnd{seq: n + 1, chain: wire.Chain{byte(n + 1)}, at: time.Duration(n+1) * time.Second})
+		at := time.Duration(n+1) * time.Second
+		l.ends = append(l.ends, batchEnd{seq: n + 1, chain: wire.Chain{byte(n + 1)}, at: at})
 	}
 	w.check.ledgers[site][journal][bookLog] = l
 }

@@ -19,7 +19,8 @@ var Marks = []string{
 	"half a frame", "batch with a wrong digest", "batch that was there already", "event superseded", "event refused",
 	"event session-surpassed", "event peer-behind",
 	"fault reset", "fault flip-frame", "fault stale-frame", "fault swap-batches", "fault dial-failure",
-	"fault cut-one-way", "fault cut-both", "fault isolate", "fault isolate-in", "fault isolate-out", "fault swizzle", "fault flap", "partial partition",
+	"fault cut-one-way", "fault cut-both", "fault isolate", "fault isolate-in", "fault isolate-out",
+	"fault swizzle", "fault flap", "partial partition",
 	"slow frame keeps its link",
 	// What one site gives back to the other.
 	"fetch answered", "mirror repaired", "own log repaired", "own batches fetched back",

@@ -253,7 +253,8 @@ func (p *Plan) validate() error {
 		return fmt.Errorf("payload-max %d: 0 to 1048576 are possible", p.payloadMax)
 	}
 	if p.verifyWait < 0 || p.heartbeatEvery < 0 || p.heartbeatTimeout < 0 || p.heartbeatTimeout > day {
-		return errors.New("verify-wait, heartbeat-every, heartbeat-timeout: times are not negative, a silence up to a day")
+		return errors.New(
+			"verify-wait, heartbeat-every, heartbeat-timeout: times are not negative, a silence up to a day")
 	}
 	if p.appendedMax < 0 || p.pendingBytes < wire.BatchBytesMax {
 		return fmt.Errorf("appended-max is not negative, pending-bytes at least %d: a batch", wire.BatchBytesMax)

@@ -20,7 +20,8 @@ func (c *checker) leaving(site int, refs []wire.BatchRef) {
 		h := &refs[i].Header
 		switch sum, found := c.written[h.Chain]; {
 		case !found:
-			c.w.fail("I1", "%s sends log %s seq %d, which its source never flushed", siteNames[site], h.Log(), h.LastSeq())
+			c.w.fail("I1", "%s sends log %s seq %d, which its source never flushed",
+				siteNames[site], h.Log(), h.LastSeq())
 		case sum != xxh3.Hash(refs[i].Bytes):
 			c.w.fail("I9", "%s sends log %s seq %d with changed bytes", siteNames[site], h.Log(), h.LastSeq())
 		}
@@ -81,7 +82,8 @@ func (c *checker) walk(s *site, f *flusher) string {
 				continue // where repairs overlap, a reader may meet a batch again
 			}
 			begins := h.FirstSeq == 1 && h.Incarnation != last.Incarnation
-			if goesOn := h.FirstSeq == last.Seq+1 && h.Prev == last.Chain; (begun || !c.w.plan.retain) && !begins && !goesOn {
+			goesOn := h.FirstSeq == last.Seq+1 && h.Prev == last.Chain
+			if (begun || !c.w.plan.retain) && !begins && !goesOn {
 				return fmt.Sprintf("reads log %s seq %d behind seq %d", h.Log(), h.FirstSeq, last.Seq)
 			}
 			at[h.Log()] = h.End()
