@@ -8,7 +8,6 @@ import (
 
 	"github.com/claudefs/repl/engine/node"
 	"github.com/claudefs/repl/engine/store"
-	simstream "github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/wire"
 	"github.com/zeebo/xxh3"
 )
@@ -336,30 +335,6 @@ func (c *checker) rows(site int, s *store.Mem) {
 	for _, log := range sortedLogs(c.applied[site]) {
 		if n := len(c.applied[site][log].entries); next[log] != n {
 			c.w.fail("I2", "%s: %d rows of log %s, its cursor covers %d entries", siteNames[site], next[log], log, n)
-		}
-	}
-}
-
-// lag: a lag that is known is not zero while the source waits for the peer's word,
-// nor below what the peer's medium lacks of what was acknowledged here (I14). What the
-// peer said when it came back counts before its chain is proven, and its word after.
-func (c *checker) lag(primary *site, status node.Status) {
-	for _, p := range status.Peers {
-		s := c.w.siteOf(p.Site)
-		waiting, lacking := int64(0), int64(0)
-		for log, ops := range c.w.load.of(primary).mirrored[s.place] {
-			waiting += int64(len(ops))
-			for _, n := range ops {
-				if o := &c.w.load.ops[n]; !s.justRestored() && !c.has(s.index, node.Mirror, log, o.ref.Incarnation, o.ref.Seq) {
-					lacking++
-				}
-			}
-		}
-		for _, lag := range [2]simstream.Lag{p.Durable, p.Applied} {
-			if lag.Known && (lag.Entries < lacking || lag.Entries == 0 && waiting > 0) {
-				c.w.fail("I14", "lag of %s is reported as known, %d entries, %d wait for it, %d are not there, link %s",
-					p.Name, lag.Entries, waiting, lacking, p.Link)
-			}
 		}
 	}
 }
