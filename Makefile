@@ -33,7 +33,7 @@ test: setup ## every test, with the race detector; under 10 minutes on 2 cores
 	@ci/test
 
 check: setup ## the quick half: lint, floors, unit tests without the race detector
-	@$(GO) test ./... ./bench/peers/... $$($(GO) list ./tools/... | grep -v /lint$$)
+	@tools=$$($(GO) list ./tools/...) && $(GO) test ./... ./bench/peers/... $$(echo "$$tools" | grep -v /lint$$)
 	@$(GO) test -count=1 ./tools/lint # what it reads lies outside its module: no kept answer
 
 check-asan: setup ## the verbs binding under AddressSanitizer, leaks included, on the rig's device
