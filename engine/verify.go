@@ -37,7 +37,10 @@ func (e *Engine) Verify(ctx context.Context, o VerifyOptions) (*VerifyReport, er
 			peers = append(peers, p)
 		}
 	}
-	if len(peers) == 0 {
+	switch {
+	case len(e.peers) == 0:
+		return nil, fmt.Errorf("site %q has no peers to be compared with: %w", e.id.siteName, ErrOptions)
+	case len(peers) == 0:
 		return nil, fmt.Errorf("site %q is no peer of site %q: %w", o.Peer, e.id.siteName, ErrOptions)
 	}
 	if !e.verifier.one.TryLock() {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -51,7 +52,9 @@ func Verify(ctx context.Context, addr string, timeout time.Duration, o engine.Ve
 	if err != nil {
 		return nil, fmt.Errorf("admin address %q: %w", addr, err)
 	}
-	report, err := verifyAnswer(addr, request, o.Progress)
+	client := &http.Client{Transport: untilHungUp(more)}
+	defer client.CloseIdleConnections()
+	report, err := verifyAnswer(addr, client, request, o.Progress)
 	switch {
 	case err == nil || whole.Err() == nil:
 		return report, err
@@ -61,10 +64,39 @@ func Verify(ctx context.Context, addr string, timeout time.Duration, o engine.Ve
 	return nil, fmt.Errorf("admin %s: no report within %s: %w", addr, timeout+reportWaitMax, ErrUnreachable)
 }
 
+// untilHungUp is a transport whose connection ends body when it ends itself: before
+// net/http says that the other side has gone, it waits for the end of what it still sends.
+func untilHungUp(body io.Closer) *http.Transport {
+	return &http.Transport{
+		Proxy: http.ProxyFromEnvironment,
+		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := new(net.Dialer).DialContext(ctx, network, addr)
+			if err != nil {
+				return nil, err
+			}
+			return hangUp{conn, body}, nil
+		},
+	}
+}
+
+// hangUp is a connection that closes body once nothing more can be read from it.
+type hangUp struct {
+	net.Conn
+	body io.Closer
+}
+
+func (h hangUp) Read(p []byte) (int, error) {
+	n, err := h.Conn.Read(p)
+	if err != nil {
+		h.body.Close()
+	}
+	return n, err
+}
+
 // verifyAnswer asks, and reads the answer's lines up to the report.
-func verifyAnswer(addr string, request *http.Request, progress func(engine.VerifyProgress)) (
+func verifyAnswer(addr string, client *http.Client, request *http.Request, progress func(engine.VerifyProgress)) (
 	*engine.VerifyReport, error) {
-	answer, err := http.DefaultClient.Do(request)
+	answer, err := client.Do(request)
 	if err != nil {
 		if e, ok := errors.AsType[*url.Error](err); ok {
 			err = e.Err

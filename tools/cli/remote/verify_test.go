@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -51,6 +52,28 @@ func TestAVerificationWhoseTimeRanOutStillReports(t *testing.T) {
 	report, err := Verify(context.Background(), addr, 10*time.Millisecond, engine.VerifyOptions{})
 	require.NoError(t, err)
 	require.Equal(t, engine.VerifyTimeout, report.Ended)
+}
+
+// What listens there takes the question and goes: a link's port, or a node that is killed.
+func TestAnAddressThatHangsUpIsUnreachable(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer listener.Close()
+	go func() { // ends with the listener
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = conn.Read(make([]byte, 1))
+			conn.Close()
+		}
+	}()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	_, err = Verify(ctx, listener.Addr().String(), 0, engine.VerifyOptions{})
+	require.ErrorIs(t, err, ErrUnreachable)
+	require.NoError(t, ctx.Err(), "it waited for its own end")
 }
 
 func TestANodeThatBreaksOffIsUnreachable(t *testing.T) {
