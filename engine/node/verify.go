@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/claudefs/repl/wire"
@@ -61,7 +62,7 @@ func (n *Node) verifyAsk(in *VerifyAsk) {
 	switch {
 	case q.link != nil:
 	case in.Ask.Kind != wire.VerifyEnd:
-		n.tellNobody(in, "no link: "+p.reason)
+		n.tellNobody(in, "no link: "+cmp.Or(p.reason, "it has not answered yet"))
 		return
 	default:
 		return

@@ -88,6 +88,8 @@ func oneLine(text string) string {
 
 const unreachableNext = "start the node, or name its admin address with --admin ADDR or CFS_ADMIN"
 
+const answerNext = "name the admin address of a node of this release with --admin ADDR or CFS_ADMIN"
+
 // classify finds the failure in err, or makes one of it.
 func classify(err error) *Failure {
 	if f, ok := errors.AsType[*Failure](err); ok {
@@ -96,6 +98,8 @@ func classify(err error) *Failure {
 	switch {
 	case errors.Is(err, remote.ErrUnreachable):
 		return &Failure{Code: ExitUnreachable, Err: err, Next: unreachableNext}
+	case errors.Is(err, remote.ErrAnswer):
+		return &Failure{Code: ExitFailed, Err: err, Next: answerNext}
 	case errors.Is(err, context.DeadlineExceeded):
 		return &Failure{Code: ExitTimeout, Err: err}
 	case errors.Is(err, context.Canceled):

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -62,8 +63,11 @@ The last line is the verdict: exit code 0 if nothing was lost, repeated or diffe
 
 // runFailure is why a run of servers came to no verdict.
 func runFailure(err error) error {
-	if errors.Is(err, demo.ErrNotEmpty) {
+	switch {
+	case errors.Is(err, demo.ErrNotEmpty), isNotMade(err):
 		return failure(ExitFailed, err, "name a new or empty directory with --dir, or leave it out")
+	case errors.Is(err, context.Canceled):
+		return failure(ExitFailed, errors.New("interrupted"), "run it again: nothing is left of it without --keep")
 	}
 	return failure(ExitFailed, err, "read site-a.log and site-b.log in the run's directory")
 }

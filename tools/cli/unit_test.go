@@ -146,3 +146,17 @@ func TestDumpGoesOnBehindDamage(t *testing.T) {
 		require.Contains(t, stderr, "damage at 1 place")
 	}
 }
+
+// Whoever answers and is no node: the fact, and the next step.
+func TestAnAnswerOfNoNodeHasANextStep(t *testing.T) {
+	server := httptest.NewServer(http.NotFoundHandler())
+	defer server.Close()
+	at := strings.TrimPrefix(server.URL, "http://")
+	for _, verb := range []string{"status", "lag"} {
+		var stdout, stderr bytes.Buffer
+		code := Main([]string{"admin", "replication", verb, "--admin", at}, nil, &stdout, &stderr)
+		require.Equal(t, ExitFailed, code, verb)
+		require.Empty(t, stdout.String())
+		require.Regexp(t, `^error: .*not an answer of a cfs node\nnext: name the admin address`, stderr.String())
+	}
+}

@@ -115,8 +115,7 @@ func verifyVerdict(r *engine.VerifyReport, timeout time.Duration) error {
 	case r.Result == engine.VerifyEqual:
 		return nil
 	case r.Result == engine.VerifyDifferent:
-		return failure(ExitDifference, fmt.Errorf("different: %s", reason),
-			"stop writing these paths and keep both data directories: docs/verify.md says how to choose")
+		return failure(ExitDifference, fmt.Errorf("different: %s", reason), nextForDifferent(r))
 	case r.Ended == engine.VerifyTimeout:
 		return failure(ExitTimeout, fmt.Errorf("time ran out after %s: %s", timeout, compared),
 			"run it again with more --timeout, or"+rest)
@@ -129,6 +128,23 @@ func verifyVerdict(r *engine.VerifyReport, timeout time.Duration) error {
 	}
 	return failure(ExitPartly, fmt.Errorf("not everything was compared: %s", reason),
 		"run it again"+rest)
+}
+
+// nextForDifferent says what to do about the gravest kind of difference in a report.
+func nextForDifferent(r *engine.VerifyReport) string {
+	kinds := map[string]bool{}
+	for i := range r.Peers {
+		for k := range r.Peers[i].Differences {
+			kinds[r.Peers[i].Differences[k].What] = true
+		}
+	}
+	switch {
+	case kinds["state"]:
+		return "stop writing these paths and keep both data directories: docs/verify.md says how to choose"
+	case kinds["history"]:
+		return "keep both data directories: these logs stopped, cfs admin replication status at both sites says why"
+	}
+	return "cfs admin replication status at that site tells what is repaired: then compare again with --deep"
 }
 
 // shardsLeft is the flag for the shards of which something was not compared.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -49,6 +50,9 @@ func measureTree(ctx context.Context, dir string) (tree, error) {
 		return tree{}, fmt.Errorf("%w: %w", ErrNoTree, err)
 	}
 	t := tree{dir: resolved}
+	if info, err := os.Stat(resolved); err == nil && !info.IsDir() {
+		return tree{}, fmt.Errorf("%w: %s is no directory", ErrNoTree, dir)
+	}
 	err = filepath.WalkDir(resolved, func(path string, d fs.DirEntry, err error) error {
 		switch {
 		case ctx.Err() != nil:
