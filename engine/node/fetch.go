@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/claudefs/repl/engine/internal/plant"
 	"github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/wire"
 )
@@ -258,6 +259,9 @@ func (n *Node) resumeLacking() {
 	if len(n.whole) == 0 || len(n.restoring) > 0 || slices.ContainsFunc(n.peers, func(p *peer) bool {
 		return len(p.restores) > 0 || p.link != nil && p.link.fetch != nil && p.link.fetch.kind == StageRestore
 	}) {
+		if plant.BackUntold {
+			n.whole = n.whole[:0]
+		}
 		return
 	}
 	for _, p := range n.peers {

@@ -188,3 +188,58 @@ func (e *end) hold(kind wire.FrameKind) *FrameIn {
 	}
 	return nil
 }
+
+// What site-b could not give back came from site-c, and is flushed before site-c has
+// said that this was all: site-b is served again nevertheless (I14). So it is where
+// the answer was the last of two, and where site-c's link ends instead.
+func TestWhatIsFlushedBeforeItsAnswerEndsIsServedToAll(t *testing.T) {
+	for _, ending := range []func(*world, *end){
+		func(*world, *end) {},
+		func(w *world, e *end) { e.goDown(errors.New("reset")); e.far.goDown(errors.New("reset")) },
+	} {
+		w, a, b, c := trio()
+		for _, s := range []*site{a, b, c} {
+			s.open()
+		}
+		w.pass(time.Second)
+		log := wire.LogID{Site: a.c.Site}
+		a.append(0, 3)
+		w.pass(time.Second)
+		a.append(0, 3)
+		w.pass(time.Second)
+		a.crash()
+		a.own.batches, a.applied = a.own.batches[:1], nil
+		b.crash()
+		b.suspect[Mirror] = append(b.suspect[Mirror], log)
+		c.crash()
+		b.open()
+		a.open()
+		w.pass(time.Second)
+		require.Len(t, a.node.Status(w.now()).Peers[0].Stopped, 1, "site-b could not give it back")
+		c.open()
+		for len(a.own.staged) == 0 {
+			if moves := w.moves(); len(moves) > 0 {
+				moves[0]()
+			} else {
+				w.tickAll(10 * time.Millisecond)
+			}
+		}
+		a.flush(Own)
+		for len(a.work) > 0 {
+			told := a.work[0]
+			a.work = a.work[1:]
+			told()
+		}
+		require.Equal(t, wire.Seq(6), a.node.own[0].tail.Seq)
+		l := a.node.peer(c.c.Site).link
+		require.NotNil(t, l.fetch, "the answer has not ended")
+		ending(w, a.end(l.id))
+		w.pass(5 * time.Second)
+		a.append(0, 1)
+		w.pass(5 * time.Second)
+		require.NoError(t, w.fault)
+		require.Empty(t, a.node.Status(w.now()).Peers[0].Stopped)
+		require.Equal(t, a.own.batches, b.mirror.batches)
+		require.Equal(t, a.own.batches, c.mirror.batches)
+	}
+}

@@ -24,7 +24,7 @@ var Marks = []string{
 	"slow frame keeps its link",
 	// What one site gives back to the other.
 	"fetch answered", "mirror repaired", "own log repaired", "own batches fetched back",
-	"event data-lost", "event data-restored",
+	"event data-lost", "event data-restored", "given back by another site",
 	// Admission.
 	"admitted unverified", "admission refused", "entry held by its index",
 	// Rare choices, see sometimes.go.

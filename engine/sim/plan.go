@@ -215,11 +215,32 @@ func (p *Plan) drawFault(k itemKind, s stream) item {
 func (p *Plan) drawSecond(lost item, s stream) item {
 	f := p.drawFault([]itemKind{kill, power}[s.IntN(2)], s)
 	f.site, f.phase = 0, phaseFetched
-	f.at = lost.at + lost.span + time.Millisecond
-	if lost.kind == restorePrimary {
-		f.at += imageAge * lost.span
-	}
+	f.at = downAt(lost) + lost.span + time.Millisecond
 	return f
+}
+
+// giverStrikes is how many it takes until some hit: most meet a last copy, and spare it.
+const giverStrikes = 8
+
+// drawGivers damages copies of what a primary has just lost, while it is down: whom it
+// asks first may not have all of it whole.
+func (p *Plan) drawGivers(lost item, s stream) {
+	if p.siteCount < 3 || s.oneIn(2) {
+		return
+	}
+	for range giverStrikes {
+		f := p.drawFault(latentFlip, s)
+		f.at = downAt(lost) + s.between(0, lost.span)
+		p.items = append(p.items, f)
+	}
+}
+
+// downAt is when a site that loses what it had goes down.
+func downAt(lost item) time.Duration {
+	if lost.kind == restorePrimary {
+		return lost.at + imageAge*lost.span
+	}
+	return lost.at
 }
 
 // drawOperator has somebody look after the sites, in half of the worlds. A primary
@@ -277,5 +298,6 @@ func (p *Plan) drawRestore(enabled []itemKind, s stream) {
 	if f.site == 0 {
 		p.verifyWait = time.Hour
 		p.items = append(p.items, p.drawSecond(f, s))
+		p.drawGivers(f, s)
 	}
 }

@@ -57,12 +57,22 @@ func (p *process) step(in node.Input, what string, a, b uint64) {
 	}
 	for i := range e.Events {
 		w.mark("event " + e.Events[i].Kind)
+		if e.Events[i].Kind == node.EventDataRestored && p.askedInVain(e.Events[i].Log) {
+			w.mark("given back by another site")
+		}
 		w.note(p.site.index, "event "+e.Events[i].Kind+": "+e.Events[i].Text)
 	}
 	if idle && p.site.place == 0 {
 		w.check.lag(p.site, p.node.Status(p.now()))
 	}
 	p.wakeAt(e.Wake)
+}
+
+// askedInVain says whether a peer could not give a log back.
+func (p *process) askedInVain(log wire.LogID) bool {
+	return slices.ContainsFunc(p.node.Status(p.now()).Peers, func(s node.PeerStatus) bool {
+		return slices.ContainsFunc(s.Stopped, func(l node.StoppedLog) bool { return l.Log == log })
+	})
 }
 
 // tick tells the heart that a timer may be due.

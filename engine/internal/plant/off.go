@@ -58,6 +58,9 @@ const (
 	BadFrameAcked = false
 	// OwnDamageKept leaves what damage took from an own log as it is.
 	OwnDamageKept = false
+	// BackUntold tries once only, when it may be too early, to serve peers that had
+	// damaged what is here again.
+	BackUntold = false
 	// AckOverRefusal counts a frame's ack for logs that the peer has refused.
 	AckOverRefusal = false
 	// EarlyWelcome begins a session while batches of the former one are under way.

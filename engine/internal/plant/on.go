@@ -43,6 +43,7 @@ var (
 	AckOnReceipt     = planted("ack-on-receipt")
 	BadFrameAcked    = planted("bad-frame-acked")
 	OwnDamageKept    = planted("own-damage-kept")
+	BackUntold       = planted("back-untold")
 	AckOverRefusal   = planted("ack-over-refusal")
 	EarlyWelcome     = planted("early-welcome")
 	StaleSession     = planted("stale-session")
