@@ -113,8 +113,7 @@ func (ino *inode) crash(name string, choose func(Unsynced) Fate) *inode {
 	for n := range c.pages {
 		page := ino.page(int64(n))
 		if page != nil && ino.old[int64(n)] == nil {
-			d := *page
-			c.pages[n] = &d
+			c.pages[n] = page // neither disk writes it in place
 		}
 	}
 	dirty := make([]int64, 0, len(ino.old))
@@ -129,7 +128,9 @@ func (ino *inode) crash(name string, choose func(Unsynced) Fate) *inode {
 		}
 	}
 	if at := c.size % pageBytes; at != 0 && c.pages[c.size/pageBytes] != nil {
-		clear(c.pages[c.size/pageBytes][at:]) // bytes beyond the end never come back
+		d := *c.pages[c.size/pageBytes]
+		clear(d[at:]) // bytes beyond the end never come back
+		c.pages[c.size/pageBytes] = &d
 	}
 	c.syncedSize = c.size
 	return c

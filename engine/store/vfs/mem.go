@@ -51,7 +51,8 @@ type nameOp struct {
 }
 
 // inode is a file's content. Pages that were never written are nil and read as
-// zeros.
+// zeros. Only a page in old is written in place: all others are shared with the
+// disks that Crash made, of which a simulator makes thousands.
 type inode struct {
 	pages      []*[pageBytes]byte
 	size       int64

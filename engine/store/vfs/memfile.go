@@ -25,7 +25,7 @@ func (ino *inode) page(n int64) *[pageBytes]byte {
 }
 
 // keepOld remembers what the medium has for page n before sectors [lo, hi) of it
-// change.
+// change, and leaves a copy to be changed.
 func (ino *inode) keepOld(n int64, lo, hi int) {
 	if ino.old == nil {
 		ino.old = map[int64]*oldPage{}
@@ -35,7 +35,7 @@ func (ino *inode) keepOld(n int64, lo, hi int) {
 		o = &oldPage{}
 		if p := ino.page(n); p != nil {
 			c := *p
-			o.data = &c
+			o.data, ino.pages[n] = p, &c
 		}
 		ino.old[n] = o
 	}

@@ -113,6 +113,10 @@ func (f *memFile) syncRange(off, bytes int64) error {
 // syncSectors puts the dirty ones among sectors [lo, hi) of page n on the medium,
 // except for what a failed sync lost.
 func (ino *inode) syncSectors(n int64, o *oldPage, lo, hi int) {
+	if all := uint8(1<<hi - 1<<lo); o.dirty&^all == 0 && o.lost == 0 {
+		delete(ino.old, n) // as after a Sync
+		return
+	}
 	medium := new([pageBytes]byte)
 	if o.data != nil {
 		*medium = *o.data
