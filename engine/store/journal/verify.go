@@ -16,6 +16,10 @@ import (
 // of the medium; more gains nothing.
 const windowBytes = 1 << 20
 
+// windowHeadBytes is how much it reads where a file begins: first it wants the head of
+// each, which is smaller with 256 shards.
+const windowHeadBytes = 64 << 10
+
 // window reads a file through one buffer.
 type window struct {
 	f    vfs.File
@@ -43,7 +47,11 @@ func (w *window) at(off int64, n int) ([]byte, error) {
 	if off >= w.off && off+int64(n) <= w.off+int64(w.n) {
 		return w.buf[off-w.off:][:n], nil
 	}
-	want := int(min(int64(max(n, windowBytes)), w.size-off))
+	want := windowBytes
+	if off == 0 {
+		want = windowHeadBytes
+	}
+	want = int(min(int64(max(n, want)), w.size-off))
 	if cap(w.buf) < want {
 		w.buf = make([]byte, want)
 	}
