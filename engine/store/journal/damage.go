@@ -58,6 +58,12 @@ type hole struct {
 
 func (h *hole) open() bool { return h.to == (wire.Position{}) }
 
+// holds says whether a position lies in the hole, or where it begins.
+func (h *hole) holds(at wire.Position) bool {
+	return at == h.from || at.Incarnation == h.to.Incarnation && at.Seq < h.to.Seq &&
+		(at.Incarnation != h.from.Incarnation || at.Seq > h.from.Seq)
+}
+
 // contains says whether a batch lies in the hole.
 func (h *hole) contains(b *wire.BatchHeader) bool {
 	return h.log == b.Log() && (b.Incarnation != h.from.Incarnation || b.FirstSeq > h.from.Seq) &&

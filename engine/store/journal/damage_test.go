@@ -306,6 +306,58 @@ func TestARepairedTailIsMetByWhoeverLacksIt(t *testing.T) { // I9, I12
 	}
 }
 
+// TestAReaderBeginsWhereTheRepairOfWhatItLacksIsRead: damage in an old segment left a
+// log suspect, which a peer cleared; then its last batch before that was lost, and what
+// came behind, in the next segment. Nothing proves where the first loss ended, so all is
+// one hole, at the first damage. Who has the log up to where the next segment begins is
+// to meet the repair there, and the segment stays as long as somebody lacks it (I3, I12).
+func TestAReaderBeginsWhereTheRepairOfWhatItLacksIsRead(t *testing.T) {
+	m, o, all := mirrored(t, 12)
+	_, units := m.spots(t, oldName)
+	m.files[oldName][units[10].off+40] ^= 1
+	mem := m.disk(t, "j")
+	o.FS = mem
+	j, rec := reopen(t, o, nil)
+	suspect := rec.Suspect[0]
+	have := map[wire.LogID]wire.Position{}
+	for log := range all {
+		tail, _ := j.Tail(log)
+		have[log] = tail.Position
+	}
+	j.Clear(suspect)
+	lost := all[suspect][len(all[suspect])-1]
+	require.Equal(t, have[suspect].Seq+1, lost.Header.FirstSeq)
+	_, err := j.Stage([]wire.BatchRef{lost}, nil)
+	require.NoError(t, err)
+	require.NoError(t, flush(j))
+	second := j.segs[len(j.segs)-1].name
+	j, _ = reopen(t, o, j) // a third segment proves where the log ends
+	require.NoError(t, j.Close())
+
+	m = imageOf(t, mem, "j")
+	m.files[oldName][units[9].off+40] ^= 1
+	_, units = m.spots(t, second)
+	m.files[second][units[0].off+50] ^= 1
+	o.FS = m.disk(t, "j")
+	j, rec = reopen(t, o, nil)
+	require.Empty(t, rec.Suspect)
+	before := all[suspect][len(all[suspect])-3]
+	require.Contains(t, j.Holes(), Hole{suspect, before.Header.End(), lost.Header.End()})
+	repairAll(t, j, all)
+	ends := func(log wire.LogID) wire.Position { return have[log] }
+	from, err := j.SegmentStart(ends, nil)
+	require.NoError(t, err)
+	got, _ := readAll(j, from) // that nobody knows what else was in the second is told
+	require.True(t, slices.ContainsFunc(got, func(b []byte) bool { return string(b) == string(lost.Bytes) }))
+	n, err := j.Retain(ends)
+	require.NoError(t, err)
+	require.Zero(t, n, "the repair goes with the segment")
+	have[suspect] = lost.Header.End()
+	n, err = j.Retain(ends)
+	require.NoError(t, err)
+	require.NotZero(t, n)
+}
+
 func TestAPowerCutDuringARepairLeavesTheHoleOrFillsIt(t *testing.T) { // I1, I9
 	for _, at := range []int{5, 10} { // a hole between batches; the end of a suspect log
 		m, o, all := mirrored(t, 12)

@@ -402,15 +402,15 @@ func (r *recovery) suspects() {
 }
 
 // settle corrects, in memory, the tables of segments between a hole and the place
-// that proved it: where a head is lost or its row suspect, they saw no more than
-// where the hole begins, and whoever is sent there would miss its repair.
+// that proved it: where a head is lost or its row suspect, they end in the hole, and
+// whoever is sent there would miss its repair.
 func (r *recovery) settle(h *hole) {
 	if h.open() {
 		return
 	}
 	for _, s := range r.segs[slices.Index(r.segs, h.damage.seg)+1:] {
 		if row, ok := rowOf(s.tails, h.log); ok {
-			if row.tail.Position == h.from {
+			if h.holds(row.tail.Position) {
 				row.tail.Position = h.to
 			}
 			continue

@@ -104,8 +104,7 @@ func (j *Journal) beginRepair(log wire.LogID, batches []wire.BatchRef) (
 }
 
 // accept makes a repair count. Readers meet it at the damage, so the tables of
-// segments behind that, which saw no more than where the hole begins, move with
-// the log's tail.
+// segments behind that, which end in the hole, move with the log's tail.
 func (h *hole) accept(rf *repairFile, st *logState, segs []*segment) {
 	h.repair = rf
 	if !h.open() {
@@ -114,7 +113,7 @@ func (h *hole) accept(rf *repairFile, st *logState, segs []*segment) {
 	h.to = rf.to.Position
 	st.durable, st.staged, st.suspect = rf.to, rf.to, false
 	for _, s := range segs[slices.Index(segs, h.damage.seg)+1:] {
-		if row, ok := rowOf(s.tails, h.log); ok && row.tail.Position == h.from {
+		if row, ok := rowOf(s.tails, h.log); ok && h.holds(row.tail.Position) {
 			row.tail, row.suspect = rf.to, false
 		}
 	}
