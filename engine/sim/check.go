@@ -199,6 +199,8 @@ func (c *checker) opened(
 			}
 			if journal == node.Own {
 				c.boundLost(site)
+			} else {
+				c.w.load.unsay(c.w.copyOf(site).place, log, t)
 			}
 			l.cut(t.Seq)
 			end = l.tail()

@@ -242,3 +242,14 @@ func (l *load) progressed(s *site, p *node.Progress) {
 	t.mirrored[site][p.Log] = ops
 	t.confirmed[site][p.Log] = max(t.confirmed[site][p.Log], p.Position.Seq)
 }
+
+// unsay takes back what a place had acknowledged of a log behind a position: damage,
+// which is no breach there, took it from the medium.
+func (l *load) unsay(place int, log wire.LogID, behind wire.Position) {
+	for i := range l.ops {
+		o := &l.ops[i]
+		if o.ref.Log == log && (o.ref.Incarnation != behind.Incarnation || o.ref.Seq > behind.Seq) {
+			o.durable[place] = false
+		}
+	}
+}
