@@ -38,7 +38,7 @@ func (e *Engine) Verify(ctx context.Context, o VerifyOptions) (*VerifyReport, er
 		}
 	}
 	switch {
-	case len(e.peers) == 0:
+	case len(peers) == 0 && o.Peer == "":
 		return nil, fmt.Errorf("site %q has no peers to be compared with: %w", e.id.siteName, ErrOptions)
 	case len(peers) == 0:
 		return nil, fmt.Errorf("site %q is no peer of site %q: %w", o.Peer, e.id.siteName, ErrOptions)
