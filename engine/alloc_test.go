@@ -42,8 +42,9 @@ func (s *site) quiet(t testing.TB) {
 	s.options.SegmentBytes = 64 << 20
 }
 
-// allocationsMax is how many an entry may take at both sites together.
-const allocationsMax = 0.005
+// allocationsMax is how many an entry may take at both sites together: a machine at rest
+// has 0.002, one with six others at work 0.006.
+const allocationsMax = 0.01
 
 func TestAppendingAndReceivingAllocateNothingPerEntry(t *testing.T) {
 	for _, shards := range []int{4, 256} {
