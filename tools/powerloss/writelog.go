@@ -68,15 +68,19 @@ func readLog(r io.ReaderAt) ([]logged, error) {
 		return nil, fmt.Errorf("%w: magic %#x, version %d, %d entries, sectors of %d bytes",
 			errLog, magic, version, count, sector)
 	}
-	entries := make([]logged, 0, count)
+	entries := make([]logged, 0, min(count, 1<<16)) // the count may be wrong
 	head := make([]byte, sector)
 	at := sector
 	for i := range count {
 		if _, err := r.ReadAt(head, at); err != nil {
 			return nil, fmt.Errorf("%w: entry %d of %d at %d: %w", errLog, i, count, at, err)
 		}
+		offset, sectors := le.Uint64(head[0:]), le.Uint64(head[8:])
+		if deviceMax := uint64(deviceBytesMax / sector); offset > deviceMax || sectors > deviceMax {
+			return nil, fmt.Errorf("%w: entry %d of %d at %d: %d sectors at %d", errLog, i, count, at, sectors, offset)
+		}
 		e := logged{
-			offset: int64(le.Uint64(head[0:])) * sector, bytes: int64(le.Uint64(head[8:])) * sector,
+			offset: int64(offset) * sector, bytes: int64(sectors) * sector,
 			flags: writeFlags(le.Uint64(head[16:])), at: at + sector,
 		}
 		if n := le.Uint64(head[24:]); e.flags&flagMark != 0 {
@@ -94,5 +98,7 @@ func readLog(r io.ReaderAt) ([]logged, error) {
 	return entries, nil
 }
 
-// sectorBytes is the kernel's sector, and the smallest that a log has.
-const sectorBytes = 512
+const (
+	sectorBytes    = 512     // the kernel's sector, and the smallest that a log has
+	deviceBytesMax = 1 << 62 // so that no sum of an offset and a size overflows
+)
