@@ -163,6 +163,8 @@ func readLedger(r io.Reader) ([]note, error) {
 	return notes, nil
 }
 
+// parseNote reads one line; a second way to write the same note is refused, so append
+// decides.
 func parseNote(line string) (note, error) {
 	var inc string
 	var n note
@@ -185,7 +187,17 @@ func parseNote(line string) (note, error) {
 	default:
 		err = fmt.Errorf("%q is neither an ack nor a floor", line)
 	}
-	return n, err
+	switch {
+	case err != nil:
+		return note{}, err
+	case string(n.append(nil)) != line:
+		return note{}, fmt.Errorf("%q is not how a note is written", line)
+	case n.promise != nil && n.promise.level != local && n.promise.level != durable:
+		return note{}, fmt.Errorf("%q promises neither l nor d", line)
+	case n.floor != nil && n.floor.site != source && n.floor.site != mirror:
+		return note{}, fmt.Errorf("%q is of no site that there is", line)
+	}
+	return n, nil
 }
 
 func parseIncarnation(text string, inc *wire.Incarnation) error {
