@@ -30,6 +30,7 @@ func TestAPlanThatIsNoneIsRefusedByLine(t *testing.T) {
 		"sim plan 1\n1s":                                "line 2: an item has a time and a kind",
 		"sim plan 1\n1s jump":                           `line 2: no item is named "jump"`,
 		"sim plan 1\n1s kill site-z":                    `line 2: no site is named "site-z"`,
+		"sim plan 1\n1s burst site-b":                   `line 2: "site-b": a burst names no site`,
 		"sim plan 1\n1s kill size=3":                    `line 2: "size=3" says nothing about an item`,
 		"sim plan 1\n1s kill phase=hm":                  `line 2: "phase=hm" says nothing`,
 		"sim plan 1\nshards 0":                          "shards 0: 1 to 65536 are possible",

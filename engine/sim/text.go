@@ -215,6 +215,8 @@ func parseItem(words []string) (f item, err error) {
 	for _, word := range words[2:] {
 		key, value, named := strings.Cut(word, "=")
 		switch {
+		case !named && f.kind == burst:
+			return f, fmt.Errorf("%q: a burst names no site, its appends go to the primary", word)
 		case !named:
 			if f.site = slices.Index(siteNames[:sitesMax], word); f.site < 0 {
 				return f, fmt.Errorf("no site is named %q", word)
