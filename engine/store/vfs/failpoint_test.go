@@ -1,6 +1,7 @@
 package vfs_test
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 
@@ -26,6 +27,26 @@ func TestAFailpointsTextIsReadBack(t *testing.T) {
 		require.ErrorIs(t, err, vfs.ErrFailpoint, text)
 		require.ErrorContains(t, err, why)
 	}
+}
+
+// FuzzFailpoint: a text is refused with its class, or prints as one that is the same
+// failpoint.
+func FuzzFailpoint(f *testing.F) {
+	f.Add("flush:17:before")
+	f.Add("dirflush:+01:after")
+	f.Add("write:0:after")
+	f.Fuzz(func(t *testing.T, text string) {
+		p, err := vfs.ParseFailpoint(text)
+		if err != nil {
+			if !errors.Is(err, vfs.ErrFailpoint) {
+				t.Fatal(err)
+			}
+			return
+		}
+		if again, err := vfs.ParseFailpoint(p.String()); err != nil || again != p || p.Call < 1 {
+			t.Fatalf("%q is %+v, and its text %+v: %v", text, p, again, err)
+		}
+	})
 }
 
 // TestAFailpointStrikesAtItsCall looks at the disk at the moment of the strike:
