@@ -202,6 +202,23 @@ func TestAVerificationThatIsGivenUpSaysWhatItDidNotCompare(t *testing.T) {
 	require.Equal(t, engine.VerifyEqual, verify(t, a, engine.VerifyOptions{}).Result, "the next one is whole")
 }
 
+// Reading the stored bytes may take long, and a node that says nothing is taken for none.
+func TestTheFirstProgressIsToldBeforeAnythingIsRead(t *testing.T) {
+	a, b := calm(t)
+	a.start()
+	b.start()
+	for _, deep := range []bool{false, true} {
+		var told []engine.VerifyProgress
+		ctx, cancel := context.WithCancel(soon(t))
+		cancel() // before anything is read
+		_, err := a.Verify(ctx, engine.VerifyOptions{Deep: deep, Lo: 1, Progress: func(p engine.VerifyProgress) {
+			told = append(told, p)
+		}})
+		require.NoError(t, err)
+		require.Equal(t, engine.VerifyProgress{Kind: "progress", Peer: "site-b", Doing: "journals", Of: 3}, told[0])
+	}
+}
+
 func TestAVerificationOfAClosedEngineSaysSo(t *testing.T) {
 	a, b := calm(t)
 	a.start()

@@ -18,6 +18,8 @@ const behindWaitMax = 30 * time.Second
 // chain: equal seq and chain is equal history (I4). It returns what would end all
 // that follows, too.
 func (v *verification) journals(ctx context.Context) error {
+	// Before anything that takes long: whoever asked takes a silent node for none.
+	v.progress("journals", v.o.Lo)
 	if v.o.Deep {
 		scans, text, err := v.e.scanJournals(ctx, &v.pace)
 		if err != nil {
@@ -31,7 +33,6 @@ func (v *verification) journals(ctx context.Context) error {
 		v.damageOfNoLog(scans, text, v.e.id.siteName)
 	}
 	for lo := v.o.Lo; lo < v.o.Hi; lo += wire.VerifyShardMax {
-		v.progress("journals", lo)
 		hi := min(lo+wire.VerifyShardMax, v.o.Hi)
 		switch err := v.logs(ctx, lo, hi); {
 		case fatal(err):
@@ -40,6 +41,7 @@ func (v *verification) journals(ctx context.Context) error {
 		case err != nil:
 			v.gap("journals", lo, hi, err)
 		}
+		v.progress("journals", hi)
 	}
 	v.damageOfNoLog(v.there, v.text, v.peer.name)
 	return nil
