@@ -23,8 +23,21 @@ var ErrRefused = errors.New("refused")
 // ErrQuestion: the question is wrong.
 var ErrQuestion = errors.New("not possible")
 
-// reportWaitMax is how long a node may take to end a verification, and to report.
-const reportWaitMax = 10 * time.Second
+// How long a node is waited for.
+const (
+	// firstLineMax: a node says how far it is before it compares anything. What says
+	// nothing for as long as a status may take stands still, or is none.
+	firstLineMax = answerTimeout
+	// lastWordMax: a server that is no node may wait for the end of the question before
+	// it says so. It is told the end then, and the answer is a matter of one round trip.
+	lastWordMax = 2 * time.Second
+	// reportWaitMax is for a node to end a verification, and to report.
+	reportWaitMax = 10 * time.Second
+)
+
+// patience is how long a node is waited for: for its first line, for a word of what has
+// said nothing once the question has ended, and for the report once the time is over.
+type patience struct{ first, word, report time.Duration }
 
 // Verify has the node at addr compare itself with its peers and returns its report;
 // o.Progress is called as it goes on, by the caller's goroutine. When ctx ends, or
@@ -32,21 +45,34 @@ const reportWaitMax = 10 * time.Second
 // returned as any report is.
 func Verify(ctx context.Context, addr string, timeout time.Duration, o engine.VerifyOptions) (
 	*engine.VerifyReport, error) {
+	return patience{firstLineMax, lastWordMax, reportWaitMax}.verify(ctx, addr, timeout, o)
+}
+
+func (p patience) verify(ctx context.Context, addr string, timeout time.Duration, o engine.VerifyOptions) (
+	*engine.VerifyReport, error) {
 	q := url.Values{"peer": {o.Peer}, "lo": {strconv.Itoa(o.Lo)}, "hi": {strconv.Itoa(o.Hi)}}
 	q.Set("deep", strconv.FormatBool(o.Deep))
-	whole, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	defer cancel()
+	whole, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer cancel(nil)
 	if timeout > 0 {
 		q.Set("timeout", timeout.String())
-		whole, cancel = context.WithTimeout(whole, timeout+reportWaitMax)
-		defer cancel()
+		var end context.CancelFunc
+		whole, end = context.WithTimeoutCause(whole, p.first+timeout+p.report,
+			fmt.Errorf("no report within %s", timeout+p.report))
+		defer end()
 	}
 	body, more := io.Pipe() // the node goes on as long as it is open
 	defer more.Close()
 	defer context.AfterFunc(ctx, func() {
 		more.Close()
-		time.AfterFunc(reportWaitMax, cancel)
+		time.AfterFunc(p.report, func() { cancel(ctx.Err()) })
 	})()
+	silent := fmt.Errorf("it said nothing within %s", p.first)
+	silence := time.AfterFunc(p.first, func() {
+		more.Close()
+		time.AfterFunc(p.word, func() { cancel(silent) })
+	})
+	defer silence.Stop()
 	request, err := http.NewRequestWithContext(whole, http.MethodPost,
 		"http://"+addr+admin.VerifyPath+"?"+q.Encode(), body)
 	if err != nil {
@@ -54,14 +80,19 @@ func Verify(ctx context.Context, addr string, timeout time.Duration, o engine.Ve
 	}
 	client := &http.Client{Transport: untilHungUp(more)}
 	defer client.CloseIdleConnections()
-	report, err := verifyAnswer(addr, client, request, o.Progress)
+	report, err := verifyAnswer(addr, client, request, func() error {
+		if !silence.Stop() {
+			return silent
+		}
+		return nil
+	}, o.Progress)
 	switch {
 	case err == nil || whole.Err() == nil:
 		return report, err
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
 	}
-	return nil, fmt.Errorf("admin %s: no report within %s: %w", addr, timeout+reportWaitMax, ErrUnreachable)
+	return nil, fmt.Errorf("admin %s: %w: %w", addr, ErrUnreachable, context.Cause(whole))
 }
 
 // untilHungUp is a transport whose connection ends body when it ends itself: before
@@ -79,7 +110,8 @@ func untilHungUp(body io.Closer) *http.Transport {
 	}
 }
 
-// hangUp is a connection that closes body once nothing more can be read from it.
+// hangUp is a connection that closes body once nothing more can be read from it, and
+// when it is closed: by the end of the request's context, or for an answer that is no HTTP.
 type hangUp struct {
 	net.Conn
 	body io.Closer
@@ -93,9 +125,15 @@ func (h hangUp) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// verifyAnswer asks, and reads the answer's lines up to the report.
-func verifyAnswer(addr string, client *http.Client, request *http.Request, progress func(engine.VerifyProgress)) (
-	*engine.VerifyReport, error) {
+func (h hangUp) Close() error {
+	h.body.Close()
+	return h.Conn.Close()
+}
+
+// verifyAnswer asks, and reads the answer's lines up to the report. It calls heard with
+// the first of them, which says whether that is too late.
+func verifyAnswer(addr string, client *http.Client, request *http.Request, heard func() error,
+	progress func(engine.VerifyProgress)) (*engine.VerifyReport, error) {
 	answer, err := client.Do(request)
 	if err != nil {
 		if e, ok := errors.AsType[*url.Error](err); ok {
@@ -108,41 +146,46 @@ func verifyAnswer(addr string, client *http.Client, request *http.Request, progr
 		return nil, refusalOf(addr, answer)
 	}
 	lines := bufio.NewReader(io.LimitReader(answer.Body, answerBytesMax))
-	for {
+	for first := true; ; first = false {
 		line, err := lines.ReadBytes('\n')
 		if err != nil {
 			return nil, fmt.Errorf("admin %s: the verification broke off: %w: %w", addr, ErrUnreachable, err)
 		}
-		report, err := verifyLine(line, progress)
+		p, report, err := verifyLine(line)
 		if err != nil {
 			return nil, fmt.Errorf("admin %s: %w: %w", addr, ErrAnswer, err)
 		}
-		if report != nil {
+		if first {
+			if err := heard(); err != nil {
+				return nil, fmt.Errorf("admin %s: %w: %w", addr, ErrUnreachable, err)
+			}
+		}
+		switch {
+		case report != nil:
 			return report, nil
+		case progress != nil:
+			progress(*p)
 		}
 	}
 }
 
-// verifyLine reads a line of the answer: the report, or how far it is.
-func verifyLine(line []byte, progress func(engine.VerifyProgress)) (*engine.VerifyReport, error) {
-	var p engine.VerifyProgress
-	if err := json.Unmarshal(line, &p); err != nil {
-		return nil, err
+// verifyLine reads a line of the answer: how far it is, or the report.
+func verifyLine(line []byte) (*engine.VerifyProgress, *engine.VerifyReport, error) {
+	p := new(engine.VerifyProgress)
+	if err := json.Unmarshal(line, p); err != nil {
+		return nil, nil, err
 	}
 	if p.Kind == "progress" {
-		if progress != nil {
-			progress(p)
-		}
-		return nil, nil
+		return p, nil, nil
 	}
 	report := new(engine.VerifyReport)
 	if err := json.Unmarshal(line, report); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if report.Schema != 1 || report.Kind != "verify" {
-		return nil, fmt.Errorf("schema %d, kind %q", report.Schema, report.Kind)
+		return nil, nil, fmt.Errorf("schema %d, kind %q", report.Schema, report.Kind)
 	}
-	return report, nil
+	return nil, report, nil
 }
 
 // refusalOf words an answer that is none.

@@ -39,6 +39,36 @@ func nodeThatCompares(t *testing.T, report *engine.VerifyReport) (addr string) {
 	return strings.TrimPrefix(server.URL, "http://")
 }
 
+// listening does something with each connection to an address, and hangs up then.
+func listening(t *testing.T, do func(net.Conn)) (addr string) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = listener.Close() })
+	go func() { // ends with the listener
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go func() { // ends when the other side hangs up, if not before
+				defer conn.Close()
+				do(conn)
+			}()
+		}
+	}()
+	return listener.Addr().String()
+}
+
+// soon ends long after what it is given to, and fails the test if that ends only then.
+func soon(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	t.Cleanup(func() {
+		require.NoError(t, ctx.Err(), "it waited for its own end")
+		cancel()
+	})
+	return ctx
+}
+
 func TestAnInterruptedVerificationStillReports(t *testing.T) {
 	addr := nodeThatCompares(t, &engine.VerifyReport{Schema: 1, Kind: "verify"})
 	ctx, interrupt := context.WithCancel(context.Background())
@@ -56,24 +86,9 @@ func TestAVerificationWhoseTimeRanOutStillReports(t *testing.T) {
 
 // What listens there takes the question and goes: a link's port, or a node that is killed.
 func TestAnAddressThatHangsUpIsUnreachable(t *testing.T) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer listener.Close()
-	go func() { // ends with the listener
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			_, _ = conn.Read(make([]byte, 1))
-			conn.Close()
-		}
-	}()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	_, err = Verify(ctx, listener.Addr().String(), 0, engine.VerifyOptions{})
+	addr := listening(t, func(conn net.Conn) { _, _ = conn.Read(make([]byte, 1)) })
+	_, err := Verify(soon(t), addr, 0, engine.VerifyOptions{})
 	require.ErrorIs(t, err, ErrUnreachable)
-	require.NoError(t, ctx.Err(), "it waited for its own end")
 }
 
 func TestANodeThatBreaksOffIsUnreachable(t *testing.T) {
@@ -81,4 +96,71 @@ func TestANodeThatBreaksOffIsUnreachable(t *testing.T) {
 	_, err := Verify(context.Background(), addr, 10*time.Millisecond, engine.VerifyOptions{})
 	require.ErrorIs(t, err, ErrUnreachable)
 	require.ErrorContains(t, err, "broke off")
+}
+
+// brief waits as a node is waited for, only not as long.
+var brief = patience{first: 50 * time.Millisecond, word: time.Minute, report: time.Minute}
+
+// Whoever serves something else reads the question to its end before it answers, and
+// the question stays open as long as a verification does.
+func TestAnHTTPServerThatIsNoNodeIsToldAsOne(t *testing.T) {
+	for name, status := range map[string]int{"no such page": http.StatusNotFound, "a page": http.StatusOK} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(status)
+			_, _ = io.WriteString(w, "<html>\n")
+		}))
+		defer server.Close()
+		addr := strings.TrimPrefix(server.URL, "http://")
+		for _, timeout := range []time.Duration{0, time.Millisecond, time.Hour} {
+			_, err := brief.verify(soon(t), addr, timeout, engine.VerifyOptions{})
+			require.ErrorIs(t, err, ErrAnswer, "%s, --timeout %s", name, timeout)
+			require.ErrorContains(t, err, addr)
+		}
+	}
+}
+
+// What takes the question and says nothing: no server of HTTP, or a node that stands still.
+func TestAnAddressThatSaysNothingIsUnreachable(t *testing.T) {
+	addr := listening(t, func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) })
+	for _, timeout := range []time.Duration{0, time.Millisecond, time.Hour} {
+		p := patience{first: 50 * time.Millisecond, word: 50 * time.Millisecond, report: time.Minute}
+		_, err := p.verify(soon(t), addr, timeout, engine.VerifyOptions{})
+		require.EqualError(t, err, "admin "+addr+": no node answers: it said nothing within 50ms", "--timeout %s", timeout)
+		require.ErrorIs(t, err, ErrUnreachable)
+	}
+}
+
+// Another protocol's port, which stays open.
+func TestAnAddressThatSpeaksNoHTTPIsUnreachable(t *testing.T) {
+	addr := listening(t, func(conn net.Conn) {
+		_, _ = conn.Read(make([]byte, 1))
+		_, _ = io.WriteString(conn, "500 what?\r\n")
+		_, _ = io.Copy(io.Discard, conn)
+	})
+	_, err := patience{first: time.Hour, word: time.Hour, report: time.Hour}.
+		verify(soon(t), addr, 0, engine.VerifyOptions{})
+	require.ErrorIs(t, err, ErrUnreachable)
+	require.ErrorContains(t, err, "malformed HTTP")
+}
+
+// A node that begins too late has been told to end: what it compared is no answer.
+func TestALineThatComesTooLateIsNoAnswer(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_ = http.NewResponseController(w).EnableFullDuplex()
+		_, _ = io.Copy(io.Discard, r.Body)
+		_ = json.NewEncoder(w).Encode(engine.VerifyReport{Schema: 1, Kind: "verify", Ended: engine.VerifyInterrupted})
+	}))
+	defer server.Close()
+	addr := strings.TrimPrefix(server.URL, "http://")
+	_, err := brief.verify(soon(t), addr, 0, engine.VerifyOptions{})
+	require.EqualError(t, err, "admin "+addr+": no node answers: it said nothing within 50ms")
+}
+
+// After its first line a node may compare for as long as it likes.
+func TestANodeThatHasSpokenIsWaitedFor(t *testing.T) {
+	addr := nodeThatCompares(t, &engine.VerifyReport{Schema: 1, Kind: "verify"})
+	p := patience{first: 2 * time.Second, word: 0, report: time.Minute}
+	report, err := p.verify(soon(t), addr, 2100*time.Millisecond, engine.VerifyOptions{})
+	require.NoError(t, err)
+	require.Equal(t, engine.VerifyTimeout, report.Ended)
 }
