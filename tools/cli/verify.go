@@ -110,6 +110,10 @@ func verifyVerdict(r *engine.VerifyReport, timeout time.Duration) error {
 			rest = shardsLeft(p.NotCompared)
 		}
 	}
+	more := "run it again with more --timeout"
+	if rest != "" {
+		more += ", or" + rest
+	}
 	compared := fmt.Sprintf("%s of %s compared and equal", humanCount(done), plural(asked, "shard", "shards"))
 	switch {
 	case r.Result == engine.VerifyEqual:
@@ -117,8 +121,7 @@ func verifyVerdict(r *engine.VerifyReport, timeout time.Duration) error {
 	case r.Result == engine.VerifyDifferent:
 		return failure(ExitDifference, fmt.Errorf("different: %s", reason), nextForDifferent(r))
 	case r.Ended == engine.VerifyTimeout:
-		return failure(ExitTimeout, fmt.Errorf("time ran out after %s: %s", timeout, compared),
-			"run it again with more --timeout, or"+rest)
+		return failure(ExitTimeout, fmt.Errorf("time ran out after %s: %s", timeout, compared), more)
 	case r.Ended == engine.VerifyInterrupted:
 		return failure(ExitFailed, fmt.Errorf("interrupted: %s", compared),
 			"run it again"+rest)

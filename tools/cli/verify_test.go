@@ -111,6 +111,18 @@ func TestAVerificationsExitCodeIsItsWorstFinding(t *testing.T) {
 	require.Equal(t, ExitDifference, f.Code, "a difference was found before time ran out")
 }
 
+// Also where the report names no shards that are left.
+func TestTheNextStepAfterATimeoutIsAWholeSentence(t *testing.T) {
+	next := func(r *engine.VerifyReport) string {
+		f, _ := errors.AsType[*Failure](verifyVerdict(r, time.Minute))
+		return f.Next
+	}
+	late := verifyReports()["timeout"].report
+	require.Equal(t, "run it again with more --timeout, or with --shards 118-255", next(late))
+	late.Peers[0].NotCompared = nil
+	require.Equal(t, "run it again with more --timeout", next(late))
+}
+
 func TestTheProgressOfAVerificationTellsItsRateAndItsEnd(t *testing.T) {
 	now := at
 	m := &verifyMeter{now: func() time.Time { return now }}
