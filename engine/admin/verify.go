@@ -27,20 +27,21 @@ const progressEvery = 500 * time.Millisecond
 // when the asker goes. A POST goes on as long as its body does, so that an asker who
 // wants no more still gets the report. With timeout, it ends by itself.
 func verify(e *engine.Engine, w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	rc := http.NewResponseController(w)
+	if r.Method == http.MethodPost {
+		// First of all: otherwise even a refusal would wait for the end of the body.
+		defer untilBodyEnds(rc, r, cancel)()
+	}
 	o, timeout, err := verifyOptions(r.URL.Query())
 	if err != nil {
 		fault(w, http.StatusBadRequest, err.Error(), "see cfs admin replication verify --help")
 		return
 	}
-	ctx, cancel := context.WithCancel(r.Context())
-	defer cancel()
 	if timeout > 0 {
 		ctx, cancel = context.WithTimeout(ctx, timeout)
 		defer cancel()
-	}
-	rc := http.NewResponseController(w)
-	if r.Method == http.MethodPost {
-		defer untilBodyEnds(rc, r, cancel)()
 	}
 	line := func(v any) {
 		b, err := json.Marshal(v)
@@ -62,14 +63,25 @@ func verify(e *engine.Engine, w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	report, err := e.Verify(ctx, o)
-	switch {
-	case errors.Is(err, engine.ErrBusy):
-		fault(w, http.StatusConflict, err.Error(), "wait until it ends, or interrupt it")
-	case err != nil:
-		fault(w, http.StatusBadRequest, err.Error(), "name one of the peers and shards that /v1/status lists")
-	default:
-		line(report)
+	if err != nil {
+		code, next := refusal(err)
+		fault(w, code, err.Error(), next)
+		return
 	}
+	line(report)
+}
+
+// refusal is the status of why nothing is compared, and what to do about it.
+func refusal(err error) (code int, next string) {
+	switch {
+	case errors.Is(err, engine.ErrOptions):
+		return http.StatusBadRequest, "name one of the peers and shards that /v1/status lists"
+	case errors.Is(err, engine.ErrBusy):
+		return http.StatusConflict, "wait until it ends, or interrupt it"
+	case errors.Is(err, engine.ErrClosed):
+		return http.StatusServiceUnavailable, "start the node"
+	}
+	return http.StatusInternalServerError, "see /v1/status and the node's log"
 }
 
 // untilBodyEnds calls cancel when the request's body ends. What it returns is called

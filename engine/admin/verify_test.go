@@ -138,3 +138,26 @@ func TestAVerificationOfEqualSitesReportsThemEqual(t *testing.T) {
 		require.Empty(t, report.Ended)
 	}
 }
+
+// The asker keeps the question open: a wrong one is answered all the same.
+func TestAWrongQuestionIsAnsweredBeforeItsBodyEnds(t *testing.T) {
+	server := pairOf(t, store.NewMem())
+	for bad, why := range map[string]string{
+		"timeout=soon": "timeout is", "lo=9": "shards 9 to 3", "peer=site-x": "site-x",
+	} {
+		body, more := io.Pipe()
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		request, err := http.NewRequestWithContext(ctx, http.MethodPost, server.URL+admin.VerifyPath+"?"+bad, body)
+		require.NoError(t, err)
+		defer context.AfterFunc(ctx, func() { more.Close() })()
+		answer, err := http.DefaultClient.Do(request)
+		require.NoError(t, err, bad)
+		require.NoError(t, ctx.Err(), bad)
+		require.Equal(t, http.StatusBadRequest, answer.StatusCode, bad)
+		var fault admin.Fault
+		require.NoError(t, json.NewDecoder(answer.Body).Decode(&fault), bad)
+		require.Contains(t, fault.Error, why)
+		answer.Body.Close()
+		cancel()
+	}
+}

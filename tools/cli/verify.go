@@ -92,6 +92,8 @@ func verifyFailure(err error) error {
 		return failure(ExitRefused, err, "wait until the other verification ends")
 	case errors.Is(err, remote.ErrQuestion):
 		return failure(ExitUsage, err, "cfs admin replication status names the peers and counts the shards")
+	case errors.Is(err, remote.ErrFailed):
+		return failure(ExitFailed, err, "look at the node's log, and at cfs admin replication status")
 	}
 	return err
 }

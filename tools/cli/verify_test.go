@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/claudefs/repl/engine"
+	"github.com/claudefs/repl/tools/cli/remote"
 )
 
 // verifyReport is one of a site with 256 shards and one peer.
@@ -109,6 +111,17 @@ func TestAVerificationsExitCodeIsItsWorstFinding(t *testing.T) {
 	late.Ended = engine.VerifyTimeout
 	f, _ := errors.AsType[*Failure](verifyVerdict(late, time.Minute))
 	require.Equal(t, ExitDifference, f.Code, "a difference was found before time ran out")
+}
+
+func TestWhyNothingWasComparedDecidesTheExitCode(t *testing.T) {
+	for err, want := range map[error]int{
+		remote.ErrQuestion: ExitUsage, remote.ErrRefused: ExitRefused, remote.ErrFailed: ExitFailed,
+		remote.ErrUnreachable: ExitUnreachable, remote.ErrAnswer: ExitFailed,
+	} {
+		f := classify(verifyFailure(fmt.Errorf("admin: %w", err)))
+		require.Equal(t, want, f.Code, err)
+		require.NotEmpty(t, f.Next, err)
+	}
 }
 
 // Also where the report names no shards that are left.

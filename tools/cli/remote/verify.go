@@ -23,6 +23,9 @@ var ErrRefused = errors.New("refused")
 // ErrQuestion: the question is wrong.
 var ErrQuestion = errors.New("not possible")
 
+// ErrFailed: the node could not do it.
+var ErrFailed = errors.New("the node failed at it")
+
 // How long a node is waited for.
 const (
 	// firstLineMax: a node says how far it is before it compares anything. What says
@@ -195,9 +198,16 @@ func refusalOf(addr string, answer *http.Response) error {
 	if err != nil || json.Unmarshal(body, &f) != nil || f.Error == "" {
 		return fmt.Errorf("admin %s: POST /v1/verify answered %s: %w", addr, answer.Status, ErrAnswer)
 	}
-	class := ErrQuestion
-	if answer.StatusCode == http.StatusConflict {
+	class := ErrFailed
+	switch answer.StatusCode {
+	case http.StatusBadRequest:
+		class = ErrQuestion
+	case http.StatusConflict:
 		class = ErrRefused
+	case http.StatusServiceUnavailable:
+		class = ErrUnreachable
+	case http.StatusNotFound, http.StatusMethodNotAllowed: // a node of another release
+		class = ErrAnswer
 	}
 	return fmt.Errorf("admin %s: %s: %w", addr, f.Error, class)
 }

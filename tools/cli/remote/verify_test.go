@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/claudefs/repl/engine"
+	"github.com/claudefs/repl/engine/admin"
 )
 
 // nodeThatCompares answers as a node does that compares until it is told to end.
@@ -163,4 +164,27 @@ func TestANodeThatHasSpokenIsWaitedFor(t *testing.T) {
 	report, err := p.verify(soon(t), addr, 2100*time.Millisecond, engine.VerifyOptions{})
 	require.NoError(t, err)
 	require.Equal(t, engine.VerifyTimeout, report.Ended)
+}
+
+// Whose fault it is decides about the exit code.
+func TestARefusalSaysWhoseFaultItIs(t *testing.T) {
+	for status, class := range map[int]error{
+		http.StatusBadRequest:          ErrQuestion,
+		http.StatusConflict:            ErrRefused,
+		http.StatusServiceUnavailable:  ErrUnreachable,
+		http.StatusInternalServerError: ErrFailed,
+		http.StatusNotFound:            ErrAnswer, // a node of another release
+		http.StatusMethodNotAllowed:    ErrAnswer,
+	} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			_ = http.NewResponseController(w).EnableFullDuplex()
+			w.WriteHeader(status)
+			_ = json.NewEncoder(w).Encode(admin.Fault{Error: "its reason", Next: "its step"})
+		}))
+		defer server.Close()
+		addr := strings.TrimPrefix(server.URL, "http://")
+		_, err := Verify(soon(t), addr, 0, engine.VerifyOptions{})
+		require.ErrorIs(t, err, class, "%d", status)
+		require.ErrorContains(t, err, "admin "+addr+": its reason: ")
+	}
 }
