@@ -243,7 +243,7 @@ func explain(err error) error {
 	if err == nil {
 		return nil
 	}
-	if e, ok := errors.AsType[*fsclient.AnswerError](err); ok && !errors.Is(err, fsclient.ErrRefused) {
+	if e, ok := errors.AsType[*fsclient.AnswerError](err); ok {
 		return failure(ExitFailed, errors.New(e.Body.Text), e.Body.Next)
 	}
 	if errno, ok := errors.AsType[syscall.Errno](err); ok && pathNext[errno] != "" {
@@ -252,6 +252,8 @@ func explain(err error) error {
 	switch {
 	case errors.Is(err, fsclient.ErrUnreachable):
 		return failure(ExitUnreachable, err, unreachableNext)
+	case errors.Is(err, fsclient.ErrAnswer):
+		return failure(ExitFailed, err, answerNext)
 	case errors.Is(err, fsclient.ErrRefused):
 		return failure(ExitRefused, err, "`cfs admin replication status` there names the primary and its state")
 	}

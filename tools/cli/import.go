@@ -159,7 +159,7 @@ func importFailure(err error, again string) error {
 	if errors.Is(err, errSilent) {
 		return failure(ExitUnreachable, err, "start the server, then "+again)
 	}
-	if errors.Is(err, fsclient.ErrRefused) {
+	if errors.Is(err, fsclient.ErrRefused) || errors.Is(err, fsclient.ErrAnswer) {
 		return explain(err)
 	}
 	return failure(classify(err).Code, err, again)

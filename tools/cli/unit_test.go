@@ -147,16 +147,40 @@ func TestDumpGoesOnBehindDamage(t *testing.T) {
 	}
 }
 
-// Whoever answers and is no node: the fact, and the next step.
+// Whoever answers and is no node: the fact, and the next step, by every verb that asks.
 func TestAnAnswerOfNoNodeHasANextStep(t *testing.T) {
-	server := httptest.NewServer(http.NotFoundHandler())
-	defer server.Close()
-	at := strings.TrimPrefix(server.URL, "http://")
-	for _, verb := range []string{"status", "lag"} {
-		var stdout, stderr bytes.Buffer
-		code := Main([]string{"admin", "replication", verb, "--admin", at}, nil, &stdout, &stderr)
-		require.Equal(t, ExitFailed, code, verb)
-		require.Empty(t, stdout.String())
-		require.Regexp(t, `^error: .*not an answer of a cfs node\nnext: name the admin address`, stderr.String())
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "file"), []byte("content"), 0o600))
+	verbs := [][]string{
+		{"admin", "replication", "status"}, {"admin", "replication", "lag"},
+		{"fs", "ls"}, {"fs", "stat", "/x"}, {"fs", "cat", "/x"}, {"fs", "digest"},
+		{"fs", "mv", "/x", "/y"}, {"fs", "rm", "/x"}, {"fs", "import", dir},
+	}
+	for name, is := range map[string]http.HandlerFunc{
+		"no such page": http.NotFound,
+		"a host without a file system": func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusNotFound)
+			fmt.Fprint(w, `{"error":"no such path","next":"try /v1/status"}`)
+		},
+		"it fails": func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, "oops", http.StatusBadGateway)
+		},
+		"a page":  func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>hello, this is some page</html>") },
+		"of JSON": func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"names":[],"of":"something else"}`) },
+	} {
+		server := httptest.NewServer(is)
+		defer server.Close()
+		at := strings.TrimPrefix(server.URL, "http://")
+		for _, verb := range verbs {
+			if verb[1] == "cat" && (name == "a page" || name == "of JSON") {
+				continue // a file's content may be just that
+			}
+			var stdout, stderr bytes.Buffer
+			code := Main(append(verb, "--admin", at), nil, &stdout, &stderr)
+			require.Equal(t, ExitFailed, code, "%s: %v: %s", name, verb, stderr.String())
+			require.Empty(t, stdout.String())
+			require.Regexp(t, `(?m)^error: admin `+at+`: .*not an answer of a cfs node.*\nnext: name the admin address`,
+				stderr.String(), "%s: %v", name, verb)
+		}
 	}
 }

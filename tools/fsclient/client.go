@@ -21,6 +21,8 @@ import (
 var (
 	// ErrUnreachable: nobody answers at the address, or not to the end.
 	ErrUnreachable = errors.New("no node answers")
+	// ErrAnswer: somebody answered, but not as a node of this release does.
+	ErrAnswer = errors.New("not an answer of a cfs node")
 	// ErrRefused: the node answered that it will not, without a change.
 	ErrRefused = errors.New("refused by the node")
 )
@@ -99,7 +101,7 @@ func (c *Client) get(ctx context.Context, verb string, query url.Values) (*http.
 	}
 	if answer.StatusCode != http.StatusOK {
 		defer answer.Body.Close()
-		return nil, answerError(answer)
+		return nil, c.answerError(answer)
 	}
 	return answer, nil
 }
@@ -111,13 +113,33 @@ func (c *Client) unreachable(err error) error {
 	return fmt.Errorf("admin %s: %w: %w", c.addr, ErrUnreachable, err)
 }
 
-func answerError(answer *http.Response) error {
+// unreadable is why what came cannot be read: it is no answer, or not all of one.
+func (c *Client) unreadable(err error) error {
+	_, noJSON := errors.AsType[*json.SyntaxError](err)
+	_, otherJSON := errors.AsType[*json.UnmarshalTypeError](err)
+	if noJSON || otherJSON || errors.Is(err, fsapi.ErrFrame) {
+		return fmt.Errorf("admin %s: %w: %w", c.addr, ErrAnswer, err)
+	}
+	return c.unreachable(err)
+}
+
+// answerError reads a refusal: an *AnswerError if a node told it.
+func (c *Client) answerError(answer *http.Response) error {
 	e := &AnswerError{Status: answer.StatusCode}
 	b, err := io.ReadAll(io.LimitReader(answer.Body, errorBytesMax))
-	if err != nil || json.Unmarshal(b, &e.Body) != nil || e.Body.Text == "" {
-		e.Body.Text = "answered " + answer.Status
+	told := err == nil && json.Unmarshal(b, &e.Body) == nil && e.Body.Text != ""
+	class := ErrAnswer
+	switch answer.StatusCode {
+	case http.StatusServiceUnavailable:
+		class = ErrUnreachable // what stands before a node that is away may say so as well
+	case http.StatusNotFound, http.StatusMethodNotAllowed:
+		told = told && e.Body.Errno != "" // else it is the request that is not known there
 	}
-	return e
+	if told {
+		return e
+	}
+	return fmt.Errorf("admin %s: %s %s answered %s: %w", c.addr, answer.Request.Method, answer.Request.URL.Path,
+		answer.Status, class)
 }
 
 func (c *Client) getJSON(ctx context.Context, verb string, query url.Values, v any) error {
@@ -126,8 +148,21 @@ func (c *Client) getJSON(ctx context.Context, verb string, query url.Values, v a
 		return err
 	}
 	defer answer.Body.Close()
-	if err := json.NewDecoder(answer.Body).Decode(v); err != nil {
-		return c.unreachable(err)
+	var text json.RawMessage
+	if err := json.NewDecoder(answer.Body).Decode(&text); err != nil {
+		return c.unreadable(err)
+	}
+	var head struct {
+		Schema int `json:"schema"`
+	}
+	if err := json.Unmarshal(text, &head); err != nil {
+		return c.unreadable(err)
+	}
+	if head.Schema != fsapi.Schema {
+		return fmt.Errorf("admin %s: schema %d: %w", c.addr, head.Schema, ErrAnswer)
+	}
+	if err := json.Unmarshal(text, v); err != nil {
+		return c.unreadable(err)
 	}
 	return nil
 }
@@ -230,7 +265,7 @@ func lines[T any](ctx context.Context, c *Client, verb string, query url.Values,
 			return nil
 		}
 		if err != nil {
-			return c.unreachable(err)
+			return c.unreadable(err)
 		}
 		if err := visit(row); err != nil {
 			return err

@@ -126,7 +126,7 @@ func (l *lane) run(ctx context.Context) {
 			continue
 		case ctx.Err() != nil:
 			err = ctx.Err()
-		case l.retry && !errors.Is(err, ErrRefused):
+		case l.retry && !errors.Is(err, ErrRefused) && !errors.Is(err, ErrAnswer):
 			if l.onRetry != nil {
 				l.onRetry(err)
 			}
@@ -234,7 +234,10 @@ func (l *lane) receive(request *http.Request) error {
 	}
 	defer answer.Body.Close()
 	if answer.StatusCode != http.StatusOK {
-		err := answerError(answer)
+		err := l.c.answerError(answer)
+		if _, told := errors.AsType[*AnswerError](err); !told {
+			return err
+		}
 		if answer.StatusCode == http.StatusServiceUnavailable {
 			return fmt.Errorf("admin %s: %w: %w", l.c.addr, ErrUnreachable, err)
 		}
@@ -244,7 +247,7 @@ func (l *lane) receive(request *http.Request) error {
 	for {
 		r, err := fsapi.ReadResult(in)
 		if err != nil {
-			return l.c.unreachable(err)
+			return l.c.unreadable(err)
 		}
 		if !r.End {
 			if err := l.settle(r); err != nil {

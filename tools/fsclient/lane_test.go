@@ -142,9 +142,14 @@ func TestAFinalEndIsNotRetried(t *testing.T) {
 	require.Len(t, seqs, 2)
 	require.Zero(t, lost)
 
-	s = &script{t: t, turns: []turn{{status: http.StatusNotFound}}}
-	_, _, _, err = s.run(t.Context(), 1)
-	require.ErrorIs(t, err, ErrRefused)
+	for status, class := range map[int]error{
+		http.StatusHTTPVersionNotSupported: ErrRefused, http.StatusNotFound: ErrAnswer,
+	} {
+		s = &script{t: t, turns: []turn{{status: status}}}
+		_, _, lost, err = s.run(t.Context(), 1)
+		require.ErrorIs(t, err, class)
+		require.Zero(t, lost)
+	}
 }
 
 func TestAnswersOfErrorsAreComparable(t *testing.T) {
