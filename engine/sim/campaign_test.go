@@ -59,4 +59,11 @@ func TestTheCommandThatIsPrintedLivesTheWorldAgain(t *testing.T) {
 	b = Breach{Seed: 700, Invariant: invariantTrace}
 	require.Equal(t, "cfs sim run --seeds 700", b.Replay())
 	require.Empty(t, b.Shrink())
+
+	const mistake = "CLAUDEFS_PLANT=gap-acked go run -tags plant ./tools/cfs "
+	b = Breach{Seed: 7, Invariant: "I1", Mistake: "gap-acked"}
+	require.Equal(t, mistake+"sim replay 7 --trace", b.Replay())
+	require.Equal(t, mistake+"sim shrink 7", b.Shrink())
+	b.Invariant = invariantTrace
+	require.Equal(t, mistake+"sim run --seeds 7", b.Replay())
 }

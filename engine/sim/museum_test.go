@@ -124,6 +124,7 @@ func TestPlantedBugIsFound(t *testing.T) {
 			}
 			continue
 		}
+		require.Equal(t, plant.Name, b.Mistake, "its command makes the mistake again")
 		fmt.Printf("museum: plant=%s found seed=%d invariant=%s steps=%d%s\n", plant.Name, seed, b.Invariant, b.Step,
 			shrunk(t, seed))
 		t.Log(b)

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/claudefs/repl/engine/internal/plant"
 )
 
 // sitesMax is how many sites a world has at most.
@@ -67,6 +69,7 @@ type Breach struct {
 	Invariant string // "I1" … "I14", "panic", or "world" for the simulator's own
 	Text      string
 	Plant     Plant
+	Mistake   string // of the museum, which this process makes; "" = none
 	Plan      string // in short
 	Last      string // the last lines of the trace
 	File      string // of the plan; "" = the seed decided it
@@ -84,9 +87,9 @@ func (b *Breach) Head() string {
 // Replay is the command that lives this world again.
 func (b *Breach) Replay() string {
 	if b.Invariant == invariantTrace { // which a campaign alone looks at
-		return fmt.Sprintf("cfs sim run --seeds %d%s", b.Seed, b.plantArgument())
+		return fmt.Sprintf("%s sim run --seeds %d%s", b.program(), b.Seed, b.plantArgument())
 	}
-	return fmt.Sprintf("cfs sim replay %s --trace%s", b.world(), b.plantArgument())
+	return fmt.Sprintf("%s sim replay %s --trace%s", b.program(), b.world(), b.plantArgument())
 }
 
 // Shrink is the command that shortens its plan; "" where one run shows nothing.
@@ -94,7 +97,16 @@ func (b *Breach) Shrink() string {
 	if b.Invariant == invariantTrace {
 		return ""
 	}
-	return "cfs sim shrink " + b.world() + b.plantArgument()
+	return b.program() + " sim shrink " + b.world() + b.plantArgument()
+}
+
+// program is what makes the same mistakes as this process: none, or the one of the
+// museum that its environment named, which only a build with the museum knows.
+func (b *Breach) program() string {
+	if b.Mistake == "" {
+		return "cfs"
+	}
+	return "CLAUDEFS_PLANT=" + b.Mistake + " go run -tags plant ./tools/cfs"
 }
 
 // world is how a command names it: by the file of its plan, or by its seed.
@@ -292,7 +304,7 @@ func (w *world) mark(name string) { w.marks[name]++ }
 func (w *world) breach(invariant, format string, args ...any) *Breach {
 	return &Breach{
 		Seed: w.o.Seed, Step: w.steps, At: w.now, Invariant: invariant, Text: fmt.Sprintf(format, args...),
-		Plant: w.o.Plant, Plan: w.plan.summary(), Last: w.trace.last(), File: w.o.File,
+		Plant: w.o.Plant, Mistake: plant.Name, Plan: w.plan.summary(), Last: w.trace.last(), File: w.o.File,
 	}
 }
 
