@@ -100,7 +100,8 @@ func (r *campaignRun) work(ctx context.Context) {
 		if o.Seed%twiceEvery == 0 && result.Breach == nil {
 			if again := Run(o); again.Hash != result.Hash {
 				result.Breach = &Breach{
-					Seed: o.Seed, Invariant: invariantTrace, Plant: o.Plant, Mistake: plant.Name, Plan: result.Plan.summary(),
+					Seed: o.Seed, Invariant: invariantTrace, Plant: o.Plant, Mistake: plant.Name,
+					Plan: result.Plan.summary(),
 					Text: fmt.Sprintf("two runs have the trace hashes %016x and %016x", result.Hash, again.Hash),
 				}
 			}

@@ -165,7 +165,7 @@ func TestAnAnswerOfNoNodeHasANextStep(t *testing.T) {
 		"it fails": func(w http.ResponseWriter, _ *http.Request) {
 			http.Error(w, "oops", http.StatusBadGateway)
 		},
-		"a page":  func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>hello, this is some page</html>") },
+		"a page":  func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>some page</html>") },
 		"of JSON": func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"names":[],"of":"something else"}`) },
 	} {
 		server := httptest.NewServer(is)
