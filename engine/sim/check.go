@@ -117,8 +117,10 @@ func (c *checker) durable(site int, journal node.Journal, x *extent) {
 		book[h.Log()] = l
 	}
 	end := batchEnd{h.LastSeq(), h.Chain, c.w.now, h.LastStamp}
-	if ever, name := c.once[c.w.copyOf(site).place], (once{h.Log(), h.Incarnation}); journal == node.Mirror {
+	if s, name := c.w.copyOf(site), (once{h.Log(), h.Incarnation}); journal == node.Mirror {
+		ever := c.once[s.place]
 		ever[name] = max(ever[name], end.seq)
+		s.disk.remarked()
 	}
 	tail := l.tail()
 	switch {

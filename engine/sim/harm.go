@@ -22,7 +22,8 @@ type harm struct {
 	// copies are not counted upon.
 	doubt time.Duration
 	// strayed is when a write last went astray. The mark in it, that what lies before
-	// it was durable, went with it: so an opening may cut that, too.
+	// it was durable, went with it: so an opening may cut that, too, until a later
+	// batch is flushed. An idle journal closes once only.
 	strayed time.Duration
 	// since is when the oldest batch became durable that was struck since the last
 	// opening, if the disk is flipped: only what is younger can lie behind damage.
@@ -172,7 +173,14 @@ func (d *disk) mayLack(x batchEnd) bool {
 
 // marked says whether what became durable at a moment was below a mark at another one.
 func (d *disk) marked(at, now time.Duration) bool {
-	return max(at, d.harm.strayed)+markedAfter <= now
+	return at+markedAfter <= now && at >= d.harm.strayed
+}
+
+// remarked: a batch was flushed, whose unit has a mark over what was durable long before.
+func (d *disk) remarked() {
+	if d.harm.strayed+markedAfter <= d.w.now {
+		d.harm.strayed = 0
+	}
 }
 
 // expendable says whether other disks have all batches of struck, and, where an
