@@ -62,7 +62,7 @@ func TestWhatIsNotServedIsRefusedWithTheNextStep(t *testing.T) {
 	require.Equal(t, http.StatusNotFound, ask(t, e, "GET", "/v2/status", &fault))
 	require.Contains(t, fault.Next, "/v1/status")
 	require.Equal(t, http.StatusBadRequest, ask(t, e, "GET", "/v1/verify?peer=site-x", &fault))
-	require.Contains(t, fault.Error, "no peers")
+	require.Contains(t, fault.Error, "site-x")
 	require.Equal(t, http.StatusBadRequest, ask(t, e, "GET", "/v1/verify?lo=one", &fault))
 	require.Contains(t, fault.Error, "lo is")
 	require.Equal(t, http.StatusBadRequest, ask(t, e, "GET", "/v1/verify?deep=very", &fault))
