@@ -7,6 +7,7 @@
 // An answer is whole, decoded and of schema 1, or an error: nobody there
 // (ErrUnreachable), or something there that is not a node of this release
 // (ErrAnswer). Limits: answers up to 64 MiB, 10 s for a status and for the first
-// line of a verification. It holds no state and may be used by any goroutine. It does not retry: callers know how long
+// line of a verification. It holds no state and may be used by any goroutine. It does
+// not retry: callers know how long
 // they want to wait.
 package remote
