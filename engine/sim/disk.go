@@ -77,7 +77,7 @@ func (x *extent) end() int64 { return x.off + int64(x.header.Bytes()) }
 func newDisk(w *world, place, site int) *disk {
 	return &disk{
 		w: w, place: place, site: site, mem: vfs.NewMem(vfs.MemOptions{}), files: map[string]*fileState{},
-		harm: harm{batches: map[wire.Chain]wire.BatchHeader{}}, draw: w.stream("disk " + siteNames[site]),
+		harm: harm{batches: map[wire.Chain]wire.BatchHeader{}, mended: map[wire.Chain]bool{}}, draw: w.stream("disk " + siteNames[site]),
 	}
 }
 
@@ -210,6 +210,9 @@ func (d *disk) durable(x extent) {
 		(*kept)[d.draw.IntN(extentsKept)] = x
 	}
 	d.w.check.durable(d.site, kind, &x)
+	if _, bad := d.harm.batches[x.header.Chain]; bad {
+		d.harm.mended[x.header.Chain] = true
+	}
 	if delete(d.harm.batches, x.header.Chain); x.gone {
 		d.harmed([]extent{x})
 	}

@@ -17,6 +17,9 @@ import (
 // is never struck: what no site has, no system gives back.
 type harm struct {
 	batches map[wire.Chain]wire.BatchHeader // that do not hold, until a repair is durable
+	// mended are those that a repair replaced. Where the hole ends is proved by what lies
+	// behind it: with that the repair goes, too.
+	mended map[wire.Chain]bool
 	// doubt is when a young unit was last struck, 0 = never: an opening may take it for
 	// a torn tail and cut it, with what was flushed behind it. Till then the disk's
 	// copies are not counted upon.
@@ -165,10 +168,10 @@ func (d *disk) flippedFrom(at time.Duration) {
 }
 
 // mayLack says whether damage can be why an opening ends a log before a batch: it was
-// struck, or something was that lies before it.
+// struck, now or once, or something was that lies before it.
 func (d *disk) mayLack(x batchEnd) bool {
 	_, struck := d.harm.batches[x.chain]
-	return d.flipped && (struck || x.at >= d.harm.since)
+	return d.flipped && (struck || d.harm.mended[x.chain] || x.at >= d.harm.since)
 }
 
 // marked says whether what became durable at a moment was below a mark at another one.

@@ -91,7 +91,7 @@ func (s *site) trim() {
 // emptyImage is a new disk and a new Store.
 func emptyImage() *image {
 	i := &image{mem: vfs.NewMem(vfs.MemOptions{}), crashed: map[string][]extent{}, store: store.NewMem()}
-	i.harm.batches = map[wire.Chain]wire.BatchHeader{}
+	i.harm.batches, i.harm.mended = map[wire.Chain]wire.BatchHeader{}, map[wire.Chain]bool{}
 	for journal := range i.books {
 		i.books[journal] = map[wire.LogID]*ledger{}
 	}

@@ -351,7 +351,8 @@ func (s *site) takeImage() *image {
 
 		stampMax: s.w.load.told[s.index].stampMax,
 	}
-	i.harm.batches, i.harm.unproven = maps.Clone(i.harm.batches), s.unproven()
+	i.harm.batches, i.harm.mended = maps.Clone(i.harm.batches), maps.Clone(i.harm.mended)
+	i.harm.unproven = s.unproven()
 	for name, f := range s.disk.files {
 		i.crashed[name] = slices.Clone(f.crashed)
 	}
