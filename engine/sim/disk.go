@@ -77,7 +77,8 @@ func (x *extent) end() int64 { return x.off + int64(x.header.Bytes()) }
 func newDisk(w *world, place, site int) *disk {
 	return &disk{
 		w: w, place: place, site: site, mem: vfs.NewMem(vfs.MemOptions{}), files: map[string]*fileState{},
-		harm: harm{batches: map[wire.Chain]wire.BatchHeader{}, mended: map[wire.Chain]bool{}}, draw: w.stream("disk " + siteNames[site]),
+		harm: harm{batches: map[wire.Chain]wire.BatchHeader{}, mended: map[wire.Chain]bool{}},
+		draw: w.stream("disk " + siteNames[site]),
 	}
 }
 
