@@ -80,11 +80,7 @@ func (e *Engine) repair(r *repair) {
 	if errors.Is(err, journal.ErrOrder) && !f.lacksAny(r.refs) {
 		err = nil // it was asked for twice, or the segment was given back
 	}
-	e.mirror.mu.Lock()
-	r.done, r.failed = true, err
-	r.refs = nil
-	e.mirror.mu.Unlock()
-	e.mirror.wakeUp()
+	e.step(&node.Repaired{Ticket: r.ticket, Err: err})
 	e.mend()
 	e.appliers.repaired(f)
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"path"
 	"strings"
 	"sync"
 	"testing"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/claudefs/repl/engine"
 	"github.com/claudefs/repl/engine/store"
+	"github.com/claudefs/repl/engine/store/vfs"
 	"github.com/stretchr/testify/require"
 )
 
@@ -85,6 +87,45 @@ func TestDamageInTheMirrorIsFetchedFromThePeer(t *testing.T) {
 	require.Empty(t, st.StoppedLogs)
 	require.Zero(t, st.Journals[1].Suspect)
 	require.NotContains(t, st.Reason, "damage")
+}
+
+// slowRepairs is a disk that writes repairs when it may.
+type slowRepairs struct {
+	vfs.FS
+	begun, gate chan struct{}
+}
+
+func (d *slowRepairs) Create(name string) (vfs.File, error) {
+	if strings.HasPrefix(path.Base(name), "repair-") {
+		d.begun <- struct{}{}
+		<-d.gate
+	}
+	return d.FS.Create(name)
+}
+
+// TestNoAcknowledgementWaitsForARepair proves I10: the disk takes its time with a
+// repair of the mirror, and what comes meanwhile is flushed and confirmed.
+func TestNoAcknowledgementWaitsForARepair(t *testing.T) {
+	a, b := pair(t)
+	b.start()
+	a.start()
+	for i := range 20 {
+		a.put(1, fmt.Sprintf("key %d", i), fmt.Sprintf("payload %d.", i), engine.Applied(1))
+	}
+	b.end()
+	b.spoil("mirror", "payload 10.")
+	slow := &slowRepairs{b.disk, make(chan struct{}), make(chan struct{})}
+	b.options.FS = slow
+	b.start()
+	write := sync.OnceFunc(func() { close(slow.gate) })
+	t.Cleanup(write)
+	<-slow.begun
+	for shard := range engine.Shard(4) {
+		a.put(shard, "meanwhile", "v", engine.Durable(1))
+	}
+	write()
+	b.awaitMended(1, 1)
+	sameDigests(t, a, b)
 }
 
 // TestAppendsGoOnBehindDamageInTheOwnJournalThatAPeerProves: the log's tail is

@@ -207,30 +207,18 @@ func stampsOf(d time.Duration) wire.Stamp { return wire.Stamp(d.Microseconds()) 
 func (f *flusher) answer() {
 	unit := f.j.Durable()
 	f.mu.Lock()
-	number, failed := uint64(0), []ticket(nil)
-	kept := 0
-	for kept < len(f.tickets) {
-		t := &f.tickets[kept]
-		if t.unit > unit || t.repair != nil && !t.repair.done {
-			break
-		}
-		if t.repair != nil && t.repair.failed != nil {
-			failed = append(failed, *t)
-		} else {
-			number = t.number
-		}
-		kept++
+	number, done := uint64(0), 0
+	for done < len(f.tickets) && f.tickets[done].unit <= unit {
+		number = f.tickets[done].number
+		done++
 	}
-	f.tickets = append(f.tickets[:0], f.tickets[kept:]...)
+	f.tickets = append(f.tickets[:0], f.tickets[done:]...)
 	var persisted []ticket
 	for len(f.persists) > 0 && f.persists[0].unit <= unit {
 		persisted = append(persisted, f.persists[0])
 		f.persists = append(f.persists[:0], f.persists[1:]...)
 	}
 	f.mu.Unlock()
-	for _, t := range failed { // Before a higher ticket speaks for them.
-		f.e.step(&node.StageFailed{Ticket: t.number, Err: t.repair.failed})
-	}
 	if number != 0 {
 		f.durable = node.Durable{Journal: f.kind, Ticket: number}
 		f.e.step(&f.durable)

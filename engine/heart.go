@@ -195,21 +195,18 @@ func (e *Engine) operate(op *node.Op) {
 type ticket struct {
 	number uint64
 	unit   journal.UnitNumber
-	repair *repair // answered when this is done instead
 }
 
-// repair is the pieces of one damaged part of the mirror, until all are there.
+// repair is the pieces of one damaged part of a journal, until all are there.
 type repair struct {
 	log    wire.LogID
 	next   wire.Position // the next piece continues it
 	refs   []wire.BatchRef
-	done   bool
-	failed error
+	ticket uint64 // of the last piece
 }
 
 // gather keeps a copy of a repair's piece; the last one has it written, by the
-// house-keeping goroutine, because that waits for the disk. Pieces before the
-// last are answered at once: nothing is acknowledged by them.
+// house-keeping goroutine, because that waits for the disk.
 func (e *Engine) gather(s *node.Stage, b brought) {
 	r := e.housework.gathering[s.Log]
 	if r == nil || r.next != s.From {
@@ -221,11 +218,9 @@ func (e *Engine) gather(s *node.Stage, b brought) {
 		r.refs = append(r.refs, ref)
 		r.next = ref.Header.End()
 	}
-	t := ticket{number: s.Ticket}
 	if s.Last {
-		t.repair = r
+		r.ticket = s.Ticket
 		delete(e.housework.gathering, s.Log)
 		e.housework.repair(r)
 	}
-	e.mirror.await(t)
 }

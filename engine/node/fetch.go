@@ -136,7 +136,7 @@ func (n *Node) fetched(l *link, in *FrameIn) error {
 	} else {
 		stage.From, stage.Last = start, f.from.Seq >= f.to
 		if stage.Last {
-			n.repairing = append(n.repairing, repaired{n.ticket, f.repair})
+			n.repairing = append(n.repairing, repairing{n.ticket, f.repair})
 		}
 	}
 	n.e.Stages = append(n.e.Stages, stage)

@@ -214,7 +214,7 @@ func TestARepairThatIsNotNeededAnyMoreEnds(t *testing.T) {
 		}
 	}
 	b.step(&MirrorDamaged{Log: log, Gone: true})
-	b.step(&StageFailed{Ticket: b.node.repairing[0].ticket, Err: errors.New("no space left on device")})
+	b.step(&Repaired{Ticket: b.node.repairing[0].ticket, Err: errors.New("no space left on device")})
 	require.Empty(t, b.node.repairs)
 	require.NoError(t, w.fault)
 }

@@ -115,7 +115,7 @@ func (h hostile) frame(l *link) Input {
 // other is an answer of a shell that answers what was not asked.
 func (h hostile) other(link LinkID) Input {
 	ticket := uint64(h.n(9, "ticket"))
-	switch h.n(9, "input") {
+	switch h.n(10, "input") {
 	case 0:
 		return &Sought{Link: link, Tails: h.cursors(), NotRetained: []wire.LogID{h.log()}, Err: h.err()}
 	case 1:
@@ -134,6 +134,8 @@ func (h hostile) other(link LinkID) Input {
 		return &StoreDurable{Cursors: h.cursors()}
 	case 8:
 		return &MirrorDamaged{Log: h.log(), From: h.position(), To: 9}
+	case 9:
+		return &Repaired{Ticket: ticket, Err: h.err()}
 	}
 	return &ApplyStopped{Log: h.log(), Err: errors.New("unknown operation")}
 }

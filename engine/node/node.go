@@ -157,6 +157,13 @@ type StageFailed struct {
 	Err    error
 }
 
+// Repaired answers the last piece of a repair, whenever the disk is done with it.
+// Err: the damage is there as before.
+type Repaired struct {
+	Ticket uint64
+	Err    error
+}
+
 // Persisted answers Persist.
 type Persisted struct {
 	Ticket uint64
@@ -203,6 +210,7 @@ func (*ReadDone) input()      {}
 func (*OwnDurable) input()    {}
 func (*Durable) input()       {}
 func (*StageFailed) input()   {}
+func (*Repaired) input()      {}
 func (*Persisted) input()     {}
 func (*Applied) input()       {}
 func (*StoreDurable) input()  {}
@@ -281,10 +289,10 @@ const (
 
 // Stage: put those batches of the FrameIn of this step that Batches names
 // into a journal, and flush. Answered by Durable or StageFailed, in the order of
-// tickets per journal: Durable speaks for all lower ones as well, those of
-// repairs included. A repair comes in pieces that
-// continue each other from From; the shell gathers them and calls
-// Journal.Repair with all of them at the one that is Last.
+// tickets per journal: Durable speaks for all lower ones as well. A repair comes in
+// pieces that continue each other from From; the shell gathers them, calls
+// Journal.Repair with all of them at the one that is Last, and answers that one by
+// Repaired: it waits for the disk, and no acknowledgement waits for it (I10).
 type Stage struct {
 	Kind    StageKind
 	Ticket  uint64

@@ -119,7 +119,6 @@ func (n *Node) durable(in *Durable) {
 	for _, p := range n.peers {
 		n.flushed(p, in.Ticket)
 	}
-	n.repairedDurable(in.Ticket)
 	n.pageIfDue()
 }
 
@@ -157,7 +156,7 @@ func (n *Node) flushed(p *peer, ticket uint64) {
 // stageFailed: the batches of a ticket are nowhere. The session that brought
 // them ends; the next one begins at what is durable.
 func (n *Node) stageFailed(in *StageFailed) {
-	if n.restoreFailed(in) || n.repairFailed(in) {
+	if n.restoreFailed(in) {
 		return
 	}
 	for _, p := range n.peers {

@@ -99,7 +99,8 @@ func (n *Node) copyOf(log wire.LogID) string {
 	return "the mirror"
 }
 
-type repaired struct {
+// repairing is a repair whose last piece is being written.
+type repairing struct {
 	ticket uint64
 	repair repair
 }
@@ -162,19 +163,26 @@ func (n *Node) askRepair(l *link, r repair) {
 	n.ask(l, f)
 }
 
-func (n *Node) repairedDurable(ticket uint64) {
-	for len(n.repairing) > 0 && n.repairing[0].ticket <= ticket {
-		r := n.repairing[0].repair
-		n.repairing = slices.Delete(n.repairing, 0, 1)
-		n.event(EventMirrorRepaired, r.log.Site, r.log, false, fmt.Sprintf(
-			"%s: seqs %d to %d of %s are repaired", n.logName(r.log), r.from.Seq+1, r.to, n.copyOf(r.log)))
-		if n.ownLog(r.log) != nil {
-			n.whole = append(n.whole, r.log.Shard)
-			n.resumePassed(&r)
-			continue
-		}
-		n.unnoteStopped(r.log, notRepaired)
+// repaired: the last piece of a repair was written, or could not be.
+func (n *Node) repaired(in *Repaired) {
+	i := slices.IndexFunc(n.repairing, func(r repairing) bool { return r.ticket == in.Ticket })
+	if i < 0 {
+		return
 	}
+	r := n.repairing[i].repair
+	n.repairing = slices.Delete(n.repairing, i, i+1)
+	if in.Err != nil {
+		n.notWritten(&r, in.Err)
+		return
+	}
+	n.event(EventMirrorRepaired, r.log.Site, r.log, false, fmt.Sprintf(
+		"%s: seqs %d to %d of %s are repaired", n.logName(r.log), r.from.Seq+1, r.to, n.copyOf(r.log)))
+	if n.ownLog(r.log) == nil {
+		n.unnoteStopped(r.log, notRepaired)
+		return
+	}
+	n.whole = append(n.whole, r.log.Shard)
+	n.resumePassed(&r)
 }
 
 // resumePassed begins a session anew with sites that lack what an own log has again:
@@ -190,22 +198,15 @@ func (n *Node) resumePassed(r *repair) {
 	}
 }
 
-func (n *Node) repairFailed(in *StageFailed) bool {
-	i := slices.IndexFunc(n.repairing, func(r repaired) bool { return r.ticket == in.Ticket })
-	if i < 0 {
-		return false
-	}
-	r := n.repairing[i].repair
-	n.repairing = slices.Delete(n.repairing, i, i+1)
+func (n *Node) notWritten(r *repair, err error) {
 	if r.gone {
-		return true
+		return
 	}
 	n.event(EventRepairFailed, r.log.Site, r.log, true, fmt.Sprintf(
 		"%s: seqs %d to %d of %s came, but were not written: %v",
-		n.logName(r.log), r.from.Seq+1, r.to, n.copyOf(r.log), in.Err))
-	n.missed(&r, n.order...)
-	n.repairAgain(&r)
-	return true
+		n.logName(r.log), r.from.Seq+1, r.to, n.copyOf(r.log), err))
+	n.missed(r, n.order...)
+	n.repairAgain(r)
 }
 
 // mirrorProven: the log's own site goes on from, or ends at, our tail.

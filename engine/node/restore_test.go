@@ -107,7 +107,7 @@ func TestARepairThatCannotBeWrittenIsAskedAgain(t *testing.T) {
 			m()
 		}
 	}
-	b.step(&StageFailed{Ticket: b.node.repairing[0].ticket, Err: errors.New("no space left on device")})
+	b.step(&Repaired{Ticket: b.node.repairing[0].ticket, Err: errors.New("no space left on device")})
 	require.Contains(t, w.take(), "repair-failed!")
 	cutAll(w)
 	w.pass(2 * time.Second)

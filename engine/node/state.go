@@ -53,7 +53,7 @@ type Node struct {
 
 	ticket    uint64     // of stages, over both journals
 	restoring []restored // own batches staged, oldest first
-	repairing []repaired // repairs whose last piece is staged, oldest first
+	repairing []repairing
 	fetchID   uint64
 	repairs   []repair     // waiting for a link that has them
 	whole     []wire.Shard // own logs that are whole again; see resumeLacking

@@ -36,6 +36,8 @@ func (n *Node) Step(now Now, in Input, e *Effects) {
 		n.durable(in)
 	case *StageFailed:
 		n.stageFailed(in)
+	case *Repaired:
+		n.repaired(in)
 	case *Persisted:
 		n.persisted(in)
 	case *Applied:

@@ -336,7 +336,9 @@ func (s *site) stage(st *Stage, in *FrameIn) {
 	ticket := st.Ticket
 	if st.Kind == StageRepair {
 		s.w.say("%s: repairs %d batches behind seq %d, last %v", s.name, len(headers), st.From.Seq, st.Last)
-		s.later(func() { s.step(&Durable{Journal: Mirror, Ticket: ticket}) })
+		if st.Last {
+			s.later(func() { s.step(&Repaired{Ticket: ticket}) })
+		}
 		return
 	}
 	d := s.disk(Mirror)

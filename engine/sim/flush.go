@@ -31,20 +31,12 @@ type flusher struct {
 	repairs int               // begun
 }
 
-// ticket ties what the heart asked for to the unit that it lies in, or to the
-// repair that it is. Tickets are answered in their order, because one answer
-// speaks for all before it.
+// ticket ties what the heart asked for to the unit that it lies in. Tickets are
+// answered in their order, because one answer speaks for all before it.
 type ticket struct {
 	number  uint64
 	unit    journal.UnitNumber
 	persist bool
-	repair  *repairing
-}
-
-// repairing is a repair under way.
-type repairing struct {
-	done bool
-	err  error
 }
 
 // lacksAny says whether one of these batches, of one log, lies in a hole.
@@ -196,18 +188,12 @@ func (f *flusher) told(headers []wire.BatchHeader, unit journal.UnitNumber) {
 func (f *flusher) settle() {
 	last := uint64(0)
 	flushed := f.j.Durable()
-	for len(f.tickets) > 0 {
+	for len(f.tickets) > 0 && f.tickets[0].unit <= flushed {
 		t := f.tickets[0]
-		if t.repair == nil && t.unit > flushed || t.repair != nil && !t.repair.done {
-			break
-		}
 		f.tickets = f.tickets[1:]
-		switch {
-		case t.persist:
+		if t.persist {
 			f.p.step(&node.Persisted{Ticket: t.number}, "persisted", t.number, 0)
-		case t.repair != nil && t.repair.err != nil:
-			f.p.step(&node.StageFailed{Ticket: t.number, Err: t.repair.err}, "repair failed", t.number, 0)
-		default:
+		} else {
 			last = t.number
 		}
 	}

@@ -254,41 +254,36 @@ func (p *process) repair(s *node.Stage, refs []wire.BatchRef) {
 	}
 	pieces = append(pieces, refs...)
 	p.pieces[s.Log] = pieces
-	r := &repairing{done: !s.Last}
-	p.mirror.tickets = append(p.mirror.tickets, ticket{number: s.Ticket, repair: r})
-	log := s.Log
+	log, ticket := s.Log, s.Ticket
 	if s.Last {
 		delete(p.pieces, log)
-		p.later(phaseAny, p.site.disk.flushTime(), func() { p.mended(log, pieces, r) })
-		return
+		p.later(phaseAny, p.site.disk.flushTime(), func() { p.mended(log, pieces, ticket) })
 	}
-	p.later(phaseAny, cpuTime, p.mirror.settle)
 }
 
 // mended writes a whole repair, into the journal that the log is in, and goes on
 // with it.
-func (p *process) mended(log wire.LogID, pieces []wire.BatchRef, r *repairing) {
+func (p *process) mended(log wire.LogID, pieces []wire.BatchRef, ticket uint64) {
 	f, mark := p.mirror, "mirror repaired"
 	if log.Site == p.site.id {
 		f, mark = p.own, "own log repaired"
 	}
 	f.repairs++
-	r.err = f.j.Repair(log, pieces)
+	failed := f.j.Repair(log, pieces)
 	if err := f.j.Err(); err != nil {
 		f.failed(err)
 		return
 	}
 	switch {
-	case r.err == nil:
+	case failed == nil:
 		p.site.w.mark(mark)
-	case errors.Is(r.err, journal.ErrOrder) && !f.lacksAny(pieces):
+	case errors.Is(failed, journal.ErrOrder) && !f.lacksAny(pieces):
 		p.site.w.mark("repair not needed any more")
-		r.err = nil
+		failed = nil
 	default:
-		p.site.w.note(p.site.index, r.err.Error())
+		p.site.w.note(p.site.index, failed.Error())
 	}
-	r.done = true
-	p.mirror.settle()
+	p.step(&node.Repaired{Ticket: ticket, Err: failed}, "repaired", ticket, errBit(failed))
 	p.mend()
 	p.feeds[f.which-node.Own].reopen()
 }
