@@ -172,7 +172,9 @@ func (s *site) pause(f *item) {
 	if s.p == nil {
 		return
 	}
-	s.pausedTo, s.pauseStruck = s.w.now+f.span*4, false
+	if to := s.w.now + f.span*4; to > s.pausedTo {
+		s.pausedTo, s.pauseStruck = to, false
+	}
 }
 
 // imageAge is how old an image is that is put back, in spans of its item.

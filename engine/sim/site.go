@@ -48,6 +48,7 @@ type site struct {
 	jumpNext    *item   // a jump of the clock before the next start
 	pausedTo    time.Duration
 	pauseStruck bool          // the pause has held something up
+	held        []func()      // that
 	image       *image        // an old copy, taken before a restore
 	restoredAt  time.Duration // 0 = never
 	diedAt      time.Duration // the process before, of this medium; 0 = none
@@ -279,7 +280,9 @@ func (p *process) run(at phase, work func()) {
 			s.pauseStruck = true
 			s.w.fault(pause)
 		}
-		s.w.at(s.pausedTo, func() { p.run(at, work) })
+		if s.held = append(s.held, func() { p.run(at, work) }); len(s.held) == 1 {
+			s.w.at(s.pausedTo, s.resume)
+		}
 	case s.armed != nil && (s.armed.phase == at || s.armed.phase == phaseAny || s.armed.phase == phaseOpen):
 		s.dieNow()
 	case s.armed != nil && s.armed.phase == phaseMidWrite && at == phaseWrite:
@@ -288,6 +291,20 @@ func (p *process) run(at phase, work func()) {
 		s.disk.tear = false
 		s.dieNow()
 	default:
+		work()
+	}
+}
+
+// resume does what came while the site stood still, in its order: frames of a link
+// never pass each other.
+func (s *site) resume() {
+	if s.w.now < s.pausedTo {
+		s.w.at(s.pausedTo, s.resume)
+		return
+	}
+	held := s.held
+	s.held = nil
+	for _, work := range held {
 		work()
 	}
 }
@@ -401,6 +418,7 @@ func (s *site) justRestored() bool {
 func (s *site) heal() {
 	s.armed, s.opening, s.jumpNext, s.swaps = nil, nil, nil, nil
 	s.pausedTo = 0
+	s.resume()
 	s.disk.failNext = [2]int{}
 	s.disk.noSpace, s.disk.slow, s.disk.unreadable = 0, 0, 0
 	s.disk.astray = nil

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -107,4 +108,31 @@ func TestDeathWhileOpeningIsDiedAgain(t *testing.T) {
 	require.NotZero(t, marks["power while opening"])
 	require.NotZero(t, marks["kill while opening"])
 	require.NotZero(t, marks["clock jumped while down"])
+}
+
+// TestWhatPausesHoldUpKeepsItsOrder: a pause within a longer one, and one that makes
+// another longer. Frames of a link never pass each other.
+func TestWhatPausesHoldUpKeepsItsOrder(t *testing.T) {
+	for name, second := range map[string]time.Duration{"shorter": time.Second, "longer": 5 * time.Second} {
+		t.Run(name, func(t *testing.T) {
+			w := young()
+			for w.sites[1].p == nil {
+				w.next()
+			}
+			s, began := w.sites[1], w.now
+			pause := func(at, span time.Duration) {
+				w.at(began+at, func() { s.pause(&item{span: span / 4}) })
+			}
+			var came []int
+			pause(time.Second, 6*time.Second)
+			for n, at := range []time.Duration{2 * time.Second, 5 * time.Second, 8 * time.Second, 12 * time.Second} {
+				s.p.later(phaseAny, at, func() { came = append(came, n) })
+			}
+			pause(4*time.Second, second)
+			for len(came) < 4 {
+				w.next()
+			}
+			require.Equal(t, []int{0, 1, 2, 3}, came)
+		})
+	}
 }
