@@ -22,6 +22,7 @@ type RingCounters struct {
 	// StagedBytes were copied to go past the system's cache, which would else copy
 	// them itself: units of batches below 16 KiB.
 	StagedBytes uint64
+	Revoked     uint64 // operations that the kernel gave up unbegun, and that were submitted again
 }
 
 // MemoryCounters are those of the memory that batches and received frames live

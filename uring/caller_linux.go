@@ -21,6 +21,13 @@ const callerParts = 128
 // spins gain nothing for round trips: a wake-up costs about as much.
 const spinMax = 20 * time.Microsecond
 
+// revokedMax is how often an operation is submitted again that Linux gave up before it
+// began. What must wait is for a worker of the thread that submits; where none comes
+// to be, because signals keep interrupting that (Go's runtime sends them) or memory is
+// short, what waits ends as canceled (create_worker_cont in io-wq.c). Nothing else
+// here ends that way: no operation is ever canceled.
+const revokedMax = 100
+
 // Caller is a ring for one operation at a time, of whichever goroutine holds it:
 // the operation is submitted and waited for in one system call of that goroutine's
 // own. So nothing is handed to another thread and back, nothing is pinned beyond
@@ -45,10 +52,13 @@ type Caller struct {
 }
 
 // callCounts are shared by the Callers of a transport or a file system.
-type callCounts struct{ enters, calls, spins, hits, stagedBytes atomic.Uint64 }
+type callCounts struct{ enters, calls, spins, hits, stagedBytes, revoked atomic.Uint64 }
 
 func (c *callCounts) stats() CallStats {
-	return CallStats{c.enters.Load(), c.calls.Load(), c.spins.Load(), c.hits.Load(), c.stagedBytes.Load()}
+	return CallStats{
+		Enters: c.enters.Load(), Calls: c.calls.Load(), Spins: c.spins.Load(), Hits: c.hits.Load(),
+		StagedBytes: c.stagedBytes.Load(), Revoked: c.revoked.Load(),
+	}
 }
 
 // openCaller makes one. The thread that submits is the one that waits, but each
@@ -87,16 +97,20 @@ func (c *Caller) op() *SQE {
 func (c *Caller) call() (int, error) {
 	again := *c.filled
 	c.counts.calls.Add(1)
-	for {
+	for revoked := 0; ; {
 		done, err := c.complete()
 		if err != nil {
 			c.broken = true
 			return 0, err
 		}
-		if err = done.Err(); err == nil {
+		switch err = done.Err(); {
+		case err == nil:
 			return int(done.Res), nil
-		}
-		if err != unix.EINTR {
+		case err == unix.EINTR:
+		case err == unix.ECANCELED && revoked < revokedMax:
+			revoked++
+			c.counts.revoked.Add(1)
+		default:
 			return 0, err
 		}
 		*c.op() = again

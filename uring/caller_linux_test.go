@@ -4,11 +4,16 @@ package uring
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"testing"
+	"time"
+	"unsafe"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/claudefs/repl/engine/store/vfs"
 	"github.com/claudefs/repl/wire/link"
 )
 
@@ -46,4 +51,103 @@ func TestARingThatFailsLosesItsLinkWithItsReason(t *testing.T) {
 	require.NoError(t, n.Close())
 	require.NoError(t, tr.Close())
 	require.Empty(t, tr.callers.idle)
+}
+
+// revoke has the kernel give up what a ring has under way, if anything is yet.
+func revoke(t *testing.T, fd int) {
+	const syncCancel, cancelAny = 24, 1 << 2
+	type request struct { // struct io_uring_sync_cancel_reg
+		address uint64
+		fd      int32
+		flags   uint32
+		timeout [2]int64
+		rest    [4]uint64
+	}
+	r := request{fd: -1, flags: cancelAny, timeout: [2]int64{-1, -1}}
+	_, _, errno := unix.Syscall6(unix.SYS_IO_URING_REGISTER, uintptr(fd), syncCancel,
+		uintptr(unsafe.Pointer(&r)), 1, 0, 0)
+	require.Contains(t, []unix.Errno{0, unix.ENOENT, unix.EALREADY}, errno)
+}
+
+// TestWhatTheKernelGivesUpIsSubmittedAgain, and not for ever (I10): Linux does so where
+// signals keep a thread's worker from being made.
+func TestWhatTheKernelGivesUpIsSubmittedAgain(t *testing.T) {
+	if err := Supported(); err != nil {
+		t.Skip(err)
+	}
+	var counts callCounts
+	c, err := openCaller(SetupBest, &counts)
+	require.NoError(t, err)
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	require.NoError(t, err)
+	defer unix.Close(pair[0])
+	defer unix.Close(pair[1])
+	type result struct {
+		n   int
+		err error
+	}
+	receive := func() chan result {
+		done := make(chan result, 1)
+		go func() { // ends with a byte, or with the last try
+			c.memory = make([]byte, 8)
+			c.op().Recv(0, pair[0], c.memory, 0)
+			n, err := c.call()
+			done <- result{n, err}
+		}()
+		return done
+	}
+
+	done := receive()
+	for counts.revoked.Load() < 3 && len(done) == 0 {
+		revoke(t, c.fd)
+	}
+	_, err = unix.Write(pair[1], []byte{1})
+	require.NoError(t, err)
+	require.Equal(t, result{n: 1}, <-done)
+
+	done = receive()
+	for len(done) == 0 {
+		revoke(t, c.fd)
+	}
+	require.Equal(t, result{err: unix.ECANCELED}, <-done)
+	require.NoError(t, c.close())
+}
+
+// The same of a journal's queue: a full pipe stands for a disk that makes writes wait.
+func TestAWriteThatTheKernelGivesUpIsSubmittedAgain(t *testing.T) {
+	if err := Supported(); err != nil {
+		t.Skip(err)
+	}
+	d, err := OpenDisk(DiskOptions{})
+	require.NoError(t, err)
+	name := filepath.Join(t.TempDir(), "pipe")
+	require.NoError(t, unix.Mkfifo(name, 0o600))
+	out, err := os.OpenFile(name, os.O_RDWR, 0)
+	require.NoError(t, err)
+	f, err := d.Open(name)
+	require.NoError(t, err)
+	queue, err := d.OpenQueue(vfs.QueueOptions{Depth: 1, Buffered: true})
+	require.NoError(t, err)
+	const pipeBytes = 64 << 10
+	_, err = out.Write(make([]byte, pipeBytes))
+	require.NoError(t, err)
+
+	q, done := queue.(*diskQueue), make(chan []vfs.Written, 1)
+	q.Write(f, [][]byte{make([]byte, 4096)}, 0, 7)
+	go func() { done <- q.Wait(nil, true) }() // ends when the pipe is read
+	for d.Stats().Revoked < 3 && len(done) == 0 {
+		revoke(t, q.ring.FD())
+	}
+	_, err = out.Read(make([]byte, pipeBytes))
+	require.NoError(t, err)
+	select {
+	case w := <-done:
+		require.Equal(t, []vfs.Written{{User: 7}}, w)
+	case <-time.After(time.Minute):
+		t.Fatal("the write did not end")
+	}
+	require.NoError(t, q.Close())
+	require.NoError(t, f.Close())
+	require.NoError(t, out.Close())
+	require.NoError(t, d.Close())
 }

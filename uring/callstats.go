@@ -9,4 +9,7 @@ type CallStats struct {
 	// StagedBytes were copied into registered memory to go past the system's cache,
 	// which would else copy them itself.
 	StagedBytes uint64
+	// Revoked is how many operations the kernel gave up unbegun, so that they were
+	// submitted again.
+	Revoked uint64
 }

@@ -46,8 +46,8 @@ func (c Completion) NonEmpty() bool { return c.Flags&cqeNonEmpty != 0 }
 // NoBuffers: the buffer ring was empty. Give buffers back, then arm again.
 func (c Completion) NoBuffers() bool { return c.Res == -int32(unix.ENOBUFS) }
 
-// Canceled: by SQE.Cancel, or because a linked operation before it failed or
-// came up short.
+// Canceled: by SQE.Cancel, because a linked operation before it failed or came up
+// short, or because the kernel could not make the worker that it needed.
 func (c Completion) Canceled() bool { return c.Res == -int32(unix.ECANCELED) }
 
 // TimedOut: a Timeout fired.

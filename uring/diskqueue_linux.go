@@ -75,6 +75,8 @@ type diskWrite struct {
 	held  []runtime.Pinner
 	past  bool // it goes past the cache
 	under bool
+	// revoked is how often the kernel gave it up.
+	revoked int
 }
 
 // OpenQueue implements vfs.Queuer. Files must be this disk's.
@@ -130,6 +132,7 @@ func (q *diskQueue) Write(f vfs.File, parts [][]byte, off int64, user uint64) {
 	o := q.free[n]
 	q.free = q.free[:n]
 	o.f, o.user, o.off, o.all, o.bytes, o.under = f.(*DiskFile), user, off, parts, 0, true
+	o.revoked = 0
 	largest := 0
 	for _, p := range parts {
 		o.bytes += len(p)
@@ -216,7 +219,13 @@ func (q *diskQueue) completed(c Completion) {
 	}
 	o := &q.all[c.User]
 	err := c.Err()
-	switch again := err == unix.EINTR || err == unix.EAGAIN; {
+	again := err == unix.EINTR || err == unix.EAGAIN
+	if err == unix.ECANCELED && o.revoked < revokedMax {
+		again = true
+		o.revoked++
+		q.d.callers.counts.revoked.Add(1)
+	}
+	switch {
 	case o.past && err == nil && int(c.Res) == o.bytes:
 		q.end(o, nil)
 	case o.past && (err == nil || again || err == unix.EINVAL):
