@@ -9,6 +9,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
 	"net/url"
 	"strconv"
 	"time"
@@ -29,12 +31,16 @@ var (
 
 // Client talks to one node. Its methods may be called by any goroutine.
 type Client struct {
-	addr string
-	http *http.Client
+	addr       string
+	http       *http.Client
+	silenceMax time.Duration
 }
 
 const (
 	dialTimeout = 5 * time.Second
+	// silenceMax is how long a node may take to show that it has a request. One that
+	// hangs accepts connections all the same: its kernel does.
+	silenceMax  = 20 * time.Second
 	bufferBytes = 256 << 10
 	// errorBytesMax bounds the body of an error.
 	errorBytesMax = 64 << 10
@@ -43,7 +49,7 @@ const (
 // New returns a client of the node whose admin address is addr, "host:port".
 func New(addr string) *Client {
 	dialer := &net.Dialer{Timeout: dialTimeout}
-	return &Client{addr: addr, http: &http.Client{Transport: &http.Transport{
+	return &Client{addr: addr, silenceMax: silenceMax, http: &http.Client{Transport: &http.Transport{
 		DialContext:         dialer.DialContext,
 		MaxIdleConnsPerHost: 4,
 		IdleConnTimeout:     30 * time.Second,
@@ -95,15 +101,49 @@ func (c *Client) get(ctx context.Context, verb string, query url.Values) (*http.
 	if err != nil {
 		return nil, fmt.Errorf("admin address %q: %w", c.addr, err)
 	}
-	answer, err := c.http.Do(request)
+	answer, err := c.do(request)
 	if err != nil {
-		return nil, c.unreachable(err)
+		return nil, err
 	}
 	if answer.StatusCode != http.StatusOK {
 		defer answer.Body.Close()
 		return nil, c.answerError(answer)
 	}
 	return answer, nil
+}
+
+// do sends a request. The first sign of an answer, be it that the node is at work on it
+// (102), ends the wait; how long the whole takes is for ctx to bound.
+func (c *Client) do(request *http.Request) (*http.Response, error) {
+	ctx, end := context.WithCancelCause(request.Context())
+	silence := time.AfterFunc(c.silenceMax, func() {
+		end(fmt.Errorf("connected, and nothing came for %s", c.silenceMax))
+	})
+	defer silence.Stop()
+	request = request.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		Got1xxResponse: func(int, textproto.MIMEHeader) error {
+			silence.Stop()
+			return nil
+		},
+	}))
+	answer, err := c.http.Do(request)
+	if err != nil {
+		end(nil)
+		return nil, c.unreachable(err)
+	}
+	answer.Body = &lastingBody{answer.Body, end}
+	return answer, nil
+}
+
+// lastingBody is an answer's body, for whose life its request's context lasts.
+type lastingBody struct {
+	io.ReadCloser
+	end context.CancelCauseFunc
+}
+
+func (b *lastingBody) Close() error {
+	defer b.end(nil)
+	return b.ReadCloser.Close()
 }
 
 func (c *Client) unreachable(err error) error {

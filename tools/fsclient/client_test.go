@@ -2,10 +2,12 @@ package fsclient
 
 import (
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -32,4 +34,33 @@ func TestWhatCannotBeReadIsToldApart(t *testing.T) {
 		defer c.Close()
 		require.ErrorIs(t, c.Ls(t.Context(), "/", func(fsapi.Name) error { return nil }), want, text)
 	}
+}
+
+// A node that hangs accepts connections, because its kernel does. One that is at work
+// says so, and is given its time.
+func TestANodeThatSaysNothingIsGivenUp(t *testing.T) {
+	hung, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer hung.Close()
+	c := New(hung.Addr().String())
+	defer c.Close()
+	c.silenceMax = 100 * time.Millisecond
+	for name, ask := range map[string]func() error{
+		"stat": func() error { _, err := c.Stat(t.Context(), "/"); return err },
+		"mv":   func() error { return c.Mv(t.Context(), "/a", "/b") },
+	} {
+		err := ask()
+		require.ErrorIs(t, err, ErrUnreachable, name)
+		require.ErrorContains(t, err, "nothing came for 100ms", name)
+	}
+
+	slow := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusProcessing)
+		time.Sleep(5 * c.silenceMax)
+		fmt.Fprint(w, `{"schema": 1, "path": "/"}`)
+	}))
+	defer slow.Close()
+	c.addr = strings.TrimPrefix(slow.URL, "http://")
+	_, err = c.Stat(t.Context(), "/")
+	require.NoError(t, err)
 }

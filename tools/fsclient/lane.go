@@ -228,9 +228,9 @@ func (l *lane) take(stopped *bool, flush bool) (frame []byte, end bool) {
 
 // receive sends the request and matches results with the window.
 func (l *lane) receive(request *http.Request) error {
-	answer, err := l.c.http.Do(request)
+	answer, err := l.c.do(request)
 	if err != nil {
-		return l.c.unreachable(err)
+		return err
 	}
 	defer answer.Body.Close()
 	if answer.StatusCode != http.StatusOK {
