@@ -22,10 +22,12 @@ var limitsDefault = limits{count: 1024, wait: 10 * time.Second}
 // has about 1 KiB at most. A stranger claims no memory beyond a read-ahead.
 const firstBytesMax = 4 << 10
 
-// accepted is what Accept returns.
+// accepted is what Accept returns; of a link, how many of its connections were counted
+// as offered.
 type accepted struct {
-	conn link.Conn
-	err  error
+	conn        link.Conn
+	err         error
+	connections int
 }
 
 type listener struct {
@@ -73,6 +75,9 @@ func (l *listener) Accept() (link.Conn, error) {
 	}
 	select {
 	case a := <-l.ready:
+		l.mu.Lock()
+		l.offered -= a.connections
+		l.mu.Unlock()
 		return a.conn, a.err
 	case <-l.closed:
 		return nil, fmt.Errorf("accept at %s: %w", l.Addr(), link.ErrClosed)
@@ -107,14 +112,6 @@ func (l *listener) hand(a accepted) {
 	}
 }
 
-// offer hands over a link of so many connections, which were counted as offered.
-func (l *listener) offer(c link.Conn, connections int) {
-	l.hand(accepted{conn: c})
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.offered -= connections
-}
-
 func (l *listener) accept() {
 	for {
 		c, err := l.inner.Accept()
@@ -129,7 +126,7 @@ func (l *listener) accept() {
 		_, lends := c.(link.LendingConn)
 		switch {
 		case err != nil || lends:
-			l.hand(accepted{c, err})
+			l.hand(accepted{conn: c, err: err})
 		case l.admit(c):
 			l.workers.Go(func() { l.greet(c) }) // ends with the first frame, or the connection
 		default:
@@ -182,7 +179,7 @@ func (l *listener) greet(c link.Conn) {
 		}
 		l.gather(c, &join)
 	default:
-		l.offer(&opened{Conn: c, first: f, err: err}, 1)
+		l.hand(accepted{&opened{Conn: c, first: f, err: err}, nil, 1})
 	}
 }
 
@@ -223,7 +220,7 @@ func (l *listener) gather(c link.Conn, join *wire.Join) {
 	}
 	l.mu.Unlock()
 	if whole {
-		l.offer(&conn{streams: p.streams}, len(p.streams))
+		l.hand(accepted{&conn{streams: p.streams}, nil, len(p.streams)})
 	}
 }
 
