@@ -133,7 +133,7 @@ var journalMetrics = []metric{
 		rings(func(c *engine.RingCounters) float64 { return float64(c.Hits) })),
 	counter("ring_staged_bytes_total", "Bytes copied to go past the system's cache.", ringLabel,
 		rings(func(c *engine.RingCounters) float64 { return float64(c.StagedBytes) })),
-	counter("ring_revoked_total", "Operations that the kernel gave up unbegun, and that were submitted again.", ringLabel,
+	counter("ring_revoked_total", "Operations that the kernel gave up unbegun; they were submitted again.", ringLabel,
 		rings(func(c *engine.RingCounters) float64 { return float64(c.Revoked) })),
 }
 

@@ -56,7 +56,7 @@ func TestANodeThatSaysNothingIsGivenUp(t *testing.T) {
 
 	slow := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusProcessing)
-		time.Sleep(5 * c.silenceMax)
+		<-time.After(5 * c.silenceMax) // the client has been told that it may take this long
 		fmt.Fprint(w, `{"schema": 1, "path": "/"}`)
 	}))
 	defer slow.Close()
