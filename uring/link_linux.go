@@ -209,7 +209,11 @@ func (c *Conn) failure(err error) error {
 	case c.closed.Load():
 		return c.errClosed()
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		if c.lost.Load() || socket.Over(c.fd) {
+		over := c.lost.Load() || socket.Over(c.fd)
+		switch {
+		case c.closed.Load(): // meanwhile, and that may be why
+			return c.errClosed()
+		case over:
 			return fmt.Errorf("%w: %s ended without a close", link.ErrLost, c.remote)
 		}
 		return err
