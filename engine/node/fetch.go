@@ -247,14 +247,33 @@ func (n *Node) restoreElsewhere(s wire.Shard) {
 			return
 		}
 	}
+	if o.short() && !o.stopped && n.restoreAt == 0 {
+		n.restorePause = min(max(2*n.restorePause, repairPauseMin), repairPauseMax)
+		n.restoreAt = n.now.Mono + n.restorePause
+	}
 	if n.waited && o.admission == AdmitWaiting {
 		n.stopWaiting(s)
 	}
 }
 
+// retryRestores has the sites asked anew that could not give a log back: their copies,
+// damaged in other places each, may have mended each other meanwhile.
+func (n *Node) retryRestores() {
+	if n.restoreAt == 0 || n.now.Mono < n.restoreAt {
+		return
+	}
+	n.restoreAt = 0
+	for s := range n.own {
+		if o := &n.own[s]; o.short() && !o.stopped && !o.fetching {
+			n.whole = append(n.whole, wire.Shard(s))
+		}
+	}
+}
+
 // resumeLacking begins a session anew with sites that were left out of one because a log
-// was not whole, here or there, which is whole here now: so that they are served, once
-// nothing more is on its way back. It ends a step, because it may end any link.
+// was not whole, here or there, which is whole here now, or may be there: so that they
+// are served, or asked again, once nothing more is on its way back. It ends a step,
+// because it may end any link.
 func (n *Node) resumeLacking() {
 	if len(n.whole) == 0 || len(n.restoring) > 0 || slices.ContainsFunc(n.peers, func(p *peer) bool {
 		return len(p.restores) > 0 || p.link != nil && p.link.fetch != nil && p.link.fetch.kind == StageRestore
@@ -267,7 +286,7 @@ func (n *Node) resumeLacking() {
 	for _, p := range n.peers {
 		left := func(s wire.Shard) bool { return p.logs[s].stop != nil && lacks(p.logs[s].stop.Code) }
 		if p.phase >= phaseSeek && slices.ContainsFunc(n.whole, left) {
-			n.close(p.link, "what it could not give back is here again")
+			n.close(p.link, "a log that was not whole is tried again")
 		}
 	}
 	n.whole = n.whole[:0]
@@ -312,6 +331,7 @@ func (n *Node) restoreReached(s wire.Shard) {
 		n.restoreElsewhere(s) // another site has more still
 		return
 	}
+	n.restorePause = 0
 	if n.waited && o.admission == AdmitWaiting {
 		n.stopWaiting(s)
 	}

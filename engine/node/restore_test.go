@@ -94,6 +94,27 @@ func TestARestoreThatCannotBeStagedIsTriedAgain(t *testing.T) {
 	require.NoError(t, w.fault)
 }
 
+// No site can give a lost tail back, because each copy is damaged somewhere. They mend
+// each other, and no link fails meanwhile: they are asked anew (I14), at a rising pause.
+func TestWhatNoSiteCouldGiveBackIsAskedForAgain(t *testing.T) {
+	w, a, b := livelyPair()
+	a.crash()
+	a.own.batches = a.own.batches[:1]
+	b.mirror.base = 2
+	a.open()
+	w.pass(10 * time.Second)
+	require.Equal(t, wire.RefuseNotRetained, a.node.peers[0].logs[0].stop.Code)
+	before := a.node.peers[0].sessions
+	w.pass(10 * time.Minute)
+	require.Less(t, a.node.peers[0].sessions-before, uint64(20))
+	b.mirror.base = 0
+	w.pass(repairPauseMax + 5*time.Second)
+	require.Equal(t, AdmitVerified, a.node.own[0].admission)
+	require.Equal(t, b.mirror.batches, a.own.batches)
+	require.Nil(t, a.node.peers[0].logs[0].stop)
+	require.NoError(t, w.fault)
+}
+
 // The repair was fetched and could not be written: it is asked again on the
 // next link.
 func TestARepairThatCannotBeWrittenIsAskedAgain(t *testing.T) {

@@ -58,6 +58,9 @@ type Node struct {
 	repairs   []repair     // waiting for a link that has them
 	whole     []wire.Shard // own logs that are whole again; see resumeLacking
 
+	restoreAt    time.Duration // when sites are asked anew for what none could give back; 0 = no need
+	restorePause time.Duration // before that
+
 	persisting    *Persist // under way, or nil
 	persistTicket uint64
 	persistAt     time.Duration // next time cursors may be saved
@@ -250,10 +253,11 @@ func New(c Config, b Boot) *Node {
 		q.configured, q.Name = true, p.Name
 		q.sender = stream.NewSender(c.Shards, c.WindowBytesMin, c.WindowBytesMax)
 		q.durable, q.applied = stream.NewMeter(c.Shards), stream.NewMeter(c.Shards)
-		// Frames name their session by its counter alone, so no two terms may use the
-		// same ones: an old frame of an earlier life's session would pass for one of
-		// this life's.
-		q.term, q.counter = b.Term, uint32(b.Term)<<16
+		// Frames name their session by its counter alone. Each life begins it anywhere, so
+		// that no old frame passes for one of a session of this life: terms would not tell
+		// them apart, since that of a new journal is 1 again.
+		begin := rand.New(rand.NewPCG(c.Seed, uint64(p.Site)))
+		q.term, q.counter = b.Term, begin.Uint32()>>1
 		q.mirror = n.addMirror(p.Site)
 		q.mirror.peer = q
 	}

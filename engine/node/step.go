@@ -108,6 +108,7 @@ func (n *Node) tick(moving []LinkID) {
 		}
 	}
 	n.retryRepairs()
+	n.retryRestores()
 	if mono >= n.retainAt && (n.rose[Own] || n.rose[Mirror]) {
 		n.retain()
 	}
@@ -147,6 +148,9 @@ func (n *Node) wake() time.Duration {
 		if at := n.repairs[i].again; at != 0 {
 			due(at)
 		}
+	}
+	if n.restoreAt != 0 {
+		due(n.restoreAt)
 	}
 	if n.rose[Own] || n.rose[Mirror] {
 		due(n.retainAt)

@@ -136,6 +136,7 @@ func (w *world) broken(format string, args ...any) {
 // open boots a site from what its disks hold.
 func (s *site) open() {
 	s.term++
+	s.c.Seed += 100 // each life begins its sessions elsewhere
 	b := Boot{
 		Term: s.term, Own: s.own.logs(), Mirror: s.mirror.logs(),
 		OwnSuspect: s.suspect[Own], MirrorSuspect: s.suspect[Mirror], Peers: s.peers, Applied: slices.Clone(s.applied),
