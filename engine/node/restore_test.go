@@ -94,6 +94,26 @@ func TestARestoreThatCannotBeStagedIsTriedAgain(t *testing.T) {
 	require.NoError(t, w.fault)
 }
 
+// A new journal's term is 1 again. Its sessions have other numbers all the same, so that
+// no frame of the first life passes for one of theirs (I4).
+func TestANewJournalUsesNoSessionOfTheOldOne(t *testing.T) {
+	w, a, b := livelyPair()
+	peer := a.node.peers[0]
+	term, session := peer.term, peer.link.session
+	a.crash()
+	b.crash() // so that nobody remembers the sessions
+	a.term, a.own.batches, a.peers = 0, nil, nil
+	a.open()
+	b.open()
+	w.pass(2 * time.Second)
+	peer = a.node.peers[0]
+	require.Equal(t, term, peer.term)
+	require.Greater(t, peer.sessions, uint64(0))
+	require.Less(t, uint32(1<<16), max(session, peer.link.session)-min(session, peer.link.session))
+	require.Equal(t, b.mirror.batches, a.own.batches, "given back")
+	require.NoError(t, w.fault)
+}
+
 // No site can give a lost tail back, because each copy is damaged somewhere. They mend
 // each other, and no link fails meanwhile: they are asked anew (I14), at a rising pause.
 func TestWhatNoSiteCouldGiveBackIsAskedForAgain(t *testing.T) {

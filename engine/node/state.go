@@ -255,7 +255,8 @@ func New(c Config, b Boot) *Node {
 		q.durable, q.applied = stream.NewMeter(c.Shards), stream.NewMeter(c.Shards)
 		// Frames name their session by its counter alone. Each life begins it anywhere, so
 		// that no old frame passes for one of a session of this life: terms would not tell
-		// them apart, since that of a new journal is 1 again.
+		// them apart, since that of a new journal is 1 again. Not from rng, whose draws are
+		// the dials'.
 		begin := rand.New(rand.NewPCG(c.Seed, uint64(p.Site)))
 		q.term, q.counter = b.Term, begin.Uint32()>>1
 		q.mirror = n.addMirror(p.Site)
