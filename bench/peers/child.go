@@ -62,8 +62,12 @@ func (t *talk) hear(word string) (s said, err error) {
 	return s, nil
 }
 
-// child is a process that the parent started: role is "receive", "send" or "solo".
+// child is a process that the parent started: role is "receive", "send", "solo" or "spin".
 func child(role string, arguments string) error {
+	if role == "spin" {
+		spin(os.Stdin)
+		return nil
+	}
 	t := newTalk(os.Stdin, os.Stdout)
 	var s spec
 	err := json.Unmarshal([]byte(arguments), &s)
@@ -77,6 +81,22 @@ func child(role string, arguments string) error {
 		_ = t.say(said{Word: "failed", Err: fmt.Sprintf("%s of %s: %v", role, s.Contender, err)})
 	}
 	return err
+}
+
+// spin uses a processor until in ends, as its parent's end or death has it.
+func spin(in io.Reader) {
+	over := make(chan struct{})
+	go func() { // Ends with in.
+		_, _ = io.Copy(io.Discard, in)
+		close(over)
+	}()
+	for {
+		select {
+		case <-over:
+			return
+		default:
+		}
+	}
 }
 
 func play(role string, c contender, s *spec, t *talk) error {

@@ -4,6 +4,13 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
+)
+
+// Endings of contenders' names.
+const (
+	logSuffix      = "+log"      // keeps a log at both ends and answers after the far one has it: equal duty
+	portableSuffix = "-portable" // engines without io_uring
 )
 
 // contender is one way to get records from one process to another.
@@ -72,6 +79,18 @@ func contenders() []contender {
 			solo: soloJournal(journalLoad{depth: 1, units: 1, unwritten: true})},
 		{name: "fio-seq", about: "fio, 1 MiB sequential, direct, depth 8", solo: soloFio(fioSeq)},
 		{name: "fio-fdatasync", about: "fio, 4 KiB and fdatasync", solo: soloFio(fioSync)},
+	}
+	for i := range all {
+		switch c := all[i]; {
+		case c.send == nil:
+			continue
+		case strings.HasPrefix(c.name, "ours"):
+			c.name, c.about = c.name+portableSuffix, c.about+", without io_uring"
+			all = append(all, c)
+		case strings.HasPrefix(c.name, "net"), strings.HasPrefix(c.name, "grpc"):
+			c.name, c.about = c.name+logSuffix, c.about+", a log at both ends"
+			all = append(all, c)
+		}
 	}
 	for i := range all {
 		if all[i].send != nil {

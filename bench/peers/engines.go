@@ -87,8 +87,16 @@ func engineOptions(s *spec, site, peer string) engine.Options {
 		Cluster: "bench", Site: site, Primary: siteFrom, Dir: filepath.Join(s.Dir, "journal"),
 		Store: newCheckStore(s.RecordBytes), Shards: shardCount,
 		Insecure: true, Peers: []engine.Peer{{Site: peer}}, WindowBytesMax: windowBytes,
-		AppendAt: site == siteFrom,
+		AppendAt: site == siteFrom, IO: ioOf(s),
 	}
+}
+
+// ioOf is Options.IO: its default, or the portable way.
+func ioOf(s *spec) string {
+	if s.Portable {
+		return "portable"
+	}
+	return ""
 }
 
 type engineReceiver struct {

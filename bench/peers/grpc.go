@@ -106,7 +106,7 @@ func (r *grpcReceiver) serve(stream grpc.ServerStream) error {
 	defer checked.fail(io.EOF)
 	take := func(uint64, mem.BufferSlice) error { return nil }
 	switch {
-	case r.s.Durable:
+	case r.s.Log:
 		log, err := newWAL(filepath.Join(r.s.Dir, "wal"), func(record uint64, err error) {
 			if err == nil {
 				err = grpcAnswer(stream, record)

@@ -85,7 +85,7 @@ func (r *netReceiver) run() {
 	r.mu.Unlock()
 	defer conn.Close()
 	var log *wal
-	if r.s.Durable {
+	if r.s.Log {
 		log, err = newWAL(filepath.Join(r.s.Dir, "wal"), func(record uint64, err error) {
 			if err == nil {
 				err = answer(conn, record)
@@ -196,9 +196,9 @@ func (a *answers) raise(remote, local uint64) {
 	a.both.raise(least)
 }
 
-// openLog is the sender's log in the durable rows; nil in the others.
+// openLog is the log of a sender that keeps one; nil for the others.
 func (a *answers) openLog(s *spec) (*wal, error) {
-	if !s.Durable {
+	if !s.Log {
 		return nil, nil
 	}
 	a.log = true

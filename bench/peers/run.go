@@ -30,22 +30,55 @@ func (r *runner) run(ctx context.Context, all *results) error {
 			return err
 		}
 		all.noise[row.name] = busy
-		for _, pin := range row.pins() {
-			for round := range all.rounds {
-				for _, name := range row.contenders {
-					r.once(ctx, all, row, cell{pin, row.name, name}, round)
-					if ctx.Err() != nil {
-						return ctx.Err()
-					}
-				}
-			}
-			for _, name := range row.contenders {
-				fmt.Fprintf(r.progress, "%-14s %-9s %-18s %s\n", row.name, pin, name,
-					all.short(cell{pin, row.name, name}, row.mode))
-			}
+		if err := r.runRow(ctx, all, row); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// runRow runs one row, beside its spinners.
+func (r *runner) runRow(ctx context.Context, all *results, row *row) error {
+	calm, err := r.spinners(ctx, row.spinners)
+	if err != nil {
+		return err
+	}
+	defer calm()
+	for _, pin := range row.pins() {
+		for round := range all.rounds {
+			for _, name := range row.contenders {
+				r.once(ctx, all, row, cell{pin, row.name, name}, round)
+				if ctx.Err() != nil {
+					return ctx.Err()
+				}
+			}
+		}
+		for _, name := range row.contenders {
+			fmt.Fprintf(r.progress, "%-14s %-9s %-18s %s\n", row.name, pin, name,
+				all.short(cell{pin, row.name, name}, row.mode))
+		}
+	}
+	return nil
+}
+
+// spinners starts n processes that spin until calm is called.
+func (r *runner) spinners(ctx context.Context, n int) (calm func(), err error) {
+	var all []*process
+	calm = func() {
+		for _, p := range all {
+			p.stdin.Close()
+			_ = p.cmd.Wait()
+		}
+	}
+	for range n {
+		p, err := r.start(ctx, "spin", spec{}, -1)
+		if err != nil {
+			calm()
+			return nil, err
+		}
+		all = append(all, p)
+	}
+	return calm, nil
 }
 
 func (r *runner) once(ctx context.Context, all *results, row *row, at cell, round int) {

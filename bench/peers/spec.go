@@ -29,8 +29,10 @@ type spec struct {
 	Contender   string
 	Mode        mode
 	RecordBytes int
-	FrameBytes  int // records are gathered into frames of this size; RecordBytes: one each
-	Durable     bool
+	FrameBytes  int    // records are gathered into frames of this size; RecordBytes: one each
+	Log         bool   // a log at both ends, answers after it; engines and streams keep theirs by themselves
+	Durable     bool   // on the disk, each flush waited for; else in memory
+	Portable    bool   // engines without io_uring
 	Dir         string // the child's own; journals, logs
 	Addr        string // the receiver's, for the sender
 	Duration    time.Duration

@@ -13,8 +13,8 @@ const (
 	walBufferBytes = 8 << 20
 )
 
-// wal is the log that a contender keeps in the durable rows: callers copy into a
-// buffer, one goroutine writes and flushes the other one. That is what an
+// wal is the log that a contender with +log keeps: callers copy into a buffer, one
+// goroutine writes and flushes the other one. That is what an
 // engineer builds who has read about group commit.
 type wal struct {
 	file *os.File
