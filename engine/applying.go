@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/claudefs/repl/engine/apply"
 	"github.com/claudefs/repl/engine/node"
@@ -21,6 +22,10 @@ const (
 	applyWorkers = 4
 	// roundBytesMax is how much one round of a reader hands to the workers.
 	roundBytesMax = 1 << 20
+	// readPauseMin and readPauseMax are how long after a failed read of a journal it is
+	// tried again; the pause doubles.
+	readPauseMin = 50 * time.Millisecond
+	readPauseMax = 5 * time.Second
 )
 
 // appliers turn durable batches into effects: a reader per journal, a fixed set
@@ -106,7 +111,7 @@ func (a *appliers) start(cursors []stream.Cursor) {
 	}
 	for _, r := range a.readers {
 		a.e.workers.Add(1)
-		go r.run() // Ends with the engine's life, or when its journal cannot be read.
+		go r.run() // Ends with the engine's life.
 	}
 }
 
@@ -187,80 +192,103 @@ func (r *applyReader) wakeUp() {
 	}
 }
 
-// run applies until the engine's life ends.
+// run applies until the engine's life ends. A read that fails is tried again after a
+// pause: what is durable is applied whether anything follows it or not (I14).
 func (r *applyReader) run() {
 	defer r.a.e.workers.Done()
-	if !r.seek() {
-		return
-	}
-	defer func() { r.reader.Close() }()
-	for {
+	defer r.leave()
+	pause := time.NewTimer(0)
+	defer pause.Stop()
+	wait := time.Duration(0)
+	for r.a.e.life.Err() == nil {
 		if r.again.Swap(false) {
-			r.reader.Close()
+			r.leave()
 			for _, l := range r.logs {
 				l.waiting = false
 			}
-			if !r.seek() {
-				return
-			}
 		}
-		more := r.turn()
-		if more {
-			select {
-			case <-r.a.e.life.Done():
-				return
-			default:
-			}
+		more, err := r.turn()
+		switch {
+		case err != nil:
+			r.failed(err)
+			wait = min(max(2*wait, readPauseMin), readPauseMax)
+			pause.Reset(wait)
+		case more:
+			wait = 0
+			r.a.e.storeWorks(r.work())
 			continue
+		default:
+			wait = 0
+			r.a.e.storeWorks(r.work())
+			pause.Stop()
 		}
 		select {
 		case <-r.kick:
+		case <-pause.C:
 		case <-r.a.e.life.Done():
-			return
 		}
+	}
+}
+
+// leave gives up the reader, and its pin; the next turn begins at the cursors.
+func (r *applyReader) leave() {
+	if r.reader != nil {
+		r.reader.Close()
+		r.reader = nil
+	}
+}
+
+func (r *applyReader) work() storeWork {
+	if r.f.kind == node.Own {
+		return storeOwn
+	}
+	return storeMirror
+}
+
+// failed tells of a read that failed, unless the journal has stopped, which is told.
+func (r *applyReader) failed(err error) {
+	if r.f.err() == nil && !r.a.e.closing.Load() && !errors.Is(err, journal.ErrClosed) {
+		r.a.e.storeFailed(r.work(), fmt.Errorf("applying from the %s journal: %w", r.f.name, err))
 	}
 }
 
 // seek places the reader so that it meets everything that the Store lacks. A
 // log whose next batch is gone stops, by name; the others go on.
-func (r *applyReader) seek() bool {
+func (r *applyReader) seek() error {
 	r.repairs = r.f.repairs.Load()
 	have := func(log wire.LogID) wire.Position { return r.log(log).end }
 	unit, err := r.f.j.SegmentStart(have, nil)
 	if errors.Is(err, journal.ErrNotRetained) {
-		for _, log := range notRetained(r.f.j, have) {
+		for _, log := range r.f.j.NotRetained(have) {
 			r.stop(log, fmt.Errorf("the Store is at seq %d, and the journal has given back what follows: "+
 				"restore a newer copy of the Store: %w", r.log(log).end.Seq, journal.ErrNotRetained))
-			r.log(log).end = tailsOf(r.f.j)[log]
+			tail, _ := r.f.j.Tail(log)
+			r.log(log).end = tail.Position
 		}
 		unit, err = r.f.j.SegmentStart(have, nil)
 	}
-	if err != nil {
-		r.reader = r.f.j.NewReader(r.f.j.Durable() + 1)
-		r.a.e.storeFailed(fmt.Errorf("applying from the %s journal: %w", r.f.name, err))
-		r.reader.Close()
-		return false
+	if err == nil {
+		r.reader = r.f.j.NewReader(unit)
 	}
-	r.reader = r.f.j.NewReader(unit)
-	return true
+	return err
 }
 
 // turn reads and applies once; false when the reader stands at the end.
-func (r *applyReader) turn() bool {
+func (r *applyReader) turn() (more bool, err error) {
+	if r.reader == nil {
+		if err := r.seek(); err != nil {
+			return false, err
+		}
+	}
 	refs, err := r.reader.Next(roundBytesMax)
 	switch {
 	case errors.Is(err, journal.ErrCorrupt):
-		return true // what it took is being fetched; the others go on
-	case err != nil:
-		if r.f.err() == nil && !r.a.e.closing.Load() {
-			r.a.e.storeFailed(fmt.Errorf("applying from the %s journal: %w", r.f.name, err))
-		}
-		return false
-	case len(refs) == 0:
-		return false
+		return true, nil // what it took is being fetched; the others go on
+	case err != nil || len(refs) == 0:
+		return false, err
 	}
 	r.apply(refs)
-	return true
+	return true, nil
 }
 
 // apply hands a round to the workers, waits for it, because the batches are

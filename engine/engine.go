@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"sync"
@@ -202,8 +203,8 @@ type Engine struct {
 	workers sync.WaitGroup
 
 	errMu    sync.Mutex
-	err      error // why the engine stopped by itself
-	storeErr error
+	err      error                // why the engine stopped by itself
+	storeErr [storeSync + 1]error // what fails now, and is tried again
 	closeErr error
 }
 
@@ -255,16 +256,35 @@ func (e *Engine) fail(err error) {
 	e.stop.Do(func() { close(e.done) })
 }
 
-// storeFailed notes the first error of the host's Store that is not one log's.
-func (e *Engine) storeFailed(err error) {
+// storeWork is something that the Store needs, and that is tried again when it fails.
+type storeWork int
+
+const (
+	storeOwn    storeWork = iota // reading the own journal for it
+	storeMirror                  // reading the mirror for it
+	storeSync                    // making it durable
+)
+
+// storeFailed notes that work for the Store failed, until storeWorks; the first failure
+// is told.
+func (e *Engine) storeFailed(work storeWork, err error) {
 	e.errMu.Lock()
-	first := e.storeErr == nil
-	if first {
-		e.storeErr = err
-	}
+	first := e.storeErr[work] == nil
+	e.storeErr[work] = err
 	e.errMu.Unlock()
 	if first {
 		e.events.tell(Event{Kind: eventStoreFailed, Shard: -1, Alarm: true, Text: err.Error()})
+	}
+}
+
+// storeWorks notes that work for the Store was done.
+func (e *Engine) storeWorks(work storeWork) {
+	e.errMu.Lock()
+	before := e.storeErr[work]
+	e.storeErr[work] = nil
+	e.errMu.Unlock()
+	if before != nil {
+		e.events.tell(Event{Kind: eventStoreRecovered, Shard: -1, Text: fmt.Sprintf("works again, after: %v", before)})
 	}
 }
 

@@ -11,11 +11,12 @@ import (
 
 // Kinds of events that the shell adds to those of package node.
 const (
-	eventStoreFailed   = "store-failed"   // the host's Store returned an error that is not one log's
-	eventAcceptFailed  = "accept-failed"  // a link could not be accepted
-	eventRetainFailed  = "retain-failed"  // segments could not be given back
-	eventPrepareFailed = "prepare-failed" // a segment could not be prepared
-	eventsDropped      = "events-dropped" // the hook was too slow
+	eventStoreFailed    = "store-failed"    // the host's Store returned an error that is not one log's
+	eventStoreRecovered = "store-recovered" // what was told as store-failed works again
+	eventAcceptFailed   = "accept-failed"   // a link could not be accepted
+	eventRetainFailed   = "retain-failed"   // segments could not be given back
+	eventPrepareFailed  = "prepare-failed"  // a segment could not be prepared
+	eventsDropped       = "events-dropped"  // the hook was too slow
 )
 
 // eventsMax is how many events may wait for the hook. More are counted and

@@ -109,10 +109,12 @@ func (e *Engine) syncStore() {
 	if err != nil {
 		e.appliers.putBack(shards)
 		if e.life.Err() == nil {
-			e.storeFailed(fmt.Errorf("store of site %s: %w", e.id.siteName, err))
+			e.storeFailed(storeSync, fmt.Errorf("store of site %s: %w", e.id.siteName, err))
+			e.clock.applied() // so that it is tried again
 		}
 		return
 	}
+	e.storeWorks(storeSync)
 	e.step(&node.StoreDurable{Cursors: lastOfEach(cursors)})
 }
 
@@ -152,18 +154,20 @@ func (e *Engine) hostHas(cursors []stream.Cursor) {
 	e.step(&node.StoreDurable{Cursors: cursors})
 }
 
-// retain gives segments back that nobody needs. The floors are taken before,
-// because the heart's mutex comes before the journal's.
+// floorOf asks the heart for one floor at a time: its mutex comes before the journal's,
+// and nobody waits behind a look at all logs.
+func (e *Engine) floorOf(kind node.Journal) func(wire.LogID) wire.Position {
+	return func(log wire.LogID) wire.Position {
+		e.heart.mu.Lock()
+		defer e.heart.mu.Unlock()
+		return e.heart.node.Floor(kind, log)
+	}
+}
+
+// retain gives segments back that nobody needs.
 func (e *Engine) retain(kind node.Journal) {
 	f := e.flusherOf(kind)
-	floors := make(map[wire.LogID]wire.Position)
-	logs := f.j.Logs()
-	e.heart.mu.Lock()
-	for _, log := range logs {
-		floors[log] = e.heart.node.Floor(kind, log)
-	}
-	e.heart.mu.Unlock()
-	if _, err := f.j.Retain(find(floors)); err != nil && !errors.Is(err, journal.ErrClosed) {
+	if _, err := f.j.Retain(e.floorOf(kind)); err != nil && !errors.Is(err, journal.ErrClosed) {
 		e.events.tell(Event{Kind: eventRetainFailed, Shard: -1, Alarm: true,
 			Text: fmt.Sprintf("%s journal: giving segments back: %v", f.name, err)})
 	}

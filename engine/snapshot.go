@@ -113,7 +113,7 @@ func (e *Engine) applyStatus() ApplyStatus {
 func (e *Engine) storeError() error {
 	e.errMu.Lock()
 	defer e.errMu.Unlock()
-	return e.storeErr
+	return cmp.Or(e.storeErr[:]...)
 }
 
 func (e *Engine) stoppedLogs(logs []node.StoppedLog) []StoppedLog {

@@ -57,28 +57,12 @@ func (l *peerLink) seek(have []stream.Cursor) {
 		done.Tails = append(done.Tails, stream.Cursor{Log: log, Position: t.Position})
 	})
 	if errors.Is(done.Err, journal.ErrNotRetained) {
-		done.NotRetained = notRetained(j, find)
+		done.NotRetained = j.NotRetained(find)
 	}
 	if done.Err == nil {
 		s.reader = j.NewReader(unit)
 	}
 	l.e.step(&done)
-}
-
-// notRetained lists the logs whose next batch behind have is gone. It is asked
-// once such a log is known to exist, so its cost does not matter.
-func notRetained(j *journal.Journal, have func(wire.LogID) wire.Position) []wire.LogID {
-	tails := tailsOf(j)
-	var gone []wire.LogID
-	for _, log := range j.Logs() {
-		tail := tails[log]
-		tails[log] = have(log)
-		if _, err := j.SegmentStart(find(tails), nil); errors.Is(err, journal.ErrNotRetained) {
-			gone = append(gone, log)
-		}
-		tails[log] = tail
-	}
-	return gone
 }
 
 // tailsOf returns where the logs of a journal end: what a reader has that needs

@@ -85,8 +85,10 @@ func (f *feed) turn() {
 	f.kick()
 }
 
-// unreadable: a journal that cannot be read is the Store's end. The node goes down,
-// and is started again, as an operator would.
+// readPause is how long after a failed read a journal is tried again.
+const readPause = 50 * time.Millisecond
+
+// unreadable: a journal that cannot be read just now is tried again after a pause.
 func (f *feed) unreadable(err error) {
 	s := f.p.site
 	switch {
@@ -95,7 +97,7 @@ func (f *feed) unreadable(err error) {
 		s.w.fail("world", "%s: reading %v: %v", siteNames[s.index], f.which, err)
 	default:
 		s.w.mark("journal unreadable")
-		s.die(false, s.draw.between(20*time.Millisecond, 400*time.Millisecond), s.draw)
+		f.p.later(phaseApply, readPause, f.kick)
 	}
 }
 

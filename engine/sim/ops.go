@@ -72,29 +72,11 @@ func (p *process) seek(o *node.Op) {
 			in.Tails = append(in.Tails, simstream.Cursor{Log: log, Position: t.Position})
 		})
 	if err != nil {
-		in.Err, in.NotRetained = err, p.notRetained(have)
+		in.Err, in.NotRetained = err, p.own.j.NotRetained(func(log wire.LogID) wire.Position { return have[log] })
 	} else {
 		s.r = p.own.j.NewReader(unit)
 	}
 	p.later(phaseAny, cpuTime, func() { p.step(in, "sought", uint64(in.Link), uint64(unit)) })
-}
-
-// notRetained finds the own logs of which a peer with these positions needs
-// batches that are gone.
-func (p *process) notRetained(have map[wire.LogID]wire.Position) (logs []wire.LogID) {
-	tails := tailsOf(p.own.j)
-	for _, log := range p.own.j.Logs() {
-		_, err := p.own.j.SegmentStart(func(other wire.LogID) wire.Position {
-			if other == log {
-				return have[log]
-			}
-			return tails[other]
-		}, nil)
-		if errors.Is(err, journal.ErrNotRetained) {
-			logs = append(logs, log)
-		}
-	}
-	return logs
 }
 
 func tailsOf(j *journal.Journal) map[wire.LogID]wire.Position {

@@ -3,6 +3,7 @@ package journal
 import (
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -285,6 +286,84 @@ func TestAReaderPinsItsSegment(t *testing.T) { // I12
 	_, err = j.SegmentStart(func(wire.LogID) wire.Position { return wire.Position{} }, nil)
 	require.ErrorIs(t, err, ErrNotRetained)
 	require.ErrorContains(t, err, "00000005/0")
+}
+
+// TestNotRetainedAsksOncePerLog: who needs what is gone learns of all logs by one walk,
+// whatever their number (I10).
+func TestNotRetainedAsksOncePerLog(t *testing.T) {
+	j, w := manyLogs(t, 300)
+	asked := 0
+	gone := j.NotRetained(func(log wire.LogID) wire.Position {
+		asked++
+		if log.Shard%3 == 0 {
+			return w.tails[log].Position
+		}
+		return wire.Position{}
+	})
+	require.Len(t, gone, 200)
+	require.True(t, slices.IsSortedFunc(gone, wire.LogID.Compare))
+	require.Equal(t, 300, asked)
+}
+
+// TestRetainAsksWhatRose: while one log holds the oldest segment, a call asks for that
+// one only; and it looks at all once more before the segment goes, as a floor may fall.
+func TestRetainAsksWhatRose(t *testing.T) {
+	j, w := manyLogs(t, 300)
+	for range 8 { // another segment to give back, in which all logs have something
+		for shard := range wire.Shard(300) {
+			_, err := j.Stage([]wire.BatchRef{w.batch(shard, 300)}, nil)
+			require.NoError(t, err)
+		}
+		require.NoError(t, flush(j))
+	}
+	asked, have := 0, map[wire.LogID]wire.Position{}
+	floor := func(log wire.LogID) wire.Position {
+		asked++
+		return have[log]
+	}
+	for shard := range wire.Shard(300) { // one log's floor rises at a time
+		before := asked
+		n, err := j.Retain(floor)
+		require.NoError(t, err)
+		require.Zero(t, n)
+		log, held := j.Holder(floor)
+		require.True(t, held)
+		require.LessOrEqual(t, asked-before, 5, "shard %d", shard)
+		have[log] = w.tails[log].Position
+		if shard == 150 {
+			for fallen := range have {
+				delete(have, fallen)
+				break
+			}
+		}
+	}
+	n, err := j.Retain(floor)
+	require.NoError(t, err)
+	require.Zero(t, n, "one floor fell behind the look")
+	log, held := j.Holder(floor)
+	require.True(t, held)
+	have[log] = w.tails[log].Position
+	n, err = j.Retain(floor)
+	require.NoError(t, err)
+	require.NotZero(t, n)
+}
+
+// manyLogs is a journal in which each of so many logs has a batch that is gone.
+func manyLogs(t *testing.T, logs wire.Shard) (*Journal, *writer) {
+	o := testOptions(vfs.NewMem(vfs.MemOptions{}))
+	o.SegmentBytes = 256 << 10
+	j, _ := reopen(t, o, nil)
+	w := newWriter(5)
+	for j.Stats().Segments < 3 {
+		for shard := range logs {
+			_, err := j.Stage([]wire.BatchRef{w.batch(shard, 300)}, nil)
+			require.NoError(t, err)
+		}
+		require.NoError(t, flush(j))
+	}
+	_, err := j.Retain(func(log wire.LogID) wire.Position { return w.tails[log].Position })
+	require.NoError(t, err)
+	return j, w
 }
 
 func TestPrepareMakesTheNextFileAhead(t *testing.T) { // I10

@@ -169,6 +169,7 @@ type Journal struct {
 
 	preparing  atomic.Pointer[preparing] // only Prepare and Close change it
 	zeroed     string                    // the spare that Prepare made, under mu
+	held       heldRow                   // where Holder stands
 	leaving    *leaving                  // what Retain could not give back; only Retain touches it
 	begun      int                       // segments, since Retain last gave one back; under mu
 	pace       int                       // the most of them lately, falling slowly; under mu

@@ -82,6 +82,30 @@ func (j *Journal) SegmentStart(have func(wire.LogID) wire.Position, tails func(w
 	return first, nil
 }
 
+// NotRetained returns every log, sorted, of which whoever has have(log) needs a batch
+// that is gone: those that keep [Journal.SegmentStart] from serving him. One walk over
+// the tables, whatever their number; have may call the journal.
+func (j *Journal) NotRetained(have func(wire.LogID) wire.Position) []wire.LogID {
+	j.mu.Lock()
+	if j.closed {
+		j.mu.Unlock()
+		return nil
+	}
+	oldest := j.segs[0].tails
+	j.mu.Unlock()
+	said := ask(have, oldest)
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	var gone []wire.LogID
+	for i := range j.segs[0].tails {
+		row := &j.segs[0].tails[i]
+		if row.log.Shard != wire.ShardControl && !j.covers(said[row.log], 0, row) {
+			gone = append(gone, row.log)
+		}
+	}
+	return gone
+}
+
 // startFor returns the newest segment's first unit that serves whoever has what
 // is said, with a copy of its table.
 func (j *Journal) startFor(said map[wire.LogID]wire.Position) (UnitNumber, []headLog, error) {
@@ -125,11 +149,13 @@ func (j *Journal) Retain(floor func(wire.LogID) wire.Position) (int, error) {
 			return gone, nil
 		}
 		if j.leaving == nil {
-			end := j.oldestEnd()
-			if end == nil {
+			if j.mustStay() {
 				return gone, nil
 			}
-			if j.leaving = j.retire(ask(floor, end), gone == 0); j.leaving == nil {
+			if _, held := j.Holder(floor); held {
+				return gone, nil
+			}
+			if j.leaving = j.retire(gone == 0); j.leaving == nil {
 				return gone, nil
 			}
 			j.mu.Lock()
@@ -161,39 +187,88 @@ func (j *Journal) stopped() bool {
 	return j.closed || j.err != nil
 }
 
-// oldestEnd is the table of tails where the oldest segment ends, or nil if it
-// must stay.
-func (j *Journal) oldestEnd() []headLog {
+// mustStay says whether the oldest segment is the newest, too, or a reader stands in it.
+func (j *Journal) mustStay() bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if len(j.segs) < 2 || j.segs[0].pins > 0 {
-		return nil
-	}
-	return append([]headLog{}, j.segs[1].tails...)
+	return len(j.segs) < 2 || j.segs[0].pins > 0
 }
 
-// retire takes the oldest segment out of the journal if nobody needs it; else it
-// returns nil. first: nothing went before it in this call.
-func (j *Journal) retire(floor map[wire.LogID]wire.Position, first bool) *leaving {
+// Holder returns a log that keeps the oldest segment: one with batches in it that floor
+// does not cover. false: no log does. It goes on where it stood before, and looks at
+// every log once more before it says that none does, because a floor may fall: so what
+// rises costs what rose, and not all logs every time. floor may call the journal.
+func (j *Journal) Holder(floor func(wire.LogID) wire.Position) (wire.LogID, bool) {
+	j.mu.Lock()
+	segment, from := j.segs[0].number, 0
+	if j.held.segment == segment {
+		from = j.held.row
+	}
+	j.mu.Unlock()
+	log, row, held := j.holderFrom(from, floor)
+	if !held && from > 0 {
+		log, row, held = j.holderFrom(0, floor)
+	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.closed || j.segs[0].pins > 0 {
-		return nil
+	j.held = heldRow{segment, row}
+	return log, held
+}
+
+// heldRow is where the look at the oldest segment stands: a row of the table where that
+// segment ends.
+type heldRow struct {
+	segment uint64
+	row     int
+}
+
+// holderFrom is Holder for the rows from one on; row is where it stopped.
+func (j *Journal) holderFrom(from int, floor func(wire.LogID) wire.Position) (log wire.LogID, row int, held bool) {
+	for row = from; ; row++ {
+		var at headLog
+		if row, at, held = j.rowInOldest(row); !held {
+			return wire.LogID{}, 0, false
+		}
+		have := floor(at.log)
+		j.mu.Lock()
+		covered := len(j.segs) < 2 || j.covers(have, 1, &at)
+		j.mu.Unlock()
+		if !covered {
+			return at.log, row, true
+		}
 	}
-	s := j.segs[0]
-	end := j.segs[1].tails
-	for k := range end {
-		row := &end[k]
+}
+
+// rowInOldest returns the first row, from one on, of a log that has batches in the
+// oldest segment; false when there is none, or no segment that may go.
+func (j *Journal) rowInOldest(from int) (int, headLog, bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if len(j.segs) < 2 {
+		return 0, headLog{}, false
+	}
+	begin, end := j.segs[0].tails, j.segs[1].tails
+	for i := from; i < len(end); i++ {
+		row := &end[i]
 		if row.log.Shard == wire.ShardControl {
 			continue // the head has its state
 		}
-		if before, ok := rowOf(s.tails, row.log); ok && before.tail.Position == row.tail.Position {
-			continue // nothing of it lies in this segment
-		}
-		if !j.covers(floor[row.log], 1, row) {
-			return nil
+		if before, ok := rowOf(begin, row.log); !ok || before.tail.Position != row.tail.Position {
+			return i, *row, true
 		}
 	}
+	return 0, headLog{}, false
+}
+
+// retire takes the oldest segment, which no log holds, out of the journal; nil if it is
+// the newest, or a reader stands there. first: nothing went before it in this call.
+func (j *Journal) retire(first bool) *leaving {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.closed || len(j.segs) < 2 || j.segs[0].pins > 0 {
+		return nil
+	}
+	s := j.segs[0]
 	j.segs = j.segs[1:]
 	if first { // The pace falls slowly, so that one short pause throws nothing away.
 		j.pace, j.begun = max(j.begun, j.pace-1), 0
