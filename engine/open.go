@@ -123,6 +123,11 @@ func (e *Engine) takeDir() error {
 		return fmt.Errorf("directory of site %s: %w: make it a writable directory", o.Site, err)
 	}
 	e.lock = lock
+	if t, ok := o.FS.(vfs.Tightener); ok { // an earlier release left it readable
+		if err := t.Tighten(o.Dir); err != nil {
+			return errors.Join(fmt.Errorf("directory of site %s: %w", o.Site, err), lock.Close())
+		}
+	}
 	if err := signLock(o.FS, lockFile); err != nil {
 		return errors.Join(err, lock.Close())
 	}

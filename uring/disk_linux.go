@@ -81,12 +81,17 @@ func (d *Disk) open(name string, flags int) (vfs.File, error) {
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
 	}
+	if flags&unix.O_CREAT != 0 {
+		if err := unix.Fchmod(fd, uint32(vfs.PrivateFileMode)); err != nil { // whatever the umask
+			return nil, errors.Join(&fs.PathError{Op: "chmod", Path: name, Err: err}, unix.Close(fd))
+		}
+	}
 	return &DiskFile{d: d, f: os.NewFile(uintptr(fd), name), past: notOpen}, nil
 }
 
 func openFD(name string, flags int) (int, error) {
 	for {
-		fd, err := unix.Open(name, flags|unix.O_CLOEXEC, 0o640)
+		fd, err := unix.Open(name, flags|unix.O_CLOEXEC, uint32(vfs.PrivateFileMode))
 		if err != unix.EINTR {
 			return fd, err
 		}

@@ -5,6 +5,9 @@
 //	DIR/repl    the engine's journals
 //	DIR/store   the namespace, in Pebble
 //
+// DIR and all below it are its owner's alone (0700, 0600), whatever the umask; what an
+// earlier release left readable is closed when it is opened.
+//
 //	POST ops ─▶ read ▸ group (one shard, ≤ 256 operations or 2 MiB) ▸ validate ▸ append, Async
 //	                                     │ ≤ 64 groups under way
 //	results ◀── write, in the same order ◀── wait AppliedHere for the group's last entry

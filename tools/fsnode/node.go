@@ -97,14 +97,18 @@ func Open(ctx context.Context, o Options) (_ *Node, err error) {
 	return n, nil
 }
 
-// lockDir makes dir and holds DIR/lock, which tells who has it.
+// lockDir makes dir, closes it to other users, and holds DIR/lock, which tells who
+// has it.
 func lockDir(dir string) (*os.File, error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := (vfs.OS{}).MkdirAll(dir); err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
-	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o644)
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, vfs.PrivateFileMode)
 	if err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
+	}
+	if err := (vfs.OS{}).Tighten(dir); err != nil {
+		return nil, errors.Join(fmt.Errorf("data directory: %w", err), f.Close())
 	}
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		holder, _ := io.ReadAll(io.LimitReader(f, 64)) // for the text only

@@ -94,7 +94,11 @@ func Open(o Options) (*Store, error) {
 		s.now = time.Now
 	}
 	if o.FS == nil {
-		o.FS = vfs.Default
+		files, err := privateDir(o.Dir)
+		if err != nil {
+			return nil, fmt.Errorf("namespace %s: %w", o.Dir, err)
+		}
+		o.FS = files
 	}
 	cache := pebble.NewCache(orDefault(o.CacheBytes, cacheBytesDefault))
 	defer cache.Unref()

@@ -20,6 +20,12 @@
 // returns; before that each sector and each name may be there or not,
 // independently, and a rename is there or not as a whole.
 //
+// Files are 0600 and directories 0700, whatever the umask; [OS.Tighten] makes older
+// ones so.
+//
+// Files are 0600 and directories 0700, whatever the umask; [OS.Tighten] makes those
+// of an earlier release so.
+//
 // Invariants that rest on this room: I1 (an acknowledgement means that a Sync
 // returned nil), I9 (Crash and Faulty are how it is tried), I10 (a full disk is an
 // error that names the file, never a panic).

@@ -38,16 +38,24 @@ func (o OS) MkdirAll(dir string) error {
 			return err
 		}
 	}
-	if err := os.Mkdir(dir, 0o750); err != nil && !errors.Is(err, fs.ErrExist) {
+	switch err := os.Mkdir(dir, PrivateDirMode); {
+	case err == nil:
+		if err := os.Chmod(dir, PrivateDirMode); err != nil { // whatever the umask
+			return err
+		}
+	case !errors.Is(err, fs.ErrExist):
 		return err
 	}
 	return o.SyncDir(parent)
 }
 
 func (OS) Create(name string) (File, error) {
-	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o640)
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, PrivateFileMode)
 	if err != nil {
 		return nil, err
+	}
+	if err := private(f, PrivateFileMode); err != nil {
+		return nil, errors.Join(err, f.Close())
 	}
 	return &osFile{f: f}, nil
 }
@@ -92,7 +100,7 @@ func (OS) SyncDir(dir string) error {
 }
 
 func (OS) Lock(name string) (io.Closer, error) {
-	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o640)
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, PrivateFileMode)
 	if err != nil {
 		return nil, err
 	}
