@@ -8,6 +8,7 @@ SEEDS   ?= 2000
 FUZZ    ?= 20s
 SOAK    ?= 10m
 WAN     ?= 20s
+FOR     ?= 1h
 BENCH   ?= .
 TIME    ?= 1s
 ARGS    ?=
@@ -15,7 +16,7 @@ BIN      = bin/cfs
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build demo test check race sim crash crash-red failpoints trace-io soak wan fuzz host bench bench-peers clean
-.PHONY: museum powerloss rxe rxe-shell rdma-local check-asan nightly
+.PHONY: copies museum powerloss rxe rxe-shell rdma-local check-asan nightly
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +58,9 @@ crash-red: setup ## succeeds if crash fails where acknowledgements come before t
 failpoints: build ## real processes that end at each call to their disks in turn, ring and portable (CYCLES=n)
 	@$(BIN) crash --failpoints --cycles $(CYCLES) --io auto
 	@$(BIN) crash --failpoints --cycles $(CYCLES) --io portable
+
+copies: build ## copies of running sites' directories, and kills, for FOR: each opens to a prefix or says damage
+	@$(BIN) crash --copies --cycles 1000000 --for $(FOR)
 
 powerloss: setup ## power cuts under load on ext4 and XFS, in an emulated guest (ARGS=--red)
 	@ci/powerloss/run $(ARGS)

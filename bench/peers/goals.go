@@ -222,6 +222,9 @@ func (r *results) untuned(pin pinning, row, contender string) string {
 		return ""
 	}
 	all := r.of(pin, row, contender)
+	if len(values(all, byRate)) == 0 {
+		return "" // A twin that keeps a log was run without it.
+	}
 	if strings.HasPrefix(row, "trip") {
 		if have := medianOf(all, byTime) / 1e3; have > figure/figureShareMin {
 			return fmt.Sprintf("%s took %.1f µs, its own figure is %.1f", contender, have, figure)

@@ -85,6 +85,10 @@ func (a *app) crash() *cobra.Command {
 			if o.Cycles < 1 || o.Cycles > 1_000_000 {
 				return usage("leave --cycles out for 300", "--cycles %d: 1 to 1000000 are possible", o.Cycles)
 			}
+			if o.For < 0 || o.Copies && o.Failpoints {
+				return usage("leave out --for, or one of --copies and --failpoints",
+					"--for must not be negative, and --copies does not go with --failpoints")
+			}
 			var err error
 			if o.Binary, err = os.Executable(); err != nil {
 				return err
@@ -101,11 +105,16 @@ SIGKILL again and again, and compares both sites with everything that was acknow
 the verdict: exit code 0 if nothing was lost, repeated or different, else 1.
 
 With --failpoints the servers end at chosen moments instead: before and after the n-th file created,
-written, flushed, renamed or removed, or directory flushed, for n = 1, 2, 3, … of each server's journals.`
+written, flushed, renamed or removed, or directory flushed, for n = 1, 2, 3, … of each server's journals.
+
+With --copies each cycle also copies the directory of a running server with cp -r and opens the copy
+without its peer: what it shows must be a prefix of each log, or it must refuse to start and say why.`
 	fs := c.Flags()
 	fs.SortFlags = false
 	fs.IntVar(&o.Cycles, "cycles", 300, "`N` rounds of load, kill and restart")
 	fs.BoolVar(&o.Failpoints, "failpoints", false, "end servers at each call to their disks in turn, not at random")
+	fs.BoolVar(&o.Copies, "copies", false, "copy a running site's directory in each cycle, and open the copy")
+	fs.DurationVar(&o.For, "for", 0, "`TIME` after which it ends although cycles are left (default: only --cycles counts)")
 	fs.Uint64Var(&o.Seed, "seed", 0, "`N` that the moments and operations are drawn from (default random)")
 	fs.StringVar(&o.IO, "io", ioAuto, "`HOW` the servers carry links and journals: auto, rdma, io_uring or portable")
 	fs.StringVar(&o.Dir, "dir", "", "empty `DIR` for the sites' data and logs (default a temporary one)")

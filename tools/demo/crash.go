@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,7 +37,10 @@ type CrashOptions struct {
 	Seed   uint64 // 0 = random
 	// Failpoints ends servers at each call to their disks in turn, not at random.
 	Failpoints bool
-	Progress   io.Writer
+	// Copies has directories copied under their running servers, and the copies opened.
+	Copies   bool
+	For      time.Duration // ends the run although cycles are left; 0 = Cycles alone do
+	Progress io.Writer
 }
 
 // CrashVerdict is how a run of Crash ended: "cfs crash --json".
@@ -52,7 +56,9 @@ type CrashVerdict struct {
 	Entries    int     `json:"entries"`
 	KillsA     int     `json:"kills_site_a"`
 	KillsB     int     `json:"kills_site_b"`
-	Failpoints int     `json:"failpoints"` // reached
+	Failpoints int     `json:"failpoints"`     // reached
+	Copies     int     `json:"copies"`         // of directories of running servers: opened
+	Refused    int     `json:"copies_refused"` // with a reason
 	Digest     string  `json:"digest"`
 	Seed       uint64  `json:"seed"`
 	Seconds    float64 `json:"seconds"`
@@ -64,6 +70,9 @@ func (v *CrashVerdict) Line() string {
 	counts := fmt.Sprintf("cycles=%d acked=%d lost=%d duplicated=%d", v.Cycles, v.Acked, v.Lost, v.Duplicated)
 	if v.Failpoints > 0 {
 		counts = fmt.Sprintf("failpoints=%d %s", v.Failpoints, counts)
+	}
+	if v.Copies+v.Refused > 0 {
+		counts = fmt.Sprintf("copies=%d refused=%d %s", v.Copies, v.Refused, counts)
 	}
 	if v.OK {
 		return "crash: " + counts
@@ -78,7 +87,9 @@ type crashRun struct {
 	load   *load
 	ended  <-chan error // the clients'
 	random *rand.Rand
-	walk   *walk // nil: kills come at random
+	walk   *walk   // nil: kills come at random
+	copies *copies // nil: nothing is copied
+	dead   string  // an address that nobody listens at
 	line   *progress.Line
 }
 
@@ -103,6 +114,13 @@ func Crash(ctx context.Context, o CrashOptions) (*CrashVerdict, error) {
 	if o.Failpoints {
 		r.walk = newWalk()
 	}
+	if o.Copies {
+		addrs, err := reservePorts(random, 3)
+		if err != nil {
+			return nil, err
+		}
+		r.copies, r.dead = newCopies(p, w, addrs[:2]), addrs[2]
+	}
 	v := &CrashVerdict{Schema: 1, Kind: "crash", Seed: o.Seed}
 	r.line.Say("crash: %d cycles; data in %s; seed %d", o.Cycles, w.dir, o.Seed)
 	began := time.Now()
@@ -126,7 +144,8 @@ func (r *crashRun) play(ctx context.Context, v *CrashVerdict) error {
 		cancel()
 		<-r.ended
 	}()
-	for v.Cycles < r.o.Cycles {
+	began := time.Now()
+	for last := false; !last; {
 		err := r.cycle(ctx, v)
 		refused := errors.Is(err, errRefused)
 		if err != nil && !refused {
@@ -137,7 +156,8 @@ func (r *crashRun) play(ctx context.Context, v *CrashVerdict) error {
 			return fmt.Sprintf("crash: cycle %d of %d, %d acknowledged, kills %d and %d",
 				v.Cycles, r.o.Cycles, r.load.count.Load(), r.pair.kills[0], r.pair.kills[1])
 		})
-		if refused || v.Cycles%checkEvery == 0 || v.Cycles == r.o.Cycles {
+		last = v.Cycles >= r.o.Cycles || r.o.For > 0 && time.Since(began) >= r.o.For
+		if refused || last || v.Cycles%checkEvery == 0 {
 			if err := r.check(ctx, v); err != nil || v.Difference != "" {
 				return err
 			}
@@ -192,6 +212,11 @@ func (r *crashRun) cycle(ctx context.Context, v *CrashVerdict) error {
 	if r.random.IntN(10) == 0 {
 		victims = []int{0, 1}
 	}
+	if r.copies != nil {
+		if err := r.copies.take(ctx, r.random.IntN(2)); err != nil {
+			return err
+		}
+	}
 	for _, i := range victims {
 		if err := r.pair.kill(i); err != nil {
 			return err
@@ -202,7 +227,10 @@ func (r *crashRun) cycle(ctx context.Context, v *CrashVerdict) error {
 			return err
 		}
 	}
-	return r.progress(ctx)
+	if err := r.progress(ctx); err != nil || r.copies == nil {
+		return err
+	}
+	return r.copies.open(ctx, r.dead)
 }
 
 // progress waits until site-a acknowledges one more operation.
@@ -254,5 +282,13 @@ func (r *crashRun) check(ctx context.Context, v *CrashVerdict) error {
 	}
 	v.Acked, v.Entries, v.Digest = len(acked), f.entries, f.digest
 	v.Lost, v.Duplicated, v.Difference = f.lost, f.duplicated, f.difference
+	if r.copies == nil {
+		return nil
+	}
+	if err := r.copies.settle(ctx); err != nil {
+		return err
+	}
+	v.Copies, v.Refused = r.copies.opened, r.copies.refused
+	v.Difference = cmp.Or(v.Difference, r.copies.first)
 	return nil
 }

@@ -13,7 +13,8 @@
 //   - [Crash] runs many short cycles of load, kill and restart, and checks
 //     every few of them. Kills come at random, or where a walk through the
 //     failpoints of the servers' disks says (vfs.Failpoint): before and after the
-//     n-th create, write, flush, rename, remove and directory flush.
+//     n-th create, write, flush, rename, remove and directory flush. With copies, the
+//     directory of a running server is copied in each cycle and the copy opened.
 //
 // What is counted (I1, I2, I3, I7): every decided entry is one row in the
 // Store, written in the commit that decided it. duplicated = rows − distinct

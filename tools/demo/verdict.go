@@ -123,14 +123,22 @@ func (p *pair) compareDigests(ctx context.Context, f *findings) error {
 func (p *pair) audit(ctx context.Context, i int) (*siteAudit, error) {
 	audit := newSiteAudit()
 	return audit, p.clients[i].Decided(ctx, 0, func(row fsapi.DecidedRow) error {
-		log := wire.LogID{Site: wire.SiteID(row.Site), Shard: wire.Shard(row.Shard)}
-		ref := wire.Ref{Log: log, Seq: wire.Seq(row.Seq)}
-		if n, err := hex.Decode(ref.Incarnation[:], []byte(row.Incarnation)); err != nil || n != len(ref.Incarnation) {
-			return fmt.Errorf("row %d: incarnation %q", row.Row, row.Incarnation)
+		ref, err := refOf(&row)
+		if err == nil {
+			audit.add(ref)
 		}
-		audit.add(ref)
-		return nil
+		return err
 	})
+}
+
+// refOf names the entry that a row decided.
+func refOf(row *fsapi.DecidedRow) (wire.Ref, error) {
+	log := wire.LogID{Site: wire.SiteID(row.Site), Shard: wire.Shard(row.Shard)}
+	ref := wire.Ref{Log: log, Seq: wire.Seq(row.Seq)}
+	if n, err := hex.Decode(ref.Incarnation[:], []byte(row.Incarnation)); err != nil || n != len(ref.Incarnation) {
+		return ref, fmt.Errorf("row %d: incarnation %q", row.Row, row.Incarnation)
+	}
+	return ref, nil
 }
 
 // firstDifference walks both sites and returns the first path whose attributes

@@ -43,7 +43,7 @@ func (w workspace) clear() error {
 		return os.RemoveAll(w.dir)
 	}
 	var errs []error
-	for _, site := range siteNames {
+	for _, site := range append(siteNames[:], "copy") {
 		errs = append(errs, os.RemoveAll(w.data(site)), os.RemoveAll(w.log(site)))
 	}
 	return errors.Join(errs...)
