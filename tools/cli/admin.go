@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/claudefs/repl/engine"
 	"github.com/claudefs/repl/tools/cli/remote"
+	"github.com/claudefs/repl/tools/cli/tty"
 )
 
 // adminEnv names the admin address when no flag does.
@@ -47,8 +49,7 @@ func (a *app) replicationStatus() *cobra.Command {
 			if !o.people() {
 				return o.object(s)
 			}
-			_, err := io.WriteString(w, statusScreen(s, o))
-			return err
+			return statusScreen(s, o).show(w)
 		})
 }
 
@@ -102,28 +103,27 @@ func (a *app) statusVerb(name, short string, show showStatus) *cobra.Command {
 	return c
 }
 
-// watch shows the status every second until ctx ends. A node that does not
-// answer for a while is told and asked again: it may be restarting.
+// watch shows the status every second until ctx ends. A node that does not answer for a
+// while is reported and asked again: it may be restarting. A terminal is redrawn, with
+// as much as fits it.
 func (a *app) watch(ctx context.Context, addr string, o *output, show showStatus) error {
-	redraw := o.people() && isTerminal(a.stdout)
 	ticker := time.NewTicker(watchEvery)
 	defer ticker.Stop()
 	for {
 		status, err := remote.Status(ctx, addr)
-		if redraw {
-			fmt.Fprint(a.stdout, "\x1b[H\x1b[2J")
-		}
-		switch {
-		case ctx.Err() != nil:
+		if ctx.Err() != nil {
 			return nil
-		case errors.Is(err, remote.ErrUnreachable):
-			fmt.Fprintf(a.stderr, "%s\n", err)
-		case err != nil:
+		}
+		if o.people() && a.stdout.Terminal() {
+			err = a.redraw(o, show, status, err)
+		} else if errors.Is(err, remote.ErrUnreachable) {
+			fmt.Fprintf(a.stderr, "%s\n", tty.Plain(err.Error()))
+			err = nil
+		} else if err == nil {
+			err = show(a.stdout, o, status)
+		}
+		if err != nil {
 			return err
-		default:
-			if err := show(a.stdout, o, status); err != nil {
-				return err
-			}
 		}
 		select {
 		case <-ctx.Done():
@@ -131,4 +131,22 @@ func (a *app) watch(ctx context.Context, addr string, o *output, show showStatus
 		case <-ticker.C:
 		}
 	}
+}
+
+// redraw replaces what the terminal shows: by the status, or by why there is none.
+func (a *app) redraw(o *output, show showStatus, status *engine.Status, err error) error {
+	var text bytes.Buffer
+	switch {
+	case errors.Is(err, remote.ErrUnreachable):
+		fmt.Fprintln(&text, tty.Plain(err.Error()))
+	case err != nil:
+		return err
+	default:
+		if err := show(&text, o, status); err != nil {
+			return err
+		}
+	}
+	a.stdout.Clear()
+	_, err = io.WriteString(a.stdout, tty.Fill(a.stdout, text.String()))
+	return err
 }

@@ -16,6 +16,9 @@
 //  4. Exit codes are those of "cfs help exit-codes".
 //  5. Every verb carries an impact: read, change or lossy.
 //  6. Lag is never zero by ignorance: unknown is written out.
+//  7. Output that cannot be written is a failure, exit code 1.
+//  8. A terminal shows names and reasons of others, it does not act on them: all text
+//     goes through a tty.Writer, and foreign text in one line through its Text.
 //
 // Limits: one node per call; the admin address is plain HTTP, for loopback or a
 // trusted network, until TLS comes.

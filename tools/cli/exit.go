@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/claudefs/repl/tools/cli/remote"
+	"github.com/claudefs/repl/tools/cli/tty"
 )
 
 // Exit codes. Scripts rely on them: never reuse one.
@@ -67,10 +68,11 @@ func report(stderr io.Writer, err error) int {
 		return ExitDone
 	}
 	f := classify(err)
-	fmt.Fprintf(stderr, "error: %s\n", oneLine(f.Error()))
+	text := "error: " + tty.Plain(oneLine(f.Error())) + "\n"
 	if f.Next != "" {
-		fmt.Fprintf(stderr, "next: %s\n", f.Next)
+		text += "next: " + tty.Plain(f.Next) + "\n"
 	}
+	fmt.Fprint(stderr, tty.Fit(stderr, text))
 	return f.Code
 }
 

@@ -67,7 +67,7 @@ func (a *app) list(ctx context.Context, o *output, node *fsclient.Client, path s
 		case FormatJSONL:
 			return o.object(n)
 		case FormatTable:
-			_, err := fmt.Fprintln(a.stdout, n.Name)
+			_, err := fmt.Fprintln(a.stdout, a.stdout.Text(n.Name))
 			return err
 		}
 		report.Names = append(report.Names, n)
@@ -132,7 +132,7 @@ func (a *app) fsCat() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return explain(node.Cat(c.Context(), args[0], 0, -1, a.stdout))
+		return explain(node.Cat(c.Context(), args[0], 0, -1, a.stdout.Raw()))
 	})
 	client = clientFlag(c)
 	return c
@@ -220,7 +220,8 @@ func (a *app) fsDigest() *cobra.Command {
 		if !o.people() {
 			return o.object(digestReport{d, "digest"})
 		}
-		fmt.Fprintf(a.stdout, "%s  %s, %s\n", d.Hash, plural(d.Names, "name", "names"), humanBytes(int64(d.Bytes)))
+		fmt.Fprintf(a.stdout, "%s  %s, %s\n", a.stdout.Text(d.Hash),
+			plural(d.Names, "name", "names"), humanBytes(int64(d.Bytes)))
 		return nil
 	}
 	c := verb("digest [-o FORMAT]", "one hash over namespace and content, equal at equal sites", Read, 0, 0, run)

@@ -102,7 +102,7 @@ func TestFirstScreenSaysHealthLagAndLoss(t *testing.T) {
 		for _, format := range []Format{FormatTable, FormatWide} {
 			t.Run(name+"/"+string(format), func(t *testing.T) {
 				o := &output{format: format, stdout: &bytes.Buffer{}}
-				golden(t, "screen/status-"+name+"-"+string(format)+".txt", statusScreen(s, o))
+				golden(t, "screen/status-"+name+"-"+string(format)+".txt", statusScreen(s, o).String())
 			})
 		}
 	}

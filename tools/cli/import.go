@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/claudefs/repl/tools/cli/progress"
+	"github.com/claudefs/repl/tools/cli/tty"
 	"github.com/claudefs/repl/tools/fsclient"
 )
 
@@ -193,7 +194,7 @@ func (a *app) showImport(o *output, r *importReport) error {
 		return nil
 	}
 	for _, text := range r.Errors {
-		fmt.Fprintf(a.stderr, "left out: %s\n", text)
+		fmt.Fprintf(a.stderr, "left out: %s\n", tty.Plain(text))
 	}
 	return failure(ExitPartly, fmt.Errorf("%s left out", plural(r.Unreadable+r.Refused, "name was", "names were")),
 		"mend what the lines above name, then import it again")

@@ -9,13 +9,14 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/claudefs/repl/tools/cli/tty"
 	"github.com/claudefs/repl/tools/fsclient"
 )
 
 // What was left out is told, name by name, and makes the import a partial one.
 func TestAnImportThatLeftSomethingOutIsPartly(t *testing.T) {
 	var stdout, stderr bytes.Buffer
-	a := &app{stdout: &stdout, stderr: &stderr}
+	a := &app{stdout: tty.New(&stdout), stderr: tty.New(&stderr)}
 	r := &importReport{Schema: 1, Kind: "import", Report: fsclient.Report{
 		Progress: fsclient.Progress{Files: 9, Dirs: 1, Bytes: 2048, Entries: 20, Unreadable: 1, Skipped: 3, Seconds: 2},
 		Errors:   []string{"open /x: permission denied"},

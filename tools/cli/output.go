@@ -9,6 +9,8 @@ import (
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
+
+	"github.com/claudefs/repl/tools/cli/tty"
 )
 
 // Format is how a reading verb prints.
@@ -94,24 +96,32 @@ func (o *output) color(word, s string) string {
 	}
 	switch word {
 	case "OK":
-		return "\x1b[32m" + s + "\x1b[0m"
+		return tty.Green + s + tty.Reset
 	case "DEGRADED":
-		return "\x1b[33m" + s + "\x1b[0m"
+		return tty.Yellow + s + tty.Reset
 	case "FAILED":
-		return "\x1b[1;31m" + s + "\x1b[0m"
+		return tty.Red + s + tty.Reset
 	}
 	return s
 }
 
-// table prints rows in columns.
-type table struct{ w *tabwriter.Writer }
+// table prints rows in columns. A cell may be foreign text: see tty.Writer.Text.
+type table struct {
+	out *tty.Writer
+	w   *tabwriter.Writer
+}
 
 func newTable(w io.Writer, columns ...string) *table {
-	t := &table{tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)}
+	t := &table{tty.Of(w), tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)}
 	t.row(columns...)
 	return t
 }
 
-func (t *table) row(cells ...string) { fmt.Fprintln(t.w, strings.Join(cells, "\t")) }
+func (t *table) row(cells ...string) {
+	for i, cell := range cells {
+		cells[i] = t.out.Text(cell)
+	}
+	fmt.Fprintln(t.w, strings.Join(cells, "\t"))
+}
 
 func (t *table) flush() error { return t.w.Flush() }

@@ -1,10 +1,12 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"slices"
@@ -14,7 +16,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-	"golang.org/x/term"
+
+	"github.com/claudefs/repl/tools/cli/tty"
 )
 
 // Impact is what a verb may do to a node's data.
@@ -40,8 +43,8 @@ const (
 // app is what all verbs share: where they read and write.
 type app struct {
 	stdin  io.Reader
-	stdout io.Writer
-	stderr io.Writer
+	stdout *tty.Writer
+	stderr *tty.Writer
 }
 
 // Main runs cfs with these arguments, the program's name not among them, and
@@ -52,13 +55,27 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	defer stop()
 	context.AfterFunc(ctx, stop)
 
-	a := &app{stdin: stdin, stdout: stdout, stderr: stderr}
+	a := &app{stdin: stdin, stdout: tty.New(stdout), stderr: tty.New(stderr)}
+	tty.Pair(a.stdout, a.stderr)
 	root := a.root()
 	root.SetArgs(append([]string{}, args...)) // nil would mean the arguments of this process
 	root.SetIn(stdin)
-	root.SetOut(stdout)
-	root.SetErr(stderr)
-	return report(stderr, root.ExecuteContext(ctx))
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
+	err := root.ExecuteContext(ctx)
+	if lost := a.stdout.Close(); lost != nil && (err == nil || errors.Is(err, lost)) {
+		err = lostOutput(lost)
+	}
+	return report(a.stderr, err)
+}
+
+// lostOutput is the failure of a verb whose data did not reach stdout.
+func lostOutput(err error) error {
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		err = e.Err
+	}
+	return failure(ExitFailed, fmt.Errorf("cannot write to standard output: %w", err),
+		"send the output to a file or pipe that takes it, then run it again")
 }
 
 // root builds the whole tree of verbs.
@@ -71,6 +88,7 @@ func (a *app) root() *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
+	root.Flags().Bool("version", false, "the same as cfs version")
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.DisableFlagParsing = true // as every group's; root runs as one
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
@@ -101,9 +119,25 @@ func (a *app) root() *cobra.Command {
 	add(groupOperate, a.admin(), a.dump())
 	add(groupAbout, a.version(), a.commands())
 	root.AddCommand(topics()...)
-	root.SetUsageTemplate(usageTemplate)
-	root.SetHelpTemplate(helpTemplate)
+	a.helpOf(root)
 	return root
+}
+
+// helpOf makes the help of all verbs fit the terminal; elsewhere a flag is one line.
+func (a *app) helpOf(root *cobra.Command) {
+	columns, _ := a.stdout.Size()
+	root.SetUsageTemplate(fmt.Sprintf(usageTemplate, columns))
+	root.SetHelpTemplate(helpTemplate)
+	plain := root.HelpFunc()
+	root.SetHelpFunc(func(c *cobra.Command, args []string) {
+		if columns > 0 {
+			c.Long = tty.Flow(c.Long)
+		}
+		var b bytes.Buffer
+		c.SetOut(&b)
+		plain(c, args)
+		fmt.Fprint(a.stdout, tty.Fit(a.stdout, b.String()))
+	})
 }
 
 // help is "cfs help VERB": as "cfs VERB --help", and it refuses what is no verb.
@@ -142,6 +176,10 @@ var later = []string{
 func group(c *cobra.Command, args []string) error {
 	if len(args) == 0 || args[0] == "--help" || args[0] == "-h" {
 		return c.Help()
+	}
+	if !c.HasParent() && len(args) == 1 && args[0] == "--version" {
+		c.SetArgs([]string{"version"})
+		return c.ExecuteContext(c.Context())
 	}
 	next := "run: " + c.CommandPath() + " --help"
 	if strings.HasPrefix(args[0], "-") {
@@ -196,10 +234,7 @@ func argumentCount(lo, hi int) string {
 }
 
 // isTerminal says whether w is a terminal that may be redrawn.
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
-}
+func isTerminal(w io.Writer) bool { return tty.Of(w).Terminal() }
 
 const usageTemplate = `usage: {{if .Runnable}}{{if .HasParent}}` +
 	`{{if and .HasAvailableSubCommands (not (index .Annotations "impact"))}}{{.CommandPath}} VERB` +
@@ -219,7 +254,7 @@ impact: {{.}}{{end}}
 {{- if and .HasParent .HasAvailableLocalFlags}}
 
 flags
-{{.LocalFlags.FlagUsages | trimTrailingWhitespaces}}{{end}}
+{{.LocalFlags.FlagUsagesWrapped %d | trimTrailingWhitespaces}}{{end}}
 {{- if not .HasParent}}
 
 cfs VERB --help for one verb, cfs help exit-codes | formats | glossary for the rules.{{end}}

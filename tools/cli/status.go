@@ -3,23 +3,40 @@ package cli
 import (
 	"cmp"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 
 	"github.com/claudefs/repl/engine"
+	"github.com/claudefs/repl/tools/cli/tty"
 )
 
 // screen collects the lines of a status.
 type screen struct{ strings.Builder }
 
+// painted is text that may hold colours: it is shown as it is.
+type painted string
+
+// line adds a line. What a node or a user named is shown plainly: see tty.Plain.
 func (s *screen) line(format string, args ...any) {
+	for i, arg := range args {
+		if text, ok := arg.(string); ok {
+			args[i] = tty.Plain(text)
+		}
+	}
 	fmt.Fprintf(s, format, args...)
 	s.WriteByte('\n')
 }
 
+// show prints the screen on w, wrapped at words to the columns of a terminal.
+func (s *screen) show(w io.Writer) error {
+	_, err := io.WriteString(w, tty.Fit(w, s.String()))
+	return err
+}
+
 // statusScreen is the first screen: the site, then one block for each peer.
-func statusScreen(s *engine.Status, o *output) string {
-	var b screen
+func statusScreen(s *engine.Status, o *output) *screen {
+	b := new(screen)
 	b.line("%s  %s  %s", s.Site, s.Role, healthText(o, s.Health, s.Reason))
 	b.line("  cluster %s  primary %s  epoch %d  term %d  %s",
 		s.Cluster, s.Primary, s.Epoch, s.Term, plural(s.Shards, "shard", "shards"))
@@ -45,7 +62,7 @@ func statusScreen(s *engine.Status, o *output) string {
 	if len(s.Peers) == 0 {
 		b.line("\nno peers: nothing is replicated")
 	}
-	return b.String()
+	return b
 }
 
 // peer prints one peer's block. Logs that the site's own block has named already
@@ -111,12 +128,12 @@ func nextForStopped(code string) string {
 	return "the reason above names the cause; the log goes on once it is mended and the node restarted"
 }
 
-func healthText(o *output, health, reason string) string {
-	text := o.color(health, health)
+func healthText(o *output, health, reason string) painted {
+	text := o.color(health, tty.Plain(health))
 	if reason != "" {
-		text += ": " + reason
+		text += ": " + tty.Plain(reason)
 	}
-	return text
+	return painted(text)
 }
 
 func transportText(transport, reason string) string {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/claudefs/repl/engine"
 	"github.com/claudefs/repl/tools/cli/remote"
+	"github.com/claudefs/repl/tools/cli/tty"
 	"github.com/claudefs/repl/wire"
 )
 
@@ -104,7 +105,7 @@ func TestWatchEndsWhenItIsInterrupted(t *testing.T) {
 	}))
 	defer server.Close()
 	var stdout, stderr bytes.Buffer
-	a := &app{stdout: &stdout, stderr: &stderr}
+	a := &app{stdout: tty.New(&stdout), stderr: tty.New(&stderr)}
 	o := &output{format: FormatJSONL, stdout: &stdout}
 	show := func(_ io.Writer, o *output, s *engine.Status) error { return o.object(s) }
 	require.NoError(t, a.watch(ctx, strings.TrimPrefix(server.URL, "http://"), o, show))

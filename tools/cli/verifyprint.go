@@ -21,16 +21,15 @@ func showVerify(w io.Writer, o *output, r *engine.VerifyReport) error {
 		}
 		return nil
 	}
-	_, err := io.WriteString(w, verifyScreen(r, o))
-	return err
+	return verifyScreen(r, o).show(w)
 }
 
 // verifyListed is how many of a list's lines the table shows.
 const verifyListed = 20
 
 // verifyScreen is what people see: a block for each peer.
-func verifyScreen(r *engine.VerifyReport, o *output) string {
-	var b screen
+func verifyScreen(r *engine.VerifyReport, o *output) *screen {
+	b := new(screen)
 	list := func(count int, line func(k int) string) {
 		for k := range count {
 			if k == verifyListed && !o.wide() {
@@ -56,7 +55,7 @@ func verifyScreen(r *engine.VerifyReport, o *output) string {
 			b.line("  … and %d more than are listed", p.MoreNot)
 		}
 	}
-	return b.String()
+	return b
 }
 
 func deepText(deep bool) string {

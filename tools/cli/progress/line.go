@@ -3,10 +3,9 @@ package progress
 import (
 	"fmt"
 	"io"
-	"os"
 	"time"
 
-	"golang.org/x/term"
+	"github.com/claudefs/repl/tools/cli/tty"
 )
 
 const (
@@ -16,16 +15,15 @@ const (
 
 // Line is a progress line on a writer.
 type Line struct {
-	w        io.Writer
+	w        *tty.Writer
 	terminal bool
 	shownAt  time.Time
-	drawn    bool // something stands on the terminal's current line
 }
 
 // New returns a line on w.
 func New(w io.Writer) *Line {
-	f, ok := w.(*os.File)
-	return &Line{w: w, terminal: ok && term.IsTerminal(int(f.Fd()))}
+	out := tty.Of(w)
+	return &Line{w: out, terminal: out.Terminal()}
 }
 
 // Show prints what text returns, if it is time to.
@@ -40,8 +38,7 @@ func (l *Line) Show(text func() string) {
 	}
 	l.shownAt = now
 	if l.terminal {
-		fmt.Fprintf(l.w, "\r\x1b[K%s", text())
-		l.drawn = true
+		l.w.Draw(text())
 		return
 	}
 	fmt.Fprintln(l.w, text())
@@ -49,14 +46,8 @@ func (l *Line) Show(text func() string) {
 
 // Say prints a line of its own, whatever the time, and keeps it.
 func (l *Line) Say(format string, args ...any) {
-	l.Clear()
 	fmt.Fprintf(l.w, format+"\n", args...)
 }
 
 // Clear takes the line off a terminal; the next Show draws it again.
-func (l *Line) Clear() {
-	if l.drawn {
-		fmt.Fprint(l.w, "\r\x1b[K")
-		l.drawn = false
-	}
-}
+func (l *Line) Clear() { l.w.Erase() }

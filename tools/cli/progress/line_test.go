@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/claudefs/repl/tools/cli/tty"
 )
 
 // A log of a long task stays short: what comes too soon is not even made.
@@ -22,7 +24,7 @@ func TestALineIsNotRepeatedTooSoon(t *testing.T) {
 
 func TestATerminalIsRedrawnAndKeptLinesStandAlone(t *testing.T) {
 	var b bytes.Buffer
-	l := &Line{w: &b, terminal: true}
+	l := &Line{w: tty.New(&b), terminal: true}
 	l.Show(func() string { return "half" })
 	l.Say("kept")
 	require.Equal(t, "\r\x1b[Khalf\r\x1b[Kkept\n", b.String())
