@@ -38,7 +38,8 @@ func diskDir(t *testing.T) string {
 func TestEveryKindOfContenderRunsEndToEnd(t *testing.T) {
 	report := filepath.Join(t.TempDir(), "report.md")
 	only := "^(stream-256B/(ours-1|net-coalesce|grpc-record|jetstream)|stream-64KiB/(ours-256|grpc-batch)|" +
-		"trip-link/|open-50/(ours-1|net)|busy-trip-durable/ours-1|durable-64KiB/(ours-1|net|grpc|jetstream)|journal-|limits/memcpy)"
+		"trip-link/|open-50/(ours-1|net)|busy-trip-durable/ours-1|" +
+		"durable-64KiB/(ours-1|net|grpc|jetstream)|journal-|limits/memcpy)"
 	var stdout, stderr bytes.Buffer
 	args := []string{"-quick", "-only", only, "-dir", diskDir(t), "-out", report}
 	code := command(t.Context(), args, &stdout, &stderr)
@@ -140,7 +141,8 @@ func TestABusyMachineJudgesNothingUnlessAsked(t *testing.T) {
 	r := filled(4.31, 0)
 	r.noise["stream-64KiB"] = 0.97
 	const name = "P2-64KiB-vs-grpc+log"
-	require.Equal(t, "ratio P2-64KiB-vs-grpc+log shards=1 - goal >=2.5 invalid (processors 97 % busy with something else)",
+	require.Equal(t, "ratio P2-64KiB-vs-grpc+log shards=1 - goal >=2.5 "+
+		"invalid (processors 97 % busy with something else)",
 		lineOf(t, r, name, "1"))
 	r.busy = true
 	require.Contains(t, lineOf(t, r, name, "1"), "4.31 goal >=2.5 ok")

@@ -114,7 +114,7 @@ without its peer: what it shows must be a prefix of each log, or it must refuse 
 	fs.IntVar(&o.Cycles, "cycles", 300, "`N` rounds of load, kill and restart")
 	fs.BoolVar(&o.Failpoints, "failpoints", false, "end servers at each call to their disks in turn, not at random")
 	fs.BoolVar(&o.Copies, "copies", false, "copy a running site's directory in each cycle, and open the copy")
-	fs.DurationVar(&o.For, "for", 0, "`TIME` after which it ends although cycles are left (default: only --cycles counts)")
+	fs.DurationVar(&o.For, "for", 0, "`TIME` after which it ends although cycles are left")
 	fs.Uint64Var(&o.Seed, "seed", 0, "`N` that the moments and operations are drawn from (default random)")
 	fs.StringVar(&o.IO, "io", ioAuto, "`HOW` the servers carry links and journals: auto, rdma, io_uring or portable")
 	fs.StringVar(&o.Dir, "dir", "", "empty `DIR` for the sites' data and logs (default a temporary one)")
