@@ -25,10 +25,11 @@ var floors = map[string][]string{
 	"wire/link/socket":     {"wire/link"},
 	"wire/link/tcp":        {"wire", "wire/link", "wire/link/socket"},
 	"wire/link/faultproxy": {},
-	"wire/link/stripe":     {"wire", "wire/link"},
+	"wire/link/lobby":      {"wire/link/socket"},
+	"wire/link/stripe":     {"wire", "wire/link", "wire/link/lobby"},
 	"wire/link/linktest":   {"wire", "wire/link", "wire/link/faultproxy"},
 	"uring":                {"wire", "wire/link", "wire/link/socket", "engine/store/vfs"},
-	"rdma":                 {"wire", "wire/link", "wire/link/socket", "cgo/verbs"},
+	"rdma":                 {"wire", "wire/link", "wire/link/socket", "wire/link/lobby", "cgo/verbs"},
 	"rdma/fakeverbs":       {"rdma"},
 	"rdma/verbstest":       {"rdma"},
 	"cgo/verbs":            {},
@@ -48,7 +49,8 @@ var floors = map[string][]string{
 	"engine/apply":             {"wire", "engine/store", "engine/internal/plant"},
 
 	"engine": {
-		"wire", "wire/link", "wire/link/stripe", "wire/link/tcp", "uring", "rdma", "engine/stream", "engine/node",
+		"wire", "wire/link", "wire/link/socket", "wire/link/stripe", "wire/link/tcp", "uring", "rdma",
+		"engine/stream", "engine/node",
 		"engine/apply", "engine/store", "engine/store/vfs", "engine/store/journal", "engine/store/writer",
 		"engine/store/arena",
 	},

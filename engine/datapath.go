@@ -35,7 +35,7 @@ type dataPath struct {
 	ring      bool             // io_uring, not system calls of Go's own packages
 	disk      *uring.Disk      // nil = the host's, or portable
 	transport *uring.Transport // nil = the host's, or portable
-	tcp       *tcp.Transport   // nil = the host's, or no need of it
+	tcp       *tcp.Transport   // nil = the host's
 	rdma      *rdma.Transport  // nil = there is none
 	carriers  []carrier        // of links, the best first
 	reason    string           // why not io_uring, or where it came from
@@ -147,11 +147,11 @@ func (e *Engine) openLinks() (err error) {
 			return err
 		}
 	}
+	if d.tcp, err = tcp.New(tcp.Options{Pool: e.frames}); err != nil { // it accepts, in any case
+		return err
+	}
 	if d.ring && e.o.IO == ioUring {
 		return nil // insisted on
-	}
-	if d.tcp, err = tcp.New(tcp.Options{Pool: e.frames}); err != nil {
-		return err
 	}
 	return e.carry(d.tcp)
 }
@@ -183,22 +183,39 @@ func (e *Engine) openRDMA() (err error) {
 	return nil
 }
 
-// listen opens the one listener of all transports. RDMA's takes the others' links as
+// listen opens the one listener of all transports: connections are accepted by TCP, and
+// carried by a ring only when their hello was welcome. RDMA's listener takes them as
 // well, because their first bytes differ.
-func (d *dataPath) listen(addr string) (link.Listener, error) {
-	if d.rdma == nil {
-		return d.carriers[0].Listen(addr)
+func (e *Engine) listen() (l link.Listener, err error) {
+	d := &e.path
+	switch {
+	case !d.links:
+		return d.carriers[0].Listen(e.o.Listen)
+	case d.rdma == nil:
+		l, err = d.tcp.Listen(e.o.Listen)
+	default:
+		l, err = d.rdma.ListenBeside(e.o.Listen, func(c *net.TCPConn) (link.Conn, error) { return d.tcp.Adopt(c), nil })
 	}
-	l, err := d.rdma.ListenBeside(addr, func(c *net.TCPConn) (link.Conn, error) {
-		if d.ring {
-			return d.transport.Adopt(c)
-		}
-		return d.tcp.Adopt(c), nil
-	})
 	if err != nil {
 		return nil, err
 	}
-	return stripe.Gather(l), nil
+	return stripe.Gather(l, e.adopt), nil
+}
+
+// adopt has an admitted connection carried by a ring, if links are. Where none is to be
+// had, it stays as it is: a link is worth more.
+func (e *Engine) adopt(c link.Conn) link.Conn {
+	plain, ok := c.(*tcp.Conn)
+	if !ok || e.path.transport == nil {
+		return c
+	}
+	ring, err := e.path.transport.Adopt(plain.Socket())
+	if err != nil {
+		e.events.tell(Event{Kind: eventTransport, Shard: -1, Alarm: true, Text: fmt.Sprintf(
+			"the link from %s is carried by tcp: %v", c.RemoteAddr(), err)})
+		return c
+	}
+	return ring
 }
 
 // dataPathStatus tells which one it is.

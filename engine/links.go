@@ -22,8 +22,6 @@ const (
 	queueOpsMax   = 1 << 16
 	// closeGrace is how long a closing link may take to send what is queued.
 	closeGrace = time.Second
-	// acceptPause is the wait after an accept that found no descriptors left.
-	acceptPause = 100 * time.Millisecond
 )
 
 // links are the open links by their id.
@@ -34,6 +32,7 @@ type links struct {
 	last    node.LinkID
 	closed  bool
 	group   sync.WaitGroup // of links and dials
+	judging chan struct{}  // a place for each accepted link whose hello the heart looks at
 }
 
 // get returns an open link, or nil.
@@ -64,11 +63,13 @@ func (ls *links) add(e *Engine, conn link.Conn, peer wire.SiteID) *peerLink {
 	}
 	if ls.open == nil {
 		ls.open, ls.leaving = make(map[node.LinkID]*peerLink), make(map[*peerLink]struct{})
+		ls.judging = make(chan struct{}, judgingMax)
 	}
 	ls.last++
 	l := &peerLink{
 		e: e, id: ls.last, peer: peer, conn: conn,
 		ready: make(chan struct{}, 1), gone: make(chan struct{}), over: make(chan struct{}),
+		told: make(chan struct{}), shut: make(chan struct{}),
 	}
 	l.source.lending, _ = conn.(link.LendingConn)
 	ls.open[l.id] = l
@@ -119,7 +120,7 @@ func (ls *links) closeAll() {
 	}
 	ls.mu.Unlock()
 	for _, l := range open {
-		l.conn.Close()
+		l.close()
 	}
 	ls.group.Wait()
 }
@@ -133,18 +134,22 @@ type peerLink struct {
 	peer wire.SiteID // 0 = accepted
 	conn link.Conn
 
-	mu     sync.Mutex
-	queue  opQueue
-	why    error // why it ends, if this end knows
-	grace  *time.Timer
-	ready  chan struct{} // capacity 1
-	gone   chan struct{} // closed when receiving has ended
-	over   chan struct{} // closed when the sender has ended
-	spares opQueue       // the sender's
+	mu      sync.Mutex
+	queue   opQueue
+	why     error // why it ends, if this end knows
+	grace   *time.Timer
+	leaving bool          // told is closed
+	ready   chan struct{} // capacity 1
+	gone    chan struct{} // closed when receiving has ended
+	over    chan struct{} // closed when the sender has ended
+	spares  opQueue       // the sender's
 
 	source   source
 	arriving arriving
-	answered bool // the sender's, of an accepted link
+	answered bool          // the sender's, of an accepted link
+	told     chan struct{} // closed when the heart has told it to close: nothing is read any more
+	shut     chan struct{} // closed when conn is
+	shutOnce sync.Once
 
 	// Of a dialed link.
 	route    *route
@@ -206,7 +211,10 @@ func (l *peerLink) push(op *node.Op) {
 		if l.source.lending != nil {
 			l.e.links.leave(l)
 		}
-		l.closeIn(closeGrace, errors.New(op.Reason))
+		if l.closeIn(closeGrace, errors.New(op.Reason)); !l.leaving {
+			l.leaving = true
+			close(l.told)
+		}
 	}
 	if ops, bytes := len(l.queue.ops), len(l.queue.bytes); bytes > queueBytesMax || ops > queueOpsMax {
 		l.closeIn(0, fmt.Errorf("%d operations with %d bytes of control frames wait: the link is stalled", ops, bytes))
@@ -223,7 +231,7 @@ func (l *peerLink) push(op *node.Op) {
 func (l *peerLink) closeIn(d time.Duration, why error) {
 	if l.grace == nil {
 		l.setWhy(why)
-		l.grace = time.AfterFunc(d, func() { l.conn.Close() }) // Ends with it; stopped when the link is gone.
+		l.grace = time.AfterFunc(d, l.close) // Ends with it; stopped when the link is gone.
 	}
 }
 
@@ -242,7 +250,15 @@ func (l *peerLink) fail(err error) {
 		l.lost = err
 	}
 	l.mu.Unlock()
-	l.conn.Close()
+	l.close()
+}
+
+// close ends the connection.
+func (l *peerLink) close() {
+	l.shutOnce.Do(func() {
+		_ = l.conn.Close() // gone, whatever it says
+		close(l.shut)
+	})
 }
 
 // start starts the link's goroutines; the receiving one tells the heart of it.
@@ -284,6 +300,7 @@ func (l *peerLink) do(op *node.Op) error {
 		if l.route == nil && !l.answered { // a welcome, or a refusal
 			l.answered = true
 			l.e.links.awaitLeft(l)
+			l.admit(op.Frame)
 		}
 		l.source.parts = append(l.source.parts[:0], op.Frame)
 		return l.conn.Send(l.source.parts)
@@ -312,9 +329,13 @@ type arriving struct {
 func (l *peerLink) receive() {
 	defer l.e.links.group.Done()
 	l.heard.Store(int64(l.e.now().Mono))
-	l.e.step(&node.LinkUp{Link: l.id, Peer: l.peer, Takeover: l.takeover})
-	var err error
+	err := l.meet()
 	for err == nil {
+		select {
+		case <-l.told:
+			<-l.shut
+		default:
+		}
 		var frame *link.Frame
 		if frame, err = l.conn.Recv(); err == nil {
 			l.heard.Store(int64(l.e.now().Mono))
@@ -322,7 +343,7 @@ func (l *peerLink) receive() {
 			frame.Release()
 		}
 	}
-	l.conn.Close()
+	l.close()
 	close(l.gone)
 	<-l.over
 	if l.route != nil { // before the heart dials again
@@ -359,31 +380,6 @@ func (l *peerLink) frameIn(frame *link.Frame) {
 		a.in.Body = frame.Body()
 	}
 	l.e.stepWith(&a.in, brought{a.refs, frame})
-}
-
-// accept takes links until the listener closes.
-func (e *Engine) accept() {
-	defer e.workers.Done()
-	for {
-		conn, err := e.listener.Accept()
-		switch {
-		case err == nil:
-			if l := e.links.add(e, conn, 0); l != nil {
-				l.start()
-			} else {
-				conn.Close()
-			}
-		case errors.Is(err, link.ErrClosed):
-			return
-		default: // No descriptors left, say: later there may be.
-			e.events.tell(Event{Kind: eventAcceptFailed, Shard: -1, Alarm: true, Text: err.Error()})
-			select {
-			case <-time.After(acceptPause):
-			case <-e.life.Done():
-				return
-			}
-		}
-	}
 }
 
 var (

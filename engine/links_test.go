@@ -66,7 +66,7 @@ func (c *leisurely) Close() error {
 func TestAStalledLinkIsClosedWithoutWaitingForIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		conn := &leisurely{closed: make(chan struct{}, 2)}
-		l := &peerLink{e: &Engine{}, id: 1, conn: conn, ready: make(chan struct{}, 1)}
+		l := &peerLink{e: &Engine{}, id: 1, conn: conn, ready: make(chan struct{}, 1), shut: make(chan struct{})}
 		began := time.Now()
 		for range queueOpsMax + 2 {
 			l.push(&node.Op{Kind: node.OpRead})

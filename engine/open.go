@@ -93,7 +93,7 @@ func (e *Engine) open(ctx context.Context) (err error) {
 		BytesMax: e.o.PendingBytesMax, Memory: e.memory, ClockFloor: control.ClockBound, Incarnation: newIncarnation,
 	})
 	if e.o.Listen != "" {
-		if e.listener, err = e.path.listen(e.o.Listen); err != nil {
+		if e.listener, err = e.listen(); err != nil {
 			return fmt.Errorf("site %s: listening at %s: %w", e.id.siteName, e.o.Listen, err)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"sync"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/claudefs/repl/uring"
 	"github.com/claudefs/repl/wire"
 	"github.com/claudefs/repl/wire/link"
+	"github.com/claudefs/repl/wire/link/socket"
 )
 
 // Bounds of the pauses between tries of a better transport.
@@ -91,43 +93,58 @@ func (e *Engine) dialPeer(site wire.SiteID) {
 	}()
 }
 
-// dial tries the peer's addresses in turn, and at each that answers the transports
-// from the best that does not pause on down.
+// dial tries the transports from the best that does not pause on down, each at all of
+// the peer's addresses.
 func (r *route) dial() (conn link.Conn, rung int, err error) {
-	var faults []error
-	for _, addr := range r.addrs {
-		r.mu.Lock()
-		rung = r.ladder.next(0, r.e.now().Mono)
-		r.mu.Unlock()
-		for {
-			if conn, err = r.dialBy(rung, addr); err == nil {
-				return conn, rung, nil
-			}
-			faults = append(faults, err)
-			if !otherwise(err) || rung == len(r.e.path.carriers)-1 {
-				break
-			}
-			r.mu.Lock()
-			now := r.e.now().Mono
-			r.ladder.failed(rung, now, 0, shortly(err))
-			rung = r.ladder.next(rung+1, now)
-			r.mu.Unlock()
-		}
-	}
-	if len(faults) == 0 {
+	if len(r.addrs) == 0 {
 		return nil, 0, fmt.Errorf("site %08x has no address: %w", uint32(r.site), link.ErrUnreachable)
 	}
-	return nil, 0, errors.Join(faults...)
+	r.mu.Lock()
+	rung = r.ladder.next(0, r.e.now().Mono)
+	r.mu.Unlock()
+	var faults []error
+	for {
+		if conn, err = r.dialBy(rung); err == nil {
+			return conn, rung, nil
+		}
+		faults = append(faults, err)
+		if !otherwise(err) || rung == len(r.e.path.carriers)-1 {
+			return nil, 0, errors.Join(faults...)
+		}
+		r.mu.Lock()
+		now := r.e.now().Mono
+		r.ladder.failed(rung, now, 0, shortly(err))
+		rung = r.ladder.next(rung+1, now)
+		r.mu.Unlock()
+	}
 }
 
-func (r *route) dialBy(rung int, addr string) (link.Conn, error) {
+// dialBy dials the peer's addresses by one transport, as socket.Race does: the silence
+// of one takes no time from the others.
+func (r *route) dialBy(rung int) (link.Conn, error) {
 	ctx, cancel := context.WithTimeout(r.e.life, r.e.o.HeartbeatTimeout)
 	defer cancel()
-	conn, err := r.e.path.carriers[rung].Dial(ctx, addr)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", addr, err)
+	conn, _, err := socket.Race(ctx, len(r.addrs), func(ctx context.Context, i int) (link.Conn, error) {
+		r.favor(ctx, r.addrs[i])
+		conn, err := r.e.path.carriers[rung].Dial(ctx, r.addrs[i])
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", r.addrs[i], err)
+		}
+		return conn, nil
+	})
+	return conn, err
+}
+
+// favor keeps places at the own listener for what a peer's name stands for now.
+func (r *route) favor(ctx context.Context, addr string) {
+	host, _, err := net.SplitHostPort(addr)
+	if _, ok := r.e.listener.(link.Favorer); !ok || err != nil || host == "" {
+		return
 	}
-	return conn, nil
+	ips, _ := net.DefaultResolver.LookupHost(ctx, host) // the dial tells what is wrong with it
+	for _, ip := range ips {
+		r.e.favor(ip)
+	}
 }
 
 // otherwise says that the peer may be there for another transport: what failed is
@@ -221,13 +238,7 @@ func (r *route) tryBetter() {
 		return
 	}
 	r.mu.Unlock()
-	var conn link.Conn
-	err := link.ErrUnreachable
-	for _, addr := range r.addrs {
-		if conn, err = r.dialBy(rung, addr); err == nil {
-			break
-		}
-	}
+	conn, err := r.dialBy(rung)
 	r.mu.Lock()
 	if err != nil {
 		r.ladder.failed(rung, r.e.now().Mono, 0, shortly(err))

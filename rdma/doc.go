@@ -54,7 +54,9 @@
 // Dialing: the setup goes by TCP, so it proves nothing about the fabric. Dial returns
 // when the peer's device has answered over the new queue pair. What fails once the peer
 // was reached is ErrSetup: another transport may do. One address may serve two
-// transports (ListenBeside): a setup's first byte is no frame's.
+// transports (ListenBeside): a setup's first byte is no frame's. Strangers pin little:
+// three setups run at once, links that nobody has accepted among them; a later one may
+// end one that takes over 250 ms.
 //
 // Invariants:
 //

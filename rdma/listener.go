@@ -1,7 +1,6 @@
 package rdma
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -9,21 +8,23 @@ import (
 	"time"
 
 	"github.com/claudefs/repl/wire/link"
+	"github.com/claudefs/repl/wire/link/lobby"
+	"github.com/claudefs/repl/wire/link/socket"
 )
 
 // Listen implements link.Transport: the control connections come in at addr,
-// host:port. Setups run at the same time, at most 64 together with the links that
-// nobody has accepted; later connections wait in the kernel.
+// host:port. Setups run at the same time, three at most together with the links that
+// nobody has accepted, because each pins a ring and a stage: later ones wait.
 func (t *Transport) Listen(addr string) (link.Listener, error) { return t.ListenBeside(addr, nil) }
 
 // ListenBeside is Listen for two transports at one address: a connection that does
-// not begin like a setup is handed to plain, which makes it a link, or closes it.
-// A frame never begins with the byte that a setup does. Who says nothing at all is
-// shown the door after Options.HandshakeMax.
+// not begin like a setup is handed to plain, which makes it a link, or leaves it to be
+// closed. A frame never begins with the byte that a setup does. Who says nothing at all
+// is shown the door after Options.HandshakeMax, or earlier for somebody else (package
+// lobby).
 func (t *Transport) ListenBeside(addr string, plain func(*net.TCPConn) (link.Conn, error)) (link.Listener, error) {
-	config := net.ListenConfig{KeepAliveConfig: t.keepAlive(), Control: t.tune}
-	config.SetMultipathTCP(false)
-	s, err := config.Listen(context.Background(), "tcp", addr)
+	o := t.o.socket()
+	s, err := socket.Listen(addr, &o)
 	if err != nil {
 		return nil, err
 	}
@@ -32,118 +33,123 @@ func (t *Transport) ListenBeside(addr string, plain func(*net.TCPConn) (link.Con
 
 func (t *Transport) listenOn(s net.Listener, plain func(*net.TCPConn) (link.Conn, error)) *listener {
 	l := &listener{
-		t: t, socket: s, ready: make(chan link.Conn, handshakesMax), faults: make(chan error),
-		slots: make(chan struct{}, handshakesMax), closing: make(chan struct{}), setups: make(map[net.Conn]bool),
-		plain: plain,
+		t: t, socket: s, ready: make(chan acceptedLink), faults: make(chan error), closing: make(chan struct{}),
+		silent: lobby.New(lobby.Options{}), plain: plain,
+		setups: lobby.New(lobby.Options{Max: setupsMax, Stay: setupStay}),
 	}
-	l.workers.Add(1)
-	go l.run() // ends when the listener is closed
+	l.workers.Go(l.run) // ends when the listener is closed
 	return l
 }
+
+const (
+	// setupsMax bounds what strangers pin: links that are being set up, and those that
+	// nobody has accepted.
+	setupsMax = 3
+	// setupStay is how long a setup may take before another one may end it.
+	setupStay = 250 * time.Millisecond
+)
 
 type listener struct {
 	t       *Transport
 	plain   func(*net.TCPConn) (link.Conn, error) // nil = RDMA alone
 	socket  net.Listener
-	ready   chan link.Conn
-	faults  chan error    // of the socket; nothing is accepted before somebody has heard of one
-	slots   chan struct{} // one per setup, and per link that nobody has accepted
+	silent  *lobby.Lobby // connections that have not begun
+	setups  *lobby.Lobby
+	ready   chan acceptedLink
+	faults  chan error // of the socket; nothing is accepted before somebody has heard of one
 	closing chan struct{}
 	once    sync.Once
 	workers sync.WaitGroup
+}
 
-	mu     sync.Mutex
-	setups map[net.Conn]bool
-	closed bool
+// acceptedLink is a link with its place among the setups, if it has one.
+type acceptedLink struct {
+	link.Conn
+	setup *lobby.Guest
+}
+
+// Favor implements link.Favorer.
+func (l *listener) Favor(addr string) {
+	l.silent.Favor(addr)
+	l.setups.Favor(addr)
 }
 
 func (l *listener) run() {
-	defer l.workers.Done()
 	for {
-		select {
-		case l.slots <- struct{}{}:
-		case <-l.closing:
-			return
-		}
 		control, err := l.socket.Accept()
-		if err != nil {
-			if errors.Is(err, net.ErrClosed) {
-				return
+		switch {
+		case err == nil:
+			if guest := l.silent.Enter(control, control.RemoteAddr().String()); guest != nil {
+				l.workers.Go(func() { l.setUp(control, guest) }) // ends within twice Options.HandshakeMax
+			} else {
+				_ = control.Close() // nobody used it
 			}
-			// No descriptors left, say: whoever accepts hears of it, and calls again.
+		case errors.Is(err, net.ErrClosed):
+			return
+		default: // No descriptors left, say: whoever accepts hears of it, and calls again.
+			l.silent.PushOne()
 			select {
 			case l.faults <- err:
 			case <-l.closing:
 				return
 			}
-			<-l.slots
-			continue
-		}
-		if l.enter(control) {
-			l.workers.Add(1)
-			go l.setUp(control) // ends within Options.HandshakeMax
 		}
 	}
 }
 
-// enter notes a setup, so that Close can end it.
-func (l *listener) enter(control net.Conn) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.closed {
-		_ = control.Close()
-		return false
-	}
-	l.setups[control] = true
-	return true
-}
-
-// leave forgets a setup; false when the listener was closed meanwhile.
-func (l *listener) leave(control net.Conn) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	delete(l.setups, control)
-	return !l.closed
-}
-
-func (l *listener) setUp(control net.Conn) {
-	defer l.workers.Done()
+func (l *listener) setUp(control net.Conn, guest *lobby.Guest) {
 	_ = control.SetDeadline(time.Now().Add(l.t.o.HandshakeMax)) // else the reads fail as well
-	c, err := l.link(control)
-	open := l.leave(control)
+	c, err := l.link(control, guest)
+	guest.Leave()
 	if err != nil {
 		// Whoever that was, it is no link: garbage, a port scan, a peer that gave up.
+		c.setup.Leave()
 		l.t.counts.setupsRefused.Add(1)
 		_ = control.Close()
-		<-l.slots
 		return
 	}
-	if !open {
+	select {
+	case l.ready <- c:
+	case <-l.closing:
 		_ = c.Close()
-		return
 	}
-	l.ready <- c // never blocks: it has a slot
 }
 
 // link makes a connection a link, by whichever transport it begins like.
-func (l *listener) link(control net.Conn) (link.Conn, error) {
+func (l *listener) link(control net.Conn, guest *lobby.Guest) (made acceptedLink, err error) {
 	if l.plain != nil {
 		first, err := peekByte(control.(*net.TCPConn))
 		if err != nil {
-			return nil, err
+			return made, err
 		}
 		if first != setupMagic[0] {
 			if err := control.SetDeadline(time.Time{}); err != nil {
-				return nil, err
+				return made, err
 			}
-			return l.plain(control.(*net.TCPConn))
+			made.Conn, err = l.plain(control.(*net.TCPConn))
+			return made, err
 		}
 	}
-	c, err := l.t.acceptLink(control)
+	r := setupReader{from: control}
+	peer, err := r.offer(setupHello)
 	if err != nil {
-		return nil, err // no *Conn in an interface
+		return made, err
 	}
-	return c, nil
+	// Whoever waits for a place among the setups keeps that among the silent ones.
+	if made.setup = l.setups.EnterIn(control, control.RemoteAddr().String(), l.t.o.HandshakeMax); made.setup == nil {
+		return made, errors.New("too many setups at once")
+	}
+	guest.Leave()
+	c, err := l.t.acceptLink(control, &r, &peer)
+	if err != nil {
+		return made, err // no *Conn in an interface
+	}
+	made.Conn = c
+	if !made.setup.Spoke(c) {
+		_ = c.Close()
+		return made, errors.New("ended for a newer setup")
+	}
+	return made, nil
 }
 
 func (l *listener) Accept() (link.Conn, error) {
@@ -154,8 +160,8 @@ func (l *listener) Accept() (link.Conn, error) {
 	}
 	select {
 	case c := <-l.ready:
-		<-l.slots
-		return c, nil
+		c.setup.Leave()
+		return c.Conn, nil
 	case err := <-l.faults:
 		return nil, err
 	case <-l.closing:
@@ -174,21 +180,9 @@ func (l *listener) Close() error {
 	l.once.Do(func() {
 		close(l.closing)
 		_ = l.socket.Close() // it does not accept any more, whatever it says
-		l.mu.Lock()
-		l.closed = true
-		for control := range l.setups {
-			_ = control.Close()
-		}
-		l.mu.Unlock()
+		l.silent.Close()
+		l.setups.Close()
 		l.workers.Wait()
-		for {
-			select {
-			case c := <-l.ready:
-				_ = c.Close()
-			default:
-				return
-			}
-		}
 	})
 	return nil
 }

@@ -25,7 +25,6 @@ const (
 	drainMaxDefault     = time.Second
 	inlineBytesWanted   = 256
 	partsWanted         = 16
-	handshakesMax       = 64 // connections that have not become links yet, or were not accepted
 	regionsMax          = 16
 	completionsPerPoll  = 32
 	signalEvery         = 16 // sends

@@ -181,6 +181,15 @@ func (r *setupReader) expect(want setupKind) ([]byte, error) {
 	return body, nil
 }
 
+// offer reads a message that carries one.
+func (r *setupReader) offer(kind setupKind) (o offer, err error) {
+	body, err := r.expect(kind)
+	if err == nil {
+		err = o.decode(body)
+	}
+	return o, err
+}
+
 func noEOF(err error) error {
 	if err == io.EOF {
 		return io.ErrUnexpectedEOF

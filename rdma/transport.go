@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"sync"
 	"syscall"
 	"time"
@@ -108,13 +107,8 @@ var ErrSetup = errors.New("rdma setup")
 func (t *Transport) Dial(ctx context.Context, addr string) (link.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, t.o.HandshakeMax)
 	defer cancel()
-	d := net.Dialer{KeepAliveConfig: t.keepAlive(), Control: t.tune}
-	d.SetMultipathTCP(false)
-	control, err := d.DialContext(ctx, "tcp", addr)
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		// The socket took ctx's deadline over, and was quicker than ctx to say so.
-		return nil, fmt.Errorf("%w: %w: %w", link.ErrUnreachable, err, context.DeadlineExceeded)
-	}
+	o := t.o.socket()
+	control, err := socket.Dial(ctx, addr, &o)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", link.ErrUnreachable, err)
 	}
@@ -207,25 +201,16 @@ func (c *Conn) offer(control net.Conn) error {
 	return c.ready()
 }
 
-// acceptLink is the listener's side: welcome is told when this end can receive, and
-// nothing is sent before the dialer can.
-func (t *Transport) acceptLink(control net.Conn) (*Conn, error) {
-	r := setupReader{from: control}
-	body, err := r.expect(setupHello)
-	if err != nil {
-		return nil, err
-	}
-	var peer offer
-	if err := peer.decode(body); err != nil {
-		return nil, err
-	}
+// acceptLink is the listener's side, once the peer's hello was read: welcome is told
+// when this end can receive, and nothing is sent before the dialer can.
+func (t *Transport) acceptLink(control net.Conn, r *setupReader, peer *offer) (*Conn, error) {
 	c, err := t.newConn(control, nil)
 	if err != nil {
 		refuse(control, err)
 		return nil, err
 	}
-	c.peer = peer
-	if err := c.welcome(&r); err != nil {
+	c.peer = *peer
+	if err := c.welcome(r); err != nil {
 		c.abandon()
 		return nil, err
 	}
@@ -317,21 +302,6 @@ func (c *Conn) abandon() {
 	c.objects.close()
 	UnmapMemory(c.objects.ring)
 	c.device.release()
-}
-
-func (t *Transport) keepAlive() net.KeepAliveConfig {
-	o := t.o.socket()
-	every := o.ProbeEvery()
-	return net.KeepAliveConfig{Enable: true, Idle: every, Interval: every, Count: socket.ProbesMax}
-}
-
-func (t *Transport) tune(_, _ string, raw syscall.RawConn) error {
-	var err error
-	o := t.o.socket()
-	if ctlErr := raw.Control(func(fd uintptr) { err = socket.Tune(int(fd), &o) }); ctlErr != nil {
-		return ctlErr
-	}
-	return err
 }
 
 func appendNumber(b []byte, number uint64) []byte { return binary.LittleEndian.AppendUint64(b, number) }

@@ -64,7 +64,7 @@
 // nothing is handed to another thread and back, memory is lent for one call, and
 // there is nothing to cancel.
 //
-//	Send, Recv, Accept, ReadAt … ─▶ Caller ── io_uring_enter(submit 1, wait 1) ──▶ result
+//	Send, Recv, ReadAt … ─▶ Caller ── io_uring_enter(submit 1, wait 1) ──▶ result
 //
 // A thread that sleeps in the kernel takes its processor along until Go's runtime
 // notices. So a receiver looks (MSG_DONTWAIT), lets other goroutines run, and looks
@@ -74,12 +74,13 @@
 // # The links
 //
 // [Transport] passes linktest.Conformance. A link has two Callers, one for its sender
-// and one for its receiver; a listener has one; those of closed links wait for the
-// next, 16 at most. A frame is gathered from where it lies by one SENDMSG
+// and one for its receiver; those of closed links wait for the next, 16 at most.
+// Connections are dialed and accepted by plain system calls, because a ring for each
+// stranger, and a thread, would be a stranger's to take: a host judges who came in, and
+// adopts (Adopt) whom it knows. A frame is gathered from where it lies by one SENDMSG
 // (MSG_WAITALL); of a frame over 16 KiB all but the envelope is received where it will
 // lie, by one RECV. Closing shuts the socket down, which ends what is under way. A
-// sleeping receiver or accept is a thread of the system: two per link, one per
-// listener.
+// sleeping receiver is a thread of the system, and so is a blocked sender: two per link.
 //
 // # The disk
 //

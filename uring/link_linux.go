@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/claudefs/repl/wire"
 	"github.com/claudefs/repl/wire/link"
 	"github.com/claudefs/repl/wire/link/socket"
 )
@@ -29,6 +30,7 @@ type Conn struct {
 	recvMu    sync.Mutex // held by the one receiver, and by Close
 	receiving *Caller
 	reader    *link.Reader
+	bound     int // bytes of a frame; 0 = what the format allows
 	recvErr   error
 
 	fdMu sync.Mutex // guards fd against Close; who has one of the others need not take it
@@ -116,7 +118,7 @@ func (c *Conn) Recv() (*link.Frame, error) {
 	case c.recvErr != nil:
 		return nil, c.recvErr
 	}
-	f, err := c.reader.Next()
+	f, err := c.next()
 	if err != nil {
 		c.recvErr = c.failure(err)
 		return nil, c.recvErr
@@ -124,11 +126,20 @@ func (c *Conn) Recv() (*link.Frame, error) {
 	return f, nil
 }
 
+func (c *Conn) next() (*link.Frame, error) {
+	if c.bound > 0 {
+		return link.ReadFrame((*stream)(c), c.bound)
+	}
+	return c.reader.Next()
+}
+
 // BoundFrames implements link.Bounder.
 func (c *Conn) BoundFrames(bytes int) {
 	c.recvMu.Lock()
 	defer c.recvMu.Unlock()
-	c.reader.Bound(bytes)
+	if c.bound = bytes; bytes >= wire.FrameBytesMax {
+		c.bound = 0
+	}
 }
 
 // stream is what the reader cuts frames out of.

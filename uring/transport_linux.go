@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"os"
-	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -84,121 +82,42 @@ func (t *Transport) Close() error {
 // Name implements link.Transport.
 func (t *Transport) Name() string { return transportName }
 
-// Dial implements link.Transport. addr is host:port; of several addresses of a
-// host each is tried in turn.
+// Dial implements link.Transport. addr is host:port; of several addresses of a host
+// the first that answers is taken. Connecting goes by plain system calls, so that an
+// address that says nothing holds no ring and no thread.
 func (t *Transport) Dial(ctx context.Context, addr string) (link.Conn, error) {
-	addrs, err := resolve(ctx, addr)
+	c, err := socket.Dial(ctx, addr, &t.socket)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", link.ErrUnreachable, err)
 	}
-	var faults []error
-	for _, to := range addrs {
-		if ctx.Err() != nil {
-			faults = append(faults, fmt.Errorf("%s: %w", to, ctx.Err()))
-			break
-		}
-		c, err := t.dial(ctx, to)
-		if err == nil {
-			return c, nil
-		}
-		faults = append(faults, fmt.Errorf("%s: %w", to, err))
-	}
-	return nil, fmt.Errorf("%w: %w", link.ErrUnreachable, errors.Join(faults...))
-}
-
-func (t *Transport) dial(ctx context.Context, to netip.AddrPort) (*Conn, error) {
-	fd, err := t.open(to)
+	l, err := t.Adopt(c)
 	if err != nil {
+		_ = c.Close() // nobody used it
 		return nil, err
 	}
-	caller, err := t.callers.take()
-	if err != nil {
-		return nil, errors.Join(err, unix.Close(fd))
-	}
-	defer t.callers.give(caller)
-	// Shutting a socket down is what ends its connect.
-	shut := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		_ = unix.Shutdown(fd, unix.SHUT_RDWR) // of what is not connecting any more it fails
-		close(shut)
-	})
-	caller.op().Connect(0, fd, caller.slot, to)
-	_, err = caller.call()
-	if !stop() {
-		<-shut
-		err = ctx.Err() // it may have connected all the same, but nobody waits for it
-	}
-	if err != nil {
-		return nil, errors.Join(err, unix.Close(fd))
-	}
-	return newConn(t, fd)
+	return l, nil
 }
 
-// Adopt makes a link of a connection that somebody else accepted, who also tuned it.
-// It is the link's, or closed.
+// Adopt makes a link of a connection that somebody else dialed or accepted, who also
+// tuned it. After an error it is still the caller's.
 func (t *Transport) Adopt(c *net.TCPConn) (link.Conn, error) {
-	defer c.Close() // without a word to the peer: another descriptor of it lives
-	file, err := c.File()
+	raw, err := c.SyscallConn()
 	if err != nil {
 		return nil, err
 	}
-	defer file.Close() // likewise
-	fd, err := unix.FcntlInt(file.Fd(), unix.F_DUPFD_CLOEXEC, 0)
-	if err != nil {
-		return nil, os.NewSyscallError("fcntl", err)
-	}
-	if err := unix.SetNonblock(fd, false); err != nil {
-		return nil, errors.Join(os.NewSyscallError("fcntl", err), unix.Close(fd))
+	fd := -1
+	failed := raw.Control(func(old uintptr) { fd, err = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0) })
+	if err = errors.Join(failed, os.NewSyscallError("fcntl", err)); err != nil {
+		return nil, err
 	}
 	adopted, err := newConn(t, fd)
 	if err != nil {
 		return nil, err // no *Conn in an interface
 	}
+	if err := unix.SetNonblock(fd, false); err != nil { // c's too, which nobody uses any more
+		_ = adopted.Close()
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	_ = c.Close() // without a word to the peer: fd lives
 	return adopted, nil
-}
-
-// open makes a blocking, tuned socket of addr's family.
-func (t *Transport) open(addr netip.AddrPort) (fd int, err error) {
-	family := unix.AF_INET6
-	if addr.Addr().Is4() {
-		family = unix.AF_INET
-	}
-	if fd, err = unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0); err != nil {
-		return -1, fmt.Errorf("socket: %w", err)
-	}
-	if err := socket.TuneAll(fd, &t.socket); err != nil {
-		return -1, errors.Join(err, unix.Close(fd))
-	}
-	return fd, nil
-}
-
-// resolve looks up host:port; no host means this machine.
-func resolve(ctx context.Context, addr string) ([]netip.AddrPort, error) {
-	host, service, err := net.SplitHostPort(addr)
-	if err != nil {
-		return nil, err
-	}
-	port, err := strconv.ParseUint(service, 10, 16)
-	if err != nil {
-		looked, err := net.DefaultResolver.LookupPort(ctx, "tcp", service)
-		if err != nil {
-			return nil, err
-		}
-		port = uint64(looked)
-	}
-	if host == "" {
-		host = "127.0.0.1"
-	}
-	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-	if err != nil {
-		return nil, err
-	}
-	var addrs []netip.AddrPort
-	for _, ip := range ips {
-		if ip.Zone() != "" {
-			return nil, fmt.Errorf("address %s: zones are for plain TCP links only", addr)
-		}
-		addrs = append(addrs, netip.AddrPortFrom(ip.Unmap(), uint16(port)))
-	}
-	return addrs, nil
 }

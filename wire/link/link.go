@@ -81,10 +81,21 @@ type LendingConn interface {
 }
 
 // Bounder is a Conn whose frames can be bounded, while nobody knows yet who sends
-// them: of a larger one no memory is taken, and Recv says wire.ErrProtocol. Bytes is at
-// most wire.FrameBytesMax, which is also what holds at first. For the receiving
-// goroutine.
+// them: of a larger one no memory is taken, and Recv says wire.ErrProtocol. While it is
+// bounded, Recv reads nothing beyond the frame that it returns, and takes no memory
+// before its envelope was checked. With wire.FrameBytesMax the bound is gone, as it is
+// at first. For the receiving goroutine.
 type Bounder interface{ BoundFrames(bytes int) }
+
+// Admitter is an accepted Conn that costs next to nothing until its hello was welcome:
+// behind its first frame Recv waits for Admit, so that nothing more is read of somebody
+// who is refused. Admit is for the sending goroutine, before the first frame that the
+// peer may answer.
+type Admitter interface{ Admit() }
+
+// Favorer is a Listener that keeps a share of its places for addresses, those of
+// configured peers: host:port, or an IP address alone. Any goroutine may call it.
+type Favorer interface{ Favor(addr string) }
 
 // Info is what a link knows about itself, for status and logs.
 type Info struct {

@@ -24,7 +24,6 @@ type Reader struct {
 	ahead  *ahead // what frames are read to; nil = none yet
 	lo, hi int    // ahead.bytes[lo:hi] was read from the stream, not yet taken
 	large  bool   // the last frame was a large one
-	limit  int    // bytes of a frame
 	err    error
 }
 
@@ -38,7 +37,7 @@ type FullReader interface {
 // NewReader returns a Reader of the frames of stream, which may be a FullReader,
 // with memory from pool.
 func NewReader(stream io.Reader, pool *Pool) *Reader {
-	r := &Reader{stream: stream, pool: pool, limit: wire.FrameBytesMax}
+	r := &Reader{stream: stream, pool: pool}
 	if f, ok := stream.(FullReader); ok {
 		r.full = f.ReadFull
 	} else {
@@ -47,8 +46,38 @@ func NewReader(stream io.Reader, pool *Pool) *Reader {
 	return r
 }
 
-// Bound is for links that are a Bounder.
-func (r *Reader) Bound(bytes int) { r.limit = bytes }
+// ReadFrame reads one frame of at most bytesMax bytes and nothing beyond it, with the
+// checks and errors of Conn.Recv, for connections that nobody has vouched for: its
+// memory belongs to no pool, and is taken when the envelope was checked.
+func ReadFrame(stream io.Reader, bytesMax int) (*Frame, error) {
+	begin := make([]byte, wire.EnvelopeBytes)
+	if n, err := io.ReadFull(stream, begin); err != nil {
+		if n == 0 && errors.Is(err, io.EOF) {
+			return nil, io.EOF
+		}
+		return nil, cutShort(n, wire.EnvelopeBytes, err)
+	}
+	var e wire.Envelope
+	if err := wire.DecodeEnvelope(begin, &e); err != nil {
+		return nil, fmt.Errorf("frame envelope: %w", err)
+	}
+	size := e.FrameBytes()
+	if size > bytesMax {
+		return nil, fmt.Errorf("%s frame of %d bytes, at most %d here: %w", e.Kind, size, bytesMax, wire.ErrProtocol)
+	}
+	bytes := make([]byte, size)
+	copy(bytes, begin)
+	if n, err := io.ReadFull(stream, bytes[len(begin):]); err != nil {
+		return nil, cutShort(len(begin)+n, size, err)
+	}
+	if err := wire.CheckFrame(&e, bytes); err != nil {
+		return nil, fmt.Errorf("frame of %d bytes: %w", size, err)
+	}
+	f := NewFrame(func() {}) // its memory is the garbage collector's
+	f.Lend(bytes)
+	f.Envelope = e
+	return f, nil
+}
 
 // Next returns the next whole frame, with the checks and errors of Conn.Recv;
 // an error of the stream is wrapped. After an error it returns the same one for
@@ -83,9 +112,6 @@ func (r *Reader) next() (*Frame, error) {
 		return nil, fmt.Errorf("frame envelope: %w", err)
 	}
 	size := e.FrameBytes()
-	if size > r.limit {
-		return nil, fmt.Errorf("%s frame of %d bytes, at most %d here: %w", e.Kind, size, r.limit, wire.ErrProtocol)
-	}
 	r.large = size > readAheadBytes
 	var f *Frame
 	var err error

@@ -1,7 +1,6 @@
 package socket
 
 import (
-	"errors"
 	"fmt"
 	"time"
 
@@ -32,23 +31,27 @@ func Tune(fd int, o *Options) error {
 	return nil
 }
 
-// TuneAll is Tune with what net would set: no delay, and keepalive.
-func TuneAll(fd int, o *Options) error {
-	every := int(o.ProbeEvery().Seconds())
-	set := func(level, name, value int) error {
-		if err := unix.SetsockoptInt(fd, level, name, value); err != nil {
-			return fmt.Errorf("socket option %d of level %d to %d: %w", name, level, value, err)
-		}
-		return nil
+// leaveNoTrace has a socket leave its port when it is closed before linger is set
+// otherwise: one that met itself holds the peer's port, which must be free at once, and
+// would else be remembered for a minute.
+func leaveNoTrace(fd int) error {
+	err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
+	if err == nil {
+		err = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 	}
-	return errors.Join(
-		set(unix.IPPROTO_TCP, unix.TCP_NODELAY, 1),
-		set(unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1),
-		set(unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, every),
-		set(unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, every),
-		set(unix.IPPROTO_TCP, unix.TCP_KEEPCNT, ProbesMax),
-		Tune(fd, o),
-	)
+	if err != nil {
+		return fmt.Errorf("SO_REUSEADDR and SO_LINGER: %w", err)
+	}
+	return nil
+}
+
+// FilesMax is how many files this process may have open, 0 if the system does not tell.
+func FilesMax() int {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return 0
+	}
+	return int(min(limit.Cur, 1<<30))
 }
 
 // ReadInfo fills in what the kernel tells; the rest stays unknown.

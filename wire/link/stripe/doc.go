@@ -5,8 +5,10 @@
 //	Send ─ frame n ─▶ connection n mod K ═══▶ connection n mod K ─ frame n ─▶ Recv
 //
 //	Dial:   K connections at once, a join first on each ─▶ Conn
-//	Accept: first frame of each connection ─ join ──▶ gathered by link ─▶ Conn, when there are K
-//	                                       └ other ─▶ a link of one connection, frame first
+//	Accept: place in a lobby ─▶ first frame ─ join ──▶ gathered by link ─▶ Conn, when there are K
+//	                                        └ other ─▶ a link of one connection, frame first
+//	        ─▶ the host judges the first frame ─ Admit ──▶ adopted by a transport, read on
+//	                                           └ Close ─▶ nothing more was read
 //
 // Both ends go round in the same order, so a frame needs no number and the
 // receiver no memory: what comes early waits in the kernel's buffers of its
@@ -17,15 +19,17 @@
 //   - I4: frames arrive in the order they were sent, because each connection keeps
 //     its order and both ends take turns alike.
 //   - I10: nothing is queued here. Connections without their first frame, without
-//     the others of their link, or that nobody has accepted are 1,024 at most, the
-//     first two for 10 s at most.
+//     the others of their link, or whose link was not admitted are 512 at most and an
+//     eighth of the open files, the first two for 10 s at most; the oldest silent one
+//     makes room (package lobby). Links that pin memory of their own are 3 of them at most.
 //   - I11: a join that does not fit its link ends that link before anybody learns
 //     of it. A first frame over 4 KiB, more than a join or a hello has, is refused
-//     before memory is taken.
+//     before memory is taken, and so is everything behind it until Admit.
 //
 // Limits: 64 connections a link. A connection that breaks is noticed when its turn
-// comes, and ends the link. One that is slow slows the link: all K should take the
-// same path. SendLent is not passed on; links that have it are taken as they are.
+// comes, and ends the link. All K go to the address that the first one reached. One
+// that is slow slows the link: all K should take the same path. SendLent is not passed
+// on by links of several; links that have it are taken as they are.
 //
 // It opens no sockets of its own, and knows nothing of sessions.
 package stripe

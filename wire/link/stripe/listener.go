@@ -1,71 +1,99 @@
 package stripe
 
 import (
+	"errors"
 	"fmt"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/claudefs/repl/wire"
 	"github.com/claudefs/repl/wire/link"
+	"github.com/claudefs/repl/wire/link/lobby"
 )
 
 // limits are how many connections may wait for their first frame, for the others of
-// their link or for Accept; and for how long, but for Accept.
+// their link, for Accept or for Admit; and how long a connection may take for its first
+// frame, and for the others of its link.
 type limits struct {
-	count int
+	count int // of those that pin memory of their own heavyMax
 	wait  time.Duration
 }
 
-var limitsDefault = limits{count: 1024, wait: 10 * time.Second}
+var limitsDefault = limits{wait: 10 * time.Second}
 
-// firstBytesMax is the largest first frame of a connection: a join, or a hello, which
-// has about 1 KiB at most. A stranger claims no memory beyond a read-ahead.
-const firstBytesMax = 4 << 10
+const (
+	// firstBytesMax is the largest first frame of a connection: a join, or a hello, which
+	// has about 1 KiB at most.
+	firstBytesMax = 4 << 10
+	// heavyMax bounds the links that pin memory before anybody vouched for them, 10 MiB
+	// each (package rdma); heavyStay gives each the time to say its hello.
+	heavyMax  = 3
+	heavyStay = 250 * time.Millisecond
+)
 
-// accepted is what Accept returns; of a link, how many of its connections were counted
-// as offered.
-type accepted struct {
-	conn        link.Conn
-	err         error
-	connections int
+// Adopt makes of an admitted connection what carries its link from then on: the same,
+// or one of another transport that took its socket over.
+type Adopt func(link.Conn) link.Conn
+
+// offer is what Accept returns.
+type offer struct {
+	conn *accepted
+	err  error
 }
 
 type listener struct {
 	inner   link.Listener
 	limits  limits
-	ready   chan accepted
+	adopt   Adopt // nil = links are admitted by Accept
+	light   *lobby.Lobby
+	heavy   *lobby.Lobby // of links that lend, and pin memory for it
+	ready   chan offer
 	closed  chan struct{}
 	once    sync.Once
 	workers sync.WaitGroup // accept, and one per connection without a first frame
 
 	mu      sync.Mutex
-	waiting map[link.Conn]struct{} // without a first frame
 	partial map[[16]byte]*partial
-	offered int // connections of links that nobody has accepted yet
 	ended   bool
 }
 
 // partial is a link that has not all its connections yet.
 type partial struct {
 	streams []link.Conn // nil = not there yet
+	guests  []*lobby.Guest
 	missing int
 	timer   *time.Timer
 }
 
-// Gather returns a listener that makes links of inner's connections. It closes inner
-// with itself. Links that lend memory it takes as they are.
-func Gather(inner link.Listener) link.Listener { return newListener(inner, limitsDefault) }
+// Gather returns a listener that makes links of inner's connections, for a host that
+// judges hellos: until it admits a link (link.Admitter), no more than the first frame is
+// read of it, and no more than that and its descriptors is taken for it. adopt is called
+// for each connection of an admitted link. Gather closes inner with itself.
+func Gather(inner link.Listener, adopt Adopt) link.Listener {
+	return newListener(inner, limitsDefault, adopt)
+}
 
-func newListener(inner link.Listener, limits limits) *listener {
+func newListener(inner link.Listener, limits limits, adopt Adopt) *listener {
 	l := &listener{
-		inner: inner, limits: limits, ready: make(chan accepted), closed: make(chan struct{}),
-		waiting: make(map[link.Conn]struct{}), partial: make(map[[16]byte]*partial),
+		inner: inner, limits: limits, adopt: adopt, ready: make(chan offer), closed: make(chan struct{}),
+		light: lobby.New(lobby.Options{Max: limits.count}), partial: make(map[[16]byte]*partial),
+		heavy: lobby.New(lobby.Options{Max: heavyMax, Stay: heavyStay}),
 	}
 	l.workers.Go(l.accept) // ends with the inner listener
 	return l
 }
 
 func (l *listener) Addr() string { return l.inner.Addr() }
+
+// Favor implements link.Favorer.
+func (l *listener) Favor(addr string) {
+	l.light.Favor(addr)
+	l.heavy.Favor(addr)
+	if f, ok := l.inner.(link.Favorer); ok {
+		f.Favor(addr)
+	}
+}
 
 func (l *listener) Accept() (link.Conn, error) {
 	select {
@@ -74,40 +102,42 @@ func (l *listener) Accept() (link.Conn, error) {
 	default:
 	}
 	select {
-	case a := <-l.ready:
-		l.mu.Lock()
-		l.offered -= a.connections
-		l.mu.Unlock()
-		return a.conn, a.err
+	case o := <-l.ready:
+		if o.err != nil {
+			return nil, o.err
+		}
+		if l.adopt == nil {
+			o.conn.Admit()
+		}
+		return o.conn.whole(), nil
 	case <-l.closed:
 		return nil, fmt.Errorf("accept at %s: %w", l.Addr(), link.ErrClosed)
 	}
 }
 
-// Close also ends the connections that are no link yet.
+// Close also ends the connections that were not admitted.
 func (l *listener) Close() error {
 	err := l.inner.Close()
 	l.once.Do(func() { close(l.closed) })
 	l.mu.Lock()
 	l.ended = true
-	for c := range l.waiting {
-		_ = c.Close()
-	}
 	for id, p := range l.partial {
 		l.drop(id, p)
 	}
 	l.mu.Unlock()
+	l.light.Close()
+	l.heavy.Close()
 	l.workers.Wait()
 	return err
 }
 
 // hand gives Accept its next result, unless the listener closes first.
-func (l *listener) hand(a accepted) {
+func (l *listener) hand(o offer) {
 	select {
-	case l.ready <- a:
+	case l.ready <- o:
 	case <-l.closed:
-		if a.conn != nil {
-			_ = a.conn.Close()
+		if o.conn != nil {
+			_ = o.conn.Close()
 		}
 	}
 }
@@ -123,63 +153,94 @@ func (l *listener) accept() {
 			return
 		default:
 		}
-		_, lends := c.(link.LendingConn)
-		switch {
-		case err != nil || lends:
-			l.hand(accepted{conn: c, err: err})
-		case l.admit(c):
-			l.workers.Go(func() { l.greet(c) }) // ends with the first frame, or the connection
-		default:
+		if err != nil {
+			if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
+				l.light.PushOne()
+			}
+			l.hand(offer{err: err})
+			continue
+		}
+		room := l.light
+		if _, lends := c.(link.LendingConn); lends {
+			room = l.heavy
+		}
+		if guest := room.Enter(c, c.RemoteAddr()); guest != nil {
+			l.workers.Go(func() { l.greet(c, guest) }) // ends with the first frame, or the connection
+		} else {
 			_ = c.Close()
 		}
 	}
-}
-
-func (l *listener) admit(c link.Conn) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	count := len(l.waiting) + l.offered
-	for _, p := range l.partial {
-		count += len(p.streams) - p.missing
-	}
-	if l.ended || count >= l.limits.count {
-		return false
-	}
-	l.waiting[c] = struct{}{}
-	return true
 }
 
 // greet waits for a connection's first frame: a join, or a link of its own.
-func (l *listener) greet(c link.Conn) {
-	timer := time.AfterFunc(l.limits.wait, func() { _ = c.Close() }) // Stopped with the first frame.
-	bound(c, firstBytesMax)
-	f, err := c.Recv()
-	bound(c, wire.FrameBytesMax)
-	inTime := timer.Stop()
-	joins := err == nil && f.Envelope.Kind == wire.FrameJoin
-	l.mu.Lock()
-	delete(l.waiting, c)
-	if inTime && !joins {
-		l.offered++
+func (l *listener) greet(c link.Conn, guest *lobby.Guest) {
+	f, err := l.first(c, c)
+	if err != nil { // garbage, a port scan, a peer that gave up: no link
+		guest.Leave()
+		return
 	}
-	l.mu.Unlock()
-	switch {
-	case !inTime:
-		if err == nil {
-			f.Release()
-		}
+	if f.Envelope.Kind != wire.FrameJoin {
+		l.offer(c, f, []*lobby.Guest{guest})
+		return
+	}
+	var join wire.Join
+	err = join.Decode(f.Body())
+	f.Release()
+	if err != nil {
 		_ = c.Close()
-	case joins:
-		var join wire.Join
-		err = join.Decode(f.Body())
-		f.Release()
-		if err != nil {
-			_ = c.Close()
+		guest.Leave()
+		return
+	}
+	p := l.gather(c, guest, &join)
+	if p == nil {
+		return
+	}
+	whole := &conn{streams: p.streams}
+	f = nil
+	if l.adopt != nil { // the hello comes by the first connection
+		if f, err = l.first(whole, p.streams...); err != nil {
+			leave(p.guests)
 			return
 		}
-		l.gather(c, &join)
-	default:
-		l.hand(accepted{&opened{Conn: c, first: f, err: err}, nil, 1})
+	}
+	l.offer(whole, f, p.guests)
+}
+
+// first receives the first frame, in time and bounded; on an error c is closed.
+func (l *listener) first(c link.Conn, streams ...link.Conn) (*link.Frame, error) {
+	timer := time.AfterFunc(l.limits.wait, func() { _ = c.Close() }) // Stopped with the first frame.
+	for _, s := range streams {
+		bound(s, firstBytesMax)
+	}
+	f, err := c.Recv()
+	if !timer.Stop() && err == nil {
+		f.Release()
+		err = link.ErrClosed
+	}
+	if err != nil {
+		_ = c.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// offer hands a link to Accept; its connections keep their places until it is admitted.
+func (l *listener) offer(c link.Conn, first *link.Frame, guests []*lobby.Guest) {
+	a := &accepted{conn: c, first: first, guests: guests, adopt: l.adopt, admitted: make(chan struct{})}
+	ok := true
+	for _, g := range guests {
+		ok = g.Spoke(a) && ok
+	}
+	if !ok {
+		_ = a.Close()
+		return
+	}
+	l.hand(offer{conn: a})
+}
+
+func leave(guests []*lobby.Guest) {
+	for _, g := range guests {
+		g.Leave()
 	}
 }
 
@@ -190,38 +251,37 @@ func bound(c link.Conn, bytes int) {
 	}
 }
 
-// gather adds a connection to its link.
-func (l *listener) gather(c link.Conn, join *wire.Join) {
+// gather adds a connection to its link, and returns that when it is whole.
+func (l *listener) gather(c link.Conn, guest *lobby.Guest, join *wire.Join) *partial {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	p := l.partial[join.Link]
 	if p == nil && !l.ended {
-		p = &partial{streams: make([]link.Conn, join.Streams), missing: int(join.Streams)}
+		p = &partial{
+			streams: make([]link.Conn, join.Streams), guests: make([]*lobby.Guest, join.Streams),
+			missing: int(join.Streams),
+		}
 		p.timer = time.AfterFunc(l.limits.wait, func() { l.expire(join.Link, p) }) // Stopped when it is whole.
 		l.partial[join.Link] = p
 	}
 	switch {
 	case p == nil:
-		l.mu.Unlock()
 		_ = c.Close()
-		return
+		guest.Leave()
+		return nil
 	case len(p.streams) != int(join.Streams) || p.streams[join.Stream] != nil:
 		l.drop(join.Link, p)
-		l.mu.Unlock()
 		_ = c.Close()
-		return
+		guest.Leave()
+		return nil
 	}
-	p.streams[join.Stream] = c
-	p.missing--
-	whole := p.missing == 0
-	if whole {
-		p.timer.Stop()
-		delete(l.partial, join.Link)
-		l.offered += len(p.streams)
+	p.streams[join.Stream], p.guests[join.Stream] = c, guest
+	if p.missing--; p.missing > 0 {
+		return nil
 	}
-	l.mu.Unlock()
-	if whole {
-		l.hand(accepted{&conn{streams: p.streams}, nil, len(p.streams)})
-	}
+	p.timer.Stop()
+	delete(l.partial, join.Link)
+	return p
 }
 
 func (l *listener) expire(id [16]byte, p *partial) {
@@ -237,40 +297,5 @@ func (l *listener) drop(id [16]byte, p *partial) {
 	p.timer.Stop()
 	delete(l.partial, id)
 	_ = closeAll(p.streams)
+	leave(p.guests)
 }
-
-// opened is a link of one connection, whose first frame was read already.
-type opened struct {
-	link.Conn
-
-	mu    sync.Mutex
-	first *link.Frame // until Recv or Close takes it
-	err   error       // in its place
-}
-
-// take returns what was read, once.
-func (o *opened) take() (f *link.Frame, err error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	f, err = o.first, o.err
-	o.first, o.err = nil, nil
-	return f, err
-}
-
-func (o *opened) Recv() (*link.Frame, error) {
-	if f, err := o.take(); f != nil || err != nil {
-		return f, err
-	}
-	return o.Conn.Recv()
-}
-
-// Close also gives back a first frame that nobody received.
-func (o *opened) Close() error {
-	if f, _ := o.take(); f != nil {
-		f.Release()
-	}
-	return o.Conn.Close()
-}
-
-// Info implements link.Informer.
-func (o *opened) Info() link.Info { return link.InfoOf(o.Conn) }

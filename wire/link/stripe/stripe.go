@@ -32,22 +32,27 @@ func New(inner link.Transport, streams int) (*Transport, error) {
 // Name implements link.Transport: it is the inner one's.
 func (t *Transport) Name() string { return t.inner.Name() }
 
-// Dial implements link.Transport. All connections are dialed at once; if one
-// fails, so does the link.
+// Dial implements link.Transport. The first connection finds an address of addr that
+// answers, the others go there, all at once; if one fails, so does the link.
 func (t *Transport) Dial(ctx context.Context, addr string) (link.Conn, error) {
-	if t.streams == 1 {
-		return t.inner.Dial(ctx, addr)
+	first, err := t.inner.Dial(ctx, addr)
+	if err != nil || t.streams == 1 {
+		return first, err
 	}
 	join := wire.Join{Streams: uint16(t.streams)}
 	_, _ = rand.Read(join.Link[:]) // never fails
 	streams := make([]link.Conn, t.streams)
+	streams[0] = first
 	faults := make([]error, t.streams)
 	var dials sync.WaitGroup
 	for i := range streams {
 		join.Stream = uint16(i)
 		frame := join.AppendTo(nil, 0)
 		dials.Go(func() {
-			if streams[i], faults[i] = t.inner.Dial(ctx, addr); faults[i] == nil {
+			if i > 0 {
+				streams[i], faults[i] = t.inner.Dial(ctx, first.RemoteAddr())
+			}
+			if faults[i] == nil {
 				faults[i] = streams[i].Send([][]byte{frame})
 			}
 		})
@@ -68,7 +73,7 @@ func (t *Transport) Listen(addr string) (link.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	return Gather(inner), nil
+	return newListener(inner, limitsDefault, nil), nil
 }
 
 // conn is a link of several connections. An error stays with the connection whose

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -54,13 +55,15 @@ type rig struct {
 	pool  *link.Pool
 }
 
-func newRig(t *testing.T, l limits) *rig {
+func newRig(t *testing.T, l limits) *rig { return newJudgedRig(t, l, nil) }
+
+func newJudgedRig(t *testing.T, l limits, adopt Adopt) *rig {
 	pool := new(link.Pool)
 	inner, err := tcp.New(tcp.Options{Pool: pool})
 	require.NoError(t, err)
 	socket, err := inner.Listen("127.0.0.1:0")
 	require.NoError(t, err)
-	r := &rig{newListener(socket, l), t, inner, pool}
+	r := &rig{newListener(socket, l, adopt), t, inner, pool}
 	t.Cleanup(func() { require.NoError(t, r.Close()) })
 	return r
 }
@@ -147,22 +150,21 @@ func TestAJoinThatDoesNotFitEndsItsLink(t *testing.T) {
 	r.ended(r.dial(join(1, 0))) // A join that decoding refuses.
 }
 
-// I10: connections that are no link yet are bounded, in number and in time.
+// I10: connections that are no link yet are bounded, in number and in time; the oldest
+// silent one makes room.
 func TestConnectionsThatAreNoLinkYetAreBounded(t *testing.T) {
 	r := newRig(t, limits{count: 2, wait: time.Hour})
-	r.dial()
+	silent := r.dial()
 	half := r.dial((&wire.Join{Streams: 2}).AppendTo(nil, 0))
-	for held := 0; held < 2; { // Both have been admitted when the third is not.
-		r.mu.Lock()
-		held = len(r.waiting)
-		for _, p := range r.partial {
-			held += len(p.streams) - p.missing
-		}
-		r.mu.Unlock()
+	for r.light.Len() < 2 {
+		runtime.Gosched()
 	}
-	r.ended(r.dial())
+	last := r.dial()
+	r.ended(silent)
+	require.Equal(t, 2, r.light.Len())
 	require.NoError(t, r.Close())
 	r.ended(half)
+	r.ended(last)
 
 	r = newRig(t, limits{count: 2, wait: time.Millisecond})
 	r.ended(r.dial())
@@ -175,10 +177,8 @@ func TestLinksThatNobodyAcceptsAreBounded(t *testing.T) {
 	r := newRig(t, limits{count: 2, wait: time.Hour})
 	r.dial(heartbeat(1))
 	r.dial(heartbeat(1))
-	for offered := 0; offered < 2; {
-		r.mu.Lock()
-		offered = r.offered
-		r.mu.Unlock()
+	for r.light.Spoken() < 2 {
+		runtime.Gosched()
 	}
 	r.ended(r.dial(heartbeat(1)))
 	for range 2 {
@@ -199,17 +199,12 @@ func TestALargeFirstFrameIsRefusedBeforeMemoryIsTaken(t *testing.T) {
 	envelope := wire.AppendBatchesEnvelope(nil, &wire.Envelope{
 		Kind: wire.FrameBatches, BatchCount: 4, WireBytes: uint32(len(largest)), Session: 1, Number: 1,
 	})
-	r.dial(envelope)
-	c, err := r.Accept()
-	require.NoError(t, err)
-	defer c.Close()
-	_, err = c.Recv()
-	require.ErrorIs(t, err, wire.ErrProtocol)
+	r.ended(r.dial(envelope))
 	held, idle := r.pool.Memory()
 	require.Zero(t, held+idle)
 
-	dialed := r.dial(heartbeat(1)) // Who has said so much may send any frame.
-	c, err = r.Accept()
+	dialed := r.dial(heartbeat(1)) // Who was admitted may send any frame.
+	c, err := r.Accept()
 	require.NoError(t, err)
 	defer c.Close()
 	sent := make(chan error, 1)
@@ -255,6 +250,8 @@ func (c *tardy) Close() error {
 	return nil
 }
 
+func (c *tardy) RemoteAddr() string { return "" }
+
 // tardyListener accepts it.
 type tardyListener struct{ *tardy }
 
@@ -277,7 +274,7 @@ func (l tardyListener) Close() error {
 func TestAFirstFrameThatComesTooLateIsGivenBack(t *testing.T) {
 	c := &tardy{accept: make(chan link.Conn, 1), closed: make(chan struct{}), ending: make(chan struct{})}
 	c.accept <- c
-	l := newListener(tardyListener{c}, limits{count: 1, wait: time.Millisecond})
+	l := newListener(tardyListener{c}, limits{count: 1, wait: time.Millisecond}, nil)
 	<-c.closed // by the timer
 	require.NoError(t, l.Close())
 	held, _ := c.pool.Memory()

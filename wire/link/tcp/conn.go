@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"syscall"
 
+	"github.com/claudefs/repl/wire"
 	"github.com/claudefs/repl/wire/link"
 	"github.com/claudefs/repl/wire/link/socket"
 )
@@ -20,6 +21,7 @@ type Conn struct {
 
 	// For the receiving goroutine.
 	reader  *link.Reader
+	bound   int // bytes of a frame; 0 = what the format allows
 	recvErr error
 
 	// For the sending goroutine. Writing eats a net.Buffers, so it gets a copy of
@@ -74,7 +76,7 @@ func (c *Conn) Recv() (*link.Frame, error) {
 	if c.recvErr != nil {
 		return nil, c.recvErr
 	}
-	f, err := c.reader.Next()
+	f, err := c.next()
 	if err != nil {
 		c.recvErr = c.classify(err)
 		return nil, c.recvErr
@@ -82,8 +84,23 @@ func (c *Conn) Recv() (*link.Frame, error) {
 	return f, nil
 }
 
+func (c *Conn) next() (*link.Frame, error) {
+	if c.bound > 0 {
+		return link.ReadFrame(c.socket, c.bound)
+	}
+	return c.reader.Next()
+}
+
 // BoundFrames implements link.Bounder.
-func (c *Conn) BoundFrames(bytes int) { c.reader.Bound(bytes) }
+func (c *Conn) BoundFrames(bytes int) {
+	if c.bound = bytes; bytes >= wire.FrameBytesMax {
+		c.bound = 0
+	}
+}
+
+// Socket is the connection itself, for another transport that takes it over: all that
+// was received is bounded frames, so nothing was read ahead.
+func (c *Conn) Socket() *net.TCPConn { return c.socket }
 
 // Close implements link.Conn. The kernel goes on delivering what Send gave it.
 func (c *Conn) Close() error {

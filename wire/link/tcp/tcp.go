@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
-	"syscall"
 	"time"
 
 	"github.com/claudefs/repl/wire/link"
@@ -69,49 +67,26 @@ func (t *Transport) Name() string { return "tcp" }
 
 // Dial implements link.Transport. addr is host:port.
 func (t *Transport) Dial(ctx context.Context, addr string) (link.Conn, error) {
-	d := net.Dialer{KeepAliveConfig: t.keepAlive(), Control: t.tune}
-	// Multipath sockets refuse some of the options below on older kernels.
-	d.SetMultipathTCP(false)
-	c, err := d.DialContext(ctx, "tcp", addr)
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		// The socket took ctx's deadline over, and was quicker than ctx to say so.
-		return nil, fmt.Errorf("%w: %w: %w", link.ErrUnreachable, err, context.DeadlineExceeded)
-	}
+	o := t.options.socket()
+	c, err := socket.Dial(ctx, addr, &o)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", link.ErrUnreachable, err)
 	}
-	return newConn(c.(*net.TCPConn), t.options.Pool), nil
+	return newConn(c, t.options.Pool), nil
 }
 
 // Listen implements link.Transport. addr is host:port; no host means all.
 func (t *Transport) Listen(addr string) (link.Listener, error) {
-	// Accepted sockets inherit what tune sets on the listening one.
-	c := net.ListenConfig{KeepAliveConfig: t.keepAlive(), Control: t.tune}
-	c.SetMultipathTCP(false)
-	l, err := c.Listen(context.Background(), "tcp", addr)
+	o := t.options.socket()
+	l, err := socket.Listen(addr, &o)
 	if err != nil {
 		return nil, err
 	}
-	return &listener{socket: l.(*net.TCPListener), pool: t.options.Pool}, nil
+	return &listener{socket: l, pool: t.options.Pool}, nil
 }
 
 // Adopt makes a link of a connection that somebody else accepted, who also tuned it.
 func (t *Transport) Adopt(c *net.TCPConn) link.Conn { return newConn(c, t.options.Pool) }
-
-func (t *Transport) keepAlive() net.KeepAliveConfig {
-	o := t.options.socket()
-	every := o.ProbeEvery()
-	return net.KeepAliveConfig{Enable: true, Idle: every, Interval: every, Count: socket.ProbesMax}
-}
-
-func (t *Transport) tune(_, _ string, raw syscall.RawConn) error {
-	var err error
-	o := t.options.socket()
-	if ctlErr := raw.Control(func(fd uintptr) { err = socket.Tune(int(fd), &o) }); ctlErr != nil {
-		return ctlErr
-	}
-	return err
-}
 
 type listener struct {
 	socket *net.TCPListener
