@@ -8,6 +8,7 @@ import (
 
 	"github.com/claudefs/repl/engine/node"
 	"github.com/claudefs/repl/engine/store/journal"
+	"github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/wire"
 )
 
@@ -270,7 +271,7 @@ func (f *flusher) fail(err error) {
 func (f *flusher) waitRoom() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for !f.ending && f.failed == nil && f.j.StagedBytes() > stagedBytesMax {
+	for !f.ending && f.failed == nil && !stream.Takes(int64(f.j.StagedBytes()), stagedBytesMax) {
 		f.changed.Wait()
 	}
 	return !f.ending

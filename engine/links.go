@@ -271,7 +271,7 @@ func (l *peerLink) start() {
 func (l *peerLink) send() {
 	defer l.e.links.group.Done()
 	defer close(l.over)
-	defer l.source.close()
+	defer l.source.end()
 	for {
 		select {
 		case <-l.ready:
@@ -313,7 +313,10 @@ func (l *peerLink) do(op *node.Op) error {
 	case node.OpShip:
 		return l.ship(op)
 	case node.OpAnswer:
-		return l.answer(op)
+		l.answer(op)
+		return nil
+	case node.OpGrant:
+		return l.grant(op)
 	}
 	return fmt.Errorf("closed: %s", op.Reason) // OpClose: everything before it was sent.
 }
@@ -368,7 +371,7 @@ func (l *peerLink) frameIn(frame *link.Frame) {
 	a.refs, a.headers = a.refs[:0], a.headers[:0]
 	switch frame.Envelope.Kind {
 	case wire.FrameBatches, wire.FrameFetched:
-		if !l.e.mirror.waitRoom() {
+		if !l.e.mirror.waitRoom() || frame.Envelope.Kind == wire.FrameFetched && !l.e.own.waitRoom() {
 			return
 		}
 		a.refs, a.in.BatchErr = wire.SplitBatches(frame.Body(), int(frame.Envelope.BatchCount), a.refs)

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"sync"
 
@@ -12,9 +11,6 @@ import (
 	"github.com/claudefs/repl/wire"
 	"github.com/claudefs/repl/wire/link"
 )
-
-// fetchedBytesMax is how much of an answer goes into one frame.
-const fetchedBytesMax = 1 << 20
 
 // source is what a link's sender reads the journals with, kept from frame to
 // frame.
@@ -27,9 +23,18 @@ type source struct {
 	readDone node.ReadDone
 	lending  link.LendingConn // nil = the link takes nothing on loan
 	lent     shipments
+	answers  [node.Mirror + 1]answers
 }
 
-// close gives the reader's pin back.
+// end gives all pins back: the link is gone.
+func (s *source) end() {
+	s.close()
+	for i := range s.answers {
+		s.answers[i].close()
+	}
+}
+
+// close gives the shipping reader's pin back.
 func (s *source) close() {
 	if s.reader != nil {
 		s.reader.Close()
@@ -183,110 +188,4 @@ func (s *source) envelopeFor(envelope *wire.Envelope, room []byte) []byte {
 		envelope.WireBytes += uint32(len(part))
 	}
 	return wire.AppendBatchesEnvelope(room[:0], envelope)
-}
-
-// answer sends the batches that a peer asks for, from the journal that holds the
-// log, and how the answer ended. A journal that cannot be read just now ends the
-// link instead: that is no word about the log, and the peer asks again on the next.
-func (l *peerLink) answer(op *node.Op) error {
-	code, text, err := l.sendFetched(op)
-	if err != nil {
-		return err
-	}
-	end := wire.FetchEnd{ID: op.Fetch.ID, Code: code, Text: text}
-	l.source.envelope = end.AppendTo(l.source.envelope[:0], op.Envelope.Session)
-	l.source.parts = append(l.source.parts[:0], l.source.envelope)
-	return l.conn.Send(l.source.parts)
-}
-
-// sendFetched walks the journal from the asker's position on. The first batch
-// must continue it by chain, so that the answer proves itself.
-func (l *peerLink) sendFetched(op *node.Op) (code wire.RefusalCode, text string, err error) {
-	f := &op.Fetch
-	j := l.e.mirror.j
-	if f.Log.Site == l.e.id.site {
-		j = l.e.own.j
-	}
-	tail, known := j.Tail(f.Log)
-	if !known {
-		return wire.RefuseNotRetained, fmt.Sprintf("log %s is not held here", f.Log), nil
-	}
-	to := f.To
-	if to == 0 {
-		to = tail.Position.Seq
-	}
-	if f.From.Seq > tail.Position.Seq {
-		return wire.RefuseGap, fmt.Sprintf("log %s ends at seq %d here", f.Log, tail.Position.Seq), nil
-	}
-	have := tailsOf(j) // Only this log matters: of the others the reader may miss everything.
-	have[f.Log] = f.From
-	unit, err := j.SegmentStart(find(have), nil)
-	if errors.Is(err, journal.ErrNotRetained) {
-		return wire.RefuseNotRetained, fmt.Sprintf("log %s from seq %d: %v", f.Log, f.From.Seq, err), nil
-	}
-	if err != nil {
-		return 0, "", err
-	}
-	reader := j.NewReader(unit)
-	defer reader.Close()
-	return l.walkFetched(op, reader, to)
-}
-
-// walkFetched sends what the reader meets of the log, up to seq to.
-func (l *peerLink) walkFetched(op *node.Op, reader *journal.Reader, to wire.Seq) (wire.RefusalCode, string, error) {
-	at := op.Fetch.From
-	var damage error
-	for {
-		refs, err := reader.Next(fetchedBytesMax)
-		if errors.Is(err, journal.ErrCorrupt) {
-			damage = err // of some log: this one is whole if its next batch follows
-			continue
-		}
-		if err != nil {
-			return 0, "", fmt.Errorf("log %s behind seq %d: %w", op.Fetch.Log, at.Seq, err)
-		}
-		if len(refs) == 0 && damage != nil {
-			return wire.RefuseSuspect, fmt.Sprintf("log %s behind seq %d: %v", op.Fetch.Log, at.Seq, damage), nil
-		}
-		if len(refs) == 0 {
-			return 0, "", nil
-		}
-		parts := append(l.source.parts[:0], nil)
-		bytes := 0
-		for i := range refs {
-			h := &refs[i].Header
-			if h.Log() != op.Fetch.Log || h.Incarnation == at.Incarnation && h.LastSeq() <= at.Seq {
-				continue
-			}
-			if damage != nil && h.FirstSeq > at.Seq+1 {
-				return wire.RefuseSuspect, fmt.Sprintf("log %s behind seq %d: %v", op.Fetch.Log, at.Seq, damage), nil
-			}
-			if h.FirstSeq != at.Seq+1 || h.Prev != at.Chain {
-				return wire.RefuseChain, fmt.Sprintf("log %s: seq %d here does not continue seq %d of the asker",
-					op.Fetch.Log, h.FirstSeq, at.Seq), nil
-			}
-			if len(parts) > 1 && bytes+len(refs[i].Bytes) > fetchedBytesMax {
-				l.source.parts = parts
-				if err := l.sendBatches(op.Envelope); err != nil {
-					return 0, "", err
-				}
-				parts, bytes = append(l.source.parts[:0], nil), 0
-			}
-			parts = append(parts, refs[i].Bytes)
-			bytes += len(refs[i].Bytes)
-			at = h.End()
-			if at.Seq >= to {
-				break
-			}
-		}
-		l.source.parts = parts
-		if len(parts) > 1 {
-			if err := l.sendBatches(op.Envelope); err != nil {
-				return 0, "", err
-			}
-		}
-		if at.Seq >= to {
-			return 0, "", nil
-		}
-	}
 }

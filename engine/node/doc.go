@@ -23,8 +23,8 @@
 // Every site dials every peer, so a pair of sites has two sessions, one per
 // direction; the states of one are drawn in package stream. Start reading at
 // [Node.Step]; then source.go and ship.go (our logs to a peer), hello.go and
-// receive.go (a peer's logs to us), fetch.go (giving back and repairing),
-// admission.go (who may append), verify.go (comparing two sites).
+// receive.go (a peer's logs to us), fetch.go and grant.go (asking for batches, and
+// answering), admission.go (who may append), verify.go (comparing two sites).
 //
 // # Order
 //
@@ -93,14 +93,14 @@
 //
 // # Limits
 //
-// Peers ≤ 64, links without a hello ≤ 32, one fetch of ours per link, one question of
+// Peers ≤ 64, links without a hello ≤ 32, 64 fetches of ours and of the peer's per link,
+// one grant of ≤ 4 MiB to be taken, 4 MiB given back and not flushed, one question of
 // a verification per peer and direction, one Persist under way. Per shard: an own log takes about 300 bytes, a log at a
 // peer 310 (cursors, sender and both meters), a mirrored log 210; at 65,536
 // shards and one peer that is 54 MB, at 256 shards 210 kB. Under way per peer:
 // the window, and at most one end of 56 bytes per shard and frame. A step costs
 // what its input holds and what it changed; only opening, a session's resume
-// and the end of VerifyWait walk all shards. The shell bounds how many fetches
-// of a peer it answers at a time.
+// and the end of VerifyWait walk all shards.
 //
 // # What it does not do
 //

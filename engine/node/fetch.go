@@ -30,41 +30,103 @@ type restored struct {
 	end    wire.Position
 	last   wire.Stamp
 	index  uint64
+	bytes  int64
 }
 
-// fetchNext asks the next question on a link that has none out.
+// restoreBytesMax is the default of Config.RestoreBytesMax: as much as a mirror has.
+const restoreBytesMax = 4 << 20
+
+// fetchNext asks the next questions on a link that has none out: as many at a time as
+// the other end answers by one walk of its journal.
 func (n *Node) fetchNext(l *link) {
 	p := l.peer
-	if l.closing || l.fetch != nil || p == nil || !l.open && !(l.dialed && p.phase >= phaseSeek) {
+	if l.closing || len(l.fetches) > 0 || p == nil || !l.open && !(l.dialed && p.phase >= phaseSeek) {
 		return
 	}
-	if l.dialed && len(p.restores) > 0 {
+	for l.dialed && len(p.restores) > 0 && len(l.fetches) < stream.AnswerLogsMax {
 		s := p.restores[0]
 		p.restores = slices.Delete(p.restores, 0, 1)
 		n.askRestore(l, s)
-		return
 	}
-	for i := range n.repairs {
-		if r := n.repairs[i]; n.mayGive(l, &r) {
-			n.repairs = slices.Delete(n.repairs, i, i+1)
-			n.askRepair(l, r)
-			return
+	for i := 0; i < len(n.repairs) && len(l.fetches) < stream.AnswerLogsMax; {
+		r := n.repairs[i]
+		if !n.mayGive(l, &r) {
+			i++
+			continue
 		}
+		n.repairs = slices.Delete(n.repairs, i, i+1)
+		n.askRepair(l, r)
 	}
 }
 
 // asked says whether a question about this log is out on any link: pieces of
 // two answers would come mixed.
 func (n *Node) asked(log wire.LogID) bool {
-	return slices.ContainsFunc(n.order, func(l *link) bool { return l.fetch != nil && l.fetch.log == log })
+	return slices.ContainsFunc(n.order, func(l *link) bool {
+		return slices.ContainsFunc(l.fetches, func(f *fetch) bool { return f.log == log })
+	})
+}
+
+// find returns the question with this id that is out on the link, or nil.
+func (l *link) find(id uint64) *fetch {
+	for _, f := range l.fetches {
+		if f.id == id {
+			return f
+		}
+	}
+	return nil
+}
+
+// drop takes a question off the link's list.
+func (l *link) drop(f *fetch) {
+	l.fetches = slices.DeleteFunc(l.fetches, func(o *fetch) bool { return o == f })
+	if l.held == f {
+		l.held = nil
+	}
 }
 
 func (n *Node) ask(l *link, f fetch) {
+	f.start = f.from
+	l.fetches = append(l.fetches, &f)
+	n.askOn(l, &f)
+}
+
+// askOn asks for what follows, the first time or the next.
+func (n *Node) askOn(l *link, f *fetch) {
 	n.fetchID++
-	f.id, f.start = n.fetchID, f.from
-	l.fetch = &f
+	f.id = n.fetchID
 	n.msg.fetch = wire.Fetch{ID: f.id, Log: f.log, From: f.from, To: f.to}
 	n.send(l, &n.msg.fetch)
+}
+
+// goOn asks for the next grant: for the log that ended the last one, or where that is
+// not wanted any more for another, unless too much waits for the medium.
+func (n *Node) goOn(l *link, f *fetch) {
+	if f == nil && len(l.fetches) > 0 {
+		f = l.fetches[0]
+	}
+	if f == nil {
+		return
+	}
+	if !stream.Takes(n.restoreBytes, n.c.RestoreBytesMax) {
+		l.held = f
+		return
+	}
+	n.askOn(l, f)
+}
+
+// restoreTaken asks for the grants that were held back.
+func (n *Node) restoreTaken(r *restored) {
+	n.restoreBytes -= r.bytes
+	if !stream.Takes(n.restoreBytes, n.c.RestoreBytesMax) {
+		return
+	}
+	for _, l := range n.order {
+		if f := l.held; f != nil && !l.closing {
+			l.held = nil
+			n.askOn(l, f)
+		}
+	}
 }
 
 func (n *Node) askRestore(l *link, s wire.Shard) {
@@ -80,7 +142,6 @@ func (n *Node) askRestore(l *link, s wire.Shard) {
 	}
 	if f.from.Seq >= f.to {
 		n.restoreReached(s) // or it will be, with the flush that is under way
-		n.fetchNext(l)
 		return
 	}
 	n.ask(l, f)
@@ -88,20 +149,22 @@ func (n *Node) askRestore(l *link, s wire.Shard) {
 
 // fetchLost: the link went before the answer was complete.
 func (n *Node) fetchLost(l *link) {
-	f := l.fetch
-	l.fetch = nil
-	if f.kind == StageRestore {
-		n.restoreElsewhere(f.log.Shard)
-		return
+	lost := l.fetches
+	l.fetches, l.held = nil, nil
+	for _, f := range lost {
+		if f.kind == StageRestore {
+			n.restoreElsewhere(f.log.Shard)
+		} else {
+			n.repairAgain(&f.repair)
+		}
 	}
-	n.repairAgain(&f.repair)
 }
 
 // fetched takes a piece of an answer. What does not continue is no answer:
 // nothing of it is staged (I4).
 func (n *Node) fetched(l *link, in *FrameIn) error {
-	f := l.fetch
-	if f == nil || in.Envelope.Number != f.id {
+	f := l.find(in.Envelope.Number)
+	if f == nil {
 		return n.strayAnswer(in.Envelope.Number)
 	}
 	lo, start := len(n.e.indexes), f.from
@@ -110,9 +173,11 @@ func (n *Node) fetched(l *link, in *FrameIn) error {
 		h := &in.Headers[i]
 		if why := f.check(h, n.c.Cluster); why != nil {
 			n.e.indexes = n.e.indexes[:lo]
-			n.fetchFailed(l, why)
+			n.fetchFailed(l, f, why)
+			n.fetchNext(l)
 			return nil
 		}
+		pending.bytes += int64(h.Bytes())
 		if pending.first == 0 {
 			pending.first, pending.stamp = h.FirstSeq, h.FirstStamp
 		}
@@ -133,6 +198,7 @@ func (n *Node) fetched(l *link, in *FrameIn) error {
 		o.restored, o.restoredStamp = f.from, f.stamp
 		n.clearOwn(f.log.Shard) // the peer's copy goes on from our tail: that proves it
 		n.restoring = append(n.restoring, pending)
+		n.restoreBytes += pending.bytes
 	} else {
 		stage.From, stage.Last = start, f.from.Seq >= f.to
 		if stage.Last {
@@ -178,21 +244,31 @@ func (f *fetch) check(h *wire.BatchHeader, cluster wire.ClusterID) *stream.Stop 
 
 // fetchEnded closes an answer.
 func (n *Node) fetchEnded(l *link) error {
-	e, f := &n.msg.fetchEnd, l.fetch
-	if f == nil || e.ID != f.id {
-		return n.strayAnswer(e.ID)
-	}
+	e := &n.msg.fetchEnd
+	f := l.find(e.ID)
+	more := e.Code == 0 && e.Text != "" && (f == nil || f.from.Seq < f.to)
 	switch {
+	case f == nil:
+		if err := n.strayAnswer(e.ID); err != nil {
+			return err
+		}
+		if more {
+			n.goOn(l, nil)
+		}
+		return nil
+	case more:
+		n.goOn(l, f)
+		return nil
 	case e.Code != 0:
-		n.fetchFailed(l, &stream.Stop{Code: e.Code, Text: e.Text})
+		n.fetchFailed(l, f, &stream.Stop{Code: e.Code, Text: e.Text})
 	case f.kind == 0:
-		l.fetch = nil
+		l.drop(f)
 		n.mirrorProven(f.log)
 	case f.from.Seq < f.to:
-		n.fetchFailed(l, &stream.Stop{Code: wire.RefuseNotRetained, Text: fmt.Sprintf(
+		n.fetchFailed(l, f, &stream.Stop{Code: wire.RefuseNotRetained, Text: fmt.Sprintf(
 			"asked for seqs %d to %d, the answer ended at seq %d", f.start.Seq+1, f.to, f.from.Seq)})
 	default:
-		l.fetch = nil
+		l.drop(f)
 		if f.kind == StageRestore {
 			n.restoreReached(f.log.Shard)
 		}
@@ -202,9 +278,9 @@ func (n *Node) fetchEnded(l *link) error {
 }
 
 // fetchFailed: the other end cannot give what was asked, or gives another history.
-func (n *Node) fetchFailed(l *link, why *stream.Stop) {
-	f, p := l.fetch, l.peer
-	l.fetch = nil
+func (n *Node) fetchFailed(l *link, f *fetch, why *stream.Stop) {
+	p := l.peer
+	l.drop(f)
 	if f.kind != StageRestore {
 		n.notGiven(l, f, why)
 		return
@@ -221,7 +297,6 @@ func (n *Node) fetchFailed(l *link, why *stream.Stop) {
 	} else {
 		n.diverged(p, f.log.Shard, cannot)
 	}
-	n.fetchNext(l)
 }
 
 // lacks says that a site has not got what it was asked for, or not whole: that is
@@ -276,7 +351,9 @@ func (n *Node) retryRestores() {
 // because it may end any link.
 func (n *Node) resumeLacking() {
 	if len(n.whole) == 0 || len(n.restoring) > 0 || slices.ContainsFunc(n.peers, func(p *peer) bool {
-		return len(p.restores) > 0 || p.link != nil && p.link.fetch != nil && p.link.fetch.kind == StageRestore
+		return len(p.restores) > 0 || p.link != nil && slices.ContainsFunc(p.link.fetches, func(f *fetch) bool {
+			return f.kind == StageRestore
+		})
 	}) {
 		if plant.BackUntold {
 			n.whole = n.whole[:0]
@@ -297,6 +374,7 @@ func (n *Node) restoredDurable(ticket uint64) {
 	for len(n.restoring) > 0 && n.restoring[0].ticket <= ticket {
 		r := n.restoring[0]
 		n.restoring = slices.Delete(n.restoring, 0, 1)
+		n.restoreTaken(&r)
 		o := &n.own[r.shard]
 		if r.end.Seq > o.tail.Seq {
 			n.grow(o, r.shard, r.first, r.end, r.stamp, r.last, r.index)
@@ -345,7 +423,12 @@ func (n *Node) restoreFailed(in *StageFailed) bool {
 		return false
 	}
 	s := n.restoring[i].shard
-	n.restoring = slices.DeleteFunc(n.restoring, func(r restored) bool { return r.shard == s })
+	n.restoring = slices.DeleteFunc(n.restoring, func(r restored) bool {
+		if r.shard == s {
+			n.restoreTaken(&r)
+		}
+		return r.shard == s
+	})
 	o := &n.own[s]
 	o.restored = wire.Position{}
 	n.event(EventJournalDown, 0, n.logID(s), true,
@@ -366,33 +449,6 @@ func (n *Node) fetchAll() {
 	for _, l := range n.order {
 		n.fetchNext(l)
 	}
-}
-
-// fetchAsked answers from a log that we hold and that is whole (I9).
-func (n *Node) fetchAsked(l *link) error {
-	f := n.msg.fetch
-	tail, why := n.holds(f.Log)
-	switch {
-	case why != nil:
-	case f.From.Seq > tail.Seq:
-		why = &stream.Stop{Code: wire.RefuseGap, Text: fmt.Sprintf(
-			"site %s has %s up to seq %d, asked from seq %d", n.c.SiteName, n.logName(f.Log), tail.Seq, f.From.Seq)}
-	case f.From.Seq != 0 && f.From.Incarnation != tail.Incarnation,
-		f.From.Seq == tail.Seq && f.From.Seq != 0 && f.From.Chain != tail.Chain:
-		why = differ(tail, f.From)
-	case f.From.Seq < tail.Seq:
-		n.e.Ops = append(n.e.Ops, Op{
-			Kind: OpAnswer, Link: l.id, Fetch: f,
-			Envelope: wire.Envelope{Kind: wire.FrameFetched, Session: l.session, Number: f.ID},
-		})
-		return nil
-	}
-	n.msg.fetchEnd = wire.FetchEnd{ID: f.ID}
-	if why != nil {
-		n.msg.fetchEnd.Code, n.msg.fetchEnd.Text = why.Code, why.Text
-	}
-	n.send(l, &n.msg.fetchEnd)
-	return nil
 }
 
 // holds returns the durable tail of a log that may be given to others.

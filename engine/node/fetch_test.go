@@ -108,7 +108,6 @@ func TestAFetchIsRefusedWithItsOwnCode(t *testing.T) {
 		b.node.Step(b.w.now(), &FrameIn{
 			Link: l.id, Body: body, Envelope: wire.Envelope{Kind: wire.FrameFetch, Session: l.session, Number: 7},
 		}, &e)
-		require.Len(t, e.Ops, 1)
 		if e.Ops[0].Kind == OpAnswer {
 			require.Equal(t, f, e.Ops[0].Fetch)
 			return 0, true
@@ -184,7 +183,7 @@ func TestARepairGoesOnAtAnotherLinkedSite(t *testing.T) {
 // asking is the site's link with a question out, or nil.
 func asking(s *site) *link {
 	for _, l := range s.node.order {
-		if l.fetch != nil {
+		if len(l.fetches) > 0 {
 			return l
 		}
 	}

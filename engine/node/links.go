@@ -112,9 +112,7 @@ func (n *Node) linkDown(in *LinkDown) {
 
 // detach ends what a link carried.
 func (n *Node) detach(l *link, reason string) {
-	if l.fetch != nil {
-		n.fetchLost(l)
-	}
+	n.fetchLost(l)
 	n.verifyDown(l, reason)
 	p := l.peer
 	switch {

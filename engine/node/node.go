@@ -29,6 +29,7 @@ type Config struct {
 	FrameBytesMax    int           // of batches in one frame; default 2 MiB less an envelope
 	HeartbeatEvery   time.Duration // default 250ms
 	HeartbeatTimeout time.Duration // silence that makes lag unknown and ends the link; default 3s
+	RestoreBytesMax  int64         // given back and not flushed, before more is asked for; default 4 MiB
 	PageEvery        time.Duration // default 1s
 	VerifyWait       time.Duration // how long appends wait for a peer's word after open; default 3s
 	RedialMin        time.Duration // default 50ms
@@ -261,7 +262,8 @@ const (
 	OpSeek
 	OpRead   // read up to Bytes of batches; answered by ReadDone
 	OpShip   // send Envelope and those batches of the last ReadDone that Batches names
-	OpAnswer // answer Fetch from the journal that holds the log: frames like Envelope, then a FetchEnd of its session
+	OpAnswer // take Fetch among the questions that the link's next grants answer
+	OpGrant  // send about Bytes of what is asked for of Journal, in frames like Envelope; answered by Granted
 )
 
 // Op is one thing to do on a link.
@@ -275,6 +277,7 @@ type Op struct {
 	Bytes    int
 	Envelope wire.Envelope
 	Batches  []int
+	Journal  Journal // OpAnswer, OpGrant
 	Fetch    wire.Fetch
 }
 

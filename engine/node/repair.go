@@ -134,8 +134,10 @@ func (n *Node) mirrorDamaged(in *MirrorDamaged) {
 func (n *Node) repairGone(log wire.LogID) {
 	n.repairs = slices.DeleteFunc(n.repairs, func(r repair) bool { return r.log == log && !r.proof })
 	for _, l := range n.order {
-		if f := l.fetch; f != nil && f.kind == StageRepair && f.log == log {
-			f.repair.gone = true
+		for _, f := range l.fetches {
+			if f.kind == StageRepair && f.log == log {
+				f.repair.gone = true
+			}
 		}
 	}
 	for i := range n.repairing {
@@ -151,7 +153,6 @@ func (n *Node) askRepair(l *link, r repair) {
 	if r.proof {
 		m := n.mirrorLog(r.log)
 		if !m.suspect {
-			n.fetchNext(l)
 			return
 		}
 		f.kind, f.from, f.to = 0, m.durable, m.durable.Seq+1

@@ -51,12 +51,13 @@ type Node struct {
 	order      []*link // in the order they came up
 	strangers  int
 
-	ticket    uint64     // of stages, over both journals
-	restoring []restored // own batches staged, oldest first
-	repairing []repairing
-	fetchID   uint64
-	repairs   []repair     // waiting for a link that has them
-	whole     []wire.Shard // own logs that are whole again; see resumeLacking
+	ticket       uint64     // of stages, over both journals
+	restoring    []restored // own batches staged, oldest first
+	restoreBytes int64      // in them
+	repairing    []repairing
+	fetchID      uint64
+	repairs      []repair     // waiting for a link that has them
+	whole        []wire.Shard // own logs that are whole again; see resumeLacking
 
 	restoreAt    time.Duration // when sites are asked anew for what none could give back; 0 = no need
 	restorePause time.Duration // before that
@@ -228,7 +229,9 @@ type link struct {
 	beatAt  time.Duration // next heartbeat
 	beat    uint64
 	beats   [heartbeatsKept]time.Duration
-	fetch   *fetch // what we asked for on it
+	fetches []*fetch // what we asked for on it, not answered to the end
+	held    *fetch   // of them: to be asked on for, once less waits for the medium
+	grants  grants   // what the other end asked for
 	rules   stream.Rules
 
 	answering bool   // a question of the other end, or its snapshot, is kept
@@ -291,6 +294,7 @@ func (c *Config) setDefaults() {
 	c.WindowBytesMax = cmp.Or(c.WindowBytesMax, 64<<20)
 	c.WindowBytesMin = min(cmp.Or(c.WindowBytesMin, 1<<20), c.WindowBytesMax)
 	c.FrameBytesMax = min(cmp.Or(c.FrameBytesMax, frameBytesDefault), wire.FrameBytesMax-wire.EnvelopeBytes)
+	c.RestoreBytesMax = cmp.Or(c.RestoreBytesMax, restoreBytesMax)
 	c.HeartbeatEvery = cmp.Or(c.HeartbeatEvery, 250*time.Millisecond)
 	c.HeartbeatTimeout = cmp.Or(c.HeartbeatTimeout, 3*time.Second)
 	c.PageEvery = cmp.Or(c.PageEvery, time.Second)

@@ -51,8 +51,10 @@ func (s *site) operate(op *Op) {
 		}
 		e.sendBatches(&env, headers)
 	case OpAnswer:
-		f, env := op.Fetch, op.Envelope
-		s.later(func() { s.answer(e, f, env) })
+		e.asked = append(e.asked, op.Fetch)
+	case OpGrant:
+		env := op.Envelope
+		s.later(func() { s.grant(e, env) })
 	}
 }
 
@@ -214,15 +216,30 @@ func (s *site) read(e *end, limit int) *ReadDone {
 	return in
 }
 
-func (s *site) answer(e *end, f wire.Fetch, env wire.Envelope) {
+func (s *site) grant(e *end, env wire.Envelope) {
+	in := &Granted{Link: e.id}
+	for _, f := range e.asked {
+		if end := s.answer(e, f, env, in); s.answers == "" {
+			in.Ended = append(in.Ended, end)
+		}
+	}
+	if in.Open = 0; len(in.Ended) < len(e.asked) {
+		in.Open, in.Bytes = e.asked[0].ID, 0
+		return // neither an end nor more
+	}
+	e.asked = nil
+	s.step(in)
+}
+
+func (s *site) answer(e *end, f wire.Fetch, env wire.Envelope, in *Granted) (end wire.FetchEnd) {
 	d := s.disk(Mirror)
 	if f.Log.Site == s.c.Site {
 		d = s.disk(Own)
 	}
 	if s.answers == "off" {
-		return
+		return end
 	}
-	end := wire.FetchEnd{ID: f.ID}
+	end.ID, env.Number = f.ID, f.ID
 	at := wire.Position{}
 	for i := range d.batches {
 		h := d.batches[i]
@@ -238,11 +255,10 @@ func (s *site) answer(e *end, f wire.Fetch, env wire.Envelope) {
 			frame := env
 			frame.BatchCount, frame.WireBytes, frame.PlainBytes = 1, uint32(h.Bytes()), uint32(h.Bytes())
 			e.sendBatches(&frame, []wire.BatchHeader{h})
+			in.Bytes += h.Bytes()
 		}
 	}
-	if s.answers == "" {
-		e.sendControl(end.AppendTo(nil, env.Session))
-	}
+	return end
 }
 
 // moves lists everything that could happen next.

@@ -81,6 +81,7 @@ type end struct {
 	down   bool
 	reader int
 	read   []wire.BatchHeader // of the last ReadDone
+	asked  []wire.Fetch       // to be granted
 }
 
 const worldEpoch = 1_700_000_000

@@ -64,6 +64,16 @@ func (c *checker) processBounded(p *process) {
 	}
 }
 
+// staging: more is staged; what waits for the medium already must leave room (I10).
+func (c *checker) staging(p *process) {
+	for _, f := range [2]*flusher{p.own, p.mirror} {
+		if n := f.j.StagedBytes(); f.which == node.Mirror && n > stagedBytesMax {
+			c.w.fail("I10", "%s: %d bytes wait in %s, and more is taken; %d may wait",
+				siteNames[p.site.index], n, f.dir(), stagedBytesMax)
+		}
+	}
+}
+
 // retained: segments were given back. What the peer's medium, whether configured
 // or not, and the own Store still need must be there (I12): the journal is asked
 // to find it, from the positions that the model knows.

@@ -180,6 +180,7 @@ func (f *flusher) told(headers []wire.BatchHeader, unit journal.UnitNumber) {
 	}
 	f.settle()
 	f.prepare()
+	f.p.readOn()
 	f.p.feeds[f.which-node.Own].kick()
 	f.idleLater()
 }

@@ -29,7 +29,8 @@ var Marks = []string{
 	"admitted unverified", "admission refused", "entry held by its index",
 	// Rare choices, see sometimes.go.
 	"sometimes batch-closed", "sometimes segment-begun", "sometimes unit-read", "sometimes window-of-one",
-	"sometimes batch-a-frame",
+	"sometimes batch-a-frame", "sometimes grant-of-one",
+	"link not read", "answer in more than one grant",
 	// Operators, and sites that stay away.
 	"fault lose", "fault cut-off", "at rest without a lost site", "entries kept for a lost site",
 	"fault clone", "clone noticed", "second history refused by name", "original back without a restart",

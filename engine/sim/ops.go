@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"cmp"
 	"errors"
 
 	"github.com/claudefs/repl/engine/node"
@@ -14,7 +13,6 @@ import (
 type shipper struct {
 	r    *journal.Reader
 	last []wire.BatchRef // of the last Read
-	sent map[wire.LogID]wire.Position
 }
 
 func (s *shipper) close() {
@@ -32,7 +30,7 @@ func (p *process) operate() {
 		case node.OpDial:
 			p.site.w.net.dial(p, o.Peer)
 			continue
-		case node.OpAnswer, node.OpSeek, node.OpRead, node.OpShip, node.OpSend, node.OpClose:
+		case node.OpAnswer, node.OpGrant, node.OpSeek, node.OpRead, node.OpShip, node.OpSend, node.OpClose:
 			if e == nil || !e.open {
 				continue
 			}
@@ -49,7 +47,9 @@ func (p *process) operate() {
 		case node.OpShip:
 			p.ship(e, o)
 		case node.OpAnswer:
-			p.answer(e, o.Envelope.Session, o.Fetch)
+			p.answer(o)
+		case node.OpGrant:
+			p.grant(e, o)
 		}
 	}
 }
@@ -57,7 +57,7 @@ func (p *process) operate() {
 func (p *process) seek(o *node.Op) {
 	s := p.readers[o.Link]
 	if s == nil {
-		s = &shipper{sent: map[wire.LogID]wire.Position{}}
+		s = &shipper{}
 		p.readers[o.Link] = s
 	}
 	s.close()
@@ -77,15 +77,6 @@ func (p *process) seek(o *node.Op) {
 		s.r = p.own.j.NewReader(unit)
 	}
 	p.later(phaseAny, cpuTime, func() { p.step(in, "sought", uint64(in.Link), uint64(unit)) })
-}
-
-func tailsOf(j *journal.Journal) map[wire.LogID]wire.Position {
-	tails := map[wire.LogID]wire.Position{}
-	for _, log := range j.Logs() {
-		t, _ := j.Tail(log)
-		tails[log] = t.Position
-	}
-	return tails
 }
 
 func (p *process) read(o *node.Op) {
@@ -164,76 +155,4 @@ func (p *process) sendBatches(e *end, envelope *wire.Envelope, refs []wire.Batch
 		frame = append(frame, refs[i].Bytes...)
 	}
 	p.site.w.net.send(e, frame)
-}
-
-// answer sends what a Fetch asks for, from the journal that holds the log.
-func (p *process) answer(e *end, session uint32, f wire.Fetch) {
-	p.site.w.mark("fetch answered")
-	j := p.mirror.j
-	if f.Log.Site == p.site.id {
-		j = p.own.j
-	}
-	end := wire.FetchEnd{ID: f.ID}
-	have := tailsOf(j)
-	have[f.Log] = f.From
-	unit, err := j.SegmentStart(func(log wire.LogID) wire.Position { return have[log] }, nil)
-	if err == nil {
-		err = p.sendLog(e, session, j, unit, f)
-	}
-	switch {
-	case errors.Is(err, errForked):
-		end.Code, end.Text = wire.RefuseChain, err.Error()
-	case errors.Is(err, journal.ErrNotRetained), errors.Is(err, journal.ErrCorrupt):
-		end.Code, end.Text = wire.RefuseNotRetained, err.Error()
-	case err != nil: // no word about the log: the peer asks again on the next link
-		p.site.w.mark("answer not read")
-		p.site.w.net.broken(e, err)
-		return
-	}
-	p.site.w.net.send(e, end.AppendTo(nil, session))
-}
-
-var errForked = errors.New("the asker's chain is not ours")
-
-// sendLog sends the batches of one log in (From, To], one frame per read.
-func (p *process) sendLog(e *end, session uint32, j *journal.Journal, unit journal.UnitNumber, f wire.Fetch) error {
-	r := j.NewReader(unit)
-	defer r.Close()
-	at, to := f.From.Seq, f.To
-	if t, _ := j.Tail(f.Log); to == 0 {
-		to = t.Position.Seq
-	}
-	var damage error
-	for {
-		refs, err := r.Next(p.site.plan().feedBytes)
-		if errors.Is(err, journal.ErrCorrupt) {
-			damage = err // of some log: ours is complete if its next batch continues
-			p.site.w.mark("answer met damage")
-			continue
-		}
-		if err != nil || len(refs) == 0 {
-			return cmp.Or(err, damage)
-		}
-		var picked []wire.BatchRef
-		for i := range refs {
-			h := &refs[i].Header
-			if h.Log() != f.Log || h.LastSeq() <= at || f.To != 0 && h.FirstSeq > f.To {
-				continue
-			}
-			if h.FirstSeq != at+1 {
-				return damage
-			}
-			if at == f.From.Seq && at != 0 && h.Prev != f.From.Chain {
-				return errForked
-			}
-			picked = append(picked, refs[i])
-			at = h.LastSeq()
-		}
-		if len(picked) > 0 {
-			p.sendBatches(e, &wire.Envelope{Kind: wire.FrameFetched, Session: session, Number: f.ID}, picked)
-		}
-		if at >= to {
-			return nil
-		}
-	}
 }

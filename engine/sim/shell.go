@@ -3,12 +3,14 @@ package sim
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
 	"github.com/claudefs/repl/engine/node"
 	"github.com/claudefs/repl/engine/store"
 	"github.com/claudefs/repl/engine/store/journal"
+	simstream "github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/wire"
 )
 
@@ -133,6 +135,12 @@ func (p *process) linkDown(e *end, err error) {
 		r.close()
 		delete(p.readers, e.id)
 	}
+	for which := node.Own; which <= node.Mirror; which++ {
+		if x := p.answering[answering{e.id, which}]; x != nil {
+			x.close()
+			delete(p.answering, answering{e.id, which})
+		}
+	}
 	delete(p.links, e.id)
 	if !e.told {
 		return
@@ -143,8 +151,10 @@ func (p *process) linkDown(e *end, err error) {
 // receive takes bytes off a link and handles the whole frames among them. What
 // does not hold ends the link, as a real one does.
 func (p *process) receive(e *end, bytes []byte) {
-	e.heard = p.site.w.now
-	e.rx = append(e.rx, bytes...)
+	if len(bytes) > 0 {
+		e.heard = p.site.w.now
+		e.rx = append(e.rx, bytes...)
+	}
 	for e.open && !p.dead && len(e.rx) >= wire.EnvelopeBytes {
 		var envelope wire.Envelope
 		if err := wire.DecodeEnvelope(e.rx, &envelope); err != nil {
@@ -156,6 +166,12 @@ func (p *process) receive(e *end, bytes []byte) {
 		if len(e.rx) < size {
 			return
 		}
+		if k := envelope.Kind; k == wire.FrameBatches || k == wire.FrameFetched {
+			if !p.room(k) {
+				p.site.w.mark("link not read")
+				return // until something is flushed
+			}
+		}
 		frame := append([]byte(nil), e.rx[:size]...)
 		e.rx = e.rx[size:]
 		if err := wire.CheckFrame(&envelope, frame); err != nil {
@@ -164,6 +180,21 @@ func (p *process) receive(e *end, bytes []byte) {
 			return
 		}
 		p.frame(e, envelope, frame)
+	}
+}
+
+// room says whether the journals take more of what links bring in frames of a kind.
+func (p *process) room(kind wire.FrameKind) bool {
+	takes := func(f *flusher) bool { return simstream.Takes(int64(f.j.StagedBytes()), stagedBytesMax) }
+	return takes(p.mirror) && (kind == wire.FrameBatches || takes(p.own))
+}
+
+// readOn goes on with frames that waited for room, in the order of the links.
+func (p *process) readOn() {
+	for _, id := range slices.Sorted(maps.Keys(p.links)) {
+		if e := p.links[id]; e != nil && e.open && len(e.rx) >= wire.EnvelopeBytes {
+			p.receive(e, nil)
+		}
 	}
 }
 
@@ -226,6 +257,7 @@ func (p *process) clear() {
 func (p *process) stage() {
 	for i := range p.effects.Stages {
 		s := &p.effects.Stages[i]
+		p.site.w.check.staging(p)
 		refs := make([]wire.BatchRef, 0, len(s.Batches))
 		for _, n := range s.Batches {
 			refs = append(refs, p.refs[n])

@@ -22,6 +22,10 @@ import (
 // clusterName is the cluster of every world.
 const clusterName = "sim"
 
+// stagedBytesMax is how much of what came may wait for a medium before links are not read
+// any more. It is small, so that a world sees it.
+const stagedBytesMax = 64 << 10
+
 // segmentBytes is small, so that a world sees many segments.
 const segmentBytes = 4 << 20
 
@@ -91,25 +95,26 @@ func (s *site) plan() *siteParams { return &s.w.plan.sites[s.place] }
 // process is one life of a site's node: the shell that carries out the heart's
 // effects, with everything that a kill ends.
 type process struct {
-	site     *site
-	dead     bool
-	born     time.Duration
-	own      *flusher
-	mirror   *flusher
-	node     *node.Node
-	writer   *writer.Writer
-	appliers []*apply.Applier
-	feeds    [2]*feed // from own, from mirror
-	links    map[node.LinkID]*end
-	readers  map[node.LinkID]*shipper
-	admitted []bool
-	refused  []bool // shards whose log is kept out by name
-	effects  node.Effects
-	wake     time.Duration // world time of the tick that is asked for; 0 = none
-	refs     []wire.BatchRef
-	headers  []wire.BatchHeader
-	pieces   map[wire.LogID][]wire.BatchRef // of repairs that are being fetched
-	lacking  map[wire.LogID]journal.Hole    // told to the heart, not repaired yet
+	site      *site
+	dead      bool
+	born      time.Duration
+	own       *flusher
+	mirror    *flusher
+	node      *node.Node
+	writer    *writer.Writer
+	appliers  []*apply.Applier
+	feeds     [2]*feed // from own, from mirror
+	links     map[node.LinkID]*end
+	readers   map[node.LinkID]*shipper
+	answering map[answering]*answers
+	admitted  []bool
+	refused   []bool // shards whose log is kept out by name
+	effects   node.Effects
+	wake      time.Duration // world time of the tick that is asked for; 0 = none
+	refs      []wire.BatchRef
+	headers   []wire.BatchHeader
+	pieces    map[wire.LogID][]wire.BatchRef // of repairs that are being fetched
+	lacking   map[wire.LogID]journal.Hole    // told to the heart, not repaired yet
 }
 
 // start opens the journals and brings a process up; a disk that refuses is
@@ -129,7 +134,7 @@ func (s *site) start() {
 	p := &process{
 		site: s, born: s.w.now, links: map[node.LinkID]*end{}, readers: map[node.LinkID]*shipper{},
 		admitted: make([]bool, s.w.plan.shards), refused: make([]bool, s.w.plan.shards),
-		pieces: map[wire.LogID][]wire.BatchRef{},
+		pieces: map[wire.LogID][]wire.BatchRef{}, answering: map[answering]*answers{},
 	}
 	var err error
 	if p.own, err = p.openJournal(node.Own, ownDir); err == nil {
@@ -236,7 +241,7 @@ func (s *site) config() node.Config {
 		Shards: uint32(plan.shards), Primary: wire.SiteIDOf(clusterName, siteNames[0]),
 		Peers:          peers,
 		WindowBytesMax: mine.windowBytes, WindowBytesMin: min(mine.windowBytes, 64<<10), FrameBytesMax: mine.frameBytes,
-		VerifyWait: plan.verifyWait, Seed: s.draw.Uint64(), Sometimes: s.sometimes(),
+		RestoreBytesMax: stagedBytesMax, VerifyWait: plan.verifyWait, Seed: s.draw.Uint64(), Sometimes: s.sometimes(),
 		HeartbeatEvery: plan.heartbeatEvery, HeartbeatTimeout: plan.heartbeatTimeout,
 	}
 }

@@ -22,6 +22,7 @@ var points = []struct {
 	{journal.PointUnitRead, "sometimes " + journal.PointUnitRead, 2},
 	{node.PointWindowOfOne, "sometimes " + node.PointWindowOfOne, 2},
 	{node.PointBatchAFrame, "sometimes " + node.PointBatchAFrame, 2},
+	{node.PointGrantOfOne, "sometimes " + node.PointGrantOfOne, 2},
 }
 
 // pointSet says which of points are awake at a site.

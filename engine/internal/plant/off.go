@@ -75,6 +75,8 @@ const (
 	RetainPastAbsent = false
 	// CursorAhead saves a peer's cursor where the source has sent to.
 	CursorAhead = false
+	// NoBackPressure reads on, and asks on, whatever waits for the medium.
+	NoBackPressure = false
 	// LagByIgnorance reports a lag of zero when nobody knows.
 	LagByIgnorance = false
 )

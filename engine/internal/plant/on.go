@@ -51,6 +51,7 @@ var (
 	RetainPastStore  = planted("retain-past-store")
 	RetainPastAbsent = planted("retain-past-absent")
 	CursorAhead      = planted("cursor-ahead")
+	NoBackPressure   = planted("no-back-pressure")
 	LagByIgnorance   = planted("lag-by-ignorance")
 
 	CursorFirst  = planted("cursor-first")

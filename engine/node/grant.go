@@ -1,0 +1,148 @@
+package node
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/claudefs/repl/engine/stream"
+	"github.com/claudefs/repl/wire"
+)
+
+// A grant is a piece of the answers to a peer's questions for batches. Between two of
+// them a link carries what else it has to, and the peer must have taken the first
+// before it gets the second: so whatever the path's rate, nothing waits behind more
+// than one.
+//
+//	fetch, fetch … ─▶ OpAnswer …, OpGrant ─▶ Granted ─▶ fetch end "more"
+//	                     ▲                                    │
+//	                     └──────────── fetch, from there ◀────┘
+//
+// grantBytesMin and grantBytesMax bound one: between them it is what the path takes
+// in two round trips.
+const (
+	grantBytesMin = 128 << 10
+	grantBytesMax = 4 << 20
+)
+
+// PointGrantOfOne grants one batch at a time.
+const PointGrantOfOne = "grant-of-one"
+
+// grants is what a link's other end asks for.
+type grants struct {
+	open   []granted // in the order asked
+	out    bool      // a grant is under way, or the peer has yet to take one
+	window stream.Window
+	frame  stream.Frame // the grant that the peer has yet to take
+	paused uint64       // the question that ended it; 0 = the shell is at it
+}
+
+// granted is an open question.
+type granted struct {
+	id  uint64
+	log wire.LogID
+}
+
+// Granted answers OpGrant: so many bytes went, these questions are answered to their
+// end, and Open, if not 0, is one that is not.
+type Granted struct {
+	Link  LinkID
+	Bytes int
+	Ended []wire.FetchEnd
+	Open  uint64
+}
+
+func (*Granted) input() {}
+
+// fetchAsked takes a question for batches: it is answered from a log that we hold and
+// that is whole (I9).
+func (n *Node) fetchAsked(l *link) error {
+	f := n.msg.fetch
+	n.taken(l, f.Log)
+	tail, why := n.holds(f.Log)
+	switch {
+	case why != nil:
+	case f.From.Seq > tail.Seq:
+		why = &stream.Stop{Code: wire.RefuseGap, Text: fmt.Sprintf(
+			"site %s has %s up to seq %d, asked from seq %d", n.c.SiteName, n.logName(f.Log), tail.Seq, f.From.Seq)}
+	case f.From.Seq != 0 && f.From.Incarnation != tail.Incarnation,
+		f.From.Seq == tail.Seq && f.From.Seq != 0 && f.From.Chain != tail.Chain:
+		why = differ(tail, f.From)
+	case f.From.Seq < tail.Seq:
+		if len(l.grants.open) == stream.AnswerLogsMax {
+			why = &stream.Stop{Code: wire.RefuseInternal, Text: fmt.Sprintf(
+				"site %s answers %d questions at a time", n.c.SiteName, stream.AnswerLogsMax)}
+			break
+		}
+		l.grants.open = append(l.grants.open, granted{f.ID, f.Log})
+		n.e.Ops = append(n.e.Ops, Op{Kind: OpAnswer, Link: l.id, Journal: n.journalOf(f.Log), Fetch: f})
+		n.grant(l)
+		return nil
+	}
+	n.msg.fetchEnd = wire.FetchEnd{ID: f.ID}
+	if why != nil {
+		n.msg.fetchEnd.Code, n.msg.fetchEnd.Text = why.Code, why.Text
+	}
+	n.send(l, &n.msg.fetchEnd)
+	n.grant(l)
+	return nil
+}
+
+// taken: a question shows that the peer has what was granted, and replaces the one that
+// is open for its log.
+func (n *Node) taken(l *link, log wire.LogID) {
+	g := &l.grants
+	g.open = slices.DeleteFunc(g.open, func(q granted) bool { return q.log == log || q.id == g.paused })
+	if g.paused != 0 {
+		g.window.Acked(n.now.Mono, &g.frame)
+		g.paused, g.out = 0, false
+	}
+}
+
+func (n *Node) journalOf(log wire.LogID) Journal {
+	if log.Site == n.c.Site {
+		return Own
+	}
+	return Mirror
+}
+
+// grant has the shell send a piece of what is asked for.
+func (n *Node) grant(l *link) {
+	g := &l.grants
+	if l.closing || g.out || len(g.open) == 0 {
+		return
+	}
+	g.out = true
+	g.window.Min, g.window.Max = grantBytesMin, grantBytesMax
+	g.window.Sent(n.now.Mono, &g.frame, true)
+	bytes := g.window.Bytes()
+	if n.c.sometimes(PointGrantOfOne) {
+		bytes = 1
+	}
+	n.e.Ops = append(n.e.Ops, Op{
+		Kind: OpGrant, Link: l.id, Journal: n.journalOf(g.open[0].log), Bytes: int(bytes),
+		Envelope: wire.Envelope{Kind: wire.FrameFetched, Session: l.session},
+	})
+}
+
+// granted tells the peer what is answered. It must take what was sent before more is;
+// a walk that met nothing yet goes on.
+func (n *Node) granted(in *Granted) {
+	l := n.links[in.Link]
+	if l == nil || l.closing || !l.grants.out {
+		return
+	}
+	g := &l.grants
+	for i := range in.Ended {
+		g.open = slices.DeleteFunc(g.open, func(q granted) bool { return q.id == in.Ended[i].ID })
+		n.msg.fetchEnd = in.Ended[i]
+		n.send(l, &n.msg.fetchEnd)
+	}
+	if in.Bytes == 0 || in.Open == 0 {
+		g.out = false
+		n.grant(l)
+		return
+	}
+	g.frame.Bytes, g.paused = int64(in.Bytes), in.Open
+	n.msg.fetchEnd = wire.FetchEnd{ID: in.Open, Text: stream.AnswerMore}
+	n.send(l, &n.msg.fetchEnd)
+}

@@ -1,0 +1,211 @@
+package stream
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/claudefs/repl/wire"
+)
+
+// AnswerLogsMax is how many questions for batches may be open on a link, and how many
+// logs one walk of a journal answers for.
+const AnswerLogsMax = 64
+
+// AnswerMore is the text of a fetch end that only ends a grant: the asker goes on by
+// asking again for that log, from where it stands.
+const AnswerMore = "more"
+
+// Answer is the answering side of a link's questions for batches, for one journal: it
+// says which batches of a read go into which frame, and how each question ends. The
+// shell reads and sends; one walk serves all open questions.
+//
+//  1. Ask opens a question, or goes on with one: then the walk stays where it is.
+//  2. Where the walk has to begin anew, the shell places a reader by Have, and Begins.
+//  3. Next hands out the read at hand, frame by frame; when that is used up, the shell
+//     reads on: Read, Damaged, or Drained at the journal's end.
+//  4. Pause ends a grant: the asker says by its next question whether it goes on.
+//
+// The first batch of each answer continues the asker's position by chain, so that the
+// answer proves itself (I4). The zero value has no question.
+type Answer struct {
+	open    []question // sorted by log
+	headers []wire.BatchHeader
+	next    int // of open: whose batches go next
+	damage  string
+	anew    bool
+	paused  wire.LogID // ended a grant, and was not asked for again
+	ends    []wire.FetchEnd
+}
+
+// question is one that is open.
+type question struct {
+	id      uint64
+	log     wire.LogID
+	at      wire.Position // where the asker stands behind what was handed out
+	to      wire.Seq
+	indexes []int // into the read at hand, not handed out yet
+	over    bool
+}
+
+func (q question) compare(log wire.LogID) int { return q.log.Compare(log) }
+
+// Open is how many questions are not answered to their end.
+func (a *Answer) Open() int {
+	n := 0
+	for i := range a.open {
+		if !a.open[i].over {
+			n++
+		}
+	}
+	return n
+}
+
+// Anew says whether the walk has to begin anew.
+func (a *Answer) Anew() bool { return a.anew }
+
+// Ask takes a question; tail is where the log ends here. Asked for a log that is open,
+// from where its answer stands, it goes on with that.
+func (a *Answer) Ask(f *wire.Fetch, tail wire.Seq) {
+	to := f.To
+	if to == 0 {
+		to = tail
+	}
+	if a.paused == f.Log {
+		a.paused = wire.LogID{}
+	}
+	i, found := slices.BinarySearchFunc(a.open, f.Log, question.compare)
+	if found && !a.open[i].over && a.open[i].at == f.From {
+		a.open[i].id, a.open[i].to = f.ID, to
+		return
+	}
+	if !found {
+		a.open = slices.Insert(a.open, i, question{log: f.Log})
+	}
+	a.open[i] = question{id: f.ID, log: f.Log, at: f.From, to: to}
+	a.anew = true
+}
+
+// Resume begins a grant. What ended the one before, and was not asked for again, is not
+// wanted any more.
+func (a *Answer) Resume() {
+	if a.paused != (wire.LogID{}) {
+		a.open = slices.DeleteFunc(a.open, func(q question) bool { return q.log == a.paused })
+		a.paused, a.next = wire.LogID{}, 0
+	}
+}
+
+// Have is what a reader may miss of a log, given its tail: of those that nobody asks
+// for, everything.
+func (a *Answer) Have(log wire.LogID, tail wire.Position) wire.Position {
+	if i, found := slices.BinarySearchFunc(a.open, log, question.compare); found && !a.open[i].over {
+		return a.open[i].at
+	}
+	return tail
+}
+
+// Begin notes that a reader was placed by Have.
+func (a *Answer) Begin() {
+	a.anew, a.damage = false, ""
+	a.Read(nil)
+}
+
+// Read takes the headers of what was read next, borrowed until the next call.
+func (a *Answer) Read(headers []wire.BatchHeader) {
+	a.headers, a.next = headers, 0
+	for i := range a.open {
+		a.open[i].indexes = a.open[i].indexes[:0]
+	}
+	for i := range headers {
+		if at, found := slices.BinarySearchFunc(a.open, headers[i].Log(), question.compare); found {
+			a.open[at].indexes = append(a.open[at].indexes, i)
+		}
+	}
+}
+
+// Damaged notes that the reader passed over damage, of some log: one is whole if its
+// next batch follows.
+func (a *Answer) Damaged(err error) { a.damage = err.Error() }
+
+// Next returns the batches of the read at hand that the next frame carries, all of one
+// question: up to so many bytes, or one batch. Not ok: the read is used up.
+func (a *Answer) Next(bytes int) (id uint64, indexes []int, size int, ok bool) {
+	for ; a.next < len(a.open); a.next++ {
+		q := &a.open[a.next]
+		id = q.id
+		for len(q.indexes) > 0 && !q.over {
+			h := &a.headers[q.indexes[0]]
+			if h.Incarnation == q.at.Incarnation && h.LastSeq() <= q.at.Seq {
+				q.indexes = q.indexes[1:]
+				continue
+			}
+			if a.contradicts(q, h) || len(indexes) > 0 && size+h.Bytes() > bytes {
+				break
+			}
+			indexes, size = append(indexes, q.indexes[0]), size+h.Bytes()
+			q.indexes, q.at = q.indexes[1:], h.End()
+			if q.at.Seq >= q.to {
+				a.end(q, 0, "")
+			}
+		}
+		if len(indexes) > 0 {
+			return id, indexes, size, true
+		}
+	}
+	a.open = slices.DeleteFunc(a.open, func(q question) bool { return q.over })
+	return 0, nil, 0, false
+}
+
+// contradicts ends a question whose next batch here does not continue it.
+func (a *Answer) contradicts(q *question, h *wire.BatchHeader) bool {
+	switch {
+	case a.damage != "" && h.FirstSeq > q.at.Seq+1:
+		a.end(q, wire.RefuseSuspect, a.lost(q))
+	case h.FirstSeq != q.at.Seq+1 || h.Prev != q.at.Chain:
+		a.end(q, wire.RefuseChain, fmt.Sprintf("log %s: seq %d here does not continue seq %d of the asker",
+			q.log, h.FirstSeq, q.at.Seq))
+	}
+	return q.over
+}
+
+func (a *Answer) lost(q *question) string {
+	return fmt.Sprintf("log %s after seq %d: %s", q.log, q.at.Seq, a.damage)
+}
+
+func (a *Answer) end(q *question, code wire.RefusalCode, text string) {
+	q.over = true
+	a.ends = append(a.ends, wire.FetchEnd{ID: q.id, Code: code, Text: text})
+}
+
+// Refuse ends the question for a log.
+func (a *Answer) Refuse(log wire.LogID, code wire.RefusalCode, text string) {
+	if i, found := slices.BinarySearchFunc(a.open, log, question.compare); found {
+		a.end(&a.open[i], code, text)
+		a.open = slices.Delete(a.open, i, i+1)
+	}
+}
+
+// Drained ends what is open: the reader stands at the end of the journal.
+func (a *Answer) Drained() {
+	for i := range a.open {
+		if q := &a.open[i]; a.damage != "" {
+			a.end(q, wire.RefuseSuspect, a.lost(q))
+		} else {
+			a.end(q, 0, "")
+		}
+	}
+	a.open = a.open[:0]
+}
+
+// Pause ends a grant: it moves how questions ended to ends, and names one that is open,
+// 0 = none; the next question says whether it is to go on.
+func (a *Answer) Pause(ends []wire.FetchEnd) ([]wire.FetchEnd, uint64) {
+	ends = append(ends, a.ends...)
+	a.ends = a.ends[:0]
+	for i := range a.open {
+		if q := &a.open[(a.next+i)%len(a.open)]; !q.over {
+			a.paused = q.log
+			return ends, q.id
+		}
+	}
+	return ends, 0
+}

@@ -1,0 +1,155 @@
+package stream
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/claudefs/repl/wire"
+)
+
+// answerLog is the batches of one log, two entries each.
+func answerLog(shard wire.Shard, batches int) []wire.BatchHeader {
+	var log []wire.BatchHeader
+	var at wire.Position
+	for i := range batches {
+		h := wire.BatchHeader{
+			Kind: wire.BatchData, Prev: at.Chain, Incarnation: wire.Incarnation{1}, Site: 7, Shard: shard, Count: 2,
+			FirstSeq: at.Seq + 1, FirstStamp: wire.Stamp(2*i + 1), LastStamp: wire.Stamp(2*i + 2), BodyBytes: 1000,
+		}
+		h.Chain = wire.Chain{byte(shard), byte(i + 1), 1}
+		at = h.End()
+		log = append(log, h)
+	}
+	return log
+}
+
+// interleaved is a journal of so many logs, round by round.
+func interleaved(logs wire.Shard, batches int) (all []wire.BatchHeader) {
+	for i := range batches {
+		for shard := range logs {
+			all = append(all, answerLog(shard, batches)[i])
+		}
+	}
+	return all
+}
+
+// answer grants until nothing is open, reading so many headers at a time, and returns
+// what went per question, how it ended, and how much was read.
+func answer(t *testing.T, a *Answer, journal []wire.BatchHeader, step, grant int) (
+	sent map[uint64][]wire.BatchHeader, ends map[uint64]wire.FetchEnd, read int,
+) {
+	sent, ends = map[uint64][]wire.BatchHeader{}, map[uint64]wire.FetchEnd{}
+	at := 0
+	for id := uint64(1000); a.Open() > 0; id++ {
+		a.Resume()
+		for left := grant; left > 0 && a.Open() > 0; {
+			if q, indexes, size, ok := a.Next(left); ok {
+				for _, i := range indexes {
+					sent[q] = append(sent[q], journal[at-step:][i])
+				}
+				left -= size
+				continue
+			}
+			switch {
+			case a.Anew():
+				a.Begin()
+				at = 0
+			case at >= len(journal):
+				a.Drained()
+			default:
+				a.Read(journal[at:min(at+step, len(journal))])
+				at, read = at+step, read+step
+			}
+		}
+		list, open := a.Pause(nil)
+		for _, end := range list {
+			ends[end.ID] = end
+		}
+		for i := range a.open {
+			if q := a.open[i]; q.id == open && open != 0 { // the asker goes on
+				a.Ask(&wire.Fetch{ID: q.id, Log: q.log, From: q.at, To: q.to}, q.to)
+				require.False(t, a.Anew(), "from where it stands")
+			}
+		}
+		require.Less(t, id, uint64(100_000))
+	}
+	return sent, ends, read
+}
+
+// TestAnswerServesAllLogsByOneWalk: in pieces of whatever size (I10).
+func TestAnswerServesAllLogsByOneWalk(t *testing.T) {
+	journal := interleaved(AnswerLogsMax, 6)
+	for _, grant := range []int{1, 3000, 1 << 20} {
+		var a Answer
+		for shard := range wire.Shard(AnswerLogsMax) {
+			from := answerLog(shard, 6)[1].End()
+			a.Ask(&wire.Fetch{ID: 1 + uint64(shard), Log: wire.LogID{Site: 7, Shard: shard}, From: from, To: 10}, 12)
+		}
+		sent, ends, read := answer(t, &a, journal, 64, grant)
+		require.LessOrEqual(t, read, len(journal))
+		for shard := range wire.Shard(AnswerLogsMax) {
+			require.Equal(t, answerLog(shard, 6)[2:5], sent[1+uint64(shard)], "shard %d, grants of %d", shard, grant)
+			require.Equal(t, wire.FetchEnd{ID: 1 + uint64(shard)}, ends[1+uint64(shard)])
+		}
+	}
+}
+
+// TestAnswerEndsByName: what does not continue, lies behind damage, or is short.
+func TestAnswerEndsByName(t *testing.T) {
+	log := wire.LogID{Site: 7}
+	journal := answerLog(0, 4)
+	ask := func(from wire.Position, to wire.Seq) *Answer {
+		a := &Answer{}
+		a.Ask(&wire.Fetch{ID: 9, Log: log, From: from, To: to}, 8)
+		return a
+	}
+	other := journal[0].End()
+	other.Chain[0]++
+	sent, ends, _ := answer(t, ask(other, 0), journal, 4, 1<<20)
+	require.Empty(t, sent)
+	require.Equal(t, wire.RefuseChain, ends[9].Code)
+
+	sent, ends, _ = answer(t, ask(journal[0].End(), 20), journal, 1, 1<<20)
+	require.Len(t, sent[9], 3)
+	require.Equal(t, wire.FetchEnd{ID: 9}, ends[9], "it has no more")
+
+	a := ask(journal[0].End(), 0)
+	a.Begin()
+	a.Damaged(errors.New("bad unit"))
+	a.Read(journal[2:])
+	_, _, _, ok := a.Next(1 << 20)
+	require.False(t, ok)
+	list, open := a.Pause(nil)
+	require.Zero(t, open)
+	require.Equal(t, wire.RefuseSuspect, list[0].Code)
+	require.Zero(t, a.Open())
+
+	a = ask(journal[0].End(), 0)
+	a.Refuse(log, wire.RefuseNotRetained, "gone")
+	list, _ = a.Pause(nil)
+	require.Equal(t, wire.RefuseNotRetained, list[0].Code)
+}
+
+// TestAnswerDropsWhatIsNotAskedOn: the question that ended a grant is dropped where
+// another one is asked on for.
+func TestAnswerDropsWhatIsNotAskedOn(t *testing.T) {
+	journal := interleaved(2, 6)
+	var a Answer
+	for shard := range wire.Shard(2) {
+		a.Ask(&wire.Fetch{ID: 1 + uint64(shard), Log: wire.LogID{Site: 7, Shard: shard}}, 12)
+	}
+	a.Begin()
+	a.Read(journal)
+	id, _, _, _ := a.Next(1)
+	require.Equal(t, uint64(1), id)
+	_, open := a.Pause(nil)
+	require.Equal(t, uint64(1), open)
+	a.Ask(&wire.Fetch{ID: 5, Log: wire.LogID{Site: 7, Shard: 1}}, 12)
+	require.False(t, a.Anew())
+	a.Resume()
+	require.Equal(t, 1, a.Open())
+	id, _, _, _ = a.Next(1)
+	require.Equal(t, uint64(5), id)
+}
