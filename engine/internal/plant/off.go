@@ -20,6 +20,14 @@ const (
 	DirNotSynced = false
 	// RecoveredNotFlushed counts what recovery read from the system's cache.
 	RecoveredNotFlushed = false
+	// OldNotFlushed counts segments behind the newest head that holds without a flush.
+	OldNotFlushed = false
+	// TermUnchecked counts units that another opening wrote for the same place.
+	TermUnchecked = false
+	// HeadNeverUsed takes a newest head that does not hold for one that never counted.
+	HeadNeverUsed = false
+	// OneHeadKept gives segments back until the newest head alone says what it says.
+	OneHeadKept = false
 	// MarkAhead writes the unit's own number as durable through.
 	MarkAhead = false
 	// StaleUnit counts units beyond the end that a later opening declared.

@@ -239,7 +239,7 @@ func (r *Reader) spoilt(p piece, err error) error {
 
 // repairUnit takes the unit of a repair at the start of b.
 func (r *Reader) repairUnit(rf *repairFile, b []byte, off int64) error {
-	err := r.v.unit(b, off, r.j.o.place(rf.number, rf.generation), &r.u)
+	err := r.v.unit(b, off, r.j.o.place(rf.number, rf.generation, rf.term), &r.u)
 	if err == nil {
 		err = r.u.fault
 	}

@@ -85,23 +85,26 @@ func TestControlRecordsThatCannotBeReadAreTold(t *testing.T) {
 func TestControlStateThatOnlyALostHeadHadIsInDoubt(t *testing.T) {
 	for _, gone := range []bool{false, true} { // the segment where the control log began
 		j, o := controlJournal(t)
-		name := oldName
+		names := []string{oldName}
 		if gone {
 			j, _ = reopen(t, o, j)
+			rollIdle(t, j)
 			n, err := j.Retain(func(wire.LogID) wire.Position { return wire.Position{} })
 			require.NoError(t, err)
 			require.Equal(t, 1, n)
-			name = newName
+			names = []string{newName, "segment-0000000000000003.seg"}
 		}
 		_, err := j.StageControl([]ControlRecord{{ClockBound: 9}}, 1)
 		require.NoError(t, err)
 		require.NoError(t, flush(j))
 		require.NoError(t, j.Close())
 		m := imageOf(t, o.FS, "j")
-		m.files[name][20] ^= 1
+		for _, name := range names {
+			m.files[name][20] ^= 1
+		}
 		r, err := m.recover(o)
 		require.NoError(t, err)
-		require.Len(t, r.report.Damage, 1)
+		require.Len(t, r.report.Damage, len(names))
 		require.Equal(t, gone, r.report.ControlSuspect)
 		require.Equal(t, gone, len(r.control.Epochs) == 0, "which is why")
 	}

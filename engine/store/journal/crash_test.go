@@ -123,7 +123,7 @@ func TestALostWriteIsDamageOnceAnotherFollowed(t *testing.T) { // I9, G5
 	tried := 0
 	for call := 1; ; call++ {
 		mem := vfs.NewMem(vfs.MemOptions{})
-		faulty := vfs.WithFaults(mem, vfs.Fault{Op: vfs.OpWrite, Match: "segment-*", Call: call, Effect: vfs.LoseWrite})
+		faulty := vfs.WithFaults(mem, vfs.Fault{Op: vfs.OpWrite, Match: "*.seg", Call: call, Effect: vfs.LoseWrite})
 		s := newStory(storyOptions(faulty))
 		var err error
 		if s.j, _, err = Open(s.o); err != nil {
@@ -256,7 +256,7 @@ func TestWhatAFailedFlushLeftInTheCacheIsFlushedAnew(t *testing.T) {
 }
 
 // TestANewSegmentThatNeverCountedHidesNoUnflushedUnit: the next segment's file is
-// there without a head, so the one before it is the newest that counts, and what
+// there without a name of its own, so the one before it is the newest that counts, and what
 // lies in its cache is flushed before it is counted (I1).
 func TestANewSegmentThatNeverCountedHidesNoUnflushedUnit(t *testing.T) {
 	mem := vfs.NewMem(vfs.MemOptions{})
@@ -270,7 +270,7 @@ func TestANewSegmentThatNeverCountedHidesNoUnflushedUnit(t *testing.T) {
 		require.NoError(t, end())
 	}
 	mem.Kill()
-	f, err := mem.Create(o.path(fileName(namePrefix, 2)))
+	f, err := mem.Create(o.path(fileName(newPrefix, 2)))
 	require.NoError(t, err)
 	require.NoError(t, f.Truncate(o.SegmentBytes))
 	mem.Kill()

@@ -205,6 +205,14 @@ func TestALogWhoseTailNothingProvesIsSuspectUntilItIs(t *testing.T) { // I9
 	}
 }
 
+// rollIdle begins a segment, as damage that a reader meets has it begun.
+func rollIdle(t *testing.T, j *Journal) {
+	t.Helper()
+	j.renew = true
+	require.True(t, j.StageIdle())
+	require.NoError(t, flush(j))
+}
+
 func TestASuspectLogStaysSoWhenTheDamagedSegmentIsGone(t *testing.T) { // I9, I12
 	m, o, all := mirrored(t, 12)
 	_, units := m.spots(t, oldName)
@@ -212,6 +220,7 @@ func TestASuspectLogStaysSoWhenTheDamagedSegmentIsGone(t *testing.T) { // I9, I1
 	o.FS = m.disk(t, "j")
 	j, rec := reopen(t, o, nil)
 	suspect := rec.Suspect[0]
+	rollIdle(t, j)
 	n, err := j.Retain(func(log wire.LogID) wire.Position { tail, _ := j.Tail(log); return tail.Position })
 	require.NoError(t, err)
 	require.Equal(t, 1, n)
@@ -219,7 +228,7 @@ func TestASuspectLogStaysSoWhenTheDamagedSegmentIsGone(t *testing.T) { // I9, I1
 		j, rec = reopen(t, o, j)
 		require.Equal(t, []wire.LogID{suspect}, rec.Suspect)
 		require.Empty(t, rec.Damage)
-		require.Equal(t, 1, j.Stats().Segments, "openings leave nothing behind")
+		require.Equal(t, 3, j.Stats().Segments, "openings leave nothing behind")
 	}
 	tail, _ := j.Tail(suspect)
 	repairAll(t, j, all)
@@ -240,7 +249,7 @@ func TestASuspectLogStaysSoWhenTheDamagedSegmentIsGone(t *testing.T) { // I9, I1
 		j, rec = reopen(t, o, j)
 		require.Empty(t, rec.Suspect)
 		require.Empty(t, rec.Damage)
-		require.LessOrEqual(t, j.Stats().Segments, 3, "openings leave nothing behind")
+		require.LessOrEqual(t, j.Stats().Segments, 5, "openings leave nothing behind")
 	}
 }
 
@@ -260,6 +269,7 @@ func TestASuspectLogStaysAHoleWhenTheDamagedSegmentGoes(t *testing.T) {
 		tail, _ := j.Tail(log)
 		served[log] = tail.Position
 	}
+	rollIdle(t, j)
 	n, err := j.Retain(func(log wire.LogID) wire.Position { return served[log] })
 	require.NoError(t, err)
 	require.Equal(t, 1, n)

@@ -10,7 +10,7 @@
 //	segment-2  ┌──────┬──────┬─ ─ ─                     unit: header, whole batches, padding; its
 //	           │ head │ unit │                          durable-through mark says which units were
 //	           └──────┴──────┴─ ─ ─                     flushed when it was written
-//	spare-…, repair-…, LOCK
+//	spare-…, new-…, repair-…, LOCK
 //
 // FORMAT.md is the specification: byte tables, limits, what the digests cover,
 // recovery in numbered steps.
@@ -30,6 +30,8 @@
 //     is read, and damage that a reader meets is, when it is told, what an Open would
 //     make of it: holes, which [Journal.Holes] lists and [Journal.Repair] fills.
 //   - I10: see the limits below; nothing grows without one.
+//     A file is a segment once its head is durable, so that a head that does not hold
+//     is damage, and two heads that hold stay: what only heads say is there twice.
 //   - I12: Retain gives a segment back only when floor covers every log that has
 //     batches in it and no reader stands in or before it.
 //
@@ -56,9 +58,9 @@
 // one more Next's worth, and one buffer of max(bytesMax, largest unit), or of a
 // damaged unit with its repairs. Disk: segments of a fixed size, beyond what
 // Retain keeps at most one that is being zeroed and as many spares as were begun
-// between two Retains that gave some back, SpareBusyMax at most (1 GiB), and at
-// rest (Trim) or after Open max(1, SpareMax); repairs no larger than what they
-// replace. A Pipeline has Depth units of UnitBytesMax under way at most. A head
+// between two Retains that gave some back, SpareBusyMax at most (1 GiB), at rest
+// (Trim) SpareMax, and none after Open; the two newest segments stay; repairs no
+// larger than what they replace. A Pipeline has Depth units of UnitBytesMax under way at most. A head
 // may take a quarter of a segment, 32 MiB at most, with its table of logs, and as
 // much with its control state. One file descriptor, one more per reader.
 //
@@ -80,6 +82,6 @@
 //	readers go on: what is intact, repairs ◀── Repair(log, batches) ◀── Holes
 //
 // It does not ship, apply, or decide who may write; it does not encrypt; it
-// cannot notice that the newest segments were deleted as files, or that the disk
-// went back to an older image: peers and the Store tell that.
+// cannot notice that the newest segments were deleted as files while older ones are
+// left, or that the disk went back to an older image: peers and the Store tell that.
 package journal

@@ -170,3 +170,5 @@ func fillTwoSegments(t *testing.T, o *Options, w *writer) {
 		require.Less(t, len(j.segs), 3)
 	}
 }
+
+func (f *imageFile) Sync() error { return nil }

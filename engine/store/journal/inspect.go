@@ -100,7 +100,7 @@ func (n *inspection) head() (int64, error) {
 		}
 		return BlockBytes, n.guess()
 	}
-	n.p = place{segment: h.segment, generation: h.generation, cluster: h.cluster, site: h.site, node: h.node}
+	n.p = place{segment: h.segment, generation: h.generation, term: h.term, cluster: h.cluster, site: h.site, node: h.node}
 	n.next = h.first
 	info := &HeadInfo{
 		Kind: h.kind, Repair: h.role == roleRepair, Bytes: h.bytes, Term: h.term, Cluster: h.cluster, Site: h.site,
@@ -139,7 +139,9 @@ func (n *inspection) guess() error {
 		}
 		var u unitHeader
 		u.decode(b)
-		p := place{segment: u.segment, generation: u.generation, cluster: u.cluster, site: u.site, node: u.node}
+		p := place{
+			segment: u.segment, generation: u.generation, term: u.term, cluster: u.cluster, site: u.site, node: u.node,
+		}
 		if u.segment <= n.p.segment || !u.sizesHold() {
 			continue
 		}

@@ -57,6 +57,7 @@ type Options struct {
 	// UnitBytesMax is the most one flush unit may hold; default 2 MiB.
 	UnitBytesMax int
 	// SpareMax is how many recycled segments are kept for reuse at rest; default 2.
+	// Open removes those of an earlier opening.
 	SpareMax int
 	// SpareBusyMax is how many at most while segments come and go: as many as were
 	// begun between two calls of Retain that gave some back. Default 1 GiB's worth.
@@ -68,6 +69,10 @@ type Options struct {
 	// Memory is for copies of recent batches whose owners want theirs back (see
 	// Scarce); nil = the Go heap.
 	Memory Memory
+
+	// Existed: this journal was opened before, so that a directory without segments is
+	// damage and no creation. Spares and repairs say so too.
+	Existed bool
 
 	// Damaged is told each place that a reader finds not to hold after Open, and
 	// each that went on rotting, once: Holes lists by then what it took. It is called
@@ -117,6 +122,9 @@ type Recovery struct {
 	Suspect []wire.LogID
 	// ControlSuspect: damage may hide control records (own journal).
 	ControlSuspect bool
+	// LogsUnknown: no head holds, or no segment is left, although there was a journal:
+	// logs that are not listed may have had batches, too.
+	LogsUnknown bool
 }
 
 // Journal is one stream of segments with one flush. Its methods may be called
@@ -174,6 +182,7 @@ type Journal struct {
 	begun      int                       // segments, since Retain last gave one back; under mu
 	pace       int                       // the most of them lately, falling slowly; under mu
 	lastSpare  uint64
+	lastNew    uint64
 	lastRepair uint64
 
 	fileReadBytes atomic.Uint64 // by readers
@@ -210,14 +219,17 @@ func open(o Options) (*Journal, *Recovery, error) {
 	if err := r.run(); err != nil {
 		return nil, nil, err
 	}
-	if err := r.clean(); err != nil {
-		return nil, nil, err
+	gone := len(r.segs) == 0 // then the spares alone say that there was a journal
+	if !gone {
+		if err := r.clean(); err != nil {
+			return nil, nil, err
+		}
 	}
 	r.report.Term++
 	j := &Journal{
-		o: o, term: r.report.Term, segs: r.segs, spares: r.spares, logs: r.logs, control: r.control,
+		o: o, term: r.report.Term, segs: r.segs, logs: r.logs, control: r.control,
 		durable: r.unit, next: r.unit + 1, hiding: len(r.hiding), holes: r.holes,
-		lastSegment: r.lastSegment, lastGeneration: r.lastGeneration, lastSpare: r.lastSpare, lastRepair: r.lastRepair,
+		lastSegment: r.lastSegment, lastGeneration: r.lastGeneration, lastSpare: r.lastSpare, lastNew: r.lastNew, lastRepair: r.lastRepair,
 	}
 	j.stats.Units = r.report.Units
 	a, err := j.startSegment()
@@ -225,7 +237,10 @@ func open(o Options) (*Journal, *Recovery, error) {
 		return nil, nil, err
 	}
 	j.active = a
-	if err := j.dropEmpty(a.seg); err != nil {
+	if gone {
+		err = r.clean()
+	}
+	if err = errors.Join(err, j.dropEmpty(a.seg)); err != nil {
 		return nil, nil, errors.Join(err, a.file.Close())
 	}
 	j.segs = append(j.segs, a.seg)
@@ -305,14 +320,19 @@ func tableOf(logs map[wire.LogID]*logState) []headLog {
 }
 
 // dropEmpty removes segments without units that the new one's head makes
-// superfluous, so that openings without appends leave no files behind.
+// superfluous, so that openings without appends leave few files behind. One older
+// head stays (see headsMin), and the flush of the directory makes the going of all
+// that opening removed durable.
 func (j *Journal) dropEmpty(newest *segment) error {
-	dropped := false
 	for len(j.segs) > 0 {
-		s := j.segs[len(j.segs)-1]
+		last := len(j.segs) - 1
+		s := j.segs[last]
 		stays := func(d *damage) bool { return !d.remembered || d.filled() }
 		if s.last >= s.first || slices.ContainsFunc(s.damages, stays) {
 			break // its head says where a repair belongs, or it shows damage
+		}
+		if heads(j.segs[:last]) < headsMin-1 {
+			break
 		}
 		for _, d := range s.damages {
 			d.seg, d.Offset, d.end = newest, newest.headBytes, newest.headBytes
@@ -321,12 +341,24 @@ func (j *Journal) dropEmpty(newest *segment) error {
 		if err := j.o.FS.Remove(j.o.path(s.name)); err != nil {
 			return fmt.Errorf("%s: %w", j.o.path(s.name), err)
 		}
-		j.segs, dropped = j.segs[:len(j.segs)-1], true
-	}
-	if !dropped {
-		return nil
+		j.segs = j.segs[:last]
 	}
 	return j.o.FS.SyncDir(j.o.Dir)
+}
+
+// headsMin is how many heads that hold a journal keeps: what only heads say, where
+// logs stand that are idle and what the control state is, is then there twice, or
+// can be read from the older segment.
+const headsMin = 2
+
+// heads counts those that hold.
+func heads(segs []*segment) (n int) {
+	for _, s := range segs {
+		if s.tailsKnown && !slices.ContainsFunc(s.damages, func(d *damage) bool { return d.end == 0 }) {
+			n++
+		}
+	}
+	return n
 }
 
 // Durable is the last durable unit.

@@ -155,7 +155,7 @@ func (r *Reader) stand() (end int64, d *damage, err error) {
 	}
 }
 
-func (r *Reader) place() place { return r.j.o.place(r.seg.number, r.seg.generation) }
+func (r *Reader) place() place { return r.j.o.place(r.seg.number, r.seg.generation, r.seg.term) }
 
 // fill reads n bytes at off into the buffer.
 func (r *Reader) fill(f vfs.File, name string, off int64, n int) ([]byte, error) {

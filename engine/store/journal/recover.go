@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -32,17 +33,22 @@ type recovery struct {
 	remembered  *damage // stands for damages in segments that are gone
 	headHiding  int     // how many hiding damages lay before the last head that holds
 	controlLost bool    // control records after it are lost for certain
-	// trusting: no table says where the oldest segment's logs begin, so the first
+	// trusting: no table yet says where logs begin, so the first
 	// batch of each is taken as it is.
 	trusting bool
 
+	// listed: the oldest segment's head is lost and nothing else of it, so the next
+	// table is the first word about logs without batches in it.
+	listed bool
+
 	holes          []*hole
 	repairs        []*repairFile
-	spares         []string
-	junk           []string // torn before they were ever used
+	spares         []string // written before; they only say that there was a journal
+	junk           []string // left over: repairs that fill nothing, files that never became a segment
 	lastSegment    uint64
 	lastGeneration uint64
 	lastSpare      uint64
+	lastNew        uint64
 	lastRepair     uint64
 }
 
@@ -51,6 +57,7 @@ type segmentFile struct {
 	seg   *segment
 	head  *head // nil: it does not hold
 	fault error // why
+	bare  bool  // it does not hold, but what it says of its file is true: no unit before the first is missing
 	size  int64
 	cut   bool // shorter than its head says
 }
@@ -86,7 +93,9 @@ func (r *recovery) run() error {
 	if err := r.judgeHeads(); err != nil {
 		return err
 	}
-	r.report.Created = len(r.files) == 0
+	if err := r.judgeAbsence(); err != nil {
+		return err
+	}
 	for i, f := range r.files {
 		limit, mark := r.limits(i)
 		if err := r.enter(f, i == 0); err != nil {
@@ -119,6 +128,10 @@ func (r *recovery) list() error {
 			r.spares = append(r.spares, name)
 			r.lastSpare = max(r.lastSpare, n)
 		}
+		if n, ok := fileNumber(newPrefix, name); ok {
+			r.junk = append(r.junk, name)
+			r.lastNew = max(r.lastNew, n)
+		}
 		if n, ok := fileNumber(repairPrefix, name); ok {
 			r.lastRepair = max(r.lastRepair, n)
 			r.repairs = append(r.repairs, &repairFile{name: name, number: n})
@@ -127,25 +140,38 @@ func (r *recovery) list() error {
 			r.files = append(r.files, &segmentFile{seg: &segment{name: name, number: n}})
 		}
 	}
-	// From the newest down to the first whose head holds, files are flushed and read
-	// from the medium: after the end of a process their last units may be in the
-	// system's cache only, and after a flush that failed they may lie there as clean,
-	// so that no flush would ever write them (fsync study, ATC 2020). Older ones were
-	// flushed before the head behind them was written.
-	flushed := false
+	// Every file is flushed before it counts: the process that wrote it, or who copied
+	// the directory, may have left it in the system's cache. From the newest down to the
+	// first whose head holds, it is also read from the medium: after a flush that failed
+	// bytes may lie in the cache as clean, so that no flush would ever write them (fsync
+	// study, ATC 2020). The flushes of older ones ended well before that head was written.
+	refreshed := false
 	for _, f := range slices.Backward(r.files) {
 		if err := r.look(f.seg.name); err != nil {
 			return err
 		}
-		if !flushed {
-			if err := r.refresh(); err != nil {
-				return err
-			}
+		flush := r.refresh
+		if refreshed {
+			flush = r.flush
+		}
+		if err := flush(); err != nil {
+			return err
 		}
 		if err := r.readHead(f); err != nil {
 			return err
 		}
-		flushed = flushed || f.head != nil
+		refreshed = refreshed || f.head != nil
+	}
+	return nil
+}
+
+// flush makes the window's file durable.
+func (r *recovery) flush() error {
+	if plant.OldNotFlushed {
+		return nil
+	}
+	if err := r.w.f.Sync(); err != nil {
+		return fmt.Errorf("%s: %w", r.w.name, err)
 	}
 	return nil
 }
@@ -181,7 +207,7 @@ func (r *recovery) readHead(f *segmentFile) error {
 	f.size = r.w.size
 	f.cut = f.size < h.segmentBytes
 	s := f.seg
-	s.generation, s.headBytes, s.first = h.generation, h.bytes, h.first
+	s.generation, s.term, s.headBytes, s.first = h.generation, h.term, h.bytes, h.first
 	s.tails, s.tailsKnown = h.logs, true
 	return nil
 }
@@ -226,66 +252,96 @@ func (r *recovery) checkHead(h *head, number uint64) error {
 	return nil
 }
 
-// judgeHeads decides about heads that do not hold: without any unit the newest
-// never counted; else the units say what they can.
+// judgeHeads learns what units say where heads do not hold, which is damage always: a
+// file gets a segment's name when its head is durable.
 func (r *recovery) judgeHeads() error {
-	for len(r.files) > 0 {
-		f := r.files[len(r.files)-1]
-		if f.head != nil {
-			break
+	term, at := wire.Term(0), uint64(0)
+	for i, f := range r.files {
+		s := f.seg
+		r.lastSegment = max(r.lastSegment, s.number)
+		if f.head == nil {
+			if err := r.findGeneration(f); err != nil {
+				return err
+			}
+			if plant.HeadNeverUsed && i == len(r.files)-1 && s.generation == 0 {
+				r.junk, r.files = append(r.junk, s.name), r.files[:i]
+				break
+			}
 		}
-		if err := r.findGeneration(f); err != nil {
-			return err
-		}
-		if f.seg.generation != 0 {
-			break
-		}
-		r.report.TornBytes += r.tornHead()
-		r.junk = append(r.junk, f.seg.name)
-		r.files = r.files[:len(r.files)-1]
-	}
-	for _, f := range r.files {
-		r.lastSegment = max(r.lastSegment, f.seg.number)
-		if f.head != nil || f.seg.generation != 0 {
+		if s.generation != 0 {
+			term, at = s.term, s.number
 			continue
 		}
-		if err := r.findGeneration(f); err != nil {
-			return err
-		}
+		// Each opening raises the term by one and begins a segment.
+		r.report.Term = max(r.report.Term, term+wire.Term(min(s.number-at, termsLostMax)))
 	}
 	return nil
 }
 
-// findGeneration looks for the first unit of a segment whose head is lost. The
-// window then stands in that file.
+// termsLostMax bounds what the number in a file's name adds to the term.
+const termsLostMax = 1 << 20
+
+// judgeAbsence tells a journal that is to be created from one that is gone: spares and
+// repairs came with segments.
+func (r *recovery) judgeAbsence() error {
+	r.report.LogsUnknown = !slices.ContainsFunc(r.files, func(f *segmentFile) bool { return f.head != nil })
+	if len(r.files) > 0 {
+		return nil
+	}
+	if len(r.spares)+len(r.repairs) == 0 && !r.o.Existed || plant.HeadNeverUsed {
+		r.report.Created, r.report.LogsUnknown = true, false
+		return nil
+	}
+	for _, name := range r.spares { // their heads are of segments that were
+		if err := r.look(name); err != nil {
+			return err
+		}
+		if h, err := readHead(&r.w); err == nil && r.checkHead(h, h.segment) == nil {
+			r.report.Term = max(r.report.Term, h.term)
+		}
+	}
+	r.report.Damage = append(r.report.Damage, Damage{File: r.o.Dir, Reason: "there was a journal here, no segment is left"})
+	r.controlLost = true
+	return nil
+}
+
+// findGeneration looks for the first unit of a segment whose head is lost.
 func (r *recovery) findGeneration(f *segmentFile) error {
 	if err := r.look(f.seg.name); err != nil {
 		return err
 	}
-	p := r.o.place(f.seg.number, 0)
+	begin, plain := r.skeleton(f.seg.number)
+	p := r.o.place(f.seg.number, 0, 0)
 	p.anyGeneration = true
+	r.v.traces = 0
 	off, err := r.v.next(&r.w, BlockBytes, p, 0, math.MaxUint64, &r.found)
-	if err != nil || off < 0 {
+	if err != nil {
 		return err
 	}
+	if off < 0 {
+		f.bare = plain && r.v.traces == 0
+		return nil
+	}
 	u := &r.found.unit
-	f.seg.generation, f.seg.headBytes, f.seg.first = u.generation, off, u.number
+	f.bare = plain && off == begin
+	f.seg.generation, f.seg.term, f.seg.headBytes, f.seg.first = u.generation, u.term, off, u.number
 	r.lastGeneration = max(r.lastGeneration, u.generation)
 	r.report.Term = max(r.report.Term, u.term)
 	return nil
 }
 
-// tornHead counts the bytes of a head that was begun and never finished. A
-// spare that only got its new name still has an older segment's head.
-func (r *recovery) tornHead() int64 {
+// skeleton returns where the units begin by a head whose digest does not hold, and
+// whether all that it says of its file is true.
+func (r *recovery) skeleton(number uint64) (begin int64, plain bool) {
 	b, err := r.w.at(0, BlockBytes)
-	if err != nil || allZero(b) {
-		return 0
+	if err != nil || len(b) < BlockBytes {
+		return 0, false
 	}
-	if h, err := readHead(&r.w); err == nil && h.role == roleSegment {
-		return 0
+	if begin, err = headSize(b); err != nil {
+		return 0, false
 	}
-	return BlockBytes
+	le := binary.LittleEndian
+	return begin, le.Uint64(b[48:]) == number && int64(le.Uint64(b[64:])) == r.w.size
 }
 
 // limits says which units of file i may count at all, and up to which one every
@@ -315,12 +371,16 @@ func (r *recovery) enter(f *segmentFile, oldest bool) error {
 	name := r.o.path(f.seg.name)
 	if f.head == nil {
 		d := &damage{seg: f.seg, Damage: Damage{File: name, Reason: f.fault.Error()}}
-		r.trusting = oldest
+		r.trusting = r.trusting || oldest
+		r.listed = f.bare && (oldest || r.listed)
+		if !f.bare && (oldest || f.seg.generation == 0) {
+			r.hide(d) // else units that are missing leave a gap
+		} else {
+			r.add(d)
+		}
 		if oldest {
-			r.hide(d)
 			return nil
 		}
-		r.add(d)
 		f.seg.tails, f.seg.tailsKnown = tableOf(r.logs), true // as far as anybody knows
 		return nil
 	}
@@ -330,6 +390,7 @@ func (r *recovery) enter(f *segmentFile, oldest bool) error {
 		r.unit, found = f.head.prev, nil
 	}
 	r.enterTable(f.seg, f.head.logs, found)
+	r.listed = false
 	r.entered = len(r.hiding)
 	if r.o.Kind != Own {
 		return nil
@@ -357,7 +418,8 @@ func (r *recovery) enterTable(s *segment, rows []headLog, found *Damage) {
 			st = &logState{hiding: r.entered}
 			r.logs[row.log] = st
 		}
-		if found != nil && st.durable.Position != row.tail.Position {
+		unheard := r.listed && st.durable.Position == wire.Position{}
+		if found != nil && !unheard && st.durable.Position != row.tail.Position {
 			at := *found
 			at.Reason = fmt.Sprintf("log %s ends at %s, the table of tails says %s",
 				row.log, st.durable.Position, row.tail.Position)
@@ -375,7 +437,8 @@ func (r *recovery) enterTable(s *segment, rows []headLog, found *Damage) {
 func (r *recovery) suspects() {
 	control := r.logs[r.o.controlLog()]
 	unread := r.headHiding < len(r.hiding) && (control == nil || control.hiding < len(r.hiding))
-	r.report.ControlSuspect = r.o.Kind == Own && (r.controlLost || unread)
+	unheard := control == nil && r.report.LogsUnknown
+	r.report.ControlSuspect = r.o.Kind == Own && (r.controlLost || unread || unheard)
 	hiding := len(r.hiding)
 	for log, st := range r.logs {
 		lost := st.hiding < hiding
@@ -453,39 +516,12 @@ func (r *recovery) finish() {
 	}
 }
 
-// clean removes leftovers and surplus spares, and flushes those that stay.
+// clean removes what is left over.
 func (r *recovery) clean() error {
-	for _, name := range r.junk {
+	for _, name := range slices.Concat(r.junk, r.spares) {
 		if err := r.o.FS.Remove(r.o.path(name)); err != nil {
 			return fmt.Errorf("%s: %w", r.o.path(name), err)
 		}
-	}
-	for keep := max(1, r.o.SpareMax); len(r.spares) > keep; {
-		name := r.spares[len(r.spares)-1]
-		if err := r.o.FS.Remove(r.o.path(name)); err != nil {
-			return fmt.Errorf("%s: %w", r.o.path(name), err)
-		}
-		r.spares = r.spares[:len(r.spares)-1]
-	}
-	for _, name := range r.spares {
-		if err := r.flushSpare(name); err != nil {
-			return err
-		}
-	}
-	if err := r.o.FS.SyncDir(r.o.Dir); err != nil {
-		return fmt.Errorf("%s: %w", r.o.Dir, err)
-	}
-	return nil
-}
-
-// flushSpare makes the size of a spare durable, before it holds a head that says so:
-// the process that filled it with zeros may have ended before its flush.
-func (r *recovery) flushSpare(name string) error {
-	if err := r.look(name); err != nil {
-		return err
-	}
-	if err := r.w.f.Sync(); err != nil {
-		return fmt.Errorf("%s: %w", r.w.name, err)
 	}
 	return nil
 }

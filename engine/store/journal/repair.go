@@ -17,6 +17,7 @@ type repairFile struct {
 	name       string
 	number     uint64
 	generation uint64
+	term       wire.Term // of the opening that wrote it
 	log        wire.LogID
 	from, to   Tail
 	headBytes  int64
@@ -93,8 +94,8 @@ func (j *Journal) beginRepair(log wire.LogID, batches []wire.BatchRef) (
 	}
 	j.lastRepair++
 	rf = &repairFile{
-		name: fileName(repairPrefix, j.lastRepair), number: j.lastRepair, generation: uint64(j.term), log: log,
-		from: Tail{Position: h.from},
+		name: fileName(repairPrefix, j.lastRepair), number: j.lastRepair, generation: uint64(j.term), term: j.term,
+		log: log, from: Tail{Position: h.from},
 	}
 	if h.open() {
 		rf.from = j.logs[log].durable
@@ -269,9 +270,9 @@ func (r *recovery) loadRepair(rf *repairFile) (whole bool, err error) {
 	case h.cluster != r.o.Cluster || h.site != r.o.Site || h.node != r.o.Node || h.kind != r.o.Kind:
 		return false, fmt.Errorf("%s: %w", full, ErrWrongJournal)
 	}
-	rf.generation, rf.headBytes, rf.end = h.generation, h.bytes, h.segmentBytes
+	rf.generation, rf.term, rf.headBytes, rf.end = h.generation, h.term, h.bytes, h.segmentBytes
 	rf.log, rf.from, rf.to = h.logs[0].log, h.logs[0].tail, h.logs[1].tail
-	tail, p := Tail{Position: rf.from.Position}, r.o.place(rf.number, rf.generation)
+	tail, p := Tail{Position: rf.from.Position}, r.o.place(rf.number, rf.generation, rf.term)
 	for off := rf.headBytes; off < rf.end; off += int64(r.found.unit.bytes) {
 		if err := r.v.check(&r.w, off, p, &r.found); err != nil {
 			return false, err

@@ -23,7 +23,7 @@ func (r *recovery) replaySegment(f *segmentFile, limit, mark UnitNumber) error {
 	if s.end > 0 { // of a running journal: behind it, units are being written
 		w.size = min(w.size, s.end)
 	}
-	p := r.o.place(s.number, s.generation)
+	p := r.o.place(s.number, s.generation, s.term)
 	off, last, looked := s.headBytes, s.first-1, limit != math.MaxUint64
 	if looked {
 		mark = limit // no unit's mark says more

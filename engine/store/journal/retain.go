@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"slices"
 
+	"github.com/claudefs/repl/engine/internal/plant"
 	"github.com/claudefs/repl/wire"
 )
 
@@ -138,11 +139,11 @@ func (j *Journal) shortOf(i int, said map[wire.LogID]wire.Position) *headLog {
 // covers the tail at its end of every log that has batches in it, and no reader
 // stands in or before it. floor returns the position up to which everybody is
 // served; a log that it has nothing for keeps its batches. It returns how many
-// segments went. The newest never goes. What goes becomes a spare, as long as no
+// segments went. The newest two with heads that hold never go. What goes becomes a spare, as long as no
 // more wait than were begun between two calls that gave something back: a steady
 // stream goes round in the same files (see NeedsSpare), however late floor rises.
-// After an error nothing else goes: the next call tries the same file again, unless
-// it was the directory's flush that failed. One call at a time, Trim's included.
+// After an error nothing else goes: the next call goes on where this one failed. One
+// call at a time, Trim's included.
 func (j *Journal) Retain(floor func(wire.LogID) wire.Position) (int, error) {
 	for gone := 0; ; gone++ {
 		if j.stopped() {
@@ -178,7 +179,6 @@ type leaving struct {
 	repairs []string
 	spare   string // the name that its file gets; empty: it is removed
 	moved   bool   // it has that name, or is removed
-	failed  error  // the directory's flush failed, which is final
 }
 
 func (j *Journal) stopped() bool {
@@ -187,11 +187,12 @@ func (j *Journal) stopped() bool {
 	return j.closed || j.err != nil
 }
 
-// mustStay says whether the oldest segment is the newest, too, or a reader stands in it.
+// mustStay says whether the oldest segment is one of the newest two, or a reader stands
+// in it.
 func (j *Journal) mustStay() bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return len(j.segs) < 2 || j.segs[0].pins > 0
+	return len(j.segs) < 2 || j.segs[0].pins > 0 || heads(j.segs[1:]) < headsMin && !plant.OneHeadKept
 }
 
 // Holder returns a log that keeps the oldest segment: one with batches in it that floor
@@ -274,8 +275,8 @@ func (j *Journal) retire(first bool) *leaving {
 		j.pace, j.begun = max(j.begun, j.pace-1), 0
 	}
 	l := &leaving{name: s.name, last: s.last, repairs: j.dropRepairs(s)}
-	if len(j.spares) < max(j.o.SpareMax, min(j.pace, j.o.SpareBusyMax)) && len(s.damages) == 0 {
-		j.lastSpare++
+	if len(j.spares) < max(j.o.SpareMax, min(j.pace, j.o.SpareBusyMax)) && len(s.damages) == 0 && s.term == j.term {
+		j.lastSpare++ // a file of an earlier opening may hold another copy's units
 		l.spare = fileName(sparePrefix, j.lastSpare)
 	}
 	return l
@@ -286,9 +287,6 @@ func (j *Journal) retire(first bool) *leaving {
 // left is always one stretch.
 func (j *Journal) discard(l *leaving) error {
 	o := &j.o
-	if l.failed != nil {
-		return l.failed
-	}
 	if !l.moved {
 		full, err := o.path(l.name), error(nil)
 		if l.spare != "" {
@@ -311,8 +309,7 @@ func (j *Journal) discard(l *leaving) error {
 		}
 	}
 	if err := o.FS.SyncDir(o.Dir); err != nil {
-		l.failed = fmt.Errorf("%s: %w", o.Dir, err)
-		return l.failed
+		return fmt.Errorf("%s: %w", o.Dir, err)
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()

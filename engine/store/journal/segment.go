@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"errors"
 	"fmt"
 	"path"
 	"strconv"
@@ -16,6 +17,7 @@ const (
 	lockName     = "LOCK"
 	namePrefix   = "segment-"
 	sparePrefix  = "spare-"
+	newPrefix    = "new-" // until its head is durable
 	repairPrefix = "repair-"
 	nameSuffix   = ".seg"
 )
@@ -44,6 +46,7 @@ type segment struct {
 	name       string // base name
 	number     uint64
 	generation uint64
+	term       wire.Term // of the opening that wrote it
 	headBytes  int64
 	first      UnitNumber
 	last       UnitNumber // first-1 = no unit yet
@@ -67,8 +70,8 @@ func (o *Options) zeroAhead() int64 { return min(align(o.SegmentBytes/64), int64
 // control state: no Open reads a larger head.
 func (o *Options) headShareMax() int64 { return min(o.SegmentBytes/4, HeadBytesMax/2) }
 
-func (o *Options) place(number, generation uint64) place {
-	return place{segment: number, generation: generation, cluster: o.Cluster, site: o.Site, node: o.Node}
+func (o *Options) place(number, generation uint64, term wire.Term) place {
+	return place{segment: number, generation: generation, term: term, cluster: o.Cluster, site: o.Site, node: o.Node}
 }
 
 // newHead fills in what every head of this journal says alike.
@@ -88,8 +91,10 @@ type active struct {
 // fits says whether the unit has room behind what is laid out.
 func (a *active) fits(u *openUnit) bool { return a.off+align(int64(u.used)) <= a.size }
 
-// createSegment makes the file of a new segment, from a spare if there is one,
-// and makes its head durable. Nothing refers to it before that.
+// createSegment makes the next segment. Its file, a spare if there is one, gets the
+// name of a segment when its size and head are durable: a file with such a name
+// whose head does not hold is damaged. Nothing refers to it before that, so what
+// fails here can be tried again.
 func (j *Journal) createSegment(h *head) (*active, error) {
 	o := &j.o
 	h.segmentBytes = o.SegmentBytes
@@ -98,18 +103,18 @@ func (j *Journal) createSegment(h *head) (*active, error) {
 		return nil, fmt.Errorf("segment %d: head of %d bytes for %d logs and a unit of %d do not fit in %d bytes: %w",
 			h.segment, h.bytes, len(h.logs), o.UnitBytesMax, o.SegmentBytes, wire.ErrLimit)
 	}
-	name := fileName(namePrefix, h.segment)
-	full := o.path(name)
-	f, zeroed, err := j.openSegmentFile(full)
+	made, zeroed, err := j.makeSegmentFile(b)
 	if err != nil {
 		return nil, err
 	}
-	if err := writeHead(o, f, full, b); err != nil {
-		f.Close()
+	name := fileName(namePrefix, h.segment)
+	f, err := o.nameSegment(made, name)
+	if err != nil {
+		_ = o.FS.Remove(o.path(made)) // else the next Open does
 		return nil, err
 	}
 	seg := &segment{
-		name: name, number: h.segment, generation: h.generation, headBytes: h.bytes,
+		name: name, number: h.segment, generation: h.generation, term: h.term, headBytes: h.bytes,
 		first: h.first, last: h.first - 1, end: h.bytes, tails: h.logs, tailsKnown: true,
 	}
 	j.mu.Lock()
@@ -118,50 +123,55 @@ func (j *Journal) createSegment(h *head) (*active, error) {
 	return &active{seg: seg, file: f, size: o.SegmentBytes, zeroed: max(zeroed, h.bytes), off: h.bytes}, nil
 }
 
-// openSegmentFile returns a file of the right size under its new name, and how
-// much of it was written before.
-func (j *Journal) openSegmentFile(full string) (f vfs.File, zeroed int64, err error) {
+// makeSegmentFile makes size and head of a file durable that is to become a segment.
+// It returns its name, and how much of it was written before.
+func (j *Journal) makeSegmentFile(head []byte) (name string, zeroed int64, err error) {
 	o := &j.o
-	if spare := j.takeSpare(); spare != "" {
-		if err := o.FS.Rename(o.path(spare), full); err != nil {
-			return nil, 0, fmt.Errorf("%s: %w", full, err)
-		}
-		f, err = o.FS.Open(full)
+	var f vfs.File
+	if name = j.takeSpare(); name != "" {
+		f, err = o.FS.Open(o.path(name))
 	} else {
-		f, err = o.FS.Create(full)
+		j.lastNew++
+		name = fileName(newPrefix, j.lastNew)
+		f, err = o.FS.Create(o.path(name))
 	}
 	if err != nil {
-		return nil, 0, fmt.Errorf("%s: %w", full, err)
+		return "", 0, fmt.Errorf("%s: %w", o.path(name), err)
 	}
 	size, err := f.Size()
 	if err == nil && size != o.SegmentBytes {
-		// The size is durable before the head is written, so that a file shorter
-		// than an intact head says was cut by somebody else.
-		if err = f.Truncate(o.SegmentBytes); err == nil {
-			err = f.Sync()
-		}
+		err = f.Truncate(o.SegmentBytes)
 	}
-	if err != nil {
-		f.Close()
-		return nil, 0, fmt.Errorf("%s: %w", full, err)
+	if err == nil {
+		err = f.WriteAt([][]byte{head}, 0)
 	}
-	return f, min(size, o.SegmentBytes), nil
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		_ = o.FS.Remove(o.path(name)) // else the next Open does
+		return "", 0, fmt.Errorf("%s: head of %d bytes for the next segment: %w", o.path(name), len(head), err)
+	}
+	return name, min(size, o.SegmentBytes), nil
 }
 
-func writeHead(o *Options, f vfs.File, full string, b []byte) error {
-	if err := f.WriteAt([][]byte{b}, 0); err != nil {
-		return fmt.Errorf("%s: head of %d bytes: %w", full, len(b), err)
+// nameSegment makes a file whose head is durable a segment, and opens it.
+func (o *Options) nameSegment(made, name string) (vfs.File, error) {
+	full := o.path(name)
+	if err := o.FS.Rename(o.path(made), full); err != nil {
+		return nil, fmt.Errorf("%s: %w", full, err)
 	}
-	if err := f.Sync(); err != nil {
-		return fmt.Errorf("%s: head: %w", full, err)
+	f, err := o.FS.Open(full)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", full, err)
 	}
 	if plant.DirNotSynced {
-		return nil
+		return f, nil
 	}
 	if err := o.FS.SyncDir(o.Dir); err != nil {
-		return fmt.Errorf("%s: %w", o.Dir, err)
+		return nil, errors.Join(fmt.Errorf("%s: %w", o.Dir, err), f.Close())
 	}
-	return nil
+	return f, nil
 }
 
 // takeSpare takes a prepared or recycled file out of the list; "" = none.

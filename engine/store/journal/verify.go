@@ -67,11 +67,18 @@ func (w *window) at(off int64, n int) ([]byte, error) {
 type place struct {
 	segment       uint64
 	generation    uint64
-	anyGeneration bool // the head that names it is lost
-	anyOffset     bool // it may have been written for another place
+	term          wire.Term // of the opening that wrote the head, and so every unit behind it
+	anyGeneration bool      // the head that names generation and term is lost
+	anyOffset     bool      // it may have been written for another place
 	cluster       wire.ClusterID
 	site          wire.SiteID
 	node          wire.NodeID
+}
+
+// same says whether the opening that wrote the head wrote the unit too. Another copy
+// of the directory may have written units of the same segment and generation.
+func (p *place) same(u *unitHeader) bool {
+	return u.generation == p.generation && (u.term == p.term || plant.TermUnchecked)
 }
 
 // verdict is what is known of the bytes at one offset.
@@ -87,6 +94,9 @@ type verifier struct {
 	hash *xxh3.Hasher128
 	refs []wire.BatchRef
 	bad  []bool // per batch: its body does not hold
+	// traces counts, for whoever sets it to 0, the places where next saw what the first
+	// bytes of a unit of its segment look like.
+	traces int
 }
 
 func newVerifier() *verifier { return &verifier{hash: xxh3.New128()} }
@@ -137,9 +147,9 @@ func (v *verifier) header(b []byte, off int64, p place, u *unitHeader) error {
 	case b[4] != FormatVersion:
 		return fmt.Errorf("unit: version %d, this release reads %d: %w", b[4], FormatVersion, wire.ErrVersion)
 	case plant.PlaceUnchecked:
-	case u.offset != off && !p.anyOffset || u.segment != p.segment || u.generation != p.generation && !p.anyGeneration:
-		return fmt.Errorf("unit: written for segment %d generation %d offset %d: %w",
-			u.segment, u.generation, u.offset, wire.ErrCorrupt)
+	case u.offset != off && !p.anyOffset || u.segment != p.segment || !p.anyGeneration && !p.same(u):
+		return fmt.Errorf("unit: written for segment %d generation %d term %d offset %d: %w",
+			u.segment, u.generation, u.term, u.offset, wire.ErrCorrupt)
 	case u.cluster != p.cluster || u.site != p.site || u.node != p.node:
 		return fmt.Errorf("unit: of another journal: %w", wire.ErrCorrupt)
 	case !allZero(b[5:8]) || !allZero(b[96:UnitHeaderBytes]):
@@ -228,6 +238,7 @@ func (v *verifier) next(w *window, off int64, p place, after, limit UnitNumber, 
 		if le.Uint32(b) != unitMagic || le.Uint64(b[32:]) != p.segment {
 			continue
 		}
+		v.traces++
 		if err := v.check(w, off, p, out); err != nil {
 			return 0, err
 		}
