@@ -100,7 +100,9 @@ func (n *inspection) head() (int64, error) {
 		}
 		return BlockBytes, n.guess()
 	}
-	n.p = place{segment: h.segment, generation: h.generation, term: h.term, cluster: h.cluster, site: h.site, node: h.node}
+	n.p = place{
+		segment: h.segment, generation: h.generation, term: h.term, cluster: h.cluster, site: h.site, node: h.node,
+	}
 	n.next = h.first
 	info := &HeadInfo{
 		Kind: h.kind, Repair: h.role == roleRepair, Bytes: h.bytes, Term: h.term, Cluster: h.cluster, Site: h.site,

@@ -229,7 +229,8 @@ func open(o Options) (*Journal, *Recovery, error) {
 	j := &Journal{
 		o: o, term: r.report.Term, segs: r.segs, logs: r.logs, control: r.control,
 		durable: r.unit, next: r.unit + 1, hiding: len(r.hiding), holes: r.holes,
-		lastSegment: r.lastSegment, lastGeneration: r.lastGeneration, lastSpare: r.lastSpare, lastNew: r.lastNew, lastRepair: r.lastRepair,
+		lastSegment: r.lastSegment, lastGeneration: r.lastGeneration,
+		lastSpare: r.lastSpare, lastNew: r.lastNew, lastRepair: r.lastRepair,
 	}
 	j.stats.Units = r.report.Units
 	a, err := j.startSegment()
@@ -317,48 +318,6 @@ func tableOf(logs map[wire.LogID]*logState) []headLog {
 	}
 	slices.SortFunc(rows, func(a, b headLog) int { return a.log.Compare(b.log) })
 	return rows
-}
-
-// dropEmpty removes segments without units that the new one's head makes
-// superfluous, so that openings without appends leave few files behind. One older
-// head stays (see headsMin), and the flush of the directory makes the going of all
-// that opening removed durable.
-func (j *Journal) dropEmpty(newest *segment) error {
-	for len(j.segs) > 0 {
-		last := len(j.segs) - 1
-		s := j.segs[last]
-		stays := func(d *damage) bool { return !d.remembered || d.filled() }
-		if s.last >= s.first || slices.ContainsFunc(s.damages, stays) {
-			break // its head says where a repair belongs, or it shows damage
-		}
-		if heads(j.segs[:last]) < headsMin-1 {
-			break
-		}
-		for _, d := range s.damages {
-			d.seg, d.Offset, d.end = newest, newest.headBytes, newest.headBytes
-			newest.damages = append(newest.damages, d)
-		}
-		if err := j.o.FS.Remove(j.o.path(s.name)); err != nil {
-			return fmt.Errorf("%s: %w", j.o.path(s.name), err)
-		}
-		j.segs = j.segs[:last]
-	}
-	return j.o.FS.SyncDir(j.o.Dir)
-}
-
-// headsMin is how many heads that hold a journal keeps: what only heads say, where
-// logs stand that are idle and what the control state is, is then there twice, or
-// can be read from the older segment.
-const headsMin = 2
-
-// heads counts those that hold.
-func heads(segs []*segment) (n int) {
-	for _, s := range segs {
-		if s.tailsKnown && !slices.ContainsFunc(s.damages, func(d *damage) bool { return d.end == 0 }) {
-			n++
-		}
-	}
-	return n
 }
 
 // Durable is the last durable unit.

@@ -70,7 +70,7 @@ func (c *copying) step(t *testing.T, n int64) bool {
 	return true
 }
 
-// place is one place in a log's history.
+// ending is one place in a log's history.
 type ending struct {
 	log wire.LogID
 	at  wire.Position
@@ -165,7 +165,8 @@ func copyLives(t *testing.T, seed uint64) (clean bool) {
 		}
 		for _, log := range k.Logs() {
 			tail, _ := k.Tail(log)
-			require.True(t, l.was[ending{log, tail.Position}], "%s: log %s ends at %s, where it never did", what, log, tail.Position)
+			require.True(t, l.was[ending{log, tail.Position}], "%s: log %s ends at %s, where it never did",
+				what, log, tail.Position)
 		}
 		l.requireRead(t, k, what)
 		l.append(t, k)
@@ -198,7 +199,8 @@ func (l *toiling) requireRead(t *testing.T, k *Journal, what string) {
 				hole := slices.ContainsFunc(holes, func(x Hole) bool { return x.Log == h.Log() })
 				require.True(t, hole, "%s: log %s: seq %d does not follow %s", what, h.Log(), h.FirstSeq, end)
 			}
-			require.True(t, l.was[ending{h.Log(), h.End()}], "%s: log %s: seq %d is of nobody", what, h.Log(), h.FirstSeq)
+			require.True(t, l.was[ending{h.Log(), h.End()}], "%s: log %s: seq %d is of nobody",
+				what, h.Log(), h.FirstSeq)
 			ends[h.Log()] = h.End()
 		}
 	}
