@@ -46,11 +46,14 @@ func (j *Journal) dropEmpty(newest *segment) error {
 // can be read from the older segment.
 const headsMin = 2
 
-// heads counts those that hold.
+// heads counts those that hold, from the newest, up to headsMin.
 func heads(segs []*segment) (n int) {
-	for _, s := range segs {
+	for _, s := range slices.Backward(segs) {
 		if s.tailsKnown && !slices.ContainsFunc(s.damages, func(d *damage) bool { return d.end == 0 }) {
 			n++
+		}
+		if n == headsMin {
+			break
 		}
 	}
 	return n
