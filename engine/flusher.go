@@ -252,7 +252,7 @@ func (f *flusher) fail(err error) {
 	f.tickets, f.persists, f.draining = nil, nil, false
 	f.mu.Unlock()
 	f.changed.Broadcast()
-	err = fmt.Errorf("%s journal of site %s: %w: %w", f.name, f.e.id.siteName, ErrDurability, err)
+	err = fmt.Errorf("%s %w: %w", f.name, ErrDurability, err)
 	f.e.step(&node.JournalDown{Journal: f.kind, Err: err})
 	for _, t := range tickets {
 		f.e.step(&node.StageFailed{Ticket: t.number, Err: err})

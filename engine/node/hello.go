@@ -9,7 +9,7 @@ import (
 )
 
 func (n *Node) mirrorDownText() string {
-	return fmt.Sprintf("site %s cannot write its mirror: %v", n.c.SiteName, n.mirrorErr)
+	return fmt.Sprintf("site %s: %v", n.c.SiteName, n.mirrorErr)
 }
 
 // hello decides on a link's first frame. The order of checks is FORMAT.md's:

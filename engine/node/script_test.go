@@ -170,11 +170,11 @@ func (w *world) rareCommand(t *testing.T, s *site, words []string, values map[st
 	case "flip": // the next batches frame to arrive does not hold
 		s.flip = true
 	case "down":
-		j := Own
+		j, name := Own, "own"
 		if words[2] == "mirror" {
-			j = Mirror
+			j, name = Mirror, "mirror"
 		}
-		s.step(&JournalDown{Journal: j, Err: errors.New("disk: input/output error")})
+		s.step(&JournalDown{Journal: j, Err: errors.New(name + " journal stopped: disk: input/output error")})
 	case "register":
 		s.peers = append(s.peers, RegisteredPeer{Peer: Peer{Site: wire.SiteIDOf("prod", words[2]), Name: words[2]}})
 	case "hello":

@@ -204,8 +204,8 @@ func (n *Node) journalDown(in *JournalDown) {
 	if in.Journal == Own {
 		if n.ownErr == nil {
 			n.ownErr = in.Err
-			n.event(EventJournalDown, 0, wire.LogID{}, true, fmt.Sprintf("own journal stopped: %v", in.Err))
-			n.refuseAll(fmt.Errorf("own journal of site %s stopped: %w", n.c.SiteName, in.Err))
+			n.event(EventJournalDown, 0, wire.LogID{}, true, in.Err.Error())
+			n.refuseAll(fmt.Errorf("site %s: %w", n.c.SiteName, in.Err))
 		}
 		return
 	}
@@ -213,7 +213,7 @@ func (n *Node) journalDown(in *JournalDown) {
 		return
 	}
 	n.mirrorErr = in.Err
-	n.event(EventJournalDown, 0, wire.LogID{}, true, fmt.Sprintf("mirror journal stopped: %v", in.Err))
+	n.event(EventJournalDown, 0, wire.LogID{}, true, in.Err.Error())
 	for _, l := range n.order {
 		if !l.dialed && !l.closing {
 			n.refuse(l, wire.RefuseInternal, n.mirrorDownText())

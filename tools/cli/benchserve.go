@@ -31,6 +31,10 @@ func (a *app) benchServe() *cobra.Command {
 			}
 			ctx := c.Context()
 			if childOf != "" {
+				if !loadtest.IsWorkspace(childOf) {
+					return usage("leave --child-of out: it is for cfs bench",
+						"--child-of %q is not a directory of cfs bench", childOf)
+				}
 				var end context.CancelFunc
 				ctx, end = a.lifeline(ctx)
 				defer end()

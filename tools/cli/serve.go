@@ -114,6 +114,10 @@ func (a *app) announce(f *serverFlags, node *fsnode.Node, listener net.Listener)
 	}
 	fmt.Fprintf(a.stderr, "ready: %s of cluster %s  listen %s  admin %s  data %s\n",
 		f.site, f.cluster, orNone(at.Listen), at.Admin, f.data)
+	if host, ok := listener.Addr().(*net.TCPAddr); ok && !host.IP.IsLoopback() {
+		a.logger(f).Warn("the admin address is open to other hosts, without TLS and without a login: "+
+			"whoever reaches it reads and changes all data", "admin", at.Admin)
+	}
 	if f.addrFile == "" {
 		return nil
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"regexp"
 	"slices"
 	"strconv"
@@ -225,14 +226,33 @@ func checkName(flag, name string) error {
 	return usage("use up to 63 lower-case letters, digits, - and .", "%s: bad name %q", flag, name)
 }
 
+// hostName is what a host may be called, "" where any address of this machine is meant;
+// hostZone is an address with a zone.
+var (
+	hostName = regexp.MustCompile(`^[A-Za-z0-9_.-]{0,253}$`)
+	hostZone = regexp.MustCompile(`^[0-9A-Fa-f:.]+(?:%[A-Za-z0-9_.-]+)?$`)
+)
+
+// isHost says whether host is a name or an address.
+func isHost(host string) bool {
+	if hostName.MatchString(host) {
+		return true
+	}
+	_, err := netip.ParseAddr(host)
+	return err == nil && hostZone.MatchString(host)
+}
+
 // checkAddr says whether addr is HOST:PORT.
 func checkAddr(addr string) error {
 	next := "write HOST:PORT, for example 127.0.0.1:9500"
-	_, port, err := net.SplitHostPort(addr)
+	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		return usage(next, "address %q: %v", addr, reason(err))
 	}
-	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
+	if !isHost(host) {
+		return usage(next, "address %q: bad host %q", addr, host)
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
 		return usage(next, "address %q: bad port %q", addr, port)
 	}
 	return nil

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/metrics"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -90,11 +92,28 @@ func workspace(base string, memory bool) (string, error) {
 		}
 		base = memoryDir
 	}
-	dir, err := os.MkdirTemp(base, "cfs-bench-")
+	dir, err := os.MkdirTemp(base, workspacePrefix)
 	if err != nil {
 		return "", err
 	}
 	return filepath.Abs(dir)
 }
 
-const tmpfs = "tmpfs"
+const (
+	tmpfs           = "tmpfs"
+	workspacePrefix = "cfs-bench-"
+)
+
+// IsWorkspace says whether dir is a session's own directory, as it was made here: an
+// absolute path, and nothing but what a session keeps in it. Only that may be removed
+// by the process of the far end.
+func IsWorkspace(dir string) bool {
+	name := filepath.Base(dir)
+	if !filepath.IsAbs(dir) || filepath.Clean(dir) != dir || !strings.HasPrefix(name, workspacePrefix) {
+		return false
+	}
+	entries, err := os.ReadDir(dir)
+	return err == nil && !slices.ContainsFunc(entries, func(e os.DirEntry) bool {
+		return !strings.HasPrefix(e.Name(), siteFar) && !strings.HasPrefix(e.Name(), siteNear)
+	})
+}

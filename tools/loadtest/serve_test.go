@@ -285,3 +285,22 @@ func TestDataGoesToTheHostThatAnswers(t *testing.T) {
 	_, err := s.dataAddr("nonsense")
 	require.ErrorIs(t, err, ErrRelease)
 }
+
+// The far end removes the session's directory when its parent is gone: no other one,
+// whatever it is told.
+func TestWorkspaceIsKnownFromOtherDirectories(t *testing.T) {
+	dir, err := workspace(t.TempDir(), false)
+	require.NoError(t, err)
+	require.True(t, IsWorkspace(dir))
+	require.NoError(t, os.MkdirAll(filepath.Join(dir, siteFar, "own"), 0o700))
+	require.NoError(t, os.MkdirAll(filepath.Join(dir, siteNear+"1"), 0o700))
+	require.True(t, IsWorkspace(dir))
+	for _, other := range []string{
+		"", "/", ".", "../..", t.TempDir(), filepath.Dir(dir), dir + "/", filepath.Join(dir, siteFar),
+		filepath.Base(dir),
+	} {
+		require.False(t, IsWorkspace(other), other)
+	}
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "mine"), nil, 0o600))
+	require.False(t, IsWorkspace(dir), "somebody else keeps something in it")
+}

@@ -21,7 +21,7 @@ var (
 	ErrCorrupt = errors.New("journal damaged")
 	// ErrPoisoned: a write or flush failed. Nothing is acknowledged any more;
 	// what was under way has an unknown outcome. Close, find the cause, open again.
-	ErrPoisoned = errors.New("journal stopped after a failed write")
+	ErrPoisoned = errors.New("a write or flush failed")
 	// ErrNotRetained: the batches asked for are no longer kept.
 	ErrNotRetained = errors.New("no longer retained")
 	// ErrOrder: a batch does not continue its log.

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"time"
 
 	"github.com/claudefs/repl/engine"
@@ -26,21 +28,36 @@ const (
 	answerTimeout  = 10 * time.Second
 )
 
+// nodeURL is a page of the node at addr, whose zone it may have.
+func nodeURL(addr, path string, query url.Values) string {
+	return (&url.URL{Scheme: "http", Host: addr, Path: path, RawQuery: query.Encode()}).String()
+}
+
+// cause is err without the address that stands before it already.
+func cause(err error) error {
+	if e, ok := errors.AsType[*url.Error](err); ok {
+		err = e.Err
+	}
+	if e, ok := errors.AsType[*net.OpError](err); ok {
+		err = e.Err
+	}
+	if e, ok := errors.AsType[*os.SyscallError](err); ok {
+		err = e.Err
+	}
+	return err
+}
+
 // Status returns the status of the node whose admin address is addr.
 func Status(ctx context.Context, addr string) (*engine.Status, error) {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/v1/status", nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, nodeURL(addr, "/v1/status", nil), nil)
 	if err != nil {
 		return nil, fmt.Errorf("admin address %q: %w", addr, err)
 	}
 	answer, err := http.DefaultClient.Do(request)
 	if err != nil {
-		// The URL in front of it says nothing that the address does not say.
-		if e, ok := errors.AsType[*url.Error](err); ok {
-			err = e.Err
-		}
-		return nil, fmt.Errorf("admin %s: %w: %w", addr, ErrUnreachable, err)
+		return nil, fmt.Errorf("admin %s: %w: %w", addr, ErrUnreachable, cause(err))
 	}
 	defer answer.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(answer.Body, answerBytesMax))

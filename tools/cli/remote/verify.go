@@ -76,8 +76,7 @@ func (p patience) verify(ctx context.Context, addr string, timeout time.Duration
 		time.AfterFunc(p.word, func() { cancel(silent) })
 	})
 	defer silence.Stop()
-	request, err := http.NewRequestWithContext(whole, http.MethodPost,
-		"http://"+addr+admin.VerifyPath+"?"+q.Encode(), body)
+	request, err := http.NewRequestWithContext(whole, http.MethodPost, nodeURL(addr, admin.VerifyPath, q), body)
 	if err != nil {
 		return nil, fmt.Errorf("admin address %q: %w", addr, err)
 	}
@@ -139,10 +138,7 @@ func verifyAnswer(addr string, client *http.Client, request *http.Request, heard
 	progress func(engine.VerifyProgress)) (*engine.VerifyReport, error) {
 	answer, err := client.Do(request)
 	if err != nil {
-		if e, ok := errors.AsType[*url.Error](err); ok {
-			err = e.Err
-		}
-		return nil, fmt.Errorf("admin %s: %w: %w", addr, ErrUnreachable, err)
+		return nil, fmt.Errorf("admin %s: %w: %w", addr, ErrUnreachable, cause(err))
 	}
 	defer answer.Body.Close()
 	if answer.StatusCode != http.StatusOK {
