@@ -234,7 +234,9 @@ func TestAVerificationOfAClosedEngineSaysSo(t *testing.T) {
 	}
 }
 
-func TestAStoppedLogIsNotCompared(t *testing.T) {
+// A log that is stopped has no point that both sites pass: what differs is named all the
+// same, each site as it stands.
+func TestStoppedLogNamesWhatDiffers(t *testing.T) {
 	a, b := calm(t)
 	b.store.Known = func(op wire.Op) bool { return op != engine.OpHost+1 }
 	a.start()
@@ -247,11 +249,16 @@ func TestAStoppedLogIsNotCompared(t *testing.T) {
 	b.awaitEvent("apply-stopped")
 	for _, s := range []*site{a, b} {
 		r := verify(t, s, engine.VerifyOptions{})
-		require.Equal(t, engine.VerifyPartly, r.Result, asJSON(t, r))
+		require.Equal(t, engine.VerifyDifferent, r.Result, asJSON(t, r))
 		require.Equal(t, 3, r.Peers[0].ShardsCompared)
+		require.Len(t, r.Peers[0].Differences, 1, asJSON(t, r))
+		d := r.Peers[0].Differences[0]
+		require.Equal(t, []any{"state", 2, `"key"`}, []any{d.What, d.Shard, d.Path})
+		require.Contains(t, d.Detail, "is at site site-a, not at site site-b; the log is stopped: each site as it stands")
 		require.Len(t, r.Peers[0].NotCompared, 1)
 		require.Equal(t, 2, r.Peers[0].NotCompared[0].Shard)
-		require.Contains(t, r.Peers[0].NotCompared[0].Reason, "applied no more")
+		require.True(t, r.Peers[0].NotCompared[0].Lasting)
+		require.Regexp(t, `log [0-9a-f]+/2 stopped at seq \d+: .*unknown operation$`, r.Peers[0].NotCompared[0].Reason)
 	}
 }
 

@@ -166,8 +166,11 @@ func (w *answerer) answer(ctx context.Context, ask *wire.Verify) *wire.Verified 
 	}
 	if err != nil {
 		out.Code, out.Text = wire.RefuseInternal, err.Error()
-		if errors.Is(err, errPoint) {
+		switch {
+		case errors.Is(err, errPoint):
 			out.Code = wire.RefuseGap
+		case errors.Is(err, errHostApplies):
+			out.Code = wire.RefuseFeature
 		}
 	}
 	return out
@@ -179,8 +182,11 @@ func (w *answerer) state(ctx context.Context, ask *wire.Verify, out *wire.Verifi
 		w.forget()
 		until := time.Now().Add(pointWaitMax)
 		view, err := w.e.viewAt(ctx, ask.Log, ask.Seq, func() bool { return time.Now().Before(until) })
-		if err != nil {
+		if errors.Is(err, errPoint) {
 			return fmt.Errorf("shard %d, seq %d: %w", ask.Log.Shard, ask.Seq, err)
+		}
+		if err != nil {
+			return err
 		}
 		w.view, w.log, w.seq = view, ask.Log, ask.Seq
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -57,14 +56,30 @@ func (q *question) await(ctx context.Context) (*wire.Verified, error) {
 			return nil, t.err
 		}
 		q.v.heard = true
-		if t.answer.Code != 0 {
-			return nil, fmt.Errorf("site %s: %s", q.v.peer.name, t.answer.Text)
+		switch t.answer.Code {
+		case 0:
+		case wire.RefuseGap:
+			return nil, &atPeer{q.v.peer.name, t.answer.Text, errPoint}
+		case wire.RefuseFeature:
+			return nil, &atPeer{q.v.peer.name, t.answer.Text, errHostApplies}
+		default:
+			return nil, &atPeer{q.v.peer.name, t.answer.Text, nil}
 		}
 		return t.answer, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
 }
+
+// atPeer is what a peer could not do; kind is what it means here, nil = nothing.
+type atPeer struct {
+	site, text string
+	kind       error
+}
+
+func (e *atPeer) Error() string { return "site " + e.site + ": " + e.text }
+
+func (e *atPeer) Unwrap() error { return e.kind }
 
 // drop forgets the question; its answer goes nowhere.
 func (q *question) drop() {

@@ -82,6 +82,9 @@ var errPoint = errors.New("the point is not reached")
 // shard's applier had not passed it yet. goOn says every now and then whether to
 // wait on.
 func (e *Engine) viewAt(ctx context.Context, log wire.LogID, seq wire.Seq, goOn func() bool) (store.View, error) {
+	if e.o.AppendAt && log.Site == e.id.site {
+		return e.hostView(ctx, log, seq, goOn)
+	}
 	p := &e.verifier.points
 	at := p.arm(log, seq)
 	disarm := func() bool { return p.take(func(other *point) bool { return other == at }) != nil }
@@ -97,7 +100,7 @@ func (e *Engine) viewAt(ctx context.Context, log wire.LogID, seq wire.Seq, goOn 
 	for {
 		err = e.appliers.endedBy(log)
 		if err != nil && disarm() {
-			return nil, fmt.Errorf("log %s is applied no more: %w", log, err)
+			return nil, err
 		}
 		err = nil
 		select {
@@ -120,6 +123,36 @@ func (e *Engine) viewAt(ctx context.Context, log wire.LogID, seq wire.Seq, goOn 
 			}
 		}
 		return nil, errors.Join(err, at.err)
+	}
+}
+
+// errHostApplies: the host applies the log by itself, and its Store does not name a
+// position of it. No view of it can be put beside one of another site.
+var errHostApplies = errors.New("the host applies its own log, and its Store has no cursor of it")
+
+// hostView is viewAt for a log that the host applies: no applier passes its points, so
+// the Store's cursor is looked at until it is there.
+func (e *Engine) hostView(ctx context.Context, log wire.LogID, seq wire.Seq, goOn func() bool) (store.View, error) {
+	ticker := time.NewTicker(pointLookEvery)
+	defer ticker.Stop()
+	for {
+		cursors, err := e.o.Store.Cursors(log.Shard)
+		switch at := seqIn(cursors, log); {
+		case err != nil:
+			return nil, err
+		case at >= seq:
+			return store.ViewOf(ctx, e.o.Store, log.Shard)
+		case at == 0:
+			return nil, fmt.Errorf("log of site %s: %w", e.siteName(log.Site), errHostApplies)
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		if !goOn() {
+			return nil, errPoint
+		}
 	}
 }
 

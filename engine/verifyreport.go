@@ -80,6 +80,8 @@ type VerifyGap struct {
 	Shard  int    `json:"shard"`        // the first
 	Count  int    `json:"shards_count"` // from it on
 	Reason string `json:"reason"`
+	// Lasting: it would be so again, until somebody decides.
+	Lasting bool `json:"lasting"`
 }
 
 // listMax bounds each of a report's lists for one peer.
@@ -149,6 +151,7 @@ func (p *VerifyPeer) differ(d VerifyDifference) {
 // the gap before for the same reason is the same gap.
 func (p *VerifyPeer) gap(what string, lo, hi int, err error) {
 	reason := err.Error()
+	_, lasts := errors.AsType[*lasting](err)
 	switch { // as people say it, and without what the error came through
 	case errors.Is(err, context.DeadlineExceeded):
 		reason = "time ran out"
@@ -157,7 +160,7 @@ func (p *VerifyPeer) gap(what string, lo, hi int, err error) {
 	}
 	if n := len(p.NotCompared); n > 0 {
 		last := &p.NotCompared[n-1]
-		if last.What == what && last.Reason == reason && last.Shard+last.Count == lo {
+		if last.What == what && last.Reason == reason && last.Lasting == lasts && last.Shard+last.Count == lo {
 			last.Count += hi - lo
 			return
 		}
@@ -166,5 +169,5 @@ func (p *VerifyPeer) gap(what string, lo, hi int, err error) {
 		p.MoreNot++
 		return
 	}
-	p.NotCompared = append(p.NotCompared, VerifyGap{What: what, Shard: lo, Count: hi - lo, Reason: reason})
+	p.NotCompared = append(p.NotCompared, VerifyGap{What: what, Shard: lo, Count: hi - lo, Reason: reason, Lasting: lasts})
 }

@@ -22,8 +22,9 @@ func TestShardsWithOneReasonAreOneGap(t *testing.T) {
 	p.gap("state", 4, 5, down)
 	p.gap("state", 5, 256, fmt.Errorf("shard 5: %w", context.DeadlineExceeded))
 	require.Equal(t, []VerifyGap{
-		{"journals", 0, 256, "no link"}, {"state", 0, 1, "no link"}, {"state", 1, 1, "no room"},
-		{"state", 2, 1, "no link"}, {"state", 4, 1, "no link"}, {"state", 5, 251, "time ran out"},
+		{"journals", 0, 256, "no link", false}, {"state", 0, 1, "no link", false},
+		{"state", 1, 1, "no room", false},
+		{"state", 2, 1, "no link", false}, {"state", 4, 1, "no link", false}, {"state", 5, 251, "time ran out", false},
 	}, p.NotCompared)
 }
 

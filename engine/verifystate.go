@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/claudefs/repl/engine/node"
@@ -37,7 +38,8 @@ var (
 func (v *verification) shard(ctx context.Context, shard wire.Shard) (err error) {
 	log := wire.LogID{Site: v.e.primary, Shard: shard}
 	if v.forks[log] {
-		return fmt.Errorf("the histories of log %s differ, and with them what was applied", log)
+		return v.standing(ctx, log,
+			fmt.Errorf("the histories of the log of site %s differ, and with them what was applied", v.e.siteName(log.Site)))
 	}
 	ahead, lost := wire.Seq(0), 0
 	for range pointTriesMax {
@@ -57,11 +59,35 @@ func (v *verification) shard(ctx context.Context, shard wire.Shard) (err error) 
 			if err := v.linkBack(ctx, err); err != nil {
 				return err
 			}
-		default:
+		case fatal(err) || errors.Is(err, errPoint):
 			return err
+		case errors.Is(err, errHostApplies):
+			return &lasting{err}
+		default:
+			return v.standing(ctx, log, err)
 		}
 	}
 	return err
+}
+
+// lasting is why something was not compared that will be so the next time as well.
+type lasting struct{ error }
+
+func (l *lasting) Unwrap() error { return l.error }
+
+// standing compares a shard whose log is stopped, so that there is no point that both
+// sites pass: each as it stands. It names what differs; what is alike proves little, so
+// the shard counts as not compared, because of why.
+func (v *verification) standing(ctx context.Context, log wire.LogID, why error) error {
+	c := &comparison{v: v, log: log, standing: true}
+	err := c.try(ctx)
+	switch {
+	case fatal(err):
+		return err
+	case err == nil && len(c.found) == 0:
+		why = fmt.Errorf("%w; as they stand, both sites have the same state", why)
+	}
+	return &lasting{why}
 }
 
 // tail is where a log ends here, durably.
@@ -81,6 +107,8 @@ type comparison struct {
 	apart wire.Seq           // by how many entries the views missed each other
 	keys  uint64
 	found []VerifyDifference
+
+	standing bool // each site as it stands: the cursors need not be equal
 }
 
 // exchange is what both sites digested of one range.
@@ -100,7 +128,7 @@ func (c *comparison) try(ctx context.Context) error {
 		return err
 	}
 	switch {
-	case sameCursors(c.view.Cursors(), c.there):
+	case c.standing || sameCursors(c.view.Cursors(), c.there):
 		return c.compare(ctx)
 	case c.histories():
 		return nil
@@ -229,7 +257,9 @@ func (c *comparison) compare(ctx context.Context) error {
 	for _, d := range c.found {
 		c.v.out.differ(d)
 	}
-	c.v.out.Keys += c.keys
+	if !c.standing {
+		c.v.out.Keys += c.keys
+	}
 	return nil
 }
 
@@ -242,7 +272,7 @@ func (c *comparison) span(ctx context.Context, lo, hi []byte, keys uint32, told 
 			if err != nil {
 				return err
 			}
-			if !sameCursors(c.view.Cursors(), x.theirs.Rows) {
+			if !slices.Equal(c.there, x.theirs.Rows) {
 				return errMoved
 			}
 			told = &x
@@ -347,6 +377,9 @@ func (c *comparison) single(ctx context.Context, lo, hi []byte, keys int) error 
 
 // add notes a difference at a key; nil = at none.
 func (c *comparison) add(ctx context.Context, key []byte, detail string) {
+	if c.standing {
+		detail += "; the log is stopped: each site as it stands"
+	}
 	d := VerifyDifference{
 		What: "state", Shard: int(c.log.Shard), Site: c.v.e.siteName(c.log.Site),
 		Seq: uint64(seqIn(c.view.Cursors(), c.log)), Detail: detail,

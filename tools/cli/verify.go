@@ -101,7 +101,7 @@ func verifyFailure(err error) error {
 // verifyVerdict turns a report into an exit code. A difference that was found counts
 // more than an end that came early, and that more than what could not be compared.
 func verifyVerdict(r *engine.VerifyReport, timeout time.Duration) error {
-	done, asked, reason, rest := 0, 0, "", ""
+	done, asked, reason, rest, lasting := 0, 0, "", "", false
 	for i := range r.Peers {
 		p := &r.Peers[i]
 		done, asked = done+p.ShardsCompared, asked+p.ShardsAsked
@@ -110,6 +110,7 @@ func verifyVerdict(r *engine.VerifyReport, timeout time.Duration) error {
 				reason = p.Site + ": " + reason
 			}
 			rest = shardsLeft(p.NotCompared)
+			lasting = len(p.NotCompared) > 0 && p.NotCompared[0].Lasting
 		}
 	}
 	more := "run it again with more --timeout"
@@ -131,8 +132,11 @@ func verifyVerdict(r *engine.VerifyReport, timeout time.Duration) error {
 		return failure(ExitUnreachable, fmt.Errorf("nothing was compared: %s", reason),
 			"bring the link up: cfs admin replication status says what it waits for")
 	}
-	return failure(ExitPartly, fmt.Errorf("not everything was compared: %s", reason),
-		"run it again"+rest)
+	next := "run it again" + rest
+	if lasting {
+		next = "cfs admin replication status at both sites says what is stopped, and what to do about it"
+	}
+	return failure(ExitPartly, fmt.Errorf("not everything was compared: %s", reason), next)
 }
 
 // nextForDifferent says what to do about the gravest kind of difference in a report.
@@ -144,10 +148,10 @@ func nextForDifferent(r *engine.VerifyReport) string {
 		}
 	}
 	switch {
-	case kinds["state"]:
-		return "stop writing these paths and keep both data directories: docs/verify.md says how to choose"
 	case kinds["history"]:
 		return "keep both data directories: these logs stopped, cfs admin replication status at both sites says why"
+	case kinds["state"]:
+		return "stop writing these paths and keep both data directories: docs/verify.md says how to choose"
 	}
 	return "cfs admin replication status at that site tells what is repaired: then compare again with --deep"
 }

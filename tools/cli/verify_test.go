@@ -62,9 +62,9 @@ func verifyReports() map[string]struct {
 		"damage": {ExitDifference, different(engine.VerifyDifference{What: "damage", Shard: 200, Site: "site-a",
 			Seq: 91, Detail: "the stored log of site site-a at site site-b does not hold from seq 91 on"})},
 		"partly": {ExitPartly, verifyReport(engine.VerifyPartly, func(_ *engine.VerifyReport, p *engine.VerifyPeer) {
-			p.Reason = "site site-b: log 1f2e/2 is applied no more: operation 900 is not known"
+			p.Reason = "site site-b: log 1f2e/2 stopped at seq 811: op 900: unknown operation"
 			p.ShardsCompared = 255
-			p.NotCompared = []engine.VerifyGap{{What: "state", Shard: 2, Count: 1, Reason: p.Reason}}
+			p.NotCompared = []engine.VerifyGap{{What: "state", Shard: 2, Count: 1, Reason: p.Reason, Lasting: true}}
 		})},
 		"unreachable": {ExitUnreachable, verifyReport(engine.VerifyUnreachable,
 			func(r *engine.VerifyReport, p *engine.VerifyPeer) {
