@@ -44,7 +44,7 @@ var floors = map[string][]string{
 	"engine/store/vfs/vfstest": {"engine/store/vfs"},
 	"engine/store/arena":       {},
 	"engine/store/journal":     {"wire", "engine/store/vfs", "engine/internal/plant"},
-	"engine/store/writer":      {"wire", "engine/store/journal"},
+	"engine/store/writer":      {"wire", "engine/store/journal", "engine/internal/plant"},
 	"engine/store/storetest":   {"wire", "engine/store"},
 	"engine/apply":             {"wire", "engine/store", "engine/internal/plant"},
 

@@ -133,6 +133,9 @@ func (e *Engine) persist(p *node.Persist) {
 	for i := range p.Peers {
 		records = append(records, journal.ControlRecord{Peer: registered(&p.Peers[i])})
 	}
+	for _, site := range p.Forget {
+		records = append(records, journal.ControlRecord{RemovePeer: site})
+	}
 	unit, err := e.own.j.StageControl(records, wire.StampOf(time.Now()))
 	if err != nil {
 		e.heart.next = append(e.heart.next, &node.Persisted{Ticket: p.Ticket, Err: err})

@@ -87,7 +87,12 @@ func (e *Engine) open(ctx context.Context) (err error) {
 	cursors := e.appliers.cursors()
 	boot := e.boot(&control, cursors)
 	e.bootShards(&boot)
-	e.heart.node = node.New(e.nodeConfig(randomSeed()), boot)
+	config := e.nodeConfig(randomSeed())
+	if err := node.Check(&config, &boot); err != nil {
+		return fmt.Errorf("%w: start with fewer peers and have those forgotten that never answered: "+
+			"cfs admin replication forget SITE", err)
+	}
+	e.heart.node = node.New(config, boot)
 	e.writer = writer.New(writer.Options{
 		Cluster: e.id.cluster, Site: e.id.site, Shards: e.o.Shards, Epoch: epochFirst,
 		BytesMax: e.o.PendingBytesMax, Memory: e.memory, ClockFloor: control.ClockBound, Incarnation: newIncarnation,
@@ -248,7 +253,7 @@ func (e *Engine) nodeConfig(seed uint64) node.Config {
 	}
 	c.HeartbeatEvery = min(250*time.Millisecond, e.o.HeartbeatTimeout/4)
 	for _, p := range e.peers {
-		c.Peers = append(c.Peers, node.Peer{Site: p.site, Name: p.name})
+		c.Peers = append(c.Peers, node.Peer{Site: p.site, Name: p.name, NoAddress: len(p.addrs) == 0})
 	}
 	return c
 }

@@ -19,6 +19,7 @@ const (
 	roleStandby    = "standby"
 	lagKnown       = "known"
 	lagUnknown     = "unknown"
+	heldByStore    = "store"
 )
 
 // Status is one snapshot: command line, HTTP API, metrics and health print it.
@@ -96,7 +97,24 @@ func (e *Engine) journalStatus(f *flusher) JournalStatus {
 	if err := f.err(); err != nil {
 		s.State, s.Reason = "poisoned", err.Error()
 	}
+	s.HeldBy = e.heldBy(f)
 	return s
+}
+
+// heldBy names what a journal keeps its oldest segment for.
+func (e *Engine) heldBy(f *flusher) string {
+	log, held := f.j.Holder(e.floorOf(f.kind))
+	if !held {
+		return ""
+	}
+	e.heart.mu.Lock()
+	site := e.heart.node.Holder(f.kind, log)
+	name := e.heart.node.SiteName(site)
+	e.heart.mu.Unlock()
+	if site == 0 {
+		return heldByStore
+	}
+	return name
 }
 
 func (e *Engine) applyStatus() ApplyStatus {

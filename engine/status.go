@@ -65,6 +65,9 @@ type JournalStatus struct {
 	Repaired int    `json:"holes_repaired_count"` // of them: fetched and in place
 	Missing  int    `json:"holes_missing_count"`  // of them: nothing has filled yet
 	Suspect  int    `json:"suspect_logs"`         // of the missing: nothing proves where the log ends
+	// HeldBy is what the oldest segment is kept for: a site that has yet to confirm what is
+	// in it, or "store", this site's own; "" where nothing keeps one.
+	HeldBy string `json:"held_by"`
 }
 
 // ApplyStatus is what the own Store has yet to show.

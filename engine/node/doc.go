@@ -31,7 +31,7 @@
 // Effects on one link happen in the order of Ops; Clears happen before Stages.
 // There is no other order: what must follow the end of an effect is asked for
 // only when that end was reported. So nothing is acknowledged as durable before
-// its flush was reported, no peer is dialed before its registration was written,
+// its flush was reported, no peer is sent a batch before its registration was written,
 // and a new session is welcomed only when all that the former one staged has
 // been flushed or has failed.
 //
@@ -76,7 +76,9 @@
 //   - I11, nothing acts before identity, freshness and size are checked: enforced
 //     for links and batches; a refusal costs one frame.
 //   - I12, nothing is removed that a registered peer needs: [Node.Floor] counts
-//     registered peers, configured or not.
+//     registered peers, configured or not, and configured ones. A peer is registered
+//     when it first welcomes us, before it is sent anything. A mirror also keeps what
+//     another site that mirrors the same log lacks, as far as its pages can come.
 //   - I13, the audit chain: not here.
 //   - I14, once the network heals, lag returns to 0: dials never stop, every
 //     session begins at what is durable, failed repairs are asked again on the

@@ -1,54 +1,85 @@
 package node
 
 import (
+	"slices"
+
 	"github.com/claudefs/repl/engine/internal/plant"
 	"github.com/claudefs/repl/wire"
 )
 
-// Floor returns the position of a log that everyone who is registered has
-// durably, and that the own Store will not need again: what lies before may go.
-// A registered peer holds it whether it is configured or not (I12); an
-// unregistered one does not.
+// Floor returns the position of a log that everyone who holds it has durably, and that
+// the own Store will not need again: what lies before may go (I12).
 func (n *Node) Floor(j Journal, log wire.LogID) wire.Position {
-	if uint32(log.Shard) >= n.c.Shards {
-		return wire.Position{}
+	at, _ := n.floor(j, log)
+	return at
+}
+
+// Holder names who keeps the floor of a log where it is: a site, or 0 for the own Store.
+func (n *Node) Holder(j Journal, log wire.LogID) wire.SiteID {
+	_, p := n.floor(j, log)
+	if p == nil {
+		return 0
 	}
-	if j == Own {
-		if log.Site != n.c.Site {
-			return wire.Position{}
-		}
-		floor := n.own[log.Shard].store
-		if plant.RetainPastStore {
-			floor = n.own[log.Shard].tail
-		}
-		for _, p := range n.peers {
-			if plant.RetainPastAbsent && p.link == nil {
-				continue
-			}
-			at := p.logs[log.Shard].durable
-			if plant.RetainBySent {
-				at = p.sender.Sent(log.Shard)
-			}
-			if p.registered && at.Seq < floor.Seq {
-				floor = at
-			}
-		}
-		return floor
+	return p.Site
+}
+
+// floor is the least position that somebody has, and who: nil = the Store.
+func (n *Node) floor(j Journal, log wire.LogID) (floor wire.Position, holder *peer) {
+	if uint32(log.Shard) >= n.c.Shards || plant.FloorsStuck {
+		return wire.Position{}, nil
 	}
+	if j == Mirror {
+		return n.floorOfMirror(log)
+	}
+	if log.Site != n.c.Site {
+		return wire.Position{}, nil
+	}
+	floor = n.own[log.Shard].store
+	if plant.RetainPastStore {
+		floor = n.own[log.Shard].tail
+	}
+	for _, p := range n.peers {
+		if plant.RetainPastAbsent && p.link == nil {
+			continue
+		}
+		at := p.logs[log.Shard].durable
+		if plant.RetainBySent {
+			at = p.sender.Sent(log.Shard)
+		}
+		if (p.registered || p.configured) && at.Seq < floor.Seq {
+			floor, holder = at, p
+		}
+	}
+	return floor, holder
+}
+
+// floorOfMirror also waits for the sites that mirror the log as we do: each can give it
+// to the others.
+func (n *Node) floorOfMirror(log wire.LogID) (floor wire.Position, holder *peer) {
 	m := n.mirrorLog(log)
 	if m == nil {
-		return wire.Position{}
+		return wire.Position{}, nil
 	}
-	floor := m.store
+	floor = m.store
 	for _, p := range n.peers {
-		if !p.registered || p.Site == log.Site {
+		if !p.mirrors(log.Site) || plant.MirrorFloorAlone {
 			continue
 		}
 		if at := p.copyOf(log); at.Seq < floor.Seq {
-			floor = at
+			floor, holder = at, p
 		}
 	}
-	return floor
+	return floor, holder
+}
+
+// mirrors says whether a peer's copy of a third site's logs is waited for: only where its
+// pages can come, and not while they come and name none of that site's. Such a peer has
+// no link to that site, or is new to it: what it lacks is kept there.
+func (p *peer) mirrors(site wire.SiteID) bool {
+	if !p.configured || p.NoAddress || p.Site == site {
+		return false
+	}
+	return p.phase < phaseSeek || slices.ContainsFunc(p.copies, func(c *copied) bool { return c.site == site })
 }
 
 // ownFloor notes that the floor of an own log may have risen.

@@ -142,7 +142,7 @@ func (n *Node) redial(p *peer, reason string) {
 }
 
 func (n *Node) mayDial(p *peer) bool {
-	return p.configured && p.registered && p.phase == phaseDown && n.ownErr == nil
+	return p.configured && p.phase == phaseDown && n.ownErr == nil
 }
 
 func (n *Node) frameIn(in *FrameIn) {

@@ -45,6 +45,9 @@ type Config struct {
 type Peer struct {
 	Site wire.SiteID
 	Name string
+	// NoAddress: it is never reached by a dial, so that its pages, which say what it
+	// mirrors of other sites, cannot come. Of a configured peer.
+	NoAddress bool
 }
 
 // Log is where a log ends in a journal.
@@ -316,6 +319,7 @@ type Clear struct {
 type Persist struct {
 	Ticket uint64
 	Peers  []RegisteredPeer
+	Forget []wire.SiteID // these are registered no more
 }
 
 // Progress: Peer has confirmed Log up to Seq at Level.

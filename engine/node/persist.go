@@ -14,13 +14,15 @@ func (n *Node) persistDue() bool {
 	if n.persisting != nil || n.ownErr != nil {
 		return false
 	}
-	for _, p := range n.peers {
-		if p.configured && !p.registered || len(p.changed) > 0 {
-			return true
-		}
-	}
-	return false
+	return len(n.forget) > 0 || slices.ContainsFunc(n.peers, func(p *peer) bool {
+		return p.toRegister() || p.registered && len(p.changed) > 0
+	})
 }
+
+// toRegister: it welcomed us, so that it may come to hold what is not yet anywhere else:
+// from then on the journal keeps for it what it lacks, whatever the configuration says
+// (I12). A name that nobody answers to is kept for only while it is configured.
+func (p *peer) toRegister() bool { return p.configured && p.heardOnce && !p.registered }
 
 // persistNext registers peers and saves cursors that moved: one Persist at a
 // time, at most one per persistEvery. A saved cursor is one that a peer has
@@ -33,8 +35,11 @@ func (n *Node) persistNext() {
 	n.persistAt = n.now.Mono + persistEvery
 	persist := Persist{Ticket: n.persistTicket}
 	for _, p := range n.peers {
-		if len(p.changed) == 0 && (p.registered || !p.configured) {
+		if !p.toRegister() && (!p.registered || len(p.changed) == 0) {
 			continue
+		}
+		if p.toRegister() && len(p.changed) == 0 { // a cursor says that it was heard
+			p.changed = append(p.changed, 0)
 		}
 		r := RegisteredPeer{Peer: p.Peer}
 		slices.Sort(p.changed)
@@ -49,26 +54,30 @@ func (n *Node) persistNext() {
 		p.changed = p.changed[:0]
 		persist.Peers = append(persist.Peers, r)
 	}
+	persist.Forget, n.forget = n.forget, nil
 	n.persisting = &persist
 	n.e.Persists = append(n.e.Persists, persist)
 }
 
-// persisted takes the end of a Persist. A peer is dialed from then on; what
-// was not written is tried again.
+// persisted takes the end of a Persist. A session with a new peer goes on from then on;
+// what was not written is tried again.
 func (n *Node) persisted(in *Persisted) {
 	if n.persisting == nil || n.persisting.Ticket != in.Ticket {
 		return
 	}
-	written := n.persisting.Peers
+	written, forgotten := n.persisting.Peers, n.persisting.Forget
 	n.persisting = nil
 	if in.Err != nil {
+		n.forget = append(n.forget, forgotten...)
 		n.event(EventPersistFailed, 0, wire.LogID{}, true, fmt.Sprintf("control records were not written: %v", in.Err))
 	}
 	for i := range written {
 		p := n.peer(written[i].Site)
 		if in.Err == nil {
-			if !p.registered {
-				p.registered, p.dialAt = true, n.now.Mono
+			p.registered = true
+			if p.seekHeld {
+				p.seekHeld = false
+				n.seek(p)
 			}
 			continue
 		}
@@ -78,5 +87,8 @@ func (n *Node) persisted(in *Persisted) {
 				p.changed = append(p.changed, c.Log.Shard)
 			}
 		}
+	}
+	if slices.ContainsFunc(n.peers, (*peer).toRegister) && in.Err == nil {
+		n.persistNext() // it came meanwhile, and its session waits
 	}
 }

@@ -97,7 +97,7 @@ func TestALogThatAPeerHasMoreOfIsNotAdmittedUnverified(t *testing.T) {
 }
 
 // Control records are written one Persist at a time, what was not written is
-// written again, and no peer is dialed before it is registered.
+// written again, and nothing is sent to a new peer before it is registered.
 func TestPersistsAreOneAtATimeAndTriedAgain(t *testing.T) {
 	w, a, _ := pair()
 	n := New(a.c, Boot{Term: 1})
@@ -107,32 +107,42 @@ func TestPersistsAreOneAtATimeAndTriedAgain(t *testing.T) {
 		n.Step(Now{Mono: mono, Wall: w.now().Wall}, in, &e)
 	}
 	at(time.Second, &Tick{})
+	require.Empty(t, e.Persists, "nobody has answered to that name")
+	require.Equal(t, OpDial, e.Ops[0].Kind)
+	at(time.Second, &LinkUp{Link: 1, Peer: a.c.Peers[0].Site})
+	l, p := n.links[1], n.peers[0]
+	in := func(kind wire.FrameKind, m message) *FrameIn {
+		return &FrameIn{
+			Link: 1, Body: m.AppendTo(nil, l.session)[wire.EnvelopeBytes:],
+			Envelope: wire.Envelope{Kind: kind, Session: l.session},
+		}
+	}
+	at(time.Second, in(wire.FrameWelcome, &wire.Welcome{Version: 1, Site: p.Site, Node: 1, Term: 1, SiteName: p.Name}))
 	require.Len(t, e.Persists, 1)
 	require.Equal(t, "site-b", e.Persists[0].Peers[0].Name)
-	require.Empty(t, e.Ops)
-	at(5*time.Second, &Tick{})
+	require.NotEmpty(t, e.Persists[0].Peers[0].Cursors, "they say that it was heard")
+	at(time.Second, in(wire.FrameCursorPage, &wire.CursorPage{Flags: wire.PageResume | wire.PageLast}))
 	require.Empty(t, e.Persists, "one is under way")
-	require.Empty(t, e.Ops, "not registered")
-	at(5*time.Second, &Persisted{Ticket: 1, Err: errors.New("no space left on device")})
+	require.NotContains(t, kinds(e.Ops), OpSeek)
+	at(2*time.Second, &Persisted{Ticket: 1, Err: errors.New("no space left on device")})
 	require.True(t, e.Events[0].Alarm)
 	require.NotZero(t, e.Wake)
-	at(6*time.Second, &Tick{})
+	at(3*time.Second, &Tick{})
 	require.Len(t, e.Persists, 1)
-	at(6*time.Second, &Persisted{Ticket: 2})
-	at(6*time.Second, &Tick{})
-	require.Equal(t, OpDial, e.Ops[0].Kind)
+	at(3*time.Second, &Persisted{Ticket: 2})
+	require.Contains(t, kinds(e.Ops), OpSeek)
 
-	p := n.peers[0]
-	n.now, n.e = Now{Mono: 7 * time.Second}, &e
+	n.now, n.e = Now{Mono: 4 * time.Second}, &e
 	n.setCursor(p, 3, wire.Position{Seq: 4})
 	n.setCursor(p, 1, wire.Position{Seq: 9})
 	n.setCursor(p, 3, wire.Position{Seq: 5})
-	at(8*time.Second, &Tick{})
+	at(5*time.Second, in(wire.FrameHeartbeatEcho, &wire.HeartbeatEcho{Number: 1}))
+	at(5*time.Second, &Tick{})
 	require.Len(t, e.Persists[0].Peers[0].Cursors, 2)
 	n.e = &e
 	n.setCursor(p, 1, wire.Position{Seq: 10})
-	at(8*time.Second, &Persisted{Ticket: 3, Err: errors.New("no space left on device")})
-	at(9*time.Second, &Tick{})
+	at(5*time.Second, &Persisted{Ticket: 3, Err: errors.New("no space left on device")})
+	at(6*time.Second, &Tick{})
 	cursors := e.Persists[0].Peers[0].Cursors
 	require.Equal(t, []wire.Seq{10, 5}, []wire.Seq{cursors[0].Position.Seq, cursors[1].Position.Seq})
 }

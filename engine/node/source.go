@@ -39,6 +39,10 @@ func (n *Node) welcomed(l *link) error {
 			w.SiteName, w.Site, p.Name, p.Site, wire.ErrProtocol)
 	}
 	p.phase, p.refused = phaseResume, false
+	p.heardOnce, p.seekHeld = true, false
+	if p.toRegister() {
+		n.persistNext()
+	}
 	l.beatAt = n.now.Mono
 	p.sender.Reset()
 	p.readStamp, p.reading, p.readIdle, p.readErrs = 0, false, false, 0
@@ -88,7 +92,7 @@ func (n *Node) sourceDown(p *peer, reason string) {
 	if p.phase >= phaseResume {
 		n.event(EventLinkDown, p.Site, wire.LogID{}, false, fmt.Sprintf("session to site %s ended: %s", p.Name, reason))
 	}
-	p.link = nil
+	p.link, p.seekHeld = nil, false
 	p.backlog += p.sender.Drop() // to be sent again
 	for _, s := range p.restores {
 		n.restoreElsewhere(s)
@@ -187,6 +191,7 @@ func (n *Node) progress(p *peer, level wire.AckLevel, s wire.Shard, at wire.Posi
 // session's stops go: until then what they contradicted is not known (I14).
 func (n *Node) resume(p *peer) {
 	p.phase, p.answered = phaseSeek, true
+	n.rose[Mirror] = true // what its pages do not name is not waited for any more
 	for _, s := range p.stops {
 		p.logs[s].stop = nil
 	}
@@ -288,7 +293,7 @@ func (n *Node) confirm(p *peer, s wire.Shard, at wire.Position) {
 func (n *Node) setCursor(p *peer, s wire.Shard, at wire.Position) {
 	pl := &p.logs[s]
 	pl.durable = at
-	if !pl.dirty {
+	if !pl.dirty && !plant.CursorsUnsaved {
 		pl.dirty = true
 		p.changed = append(p.changed, s)
 	}
@@ -297,6 +302,10 @@ func (n *Node) setCursor(p *peer, s wire.Shard, at wire.Position) {
 
 // seek places the reader before everything that the peer lacks.
 func (n *Node) seek(p *peer) {
+	if !p.registered {
+		p.seekHeld = true // nothing is sent that a crash would let be forgotten
+		return
+	}
 	var have []stream.Cursor
 	for i := range p.logs {
 		s := wire.Shard(i)

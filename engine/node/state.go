@@ -2,8 +2,10 @@ package node
 
 import (
 	"cmp"
+	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/claudefs/repl/engine/stream"
@@ -64,6 +66,7 @@ type Node struct {
 
 	persisting    *Persist // under way, or nil
 	persistTicket uint64
+	forget        []wire.SiteID // to be written
 	persistAt     time.Duration // next time cursors may be saved
 	rose          [Mirror + 1]bool
 	retainAt      time.Duration
@@ -128,7 +131,9 @@ type peer struct {
 	Peer
 	bit        uint64 // in mirrorLog.owed
 	configured bool
-	registered bool
+	registered bool      // in the control state: it welcomed us once, and holds the floor until it is forgotten
+	heardOnce  bool      // it welcomed us, in this life or before
+	seekHeld   bool      // the session waits for its registration to be written
 	logs       []peerLog // by shard
 
 	// Source. nil and zero for a peer that is not configured.
@@ -248,12 +253,13 @@ func New(c Config, b Boot) *Node {
 		own: make([]ownLog, c.Shards),
 	}
 	n.admitted[AdmitWaiting] = int(c.Shards)
-	for _, p := range b.Peers {
-		n.addPeer(p.Peer).registered = true
+	for i := range b.Peers {
+		p := n.addPeer(b.Peers[i].Peer)
+		p.registered, p.heardOnce = true, len(b.Peers[i].Cursors) > 0
 	}
 	for _, p := range c.Peers {
 		q := n.addPeer(p)
-		q.configured, q.Name = true, p.Name
+		q.configured, q.Peer = true, p
 		q.sender = stream.NewSender(c.Shards, c.WindowBytesMin, c.WindowBytesMax)
 		q.durable, q.applied = stream.NewMeter(c.Shards), stream.NewMeter(c.Shards)
 		// Frames name their session by its counter alone. Each life begins it anywhere, so
@@ -273,6 +279,26 @@ func New(c Config, b Boot) *Node {
 		n.bootMeters(p)
 	}
 	return n
+}
+
+// Check says why no node can be made of c and b: a site has at most 64 peers, those that
+// are registered and not configured any more included.
+func Check(c *Config, b *Boot) error {
+	sites, old := map[wire.SiteID]bool{}, []string(nil)
+	for _, p := range c.Peers {
+		sites[p.Site] = true
+	}
+	for i := range b.Peers {
+		if p := &b.Peers[i]; !sites[p.Site] {
+			sites[p.Site], old = true, append(old, p.Name)
+		}
+	}
+	if len(sites) <= peerCountMax {
+		return nil
+	}
+	return fmt.Errorf("site %s has %d configured peers and %d registered ones that are not configured, %s among them: "+
+		"at most %d in all: %w", c.SiteName, len(c.Peers), len(old), strings.Join(old[:min(3, len(old))], ", "),
+		peerCountMax, ErrPeers)
 }
 
 // frameBytesDefault takes any one batch, and with envelope and extensions it fits
@@ -307,9 +333,6 @@ func (n *Node) addPeer(p Peer) *peer {
 	i, found := slices.BinarySearchFunc(n.peers, p.Site,
 		func(q *peer, s wire.SiteID) int { return cmp.Compare(q.Site, s) })
 	if !found {
-		if len(n.peers) == peerCountMax {
-			panic("node: more than 64 peers")
-		}
 		n.peers = slices.Insert(n.peers, i, &peer{Peer: p, logs: make([]peerLog, n.c.Shards)})
 	}
 	return n.peers[i]
@@ -352,6 +375,9 @@ func (n *Node) ownLog(log wire.LogID) *ownLog {
 }
 
 func (n *Node) logID(s wire.Shard) wire.LogID { return wire.LogID{Site: n.c.Site, Shard: s} }
+
+// SiteName is how people call a site: its name where that is known.
+func (n *Node) SiteName(site wire.SiteID) string { return n.siteName(site) }
 
 // siteName is how people call a site.
 func (n *Node) siteName(site wire.SiteID) string {

@@ -36,6 +36,9 @@ func (n *Node) Status(now Now) Status {
 		s.Admission[Admission(a)] = count
 	}
 	for _, p := range n.peers {
+		if !p.configured && !p.registered {
+			continue // forgotten
+		}
 		s.Peers = append(s.Peers, n.peerStatus(now, p))
 	}
 	slices.SortStableFunc(s.Peers, func(a, b PeerStatus) int { return cmp.Compare(a.Name, b.Name) })

@@ -30,6 +30,8 @@ func (n *Node) Step(now Now, in Input, e *Effects) {
 		n.sought(in)
 	case *ReadDone:
 		n.readDone(in)
+	case *Forget:
+		n.forgetPeer(in)
 	case *Granted:
 		n.granted(in)
 	case *OwnDurable:

@@ -376,6 +376,9 @@ func (s *site) persist(p *Persist) {
 			s.peers[i].Cursors = list
 		}
 	}
+	for _, site := range p.Forget {
+		s.peers = slices.DeleteFunc(s.peers, func(r RegisteredPeer) bool { return r.Site == site })
+	}
 	s.step(&Persisted{Ticket: p.Ticket})
 }
 

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -20,6 +21,8 @@ const (
 	unitBytesMax = 2 << 20             // of a flush unit, by default
 	linksMax     = 32 + 2*(sitesMax-1) // without a hello, and one session each way and peer
 	spareBusyMax = 256                 // 1 GiB of segments
+
+	restSegmentsMax = 3
 )
 
 // bounded looks from time to time at what each process holds (I10).
@@ -39,6 +42,9 @@ func (c *checker) processBounded(p *process) {
 	name, plan := siteNames[p.site.index], p.site.plan()
 	if n := p.writer.PendingBytes(); n > c.w.plan.pendingBytes {
 		c.w.fail("I10", "%s: %d bytes wait in the writer, %d may", name, n, c.w.plan.pendingBytes)
+	}
+	if n := c.unflushed(p.site); n > c.w.plan.pendingBytes {
+		c.w.fail("I10", "%s: %d bytes of payload were taken and are not flushed, %d may wait", name, n, c.w.plan.pendingBytes)
 	}
 	if n := len(p.links); n > linksMax {
 		c.w.fail("I10", "%s knows %d links, %d are possible", name, n, linksMax)
@@ -64,6 +70,46 @@ func (c *checker) processBounded(p *process) {
 	}
 }
 
+// unflushed is how many bytes of payload a primary has taken that its medium has not.
+func (c *checker) unflushed(s *site) (bytes int64) {
+	if s.place != 0 || c.w.load.host != nil {
+		return 0
+	}
+	for log, ops := range c.w.load.of(s).flushing {
+		for _, n := range ops {
+			if o := &c.w.load.ops[n]; !c.has(s.index, node.Own, log, o.ref.Incarnation, o.ref.Seq) {
+				bytes += int64(o.payloadBytes)
+			}
+		}
+	}
+	return bytes
+}
+
+// hoards says what a site at rest keeps that nobody needs, and what it has not written down
+// that it knows; "" if nothing. All have all, so the newest segment is enough, and the one
+// that a reader stood in when it came to its end (I10).
+func (c *checker) hoards(s *site) string {
+	if !c.w.plan.retain || len(c.w.core()) < len(c.w.sites) || s.alone {
+		return ""
+	}
+	for _, dir := range []string{ownDir, mirrorDir} {
+		if n := len(s.disk.mem.Names(dir + "/segment-")); n > restSegmentsMax {
+			return fmt.Sprintf("%s keeps %d segments in %s at rest", siteNames[s.index], n, dir)
+		}
+	}
+	for _, peer := range s.p.own.j.Control().Peers {
+		other := c.w.siteOf(peer.Site)
+		for log, l := range c.ledgers[other.index][node.Mirror] {
+			i := slices.IndexFunc(peer.Cursors, func(k journal.PeerCursor) bool { return k.Log == log })
+			if log.Site == s.id && (i < 0 || peer.Cursors[i].Position.Seq < l.tail().seq) {
+				return fmt.Sprintf("%s has not written down that %s has log %s up to seq %d",
+					siteNames[s.index], siteNames[other.index], log, l.tail().seq)
+			}
+		}
+	}
+	return ""
+}
+
 // staging: more is staged; what waits for the medium already must leave room (I10).
 func (c *checker) staging(p *process) {
 	for _, f := range [2]*flusher{p.own, p.mirror} {
@@ -87,6 +133,11 @@ func (c *checker) retained(p *process, which node.Journal) {
 	for _, peer := range p.own.j.Control().Peers {
 		registered[peer.Site] = true
 	}
+	if !p.site.alone {
+		for _, peer := range c.w.sites {
+			registered[peer.id] = true // configured, which holds as well
+		}
+	}
 	_, err := j.SegmentStart(func(log wire.LogID) wire.Position {
 		t, _ := j.Tail(log)
 		need := c.storeDurable(site, log)
@@ -95,7 +146,11 @@ func (c *checker) retained(p *process, which node.Journal) {
 		}
 		for _, peer := range c.w.sites {
 			l := c.ledgers[peer.index][node.Mirror][log]
-			if which == node.Own && peer.index != site && registered[peer.id] && l.tail().seq < need.seq {
+			counts := registered[peer.id]
+			if which == node.Mirror {
+				counts = peer.id != log.Site && !p.site.alone && !peer.justRestored() && c.mirrors(peer, log.Site)
+			}
+			if peer.index != site && counts && l.tail().seq < need.seq {
 				need = l.tail()
 			}
 		}
@@ -107,6 +162,17 @@ func (c *checker) retained(p *process, which node.Journal) {
 	if err != nil {
 		c.w.fail("I12", "%s gave back segments of %s that are needed: %v", siteNames[site], f.dir(), err)
 	}
+}
+
+// mirrors says whether a site has mirrored another one's logs for so long that everybody
+// was told.
+func (c *checker) mirrors(s *site, of wire.SiteID) bool {
+	for log, l := range c.ledgers[s.index][node.Mirror] {
+		if log.Site == of && len(l.ends) > 0 && l.ends[0].at+markedAfter < c.w.now {
+			return true
+		}
+	}
+	return false
 }
 
 // storeDurable is the end of the last batch of a log that the Store cannot lose.

@@ -414,6 +414,9 @@ func (c *checker) restless() string {
 		if why := s.p.lacks(); why != "" {
 			return why
 		}
+		if why := c.hoards(s); why != "" {
+			return why
+		}
 	}
 	a := c.w.sites[0].p
 	if n := c.w.load.waiting(); n > 0 {

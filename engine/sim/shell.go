@@ -376,6 +376,9 @@ func (p *process) persist(e *node.Persist) {
 		}
 		records = append(records, journal.ControlRecord{Peer: peer})
 	}
+	for _, site := range e.Forget {
+		records = append(records, journal.ControlRecord{RemovePeer: site})
+	}
 	unit, err := p.own.j.StageControl(records, wire.StampOf(p.wall()))
 	if err != nil {
 		in := &node.Persisted{Ticket: e.Ticket, Err: err}

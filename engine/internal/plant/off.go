@@ -48,6 +48,8 @@ const (
 	ApplyBeforeFlush = false
 	// RepairUnread reads past the repairs of damage.
 	RepairUnread = false
+	// ClaimsUncounted lets an open batch grow without counting it as pending.
+	ClaimsUncounted = false
 	// ShipBeforeFlush lets readers of the own journal see a unit once it is written.
 	ShipBeforeFlush = false
 )
@@ -83,6 +85,12 @@ const (
 	RetainPastAbsent = false
 	// CursorAhead saves a peer's cursor where the source has sent to.
 	CursorAhead = false
+	// FloorsStuck never raises a floor, so that nothing is ever given back.
+	FloorsStuck = false
+	// MirrorFloorAlone gives back what another site's mirror still lacks.
+	MirrorFloorAlone = false
+	// CursorsUnsaved never writes what peers have confirmed.
+	CursorsUnsaved = false
 	// NoBackPressure reads on, and asks on, whatever waits for the medium.
 	NoBackPressure = false
 	// LagByIgnorance reports a lag of zero when nobody knows.

@@ -40,6 +40,7 @@ var (
 	RotUnread           = planted("rot-unread")
 	ApplyBeforeFlush    = planted("apply-before-flush")
 	RepairUnread        = planted("repair-unread")
+	ClaimsUncounted     = planted("claims-uncounted")
 	ShipBeforeFlush     = planted("ship-before-flush")
 
 	AppendUnproven   = planted("append-unproven")
@@ -55,6 +56,9 @@ var (
 	RetainPastStore  = planted("retain-past-store")
 	RetainPastAbsent = planted("retain-past-absent")
 	CursorAhead      = planted("cursor-ahead")
+	FloorsStuck      = planted("floors-stuck")
+	MirrorFloorAlone = planted("mirror-floor-alone")
+	CursorsUnsaved   = planted("cursors-unsaved")
 	NoBackPressure   = planted("no-back-pressure")
 	LagByIgnorance   = planted("lag-by-ignorance")
 

@@ -1,0 +1,73 @@
+package node
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/claudefs/repl/wire"
+)
+
+// Forget: an operator gives a peer up that never answered, a mistyped name say. It holds
+// no floor any more and is not dialed; one that is configured comes back with the next
+// start. Answered in place.
+type Forget struct {
+	Site wire.SiteID
+	Only bool // say what it would lose; change nothing
+
+	Err  error // why not
+	Loss Loss
+}
+
+// Loss is what a peer that is forgotten could not be given any more, without a copy of
+// the whole.
+type Loss struct {
+	Shards  int   // whose logs have entries
+	Entries int64 // in them, as none was confirmed
+}
+
+func (*Forget) input() {}
+
+func (n *Node) forgetPeer(in *Forget) {
+	p := n.peer(in.Site)
+	switch {
+	case p == nil || !p.configured && !p.registered:
+		in.Err = fmt.Errorf("site %s has no such peer: %w", n.c.SiteName, ErrNoPeer)
+		return
+	case n.wasHeard(p):
+		in.Err = fmt.Errorf("site %s has heard site %s, which may come back for what it lacks: %w",
+			n.c.SiteName, p.Name, ErrPeers)
+		return
+	}
+	for i := range n.own {
+		if seq := n.own[i].tail.Seq; seq != 0 {
+			in.Loss.Shards++
+			in.Loss.Entries += int64(seq)
+		}
+	}
+	if in.Only {
+		return
+	}
+	if p.registered {
+		n.forget = append(n.forget, p.Site)
+	}
+	if p.link != nil {
+		n.close(p.link, "it is forgotten")
+	}
+	p.configured, p.registered = false, false
+	n.event(EventForgotten, p.Site, wire.LogID{}, true, fmt.Sprintf(
+		"site %s is forgotten, which never answered: %d entries of %d shards are not kept for it any more",
+		p.Name, in.Loss.Entries, in.Loss.Shards))
+	for s := range n.own {
+		n.ownFloor(wire.Shard(s))
+	}
+	n.rose[Own], n.rose[Mirror] = true, true
+	n.persistNext()
+	n.lastAnswered() // nobody waits for it
+}
+
+// wasHeard says whether a peer ever answered, or confirmed anything.
+func (n *Node) wasHeard(p *peer) bool {
+	return p.heardOnce || p.in != nil || p.mirror != nil && slices.ContainsFunc(p.mirror.logs, func(l mirrorLog) bool {
+		return l.tail.Seq != 0
+	}) || slices.ContainsFunc(p.logs, func(l peerLog) bool { return l.durable.Seq != 0 })
+}
