@@ -9,7 +9,7 @@ import (
 )
 
 // ErrHeard: the peer has answered before, and may come back for what it lacks.
-var ErrHeard = errors.New("peer was heard")
+var ErrHeard = node.ErrHeard
 
 // ForgetReport is what it costs to forget a peer, as JSON in schema 1.
 type ForgetReport struct {
@@ -40,9 +40,9 @@ func (e *Engine) Forget(site string, only bool) (*ForgetReport, error) {
 	e.step(&in)
 	switch {
 	case errors.Is(in.Err, node.ErrNoPeer):
-		return nil, fmt.Errorf("%w: %w", in.Err, ErrOptions)
+		return nil, fmt.Errorf("site %s has no peer %q: %w", e.id.siteName, site, ErrOptions)
 	case in.Err != nil:
-		return nil, fmt.Errorf("%w: %w", in.Err, ErrHeard)
+		return nil, fmt.Errorf("site %s keeps what site %s lacks: %w", e.id.siteName, site, in.Err)
 	}
 	stats := e.own.j.Stats()
 	return &ForgetReport{

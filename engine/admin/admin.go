@@ -16,9 +16,9 @@ type route struct {
 	serve func(e *engine.Engine, w http.ResponseWriter, r *http.Request)
 }
 
-// methods are those that a path is served for. Nothing is changed by any of them.
+// methods are those that a path is served for. Only a POST to ForgetPath changes anything.
 func (r *route) methods() []string {
-	if r.path == VerifyPath {
+	if r.path == VerifyPath || r.path == ForgetPath {
 		return []string{http.MethodGet, http.MethodHead, http.MethodPost}
 	}
 	return []string{http.MethodGet, http.MethodHead}
@@ -27,6 +27,7 @@ func (r *route) methods() []string {
 var routes = []route{
 	{"/v1/status", status},
 	{VerifyPath, verify},
+	{ForgetPath, forget},
 	{"/livez", live},
 	{"/readyz", ready},
 }
@@ -50,14 +51,14 @@ func Handler(e *engine.Engine) http.Handler {
 				w.Header().Set("Allow", strings.Join(allowed, ", "))
 				fault(w, http.StatusMethodNotAllowed,
 					fmt.Sprintf("method %s is not served at %s", r.Method, r.URL.Path),
-					"use GET: this release's API only reads")
+					"use GET")
 				return
 			}
 			route.serve(e, w, r)
 			return
 		}
 		fault(w, http.StatusNotFound, fmt.Sprintf("no such path: %q", r.URL.Path),
-			"try /v1/status, /v1/verify, /livez or /readyz")
+			"try /v1/status, /v1/verify, /v1/forget, /livez or /readyz")
 	})
 }
 

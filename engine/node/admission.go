@@ -16,8 +16,10 @@ var (
 	ErrSuspect = errors.New("log is suspect after damage")
 	// ErrDiverged: a peer holds another history of the log.
 	ErrDiverged = errors.New("log stopped")
-	// ErrPeers: more peers than a node can have, or one that cannot be forgotten.
-	ErrPeers = errors.New("peers")
+	// ErrPeers: more peers than a node can have.
+	ErrPeers = errors.New("too many peers")
+	// ErrHeard: the peer has answered, and may come back for what it lacks.
+	ErrHeard = errors.New("peer was heard")
 	// ErrNoPeer: no site of that name is registered or configured.
 	ErrNoPeer = errors.New("no such peer")
 	// ErrNoLink: a peer cannot be asked now.

@@ -31,11 +31,10 @@ func (n *Node) forgetPeer(in *Forget) {
 	p := n.peer(in.Site)
 	switch {
 	case p == nil || !p.configured && !p.registered:
-		in.Err = fmt.Errorf("site %s has no such peer: %w", n.c.SiteName, ErrNoPeer)
+		in.Err = ErrNoPeer
 		return
 	case n.wasHeard(p):
-		in.Err = fmt.Errorf("site %s has heard site %s, which may come back for what it lacks: %w",
-			n.c.SiteName, p.Name, ErrPeers)
+		in.Err = ErrHeard
 		return
 	}
 	for i := range n.own {

@@ -38,7 +38,7 @@ func TestNameNobodyAnswersTo(t *testing.T) {
 	require.Zero(t, a.node.Floor(Own, log).Seq)
 	heard := &Forget{Site: b.c.Site}
 	a.step(heard)
-	require.ErrorIs(t, heard.Err, ErrPeers)
+	require.ErrorIs(t, heard.Err, ErrHeard)
 	nobody := &Forget{Site: 99}
 	a.step(nobody)
 	require.ErrorIs(t, nobody.Err, ErrNoPeer)
@@ -59,7 +59,7 @@ func TestNameNobodyAnswersTo(t *testing.T) {
 	settled(w)
 	heard = &Forget{Site: b.c.Site}
 	a.step(heard)
-	require.ErrorIs(t, heard.Err, ErrPeers, "heard in an earlier life")
+	require.ErrorIs(t, heard.Err, ErrHeard, "heard in an earlier life")
 }
 
 // TestOldRegistrationIsForgotten: releases before registered a peer before they dialed

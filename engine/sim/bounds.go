@@ -44,7 +44,8 @@ func (c *checker) processBounded(p *process) {
 		c.w.fail("I10", "%s: %d bytes wait in the writer, %d may", name, n, c.w.plan.pendingBytes)
 	}
 	if n := c.unflushed(p.site); n > c.w.plan.pendingBytes {
-		c.w.fail("I10", "%s: %d bytes of payload were taken and are not flushed, %d may wait", name, n, c.w.plan.pendingBytes)
+		c.w.fail("I10", "%s: %d bytes of payload were taken and are not flushed, %d may wait",
+			name, n, c.w.plan.pendingBytes)
 	}
 	if n := len(p.links); n > linksMax {
 		c.w.fail("I10", "%s knows %d links, %d are possible", name, n, linksMax)

@@ -41,6 +41,7 @@ func TestJSONKeysAreStable(t *testing.T) {
 		"demo":   demo.Verdict{Schema: 1, Kind: "demo"},
 		"digest": digestReport{fsapi.Digest{Schema: 1}, "digest"},
 		"dump":   segment,
+		"forget": engine.ForgetReport{Schema: 1, Kind: "forget"},
 		"import": importReport{Schema: 1, Kind: "import", Report: fsclient.Report{Errors: []string{}}},
 		"ls":     listReport{Schema: 1, Kind: "ls", Names: []fsapi.Name{{Name: "name", Type: "file"}}},
 		"sim": simVerdict{Schema: 1, Kind: "sim", FaultsByKind: map[string]int{"kill": 1},

@@ -176,6 +176,9 @@ func appendText(a *engine.AppendStatus) string {
 func journalText(j *engine.JournalStatus) string {
 	text := fmt.Sprintf("journal %s %s  %s, %s, %s", j.Name, j.State,
 		plural(j.Segments, "segment", "segments"), humanBytes(j.Bytes), plural(j.Units, "flush unit", "flush units"))
+	if j.HeldBy != "" {
+		text += ", kept for " + j.HeldBy
+	}
 	if j.Reason != "" {
 		text += ": " + j.Reason
 	}

@@ -142,7 +142,7 @@ func verifyAnswer(addr string, client *http.Client, request *http.Request, heard
 	}
 	defer answer.Body.Close()
 	if answer.StatusCode != http.StatusOK {
-		return nil, refusalOf(addr, answer)
+		return nil, refusalOf(addr, "POST "+admin.VerifyPath, answer)
 	}
 	lines := bufio.NewReader(io.LimitReader(answer.Body, answerBytesMax))
 	for first := true; ; first = false {
@@ -188,11 +188,11 @@ func verifyLine(line []byte) (*engine.VerifyProgress, *engine.VerifyReport, erro
 }
 
 // refusalOf words an answer that is none.
-func refusalOf(addr string, answer *http.Response) error {
+func refusalOf(addr, what string, answer *http.Response) error {
 	var f admin.Fault
 	body, err := io.ReadAll(io.LimitReader(answer.Body, answerBytesMax))
 	if err != nil || json.Unmarshal(body, &f) != nil || f.Error == "" {
-		return fmt.Errorf("admin %s: POST /v1/verify answered %s: %w", addr, answer.Status, ErrAnswer)
+		return fmt.Errorf("admin %s: %s answered %s: %w", addr, what, answer.Status, ErrAnswer)
 	}
 	class := ErrFailed
 	switch answer.StatusCode {
