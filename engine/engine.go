@@ -219,9 +219,11 @@ type peerInfo struct {
 func (e *Engine) journals() []*flusher { return []*flusher{e.own, e.mirror} }
 
 // openJournal opens one of the two journals below the engine's directory.
-func (e *Engine) openJournal(kind journal.Kind, name string) (*journal.Journal, *journal.Recovery, error) {
+func (e *Engine) openJournal(kind journal.Kind, name string, existed bool) (
+	*journal.Journal, *journal.Recovery, error) {
 	return journal.Open(journal.Options{
-		FS: e.o.FS, Dir: e.o.Dir + "/" + name, Kind: kind, Cluster: e.id.cluster, Site: e.id.site,
+		Existed: existed,
+		FS:      e.o.FS, Dir: e.o.Dir + "/" + name, Kind: kind, Cluster: e.id.cluster, Site: e.id.site,
 		SegmentBytes: e.o.SegmentBytes, RecentBytesMax: e.o.RecentBytesMax, Memory: e.memory,
 		Damaged: func(places []journal.Damage) { e.damaged(name, places) },
 	})

@@ -14,7 +14,10 @@ const (
 	eventStoreFailed    = "store-failed"    // the host's Store returned an error that is not one log's
 	eventStoreRecovered = "store-recovered" // what was told as store-failed works again
 	eventAcceptFailed   = "accept-failed"   // a link could not be accepted
-	eventRetainFailed   = "retain-failed"   // segments could not be given back
+	eventRetainFailed   = "retain-failed"   // segments could not be given back; it is tried again
+	eventRetainWorks    = "retain-works"    // after retain-failed
+	eventSegmentFailed  = "segment-failed"  // no descriptor or memory for the next segment; it is tried again
+	eventSegmentBegun   = "segment-begun"   // after segment-failed
 	eventPrepareFailed  = "prepare-failed"  // a segment could not be prepared
 	eventsDropped       = "events-dropped"  // the hook was too slow
 )

@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -52,6 +54,7 @@ type flusher struct {
 	ending   bool
 	draining bool // Close waits for what was appended
 	failed   error
+	impeded  [impededCount]error // what is tried again, and why it does not work
 
 	staging []wire.BatchRef // the heart's, under its mutex
 	flushed time.Duration   // Mono of the last flush, under mu; 0 = at rest
@@ -128,8 +131,34 @@ func (f *flusher) run() {
 				f.settle()
 			}
 		}
-		f.ended(p.End())
+		done, err := p.End()
+		if errors.Is(err, journal.ErrExhausted) {
+			if !f.waitForRoom(err) {
+				return
+			}
+			continue
+		}
+		f.ended(done, err)
 	}
+}
+
+// exhaustedPause is how long a flusher waits for descriptors or memory before it tries
+// the next segment again.
+const exhaustedPause = 100 * time.Millisecond
+
+// waitForRoom waits a little when the next segment found no descriptor or memory; false
+// when the engine ends, which what waits then cannot outlive.
+func (f *flusher) waitForRoom(err error) bool {
+	f.mu.Lock()
+	ends := f.draining
+	f.mu.Unlock()
+	if ends || f.quit.Load() {
+		f.fail(err)
+		return false
+	}
+	f.impede(impededSegment, err)
+	time.Sleep(exhaustedPause)
+	return true
 }
 
 // begin begins one unit; false when nothing waits or there is no room.
@@ -154,6 +183,7 @@ func (f *flusher) ended(done journal.Flushed, err error) {
 		return
 	}
 	f.e.room.flushed()
+	f.impede(impededSegment, nil)
 	f.active(done.Bytes)
 	if f.kind == node.Own && len(done.Headers) > 0 {
 		f.e.ownDurable(done.Headers)
@@ -322,6 +352,44 @@ func (f *flusher) atRest() {
 		f.wakeUp()
 	}
 	f.e.housework.rest(f.kind)
+}
+
+// impediment is what a journal goes on without, and tries again.
+type impediment int
+
+const (
+	impededSegment impediment = iota // the next segment: appends wait
+	impededRetain                    // segments cannot be given back
+	impededCount
+)
+
+var impedimentEvents = [impededCount][2]string{
+	impededSegment: {eventSegmentFailed, eventSegmentBegun},
+	impededRetain:  {eventRetainFailed, eventRetainWorks},
+}
+
+// impede notes that something does not work, or, with nil, that it does again, and tells
+// it once each.
+func (f *flusher) impede(what impediment, err error) {
+	f.mu.Lock()
+	before := f.impeded[what]
+	f.impeded[what] = err
+	f.mu.Unlock()
+	if (before == nil) == (err == nil) {
+		return
+	}
+	event := Event{Kind: impedimentEvents[what][0], Shard: -1, Alarm: true}
+	if event.Text = fmt.Sprintf("%s journal: %v", f.name, err); err == nil {
+		event = Event{Kind: impedimentEvents[what][1], Shard: -1, Text: f.name + " journal: it works again"}
+	}
+	f.e.events.tell(event)
+}
+
+// impediments is what does not work now; nil if all does.
+func (f *flusher) impediments() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return cmp.Or(f.impeded[:]...)
 }
 
 // err is why the journal stopped; nil while it runs.

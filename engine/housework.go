@@ -167,11 +167,19 @@ func (e *Engine) floorOf(kind node.Journal) func(wire.LogID) wire.Position {
 // retain gives segments back that nobody needs.
 func (e *Engine) retain(kind node.Journal) {
 	f := e.flusherOf(kind)
-	if _, err := f.j.Retain(e.floorOf(kind)); err != nil && !errors.Is(err, journal.ErrClosed) {
-		e.events.tell(Event{Kind: eventRetainFailed, Shard: -1, Alarm: true,
-			Text: fmt.Sprintf("%s journal: giving segments back: %v", f.name, err)})
+	_, err := f.j.Retain(e.floorOf(kind))
+	if errors.Is(err, journal.ErrClosed) {
+		return
 	}
+	if err != nil {
+		err = fmt.Errorf("cannot give segments back: %w", err)
+		time.AfterFunc(retainPause, func() { e.housework.retain(kind) })
+	}
+	f.impede(impededRetain, err)
 }
+
+// retainPause is how long segments that could not be given back wait for the next try.
+const retainPause = 500 * time.Millisecond
 
 // needsSpare: a journal's newest segment is half full and nothing may follow it
 // yet. What peers and the Store no longer need is given back then, so that files

@@ -167,7 +167,7 @@ func (e *Engine) openJournals(ctx context.Context) error {
 			return err
 		}
 		name := []string{ownName, mirrorName}[i]
-		j, recovery, err := e.openJournal(kind, name)
+		j, recovery, err := e.openJournal(kind, name, e.hadJournal(kind))
 		if err != nil {
 			return fmt.Errorf("%s journal of site %s: %w", name, e.id.siteName, err)
 		}
@@ -179,6 +179,15 @@ func (e *Engine) openJournals(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// hadJournal says whether the other journal shows that one was there before: the mirror
+// is created after the own journal, and before anything is flushed to that.
+func (e *Engine) hadJournal(kind journal.Kind) bool {
+	if kind == journal.Mirror {
+		return e.own.j.Durable() > 0
+	}
+	return journal.Exists(e.o.FS, e.o.Dir+"/"+mirrorName)
 }
 
 // bootControl reads the node's small durable state; a new node writes down the

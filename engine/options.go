@@ -9,6 +9,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/claudefs/repl/engine/store/journal"
 	"github.com/claudefs/repl/rdma"
 	"github.com/claudefs/repl/wire"
 )
@@ -65,6 +66,9 @@ func (o *Options) Validate() error {
 	if o.SegmentBytes%segmentBytesStep != 0 {
 		fault("SegmentBytes is %d: allowed are multiples of %d", o.SegmentBytes, segmentBytesStep)
 	}
+	if text := o.checkHeads(); text != "" {
+		fault("%s", text)
+	}
 	if o.VerifyWait < 0 || o.VerifyWait > durationMax {
 		fault("VerifyWait is %v: allowed is 0 for the default, up to %v", o.VerifyWait, durationMax)
 	}
@@ -82,6 +86,26 @@ func (o *Options) Validate() error {
 		return nil
 	}
 	return fmt.Errorf("%w: %w", ErrOptions, errors.Join(faults...))
+}
+
+// checkHeads says what is wrong where the journals' segments are too small for what each
+// of them begins with: where every log stands, and every peer in it.
+func (o *Options) checkHeads() string {
+	shards, peers := cmp.Or(o.Shards, shardsDefault), len(o.Peers)
+	segment := cmp.Or(o.SegmentBytes, segmentBytesDefault)
+	if shards < 1 || shards > wire.ShardCountMax || peers > peersMax {
+		return "" // told already
+	}
+	need := journal.SegmentBytesFor(shards, peers)
+	switch {
+	case need == 0:
+		return fmt.Sprintf("Shards is %d with %d peers: no segment's head has room for so many logs and cursors; "+
+			"use fewer of either", shards, peers)
+	case need > segment:
+		return fmt.Sprintf("SegmentBytes is %d: the head of a segment has no room for %d shards and %d peers; "+
+			"use %d or more, or fewer shards", segment, shards, peers, need)
+	}
+	return ""
 }
 
 // validateRDMA checks how links by RDMA are made, and when they are tried again.

@@ -3,7 +3,10 @@ package engine_test
 import (
 	"context"
 	"fmt"
+	"path"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"github.com/claudefs/repl/engine"
@@ -77,4 +80,92 @@ func TestSyncThatFailsOnceIsTriedAgain(t *testing.T) {
 	u.synced.Store(false)
 	a.awaitEvent("store-recovered")
 	require.Equal(t, "OK", a.Status().Health)
+}
+
+// TestDirectoryFlushThatFailsOnceIsTriedAgain: segments are given back all the same, and
+// it is told as long as it lasts (I10).
+func TestDirectoryFlushThatFailsOnceIsTriedAgain(t *testing.T) {
+	a, _ := pair(t)
+	a.options.Peers = nil
+	once := &onceGone{FS: a.disk}
+	a.options.FS = once
+	a.start()
+	payload := strings.Repeat("x", 500_000)
+	for i := range 60 { // 30 MB, seven segments
+		a.put(engine.Shard(i%4), fmt.Sprint(i), payload, engine.AppliedHere)
+	}
+	require.Eventually(t, func() bool {
+		s := a.Status()
+		return once.failed.Load() && s.Journals[0].Segments < 5 && s.Health == "OK"
+	}, patience, tick)
+	require.True(t, a.wasTold("retain-failed"))
+	a.awaitEvent("retain-works")
+}
+
+// onceGone fails the flush of the directory behind the first segment that is given back.
+type onceGone struct {
+	vfs.FS
+	gone, failed atomic.Bool
+}
+
+func (d *onceGone) Rename(from, to string) error {
+	d.gone.Store(d.gone.Load() || strings.HasPrefix(path.Base(from), "segment-"))
+	return d.FS.Rename(from, to)
+}
+
+func (d *onceGone) SyncDir(dir string) error {
+	if d.gone.Load() && d.failed.CompareAndSwap(false, true) {
+		return syscall.ENOSPC
+	}
+	return d.FS.SyncDir(dir)
+}
+
+// TestSegmentWaitsForDescriptors: while none is left the journal waits and says so; then
+// it goes on, and nothing is lost (I1).
+func TestSegmentWaitsForDescriptors(t *testing.T) {
+	a, _ := pair(t)
+	a.options.Peers = nil
+	scarce := &lackingFiles{FS: a.disk}
+	a.options.FS = scarce
+	a.start()
+	payload := strings.Repeat("x", 500_000)
+	a.put(0, "first", payload, engine.Local)
+	scarce.none.Store(true)
+	done := make(chan struct{})
+	go func() { // ends when all are durable
+		defer close(done)
+		for i := range 20 {
+			a.put(engine.Shard(i%4), fmt.Sprint(i), payload, engine.Local)
+		}
+	}()
+	a.awaitEvent("segment-failed")
+	require.Eventually(t, func() bool { return a.Status().Journals[0].State == "impeded" }, patience, tick)
+	require.Equal(t, "DEGRADED", a.Status().Health)
+	scarce.none.Store(false)
+	<-done
+	a.awaitEvent("segment-begun")
+	require.Eventually(t, func() bool { return a.Status().Health == "OK" }, patience, tick)
+	a.end()
+	a.start()
+	require.Eventually(t, func() bool { return a.value(3, "19") == payload }, patience, tick)
+}
+
+// lackingFiles lends out none at times.
+type lackingFiles struct {
+	vfs.FS
+	none atomic.Bool
+}
+
+func (d *lackingFiles) Create(name string) (vfs.File, error) {
+	if d.none.Load() {
+		return nil, fmt.Errorf("open %s: %w", name, syscall.EMFILE)
+	}
+	return d.FS.Create(name)
+}
+
+func (d *lackingFiles) Open(name string) (vfs.File, error) {
+	if d.none.Load() {
+		return nil, fmt.Errorf("open %s: %w", name, syscall.EMFILE)
+	}
+	return d.FS.Open(name)
 }

@@ -94,6 +94,9 @@ func (e *Engine) journalStatus(f *flusher) JournalStatus {
 			s.Suspect++
 		}
 	}
+	if err := f.impediments(); err != nil {
+		s.State, s.Reason = "impeded", err.Error()
+	}
 	if err := f.err(); err != nil {
 		s.State, s.Reason = "poisoned", err.Error()
 	}
@@ -257,6 +260,9 @@ func (e *Engine) health(s *Status) (word, reason string) {
 		return healthDegraded, "appends: " + s.Appends.Reason
 	}
 	for _, f := range e.journals() {
+		if err := f.impediments(); err != nil {
+			return healthDegraded, fmt.Sprintf("%s journal: %v; it is tried again", f.name, err)
+		}
 		if holes := f.j.Holes(); len(holes) > 0 {
 			h := &holes[0]
 			return healthDegraded, fmt.Sprintf("damage took %s of the %s journal that nothing has filled yet; "+

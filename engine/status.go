@@ -55,7 +55,7 @@ type AppendStatus struct {
 // JournalStatus is one journal.
 type JournalStatus struct {
 	Name     string `json:"name"`  // "own", "mirror"
-	State    string `json:"state"` // "ok", "poisoned"
+	State    string `json:"state"` // "ok", "impeded", "poisoned"
 	Reason   string `json:"reason"`
 	Segments int    `json:"segments"`
 	Bytes    int64  `json:"bytes"`

@@ -28,6 +28,8 @@ const (
 	HeadNeverUsed = false
 	// OneHeadKept gives segments back until the newest head alone says what it says.
 	OneHeadKept = false
+	// FileLackFatal stops a journal that finds no descriptor for its next segment.
+	FileLackFatal = false
 	// MarkAhead writes the unit's own number as durable through.
 	MarkAhead = false
 	// StaleUnit counts units beyond the end that a later opening declared.

@@ -30,6 +30,7 @@ var (
 	TermUnchecked       = planted("term-unchecked")
 	HeadNeverUsed       = planted("head-never-used")
 	OneHeadKept         = planted("one-head-kept")
+	FileLackFatal       = planted("file-lack-fatal")
 	MarkAhead           = planted("mark-ahead")
 	StaleUnit           = planted("stale-unit")
 	GapAcked            = planted("gap-acked")

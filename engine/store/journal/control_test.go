@@ -133,3 +133,68 @@ func TestAHeadIsNeverLargerThanAnOpenReads(t *testing.T) {
 	_, err = j.Stage([]wire.BatchRef{newWriter(5).batch(0, 10)}, nil)
 	require.ErrorIs(t, err, wire.ErrLimit)
 }
+
+// cursorsOf are the cursors of peers 1 to n, each of all shards.
+func cursorsOf(shards, n int, seq wire.Seq) (all []ControlRecord) {
+	for peer := range n {
+		p := &RegisteredPeer{Site: wire.SiteID(1 + peer), Name: "site"}
+		for s := range wire.Shard(shards) {
+			p.Cursors = append(p.Cursors, PeerCursor{Log: wire.LogID{Site: 5, Shard: s},
+				Position: wire.Position{Incarnation: wire.Incarnation{1}, Seq: seq, Chain: wire.Chain{1}}})
+		}
+		all = append(all, ControlRecord{Peer: p})
+	}
+	return all
+}
+
+// TestCursorsOfAllShardsAreSavedAgain: they take the place of those before, also of
+// those that are not flushed yet, and only what is new makes the state larger (I10).
+func TestCursorsOfAllShardsAreSavedAgain(t *testing.T) {
+	const shards, peers = wire.ShardCountMax, 3
+	o := testOptions(vfs.NewMem(vfs.MemOptions{}))
+	o.SegmentBytes, o.UnitBytesMax = SegmentBytesFor(shards, peers), 2<<20
+	require.LessOrEqual(t, o.SegmentBytes, int64(64<<20), "the default")
+	j, _ := reopen(t, o, nil)
+	for seq := wire.Seq(1); seq <= 3; seq++ {
+		for range 2 {
+			_, err := j.StageControl(cursorsOf(shards, peers, seq), 1)
+			require.NoError(t, err)
+		}
+		for j.StagedBytes() > 0 {
+			require.NoError(t, flush(j))
+		}
+	}
+	_, err := j.StageControl(cursorsOf(shards, 2*peers, 4), 1)
+	require.ErrorIs(t, err, wire.ErrLimit)
+	_, err = j.StageControl([]ControlRecord{{ClockBound: 7}}, 1)
+	require.NoError(t, err, "what adds nothing is never refused")
+	require.NoError(t, flush(j))
+	j, _ = reopen(t, o, j)
+	require.Len(t, j.Control().Peers, peers)
+	require.EqualValues(t, 3, j.Control().Peers[2].Cursors[shards-1].Position.Seq)
+}
+
+// TestSegmentHasRoomForWhatOptionsAllow: a head with all logs and all cursors leaves room
+// for a unit (I10).
+func TestSegmentHasRoomForWhatOptionsAllow(t *testing.T) {
+	for _, c := range []struct{ shards, peers int }{{1, 0}, {256, 1}, {4096, 63}, {wire.ShardCountMax, 1}} {
+		o := testOptions(vfs.NewMem(vfs.MemOptions{}))
+		o.SegmentBytes, o.UnitBytesMax = max(4<<20, SegmentBytesFor(c.shards, c.peers)), 2<<20
+		require.Less(t, o.SegmentBytes, int64(512<<20))
+		j, _ := reopen(t, o, nil)
+		for i := range c.shards * max(1, c.peers) {
+			log := wire.LogID{Site: wire.SiteID(5 + i/c.shards), Shard: wire.Shard(i % c.shards)}
+			require.LessOrEqual(t, headBytes(len(j.logs)+1, 0), o.headShareMax())
+			j.logs[log] = &logState{durable: Tail{Position: wire.Position{Seq: 1}}}
+		}
+		for _, r := range cursorsOf(c.shards, c.peers, 1) {
+			_, err := j.StageControl([]ControlRecord{r}, 1)
+			require.NoError(t, err)
+			for j.StagedBytes() > 0 {
+				require.NoError(t, flush(j))
+			}
+		}
+		rollIdle(t, j)
+	}
+	require.Zero(t, SegmentBytesFor(wire.ShardCountMax, 63))
+}

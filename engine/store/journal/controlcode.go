@@ -116,6 +116,51 @@ func (c *Control) bytes() int {
 	return n
 }
 
+// growth is by how much records make it longer, at most: cursors that it has, and the
+// clock's bound, take the place of others.
+func (c *Control) growth(records []ControlRecord) (n int) {
+	for i := range records {
+		if e := records[i].Epoch; e != nil {
+			n += recordBytes + 16
+		}
+		r := records[i].Peer
+		if r == nil {
+			continue
+		}
+		var known []PeerCursor
+		for k := range c.Peers {
+			if c.Peers[k].Site == r.Site {
+				known = c.Peers[k].Cursors
+			}
+		}
+		fresh := 0
+		for k := range r.Cursors {
+			for len(known) > 0 && known[0].Log.Compare(r.Cursors[k].Log) < 0 {
+				known = known[1:]
+			}
+			if len(known) == 0 || known[0].Log != r.Cursors[k].Log {
+				fresh++ // or it is out of order, which costs some room only
+			}
+		}
+		n += (1+fresh/peerCursorMax)*(recordBytes+9+len(r.Name)) + fresh*peerCursorBytes
+	}
+	return n
+}
+
+// SegmentBytesFor is how large the segments of a node's journals must be at least, so
+// that a head has room for what its options allow: the shards' logs of so many other
+// sites in the mirror, and a cursor of each own log for each of those sites. 0: no
+// segment has so large a head.
+func SegmentBytesFor(shards, peers int) int64 {
+	records := int64(1+shards/peerCursorMax) * (recordBytes + 9 + peerNameBytesMax)
+	control := int64(peers)*(int64(shards)*peerCursorBytes+records) + BlockBytes // a block for clock and epochs
+	share := max(headBytes(shards*max(1, peers)+1, 0), align(control))
+	if share > HeadBytesMax/2 {
+		return 0
+	}
+	return 4 * share
+}
+
 func decodeControl(b []byte) (c Control, err error) {
 	err = foldControl(&c, b)
 	return c, err

@@ -43,6 +43,7 @@ func (j *Journal) find(s *segment, version int) (found []Damage, changed bool, e
 	j.mu.Unlock()
 
 	r := newRecovery(&j.o)
+	r.running = true
 	defer r.close()
 	if err := r.examine(&copied, behind); err != nil {
 		return nil, false, err

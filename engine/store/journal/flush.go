@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -189,6 +190,9 @@ func (f *Flush) layOut() error {
 // roll makes the next segment the active one.
 func (j *Journal) roll() error {
 	next, err := j.startSegment()
+	if vfs.Exhausted(err) && !plant.FileLackFatal {
+		return fmt.Errorf("%w: %w", ErrExhausted, err)
+	}
 	if err != nil {
 		return err
 	}
@@ -214,7 +218,7 @@ type Flushed struct {
 
 // EndFlush accounts for a finished flush: with err == nil the unit is durable
 // and readable, and recent; else the journal is poisoned and every later Stage returns
-// ErrPoisoned; what waits is given back.
+// ErrPoisoned; what waits is given back. After ErrExhausted the unit waits as before.
 func (j *Journal) EndFlush(f *Flush, err error) (Flushed, error) {
 	number := f.unit.number
 	j.mu.Lock()
@@ -250,8 +254,14 @@ func (j *Journal) conclude() (Flushed, error) {
 	clear(j.relieved)
 	j.relieved = j.relieved[:0]
 	var done Flushed
+	var waits error
 	for _, f := range j.flights {
-		if f.ended && f.failed != nil {
+		switch {
+		case !f.ended || f.failed == nil:
+		case errors.Is(f.failed, ErrExhausted):
+			waits = f.failed
+			j.putBack(f)
+		default:
 			j.poison(f.failed)
 		}
 	}
@@ -279,7 +289,19 @@ func (j *Journal) conclude() (Flushed, error) {
 	}
 	j.mu.Unlock()
 	j.land()
-	return done, err
+	return done, cmp.Or(err, waits)
+}
+
+// putBack has the unit of a flight that is alone and wrote nothing wait again. The lock
+// is held.
+func (j *Journal) putBack(f *Flush) {
+	j.pending = slices.Insert(j.pending, 0, f.unit)
+	j.staged += f.unit.used - UnitHeaderBytes
+	j.renew = j.renew || f.renews
+	j.flights = j.flights[:0]
+	clear(f.parts) // they belong to others
+	f.unit = nil
+	j.landed = append(j.landed, f)
 }
 
 // poison stops the journal; the first error counts. The lock is held.

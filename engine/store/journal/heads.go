@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/claudefs/repl/engine/internal/plant"
+	"github.com/claudefs/repl/engine/store/vfs"
 	"github.com/claudefs/repl/wire"
 )
 
@@ -178,6 +179,15 @@ func (r *recovery) judgeAbsence() error {
 	return nil
 }
 
+// Exists says whether a directory holds segments, whatever is in them.
+func Exists(fsys vfs.FS, dir string) bool {
+	names, err := fsys.List(dir)
+	return err == nil && slices.ContainsFunc(names, func(name string) bool {
+		_, ok := fileNumber(namePrefix, name)
+		return ok
+	})
+}
+
 // findGeneration looks for the first unit of a segment whose head is lost.
 func (r *recovery) findGeneration(f *segmentFile) error {
 	if err := r.look(f.seg.name); err != nil {
@@ -196,23 +206,32 @@ func (r *recovery) findGeneration(f *segmentFile) error {
 		return nil
 	}
 	u := &r.found.unit
-	f.bare = plain && off == begin
+	f.bare = plain && r.v.traces == 1 && (begin == 0 || off == begin)
 	f.seg.generation, f.seg.term, f.seg.headBytes, f.seg.first = u.generation, u.term, off, u.number
 	r.lastGeneration = max(r.lastGeneration, u.generation)
 	r.report.Term = max(r.report.Term, u.term)
 	return nil
 }
 
-// skeleton returns where the units begin by a head whose digest does not hold, and
-// whether all that it says of its file is true.
+// skeleton returns where the units begin by a head whose digest does not hold, 0 if
+// it does not say, and whether all but one of the things hold that it says of its file:
+// then its own bytes are damaged, and not the file's beginning.
 func (r *recovery) skeleton(number uint64) (begin int64, plain bool) {
 	b, err := r.w.at(0, BlockBytes)
 	if err != nil || len(b) < BlockBytes {
 		return 0, false
 	}
-	if begin, err = headSize(b); err != nil {
-		return 0, false
-	}
 	le := binary.LittleEndian
-	return begin, le.Uint64(b[48:]) == number && int64(le.Uint64(b[64:])) == r.w.size
+	if n := int64(le.Uint32(b[8:])); n >= BlockBytes && n <= min(HeadBytesMax, r.w.size) && n%BlockBytes == 0 {
+		begin = n
+	}
+	agree := 0
+	for _, holds := range []bool{
+		le.Uint32(b) == headMagic, begin != 0, le.Uint64(b[48:]) == number, int64(le.Uint64(b[64:])) == r.w.size,
+	} {
+		if holds {
+			agree++
+		}
+	}
+	return begin, agree >= 3
 }

@@ -26,6 +26,10 @@ var (
 	ErrNotRetained = errors.New("no longer retained")
 	// ErrOrder: a batch does not continue its log.
 	ErrOrder = errors.New("batch does not continue its log")
+	// ErrExhausted: the next segment could not be begun because the system had no
+	// descriptor or memory left. Nothing was written; what waits keeps waiting: begin
+	// its flush again after a pause.
+	ErrExhausted = errors.New("next segment not begun, no descriptors or memory left")
 	// ErrClosed: the journal is closed.
 	ErrClosed = errors.New("journal closed")
 	// ErrWrongJournal: the directory belongs to another cluster, site or kind.

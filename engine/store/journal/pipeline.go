@@ -135,8 +135,8 @@ func (p *Pipeline) room() bool {
 // End waits until a unit ends, or somebody wakes the goroutine after Idle, and
 // accounts for what became durable, possibly nothing yet. Without a queue it
 // writes the unit. With nothing under way, and not idle, it returns at once. An
-// error is the journal's end: go on until Flying is 0, so that what was lent comes
-// back.
+// error is the journal's end, but for ErrExhausted: go on until Flying is 0, so that
+// what was lent comes back.
 func (p *Pipeline) End() (Flushed, error) {
 	if p.q == nil {
 		return p.endOne()

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"slices"
 
 	"github.com/claudefs/repl/engine/store/vfs"
@@ -176,6 +177,11 @@ func (r *Reader) open() error {
 		return nil
 	}
 	f, err := r.j.o.FS.Open(r.j.o.path(r.seg.name))
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := r.meet(err); err != nil { // somebody removed it
+			return err
+		}
+	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", r.j.o.path(r.seg.name), err)
 	}

@@ -72,6 +72,7 @@ type openUnit struct {
 	owners []Releaser
 	used   int // header and batches
 	holds  int
+	grows  int       // what its control records add to the control state, at most
 	next   *openUnit // one owner's memory lies in both; it is given back by next
 
 	// Where it lies, once it is durable.

@@ -3,10 +3,13 @@ package journal
 import (
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"math"
 	"slices"
 
 	"github.com/claudefs/repl/engine/internal/plant"
+	"github.com/claudefs/repl/engine/store/vfs"
 	"github.com/claudefs/repl/wire"
 )
 
@@ -36,6 +39,7 @@ type recovery struct {
 	// batch of each is taken as it is.
 	trusting bool
 
+	running bool // one segment of a running journal is replayed
 	// listed: the oldest segment's head is lost and nothing else of it, so the next
 	// table is the first word about logs without batches in it.
 	listed bool
@@ -71,11 +75,21 @@ func (r *recovery) look(name string) error {
 	r.close()
 	full := r.o.path(name)
 	f, err := r.o.FS.Open(full)
+	if r.running && errors.Is(err, fs.ErrNotExist) {
+		f, err = goneFile{}, nil
+	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", full, err)
 	}
 	return r.w.reset(f, full)
 }
+
+// goneFile is what a running journal reads of a segment that somebody removed: nothing.
+type goneFile struct{ vfs.File }
+
+func (goneFile) Size() (int64, error)              { return 0, nil }
+func (goneFile) ReadAt([]byte, int64) (int, error) { return 0, io.EOF }
+func (goneFile) Close() error                      { return nil }
 
 func (r *recovery) close() {
 	if r.w.f != nil {

@@ -308,3 +308,32 @@ func TestWhatIsRecentIsServedThoughItsFileRots(t *testing.T) {
 	l.requireProven()
 	l.requireMended()
 }
+
+// TestRemovedSegmentIsDamage: a running journal finds out when somebody reads there,
+// whichever segment it is, and can be made whole again (I9).
+func TestRemovedSegmentIsDamage(t *testing.T) {
+	for _, kind := range []Kind{Own, Mirror} {
+		for _, which := range []string{"oldest", "middle", "newest"} {
+			l := newLiving(t, kind, 60)
+			require.Greater(t, len(l.j.segs), 2)
+			i := map[string]int{"oldest": 0, "middle": 1, "newest": len(l.j.segs) - 1}[which]
+			gone := l.j.segs[i].name
+			require.NoError(t, l.mem.Remove("j/"+gone))
+			errs := l.meet()
+			require.NotEmpty(t, errs)
+			require.ErrorContains(t, errs[0], gone)
+			require.NotEmpty(t, l.j.Holes(), "%s of %d", which, kind)
+			repairAll(t, l.j, l.all)
+			require.Empty(t, l.j.Holes())
+			require.Empty(t, l.meet())
+			requireWhole(t, l.j, l.all)
+			l.write(3)
+			requireWhole(t, l.j, l.all)
+			require.NotEqual(t, gone, l.j.segs[len(l.j.segs)-1].name, "nothing is written where nobody finds it")
+			if which != "oldest" { // else it looks like one that was given back
+				l.j, _ = reopen(t, l.o, l.j)
+				requireWhole(t, l.j, l.all)
+			}
+		}
+	}
+}

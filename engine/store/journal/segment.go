@@ -128,7 +128,8 @@ func (j *Journal) createSegment(h *head) (*active, error) {
 func (j *Journal) makeSegmentFile(head []byte) (name string, zeroed int64, err error) {
 	o := &j.o
 	var f vfs.File
-	if name = j.takeSpare(); name != "" {
+	spare := j.takeSpare()
+	if name = spare; spare != "" {
 		f, err = o.FS.Open(o.path(name))
 	} else {
 		j.lastNew++
@@ -136,6 +137,11 @@ func (j *Journal) makeSegmentFile(head []byte) (name string, zeroed int64, err e
 		f, err = o.FS.Create(o.path(name))
 	}
 	if err != nil {
+		if spare != "" {
+			j.mu.Lock()
+			j.spares = append(j.spares, spare)
+			j.mu.Unlock()
+		}
 		return "", 0, fmt.Errorf("%s: %w", o.path(name), err)
 	}
 	size, err := f.Size()
@@ -163,12 +169,14 @@ func (o *Options) nameSegment(made, name string) (vfs.File, error) {
 	}
 	f, err := o.FS.Open(full)
 	if err != nil {
+		_ = o.FS.Remove(full) // else it stays, as a segment without a unit
 		return nil, fmt.Errorf("%s: %w", full, err)
 	}
 	if plant.DirNotSynced {
 		return f, nil
 	}
 	if err := o.FS.SyncDir(o.Dir); err != nil {
+		_ = o.FS.Remove(full)
 		return nil, errors.Join(fmt.Errorf("%s: %w", o.Dir, err), f.Close())
 	}
 	return f, nil

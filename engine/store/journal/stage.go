@@ -63,15 +63,50 @@ func (j *Journal) StageControl(records []ControlRecord, stamp wire.Stamp) (UnitN
 	if err != nil {
 		return 0, err
 	}
-	grown := j.control.bytes()
+	grows := j.control.growth(records)
+	if err := j.roomForControl(grows, batches); err != nil {
+		return 0, err
+	}
+	unit, err := j.stageLocked(batches, nil, true)
+	if err == nil {
+		j.pending[len(j.pending)-1].grows += grows
+	}
+	return unit, err
+}
+
+// roomForControl says whether the control state fits in a head behind what is staged
+// and these batches, by which it grows so much at most: what records replace adds
+// nothing. The lock is held.
+func (j *Journal) roomForControl(grows int, batches []wire.BatchRef) error {
+	limit := j.o.headShareMax()
+	units := slices.Clone(j.pending)
+	for _, f := range j.flights {
+		units = append(units, f.unit)
+	}
+	for _, u := range units {
+		grows += u.grows
+	}
+	size := j.control.bytes() + grows
+	if int64(size) <= limit {
+		return nil
+	}
+	after := j.control.clone() // some may be new in two of them
+	for _, u := range units {
+		batches = append(batches, u.refs...)
+	}
 	for i := range batches {
-		grown += len(batches[i].Bytes)
+		if batches[i].Header.Kind != wire.BatchControl {
+			continue
+		}
+		if err := foldControl(&after, batches[i].Body()); err != nil {
+			return err
+		}
 	}
-	if limit := j.o.headShareMax(); int64(grown) > limit {
-		return 0, fmt.Errorf("control state of %d bytes, the head of a segment of %d has room for %d: %w",
-			grown, j.o.SegmentBytes, limit, wire.ErrLimit)
+	if size = after.bytes(); int64(size) > limit {
+		return fmt.Errorf("control state of %d bytes, the head of a segment of %d has room for %d: %w",
+			size, j.o.SegmentBytes, limit, wire.ErrLimit)
 	}
-	return j.stageLocked(batches, nil, true)
+	return nil
 }
 
 func (j *Journal) stage(batches []wire.BatchRef, owner Releaser, control bool) (UnitNumber, error) {
@@ -188,7 +223,7 @@ func (j *Journal) addUnit() *openUnit {
 	} else {
 		u = &openUnit{}
 	}
-	u.number, u.used, u.holds = j.next, UnitHeaderBytes, 1
+	u.number, u.used, u.holds, u.grows = j.next, UnitHeaderBytes, 1, 0
 	j.next++
 	j.pending = append(j.pending, u)
 	return u

@@ -3,10 +3,22 @@ package vfs
 import (
 	"errors"
 	"io"
+	"syscall"
 )
 
 // ErrLocked: another process (or this one) holds the lock file.
 var ErrLocked = errors.New("locked by another process")
+
+// Exhausted says whether a call failed because the process or the system had no
+// descriptors or memory left: the medium is sound, and the same call may end well later.
+func Exhausted(err error) bool {
+	for _, e := range [...]error{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.ENOBUFS, syscall.EAGAIN} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
 
 // FS is the only door to files. Names are slash-separated paths. Its methods
 // may be called by any goroutine. What is promised to survive a crash: a
