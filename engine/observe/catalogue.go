@@ -105,7 +105,7 @@ var journalMetrics = []metric{
 		journals(func(j *engine.JournalStatus) float64 { return float64(j.Units) })),
 	gauge("journal_poisoned", "1 when a write or flush failed: nothing is acknowledged any more.", journalLabel,
 		journals(func(j *engine.JournalStatus) float64 { return number(j.State == "poisoned") })),
-	gauge("journal_impeded", "1 while the next segment cannot be begun, or old ones cannot be given back.", journalLabel,
+	gauge("journal_impeded", "1 while no segment can be begun, or none given back.", journalLabel,
 		journals(func(j *engine.JournalStatus) float64 { return number(j.State == "impeded") })),
 	gauge("journal_damaged_places", "Places of what is kept that do not hold.", journalLabel,
 		journals(func(j *engine.JournalStatus) float64 { return float64(j.Damage) })),

@@ -140,8 +140,9 @@ func (j *Journal) shortOf(i int, said map[wire.LogID]wire.Position) *headLog {
 // stands in or before it. floor returns the position up to which everybody is
 // served; a log that it has nothing for keeps its batches. It returns how many
 // segments went. The newest two with heads that hold never go. What goes becomes a
-// spare, if this opening began it, as long as no more wait than were begun between two calls that gave something back: a steady
-// stream goes round in the same files (see NeedsSpare), however late floor rises.
+// spare, if this opening began it, as long as no more wait than were begun between two
+// calls that gave something back: a steady stream goes round in the same files (see
+// NeedsSpare), however late floor rises.
 // After an error nothing else goes: the next call goes on where this one failed. One
 // call at a time, Trim's included.
 func (j *Journal) Retain(floor func(wire.LogID) wire.Position) (int, error) {
