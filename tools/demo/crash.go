@@ -185,7 +185,7 @@ func (r *crashRun) submit(ctx context.Context, op *namespace.Operation) (outcome
 		case len(outcomes) == 1:
 			outcome = outcomes[0]
 			return true, nil
-		case errors.Is(err, fsclient.ErrUnreachable):
+		case errors.Is(err, fsclient.ErrUnreachable), errors.Is(err, fsclient.ErrLater):
 			return false, nil
 		}
 		return false, err

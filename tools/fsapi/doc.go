@@ -3,13 +3,18 @@
 //
 //	POST ops       operations in, results out, both at once, in one order
 //	GET  stat      ?path=                     Stat
-//	GET  ls        ?path=&page=&limit=        Listing, names in byte order
+//	GET  ls        ?path=&page=&limit=&attr=  Listing, names in byte order; attr=1: with inodes
 //	GET  cat       ?path=&offset=&length=     the bytes
+//	GET  sums      ?path=&block=              Sums: which blocks of a file differ from another's
+//	GET  xattrs    ?path=                     Xattr lines
 //	GET  digest                               Digest of everything
 //	GET  walk      ?path=                     WalkRow lines, depth first
 //	GET  decided   ?after=                    DecidedRow lines, in order of commits
 //
-// JSON has units in its keys and schema 1. Lines are newline-delimited JSON; a
+// stat, ls, sums and xattrs with current=1 wait until the Store shows all that the
+// log of the path's shard holds, as operations do.
+//
+// JSON has units in its keys and schema 1. Bytes that are not UTF-8 are in KEY_b64. Lines are newline-delimited JSON; a
 // stream that breaks off ends without the last HTTP chunk. An error is an Error
 // with a status of 4xx or 5xx.
 //

@@ -5,8 +5,12 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"net/url"
 	"strings"
+	"sync/atomic"
+	"syscall"
 
 	"github.com/claudefs/repl/engine"
 	"github.com/claudefs/repl/tools/fsapi"
@@ -27,7 +31,7 @@ type Outcome struct {
 // is in doubt.
 func (c *Client) Do(ctx context.Context, ops ...namespace.Operation) ([]Outcome, error) {
 	var out []Outcome
-	l := newLane(ctx, &lane{c: c, answer: func(op *namespace.Operation, r fsapi.Result) {
+	l := newLane(ctx, &lane{c: c, answer: func(op *namespace.Operation, r fsapi.Result, _ bool) {
 		out = append(out, outcomeOf(op, r))
 	}})
 	var emitErr error
@@ -53,20 +57,85 @@ func outcomeOf(op *namespace.Operation, r fsapi.Result) Outcome {
 	return o
 }
 
-// first does operations and returns the first thing that went wrong.
-func (c *Client) first(ctx context.Context, ops ...namespace.Operation) error {
+// Change does operations and returns the first thing that went wrong.
+func (c *Client) Change(ctx context.Context, ops ...namespace.Operation) error {
+	_, err := c.Made(ctx, ops...)
+	return err
+}
+
+// Made is Change, and counts the operations that were not done before.
+func (c *Client) Made(ctx context.Context, ops ...namespace.Operation) (count int, err error) {
 	out, err := c.Do(ctx, ops...)
 	for i := range out {
 		if out[i].Err != nil {
-			return out[i].Err
+			return count, out[i].Err
+		}
+		if out[i].Ref != (wire.Ref{}) {
+			count++
 		}
 	}
-	return err
+	return count, err
+}
+
+// Put writes what r has into a file, as of op: Path, Offset, and for a new file Mode,
+// UID and GID. A file that is there keeps these, and its content if keep is set; else
+// it is emptied first. It returns how many bytes were sent before an error.
+func (c *Client) Put(ctx context.Context, op namespace.Operation, keep bool, r io.Reader) (sent int64, err error) {
+	first := op
+	first.Op, first.Flags, first.Offset = engine.OpCreate, 0, 0
+	stat, err := c.Stat(ctx, op.Path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return 0, err
+	case stat.Type != namespace.TypeFile.String():
+		return 0, &fs.PathError{Op: "put", Path: op.Path, Err: syscall.EISDIR}
+	default:
+		first.Op, first.Size = engine.OpTruncate, 0
+		if keep {
+			first.Size = stat.Size
+		}
+	}
+	var refused error // written by the lane's goroutine until Close
+	var failed atomic.Bool
+	l := newLane(ctx, &lane{c: c, answer: func(op *namespace.Operation, r fsapi.Result, _ bool) {
+		if err := outcomeOf(op, r).Err; err != nil && refused == nil {
+			refused = err
+			failed.Store(true)
+		}
+	}})
+	emit := func(op *namespace.Operation) error {
+		rand.Read(op.Request[:]) // never fails, as of Go 1.24
+		return l.Emit(op)
+	}
+	err = emit(&first)
+	for b := make([]byte, blockBytes); err == nil && !failed.Load(); {
+		n, readErr := io.ReadFull(r, b)
+		if n > 0 {
+			err = emit(&namespace.Operation{
+				Op: engine.OpWrite, Path: op.Path, Offset: op.Offset + uint64(sent), Data: b[:n], Size: uint64(n),
+			})
+			sent += int64(n)
+		}
+		if readErr == io.EOF || readErr == io.ErrUnexpectedEOF {
+			break
+		}
+		if err == nil {
+			err = readErr
+		}
+	}
+	if closeErr := l.Close(); closeErr != nil {
+		err = closeErr
+	}
+	if refused != nil {
+		err = refused
+	}
+	return sent, err
 }
 
 // Mv renames; across top-level names that may be EXDEV.
 func (c *Client) Mv(ctx context.Context, from, to string) error {
-	return c.first(ctx, namespace.Operation{Op: engine.OpRename, Path: from, Target: to})
+	return c.Change(ctx, namespace.Operation{Op: engine.OpRename, Path: from, Target: to})
 }
 
 // Rm removes a file, a symlink, an empty directory, or, if all is true, a
@@ -82,7 +151,7 @@ func (c *Client) Rm(ctx context.Context, path string, all bool) (int, error) {
 			return count, err
 		}
 	}
-	if err := c.first(ctx, unlink(path, stat.Type)); err != nil {
+	if err := c.Change(ctx, unlink(path, stat.Type)); err != nil {
 		return count, err
 	}
 	return count + 1, nil
@@ -96,10 +165,13 @@ func unlink(path, kind string) namespace.Operation {
 	return op
 }
 
+// ErrComesBack: somebody else adds names to a directory that is being removed.
+var ErrComesBack = errors.New("names come back as fast as they go")
+
 // empty removes what is in a directory, one page at a time.
 func (c *Client) empty(ctx context.Context, path string) (count int, err error) {
 	for {
-		page, err := c.page(ctx, path+"/", "")
+		page, err := c.page(ctx, url.Values{"path": {path + "/"}})
 		if err != nil || len(page.Names) == 0 {
 			return count, err
 		}
@@ -125,7 +197,7 @@ func (c *Client) empty(ctx context.Context, path string) (count int, err error) 
 			}
 		}
 		if err == nil && count == before {
-			err = errors.New("names come back as fast as they go")
+			err = ErrComesBack
 		}
 		if err != nil {
 			return count, fmt.Errorf("in %s: %w", path, err)

@@ -1,7 +1,6 @@
 package fsclient
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,7 +11,6 @@ import (
 	"net/http/httptrace"
 	"net/textproto"
 	"net/url"
-	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -25,6 +23,8 @@ var (
 	ErrUnreachable = errors.New("no node answers")
 	// ErrAnswer: somebody answered, but not as a node of this release does.
 	ErrAnswer = errors.New("not an answer of a cfs node")
+	// ErrLater: the node answered that it will not now; the text says what is awaited.
+	ErrLater = errors.New("not now")
 	// ErrRefused: the node answered that it will not, without a change.
 	ErrRefused = errors.New("refused by the node")
 )
@@ -78,8 +78,11 @@ func (e *AnswerError) Error() string {
 	return e.Body.Text + "; " + e.Body.Next
 }
 
+// Refused says whether the node will not, as things stand there.
+func (e *AnswerError) Refused() bool { return e.Status == http.StatusConflict }
+
 // Unwrap makes a POSIX error comparable: errors.Is(err, fs.ErrNotExist). What is
-// none is ErrUnreachable if it may pass, else ErrRefused.
+// none is ErrLater if it may pass, else ErrRefused.
 func (e *AnswerError) Unwrap() error {
 	for errno := range errnoMax {
 		if e.Body.Errno != "" && unix.ErrnoName(errno) == e.Body.Errno {
@@ -87,7 +90,7 @@ func (e *AnswerError) Unwrap() error {
 		}
 	}
 	if e.Status == http.StatusServiceUnavailable {
-		return ErrUnreachable
+		return ErrLater
 	}
 	return ErrRefused
 }
@@ -205,110 +208,4 @@ func (c *Client) getJSON(ctx context.Context, verb string, query url.Values, v a
 		return c.unreadable(err)
 	}
 	return nil
-}
-
-// Stat returns what path leads to; a symlink is not followed.
-func (c *Client) Stat(ctx context.Context, path string) (s fsapi.Stat, err error) {
-	err = c.getJSON(ctx, "stat", url.Values{"path": {path}}, &s)
-	return s, err
-}
-
-// Ls visits the names of a directory in byte order, page by page.
-func (c *Client) Ls(ctx context.Context, path string, visit func(fsapi.Name) error) error {
-	for token := ""; ; {
-		page, err := c.page(ctx, path, token)
-		if err != nil {
-			return err
-		}
-		for _, name := range page.Names {
-			if err := visit(name); err != nil {
-				return err
-			}
-		}
-		if page.Next == "" {
-			return nil
-		}
-		token = page.Next
-	}
-}
-
-func (c *Client) page(ctx context.Context, path, token string) (l fsapi.Listing, err error) {
-	err = c.getJSON(ctx, "ls", url.Values{"path": {path}, "page": {token}}, &l)
-	for i := range l.Names {
-		l.Names[i].Restore()
-	}
-	return l, err
-}
-
-// Cat writes length bytes of a file from offset to w; length < 0 means to the
-// end.
-func (c *Client) Cat(ctx context.Context, path string, offset uint64, length int64, w io.Writer) error {
-	query := url.Values{"path": {path}, "offset": {strconv.FormatUint(offset, 10)}}
-	if length >= 0 {
-		query.Set("length", strconv.FormatInt(length, 10))
-	}
-	answer, err := c.get(ctx, "cat", query)
-	if err != nil {
-		return err
-	}
-	defer answer.Body.Close()
-	out := &tracked{w: w}
-	if _, err := io.Copy(out, answer.Body); err != nil {
-		if out.err != nil {
-			return out.err
-		}
-		return c.unreachable(err)
-	}
-	return nil
-}
-
-// tracked tells the caller's write errors from the connection's.
-type tracked struct {
-	w   io.Writer
-	err error
-}
-
-func (t *tracked) Write(b []byte) (n int, err error) {
-	n, t.err = t.w.Write(b)
-	return n, t.err
-}
-
-// Digest returns one hash over everything.
-func (c *Client) Digest(ctx context.Context) (d fsapi.Digest, err error) {
-	err = c.getJSON(ctx, "digest", nil, &d)
-	return d, err
-}
-
-// Walk visits path and everything below it, depth first, names in byte order,
-// with digests: equal at equal sites.
-func (c *Client) Walk(ctx context.Context, path string, visit func(fsapi.WalkRow) error) error {
-	return lines(ctx, c, "walk", url.Values{"path": {path}}, visit)
-}
-
-// Decided visits the audit rows behind row after, in the order of commits.
-func (c *Client) Decided(ctx context.Context, after uint64, visit func(fsapi.DecidedRow) error) error {
-	return lines(ctx, c, "decided", url.Values{"after": {strconv.FormatUint(after, 10)}}, visit)
-}
-
-// lines visits the rows of an answer of JSON lines.
-func lines[T any](ctx context.Context, c *Client, verb string, query url.Values, visit func(T) error) error {
-	answer, err := c.get(ctx, verb, query)
-	if err != nil {
-		return err
-	}
-	defer answer.Body.Close()
-	decoder := json.NewDecoder(bufio.NewReaderSize(answer.Body, bufferBytes))
-	for {
-		var row T
-		err := decoder.Decode(&row)
-		if err == io.EOF {
-			return nil
-		}
-		if err != nil {
-			return c.unreadable(err)
-		}
-		if err := visit(row); err != nil {
-			return err
-		}
-	}
 }

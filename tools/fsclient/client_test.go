@@ -32,7 +32,7 @@ func TestWhatCannotBeReadIsToldApart(t *testing.T) {
 		defer server.Close()
 		c := New(strings.TrimPrefix(server.URL, "http://"))
 		defer c.Close()
-		require.ErrorIs(t, c.Ls(t.Context(), "/", func(fsapi.Name) error { return nil }), want, text)
+		require.ErrorIs(t, c.Ls(t.Context(), "/", false, func(fsapi.Name) error { return nil }), want, text)
 	}
 }
 

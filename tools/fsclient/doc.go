@@ -1,25 +1,40 @@
 // Package fsclient drives a reference storage node over package fsapi's
 // requests: single operations, readers, and the import of a real directory tree.
 //
-//	Import: names of DIR ─▶ Parallel workers, one top-level name at a time
-//	        worker: walk ▸ operations ─▶ lane ─▶ POST ops ─▶ node
-//	                             ▲ window: sent, not answered │
-//	                             └──────── results ◀──────────┘
-//	        connection lost ─▶ wait (50 ms … 2 s) ─▶ send the window again
+//	Import: parts of DIR ─▶ Parallel workers, one top-level name at a time
+//	        worker: tree ▸ compare ▸ what differs ─▶ lane ─▶ POST ops ─▶ node
+//	                          ▲ ls, sums, xattrs       ▲ window: sent, not answered
+//	                          └─────────── node ◀──────┘
+//	        connection lost ─▶ wait (50 ms … 2 s) ─▶ ask, or send the window, again
 //
-// Request ids are a hash of the import's id, the path and the number of the
-// operation on it. So an import that is cut off, on either side, and run again
-// with the same id does nothing twice (I2), and AckLog has every operation that
-// the node promised to keep (I1).
+// After an import, directory and site are equal in all that the node keeps, or the
+// report names what is not:
+//
+//   - The source is read through descriptors from its root on, without following a
+//     symlink. A file is read again, three times at most, until size, mtime, ctime and
+//     inode are the same before and behind; then it is reported.
+//   - What the site has is asked for, not remembered: attributes, digests of blocks of
+//     512 KiB. Holes are neither read nor sent. So an import that was cut off goes on
+//     where it was, and one that is run again sends what is new.
+//   - Content goes through an inode of several names only if it stays as it is: else
+//     the name gets an inode of its own, and links are made as they are in the tree.
+//
+// A request id is a hash of the import's id, the path, what the site was seen to have
+// there, and the operation: what a lost client left on its way happens once (I2). A
+// request that turns out to be done before, or a refusal, means that the site is not
+// as it was seen: that part is compared once more. AckLog has every operation that the
+// node promised to keep (I1).
 //
 // # Limits
 //
-// A lane holds 8 MiB of unanswered operations and one block of 512 KiB (I10).
-// Hard links are kept within one top-level name; elsewhere they could be EXDEV
-// and become copies, which are counted. Devices, sockets and fifos are skipped
-// and counted, unreadable files reported and counted. Where a node answers that
-// it cannot do this without a change (another site is the primary), Import ends.
+// A lane holds 8 MiB of unanswered operations, a worker one block of 512 KiB, the
+// names of the directories on its path, and the identities of files with several names
+// (I10); of one path 64 directories are open. Below a directory of the node all is one
+// shard and one worker's. Where a node answers that it cannot do this without a change
+// (another site is the primary, a log is stopped), Import ends.
 //
-// It does not resume by looking at what is there: a second run sends everything
-// again, and the node answers from its table of requests.
+// Reported or counted: hard links between top-level names of "/", which become copies;
+// devices, sockets and fifos; times outside of 1677 to 2262, which become the nearest;
+// what cannot be read. A file that is written through a mapping shows that when the
+// kernel writes it back, so it may be missed. "/" of the node has fixed attributes.
 package fsclient

@@ -4,11 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/claudefs/repl/engine"
@@ -17,16 +14,20 @@ import (
 	"github.com/claudefs/repl/wire"
 )
 
-// ImportOptions of an Import. ID is required: the same again goes on with an
-// import that was cut off.
+// ImportOptions of an Import. ID is required: an import that was cut off repeats
+// nothing that is still under way at the node when the same ID goes on with it.
 type ImportOptions struct {
 	ID       string
-	To       string         // directory at the node, made if absent; "" = "/"
-	Parallel int            // workers; default 4
+	To       string         // directory at the node that becomes DIR, made if absent; "" = "/"
+	Delete   bool           // remove names below To that DIR has not got; not with To "/"
+	Parallel int            // workers; default 4; one does where To is not "/"
 	Progress func(Progress) // about every 100 ms and at the end, by one goroutine
 	// AckLog is called for each operation that the node has acknowledged, by one
 	// goroutine at a time, before it counts in Progress. An error ends the import.
 	AckLog func(Ack) error
+	// Problem is called with each thing that is left out, or is not as it was, by one
+	// goroutine at a time; Report.Errors has the first ones.
+	Problem func(text string)
 }
 
 // Ack is one acknowledged operation.
@@ -50,13 +51,23 @@ type Progress struct {
 	Repeated   int64   `json:"repeated"`    // of Entries: done before
 	Unchanged  int64   `json:"unchanged"`   // operations with nothing to do
 	Refused    int64   `json:"refused"`     // operations that the node answered with an errno
-	Unreadable int64   `json:"unreadable"`  // files and directories left out
+	Unreadable int64   `json:"unreadable"`  // files, directories and attributes left out
 	Skipped    int64   `json:"skipped"`     // devices, sockets, fifos
 	LinksSplit int64   `json:"links_split"` // hard links that became copies
 	Reconnects int64   `json:"reconnects"`  // connections lost
-	LastError  error   `json:"-"`           // why the last connection was lost
 	Seconds    float64 `json:"seconds"`
+
+	Same         int64 `json:"names_unchanged"`    // the site had them as they are: nothing was sent
+	Changed      int64 `json:"changed_while_read"` // files and directories: what the site has may mix old and new
+	TimesLimited int64 `json:"times_limited"`      // times outside of 1677 to 2262: the site has the nearest
+	Extra        int64 `json:"extra_names"`        // at the site, below To, and not in DIR
+
+	Answers   int64 `json:"-"` // of the node, to operations and questions
+	LastError error `json:"-"` // why the last connection was lost
 }
+
+// Partly says whether what the site has differs from the tree, as reported.
+func (p *Progress) Partly() bool { return p.Refused+p.Unreadable+p.Changed+p.TimesLimited > 0 }
 
 // Report is how an import ended.
 type Report struct {
@@ -74,22 +85,20 @@ const (
 type importer struct {
 	c     *Client
 	o     ImportOptions
-	root  string
 	began time.Time
 
 	mu     sync.Mutex
 	report Report
-	inodes map[fileID]struct{} // hard-linked files that some worker has sent
+	inodes map[fileID]string // hard-linked files: the first name of each
 	ackErr error
 	cancel context.CancelCauseFunc
 }
 
-type fileID struct{ dev, ino uint64 }
-
-// Import copies a directory tree into the node: directories, files, symlinks,
-// hard links, modes, owners, times and extended attributes where readable. It
-// outlives a node that is killed and restarted: it tries again until ctx ends.
-// The report is whole even when there is an error.
+// Import makes a directory of the node equal to a directory tree in all that the node
+// keeps: names, content, hard links, symlinks, modes, owners, times and extended
+// attributes, where readable; and sends only what differs. Names that only the node
+// has stay, unless Delete is set. It outlives a node that is killed and restarted: it
+// tries again until ctx ends. The report is whole even when there is an error.
 func (c *Client) Import(ctx context.Context, dir string, o ImportOptions) (Report, error) {
 	if o.ID == "" {
 		return Report{}, errors.New("import without an id")
@@ -98,24 +107,36 @@ func (c *Client) Import(ctx context.Context, dir string, o ImportOptions) (Repor
 	if err != nil {
 		return Report{}, fmt.Errorf("import to %q: %w", o.To, err)
 	}
-	names, err := os.ReadDir(dir)
+	if to == "/" && o.Delete {
+		return Report{}, errors.New("import to / with Delete: it would remove what other imports put there")
+	}
+	root, err := openRoot(dir)
 	if err != nil {
 		return Report{}, err
 	}
+	defer root.Close()
 	if o.Parallel <= 0 {
 		o.Parallel = parallelDefault
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	im := &importer{c: c, o: o, root: dir, began: time.Now(), inodes: map[fileID]struct{}{}, cancel: cancel}
+	im := &importer{c: c, o: o, began: time.Now(), inodes: map[fileID]string{}, cancel: cancel}
+	parts, err := im.parts(root, to)
+	if err != nil {
+		return Report{}, err
+	}
 	reported := make(chan struct{})
 	finished := make(chan struct{})
 	go func() { // Ends when the import has.
 		defer close(reported)
 		im.tell(finished)
 	}()
-	if err = im.makeTarget(ctx, to); err == nil {
-		err = im.work(ctx, names, strings.TrimRight(to, "/"))
+	if err = im.makeAbove(ctx, to); err == nil {
+		err = im.work(ctx, parts)
+	}
+	if changed, statErr := root.changed(); to == "/" && (changed || statErr != nil) {
+		im.problem(changedMeanwhile, fmt.Sprintf("%s: names came or went while it was read; import it again%s", dir,
+			reason(statErr)))
 	}
 	close(finished)
 	<-reported
@@ -128,44 +149,61 @@ func (c *Client) Import(ctx context.Context, dir string, o ImportOptions) (Repor
 	return im.report, err
 }
 
-// makeTarget makes the directories of to.
-func (im *importer) makeTarget(ctx context.Context, to string) error {
-	l := im.lane(ctx)
-	for i := 1; i <= len(to) && to != "/"; i++ {
-		if i < len(to) && to[i] != '/' {
+// parts divides the tree: at the root of the node each name is in a shard of its own;
+// below a directory all is in one.
+func (im *importer) parts(root *folder, to string) ([]part, error) {
+	if to != "/" {
+		return []part{{root: root, to: to}}, nil
+	}
+	names, err := root.names()
+	parts := make([]part, len(names))
+	for i, name := range names {
+		parts[i] = part{root: root, name: name, to: "/" + name}
+	}
+	return parts, err
+}
+
+// makeAbove makes the directories above to.
+func (im *importer) makeAbove(ctx context.Context, to string) error {
+	w := im.walker(ctx)
+	w.begin()
+	for i := 1; i < len(to); i++ {
+		if to[i] != '/' {
 			continue
 		}
 		op := namespace.Operation{Op: engine.OpMkDir, Flags: namespace.FlagOverwrite, Path: to[:i], Mode: 0o755}
-		op.Request = requestOf(im.o.ID, op.Path, 0)
-		if err := l.Emit(&op); err != nil {
+		if err := w.emit(&item{to: op.Path, above: &item{}}, &op); err != nil {
 			break
 		}
 	}
-	return l.Close()
+	err := w.lane.Close()
+	im.refused(w.refused, w.refusals)
+	return err
 }
 
-// work lets the workers take top-level names until there are no more.
-func (im *importer) work(ctx context.Context, names []os.DirEntry, to string) error {
+// work lets the workers take parts until there are no more.
+func (im *importer) work(ctx context.Context, parts []part) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	queue := make(chan string)
-	go func() { // Ends when all names are taken, or with ctx.
+	queue := make(chan part)
+	go func() { // Ends when all parts are taken, or with ctx.
 		defer close(queue)
-		for _, name := range names {
+		for _, p := range parts {
 			select {
-			case queue <- name.Name():
+			case queue <- p:
 			case <-ctx.Done():
 				return
 			}
 		}
 	}()
+	workers := min(im.o.Parallel, len(parts))
 	ended := make(chan error)
-	for range im.o.Parallel {
+	for range workers {
 		go func() { // Ends when the queue does, or with its lane.
-			w := &walker{im: im, lane: im.lane(ctx), block: make([]byte, blockBytes)}
+			w := im.walker(ctx)
 			var err error
-			for name := range queue {
-				if err = w.top(filepath.Join(im.root, name), to+"/"+name); err != nil {
+			for p := range queue {
+				if err = w.walkPart(p); err != nil {
 					break
 				}
 			}
@@ -173,7 +211,7 @@ func (im *importer) work(ctx context.Context, names []os.DirEntry, to string) er
 		}()
 	}
 	var first error
-	for range im.o.Parallel {
+	for range workers {
 		if err := <-ended; err != nil && first == nil {
 			first = err
 			cancel()
@@ -182,10 +220,15 @@ func (im *importer) work(ctx context.Context, names []os.DirEntry, to string) er
 	return first
 }
 
-func (im *importer) lane(ctx context.Context) *lane {
-	return newLane(ctx, &lane{c: im.c, retry: true, answer: im.answered, onRetry: func(err error) {
-		im.count(func(r *Report) { r.Reconnects++; r.LastError = err })
-	}})
+func (im *importer) walker(ctx context.Context) *walker {
+	w := &walker{im: im, ctx: ctx, block: make([]byte, blockBytes), attrs: make([]byte, xattrNamesBytes)}
+	w.lane = newLane(ctx, &lane{c: im.c, retry: true, answer: w.answered, onRetry: im.lost})
+	return w
+}
+
+// lost books a lost connection.
+func (im *importer) lost(err error) {
+	im.count(func(r *Report) { r.Reconnects++; r.LastError = err })
 }
 
 func (im *importer) count(f func(*Report)) {
@@ -194,16 +237,12 @@ func (im *importer) count(f func(*Report)) {
 	f(&im.report)
 }
 
-// answered books one result.
+// answered books one result that is no refusal.
 func (im *importer) answered(op *namespace.Operation, r fsapi.Result) {
 	im.mu.Lock()
 	defer im.mu.Unlock()
-	switch {
-	case r.Errno != 0:
-		im.report.Refused++
-		im.note(outcomeOf(op, r).Err.Error())
-		return
-	case r.Ref == wire.Ref{}:
+	im.report.Answers++
+	if r.Ref == (wire.Ref{}) {
 		im.report.Unchanged++
 		return
 	}
@@ -223,27 +262,46 @@ func (im *importer) answered(op *namespace.Operation, r fsapi.Result) {
 	}
 }
 
-// note keeps the first texts of what went wrong. im.mu is held.
+// problem books what is left out or is not as it was.
+func (im *importer) problem(counter func(*Report) *int64, text string) {
+	im.mu.Lock()
+	defer im.mu.Unlock()
+	*counter(&im.report)++
+	im.note(text)
+}
+
+// refused books the refusals of a part.
+func (im *importer) refused(count int64, texts []string) {
+	im.mu.Lock()
+	defer im.mu.Unlock()
+	im.report.Refused += count
+	for _, text := range texts {
+		im.note(text)
+	}
+	if more := count - int64(len(texts)); more > 0 {
+		im.note(fmt.Sprintf("%d more operations were refused below the same name", more))
+	}
+}
+
+// note reports a text and keeps the first ones. im.mu is held.
 func (im *importer) note(text string) {
+	if im.o.Problem != nil {
+		im.o.Problem(text)
+	}
 	if len(im.report.Errors) < errorsMax {
 		im.report.Errors = append(im.report.Errors, text)
 	}
 }
 
-func (im *importer) unreadable(err error) {
+// split says whether this hard-linked file went to another name in another part.
+func (im *importer) split(id fileID, to string) bool {
 	im.mu.Lock()
 	defer im.mu.Unlock()
-	im.report.Unreadable++
-	im.note(err.Error())
-}
-
-// split says whether another worker has sent this hard-linked file.
-func (im *importer) split(id fileID) bool {
-	im.mu.Lock()
-	defer im.mu.Unlock()
-	_, was := im.inodes[id]
-	im.inodes[id] = struct{}{}
-	return was
+	first, was := im.inodes[id]
+	if !was {
+		im.inodes[id] = to
+	}
+	return was && first != to
 }
 
 // tell calls Progress until finished, and once more.
@@ -265,12 +323,4 @@ func (im *importer) tell(finished <-chan struct{}) {
 		p.Seconds = time.Since(im.began).Seconds()
 		im.o.Progress(p)
 	}
-}
-
-func idOf(info os.FileInfo) (st *syscall.Stat_t, id fileID) {
-	st, ok := info.Sys().(*syscall.Stat_t)
-	if !ok {
-		return &syscall.Stat_t{}, fileID{}
-	}
-	return st, fileID{uint64(st.Dev), st.Ino}
 }

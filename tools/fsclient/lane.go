@@ -25,15 +25,18 @@ const (
 type sent struct {
 	frame []byte
 	op    namespace.Operation // without Data
+	tries int                 // on how many connections
 }
 
 // lane carries operations to a node in one order, over as many connections, one
 // after another, as it takes. Emit and Drain are for one goroutine.
 type lane struct {
 	c       *Client
-	retry   bool                                     // outlive lost connections
-	answer  func(*namespace.Operation, fsapi.Result) // by the lane's goroutine, in order
-	onRetry func(error)                              // a connection was lost
+	retry   bool        // outlive lost connections
+	onRetry func(error) // a connection was lost
+	// answer is called by the lane's goroutine, in order; resent: the operation was on a
+	// connection before the one that answers.
+	answer func(op *namespace.Operation, r fsapi.Result, resent bool)
 
 	mu     sync.Mutex
 	moved  sync.Cond // window, closed or err changed
@@ -84,7 +87,7 @@ func (l *lane) Emit(op *namespace.Operation) error {
 	if l.err != nil {
 		return l.err
 	}
-	l.window = append(l.window, sent{frame, kept})
+	l.window = append(l.window, sent{frame: frame, op: kept})
 	l.bytes += len(frame)
 	l.moved.Broadcast()
 	return nil
@@ -223,6 +226,7 @@ func (l *lane) take(stopped *bool, flush bool) (frame []byte, end bool) {
 		return nil, true
 	}
 	l.next++
+	l.window[l.next-1].tries++
 	return l.window[l.next-1].frame, false
 }
 
@@ -239,7 +243,7 @@ func (l *lane) receive(request *http.Request) error {
 			return err
 		}
 		if answer.StatusCode == http.StatusServiceUnavailable {
-			return fmt.Errorf("admin %s: %w: %w", l.c.addr, ErrUnreachable, err)
+			return fmt.Errorf("admin %s: %w: %w", l.c.addr, ErrLater, err)
 		}
 		return fmt.Errorf("admin %s: %w: %w", l.c.addr, ErrRefused, err)
 	}
@@ -259,7 +263,7 @@ func (l *lane) receive(request *http.Request) error {
 		case fsapi.CodeFinal:
 			return fmt.Errorf("admin %s: %w: %s", l.c.addr, ErrRefused, r.Text)
 		case fsapi.CodeRetry:
-			return fmt.Errorf("admin %s: %w: %s", l.c.addr, ErrUnreachable, r.Text)
+			return fmt.Errorf("admin %s: %w: %s", l.c.addr, ErrLater, r.Text)
 		}
 		return nil
 	}
@@ -272,9 +276,9 @@ func (l *lane) settle(r fsapi.Result) error {
 		l.mu.Unlock()
 		return fmt.Errorf("admin %s: a result for nothing: %w", l.c.addr, fsapi.ErrFrame)
 	}
-	op := l.window[0].op
+	op, resent := l.window[0].op, l.window[0].tries > 1
 	l.mu.Unlock()
-	l.answer(&op, r)
+	l.answer(&op, r, resent)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.bytes -= len(l.window[0].frame)

@@ -95,7 +95,7 @@ func (s *script) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (s *script) run(ctx context.Context, count int) (seqs []wire.Seq, repeated, lost int, err error) {
 	l := newLane(ctx, &lane{
 		c: s.start(), retry: true,
-		answer: func(_ *namespace.Operation, r fsapi.Result) {
+		answer: func(_ *namespace.Operation, r fsapi.Result, _ bool) {
 			seqs = append(seqs, r.Ref.Seq)
 			if r.Repeated {
 				repeated++
@@ -105,7 +105,7 @@ func (s *script) run(ctx context.Context, count int) (seqs []wire.Seq, repeated,
 	})
 	for i := range count {
 		path := fmt.Sprintf("/%d", i)
-		op := namespace.Operation{Op: engine.OpMkDir, Path: path, Request: requestOf("test", path, 0)}
+		op := namespace.Operation{Op: engine.OpMkDir, Path: path, Request: requestOf("test", 0, &item{to: path}, nil)}
 		if err := l.Emit(&op); err != nil {
 			break
 		}
@@ -159,15 +159,26 @@ func TestAnswersOfErrorsAreComparable(t *testing.T) {
 	require.ErrorIs(t, &AnswerError{Status: 500}, ErrRefused)
 }
 
-func TestRequestIDsAreOfImportPathAndNumber(t *testing.T) {
+// A resumed import repeats nothing (I2), and one that sends something else, or the
+// same after the site has changed, is not taken for it.
+func TestRequestIDsNameWhatWasSeenAndSent(t *testing.T) {
+	attr := func(inode namespace.Inode, ctime int64) *fsapi.Attr {
+		return &fsapi.Attr{Attr: namespace.Attr{Inode: inode, Ctime: ctime}}
+	}
 	seen := map[wire.RequestID]bool{}
 	for _, id := range []string{"a", "ab"} {
 		for _, path := range []string{"/b", "b/b", "/c"} {
-			for n := range uint32(3) {
-				r := requestOf(id, path, n)
-				require.False(t, seen[r])
-				require.Equal(t, r, requestOf(id, path, n))
-				seen[r] = true
+			for _, site := range []*fsapi.Attr{nil, attr(1, 1), attr(1, 2), attr(2, 1)} {
+				for n := range uint32(3) {
+					for _, frame := range []string{"", "x", "y"} {
+						it := item{to: path, site: site, sent: n}
+						r := requestOf(id, 0, &it, []byte(frame))
+						require.False(t, seen[r])
+						require.Equal(t, r, requestOf(id, 0, &it, []byte(frame)))
+						require.NotEqual(t, r, requestOf(id, 1, &it, []byte(frame)))
+						seen[r] = true
+					}
+				}
 			}
 		}
 	}

@@ -1,228 +1,452 @@
 package fsclient
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
-	"os"
-	"path/filepath"
-	"strings"
+	"io/fs"
+	"math/rand/v2"
+	"path"
+	"sync"
 	"syscall"
 
 	"github.com/zeebo/xxh3"
 	"golang.org/x/sys/unix"
 
 	"github.com/claudefs/repl/engine"
+	"github.com/claudefs/repl/tools/fsapi"
 	"github.com/claudefs/repl/tools/namespace"
 	"github.com/claudefs/repl/wire"
 )
 
-// blockBytes is how much content one Write carries: whole chunks, and few
-// enough bytes that several fit a window.
-const blockBytes = 4 * namespace.ChunkBytes
+// roundsMax is how often one part of the tree is gone through: again where the site
+// turned out not to be what was seen of it.
+const roundsMax = 2
 
-// xattrNamesBytes is Linux's limit of an inode's list of attribute names.
-const xattrNamesBytes = 64 << 10
-
-// requestOf names the n-th operation on a path in an import: the same in every
-// run of it.
-func requestOf(importID, path string, n uint32) wire.RequestID {
-	b := make([]byte, 0, len(importID)+len(path)+8)
-	b = binary.LittleEndian.AppendUint32(b, uint32(len(importID)))
-	b = append(append(b, importID...), path...)
-	b = binary.LittleEndian.AppendUint32(b, n)
-	return wire.RequestID(xxh3.Hash128(b).Bytes())
-}
-
-// walker turns one top-level name after another into operations. A walker's
-// error is its lane's: what cannot be read is reported and left out.
+// walker makes one part of the tree after another equal at the site, by operations
+// that name what differs. Its lane's results come on another goroutine.
 type walker struct {
-	im    *importer
-	lane  *lane
-	block []byte
-	names []byte            // scratch of xattrs
-	links map[fileID]string // of this top-level name: where the first link went
-	count uint32            // operations on the current path
+	im   *importer
+	ctx  context.Context
+	lane *lane
+
+	block []byte // scratch of contents and values
+	attrs []byte // scratch of names of attributes
+
+	round uint32
+	nonce uint64                     // 0 in the first round, so that a resumed import repeats nothing
+	dry   bool                       // emit answers errDiffers
+	lefts int                        // what was reported
+	links map[fileID]link            // of this part: files of several names that are made
+	owner map[namespace.Inode]fileID // shared inodes of the site, and whose content they hold
+	fewer map[namespace.Inode]uint32 // names that shared inodes of the site have lost
+
+	mu       sync.Mutex
+	again    bool // the site was not as it was seen: another round
+	refused  int64
+	refusals []string // the first of them
 }
 
-func (w *walker) top(from, to string) error {
-	w.links = map[fileID]string{}
-	return w.walk(from, to)
+// link is where the first name of a file went.
+type link struct {
+	path  string
+	inode namespace.Inode // the site's, if it stood there before
 }
 
-// emit sends op as the next operation on its path.
-func (w *walker) emit(op *namespace.Operation) error {
-	return w.emitAs(op, w.count)
+// item is one name of the tree on its way.
+type item struct {
+	to      string      // path at the site
+	above   *item       // its directory
+	site    *fsapi.Attr // what the site has there; nil = nothing
+	kind    string      // of site
+	sent    uint32      // operations so far
+	renamed bool        // of a directory: names in it came or went
+	told    bool        // its times are reported
 }
 
-func (w *walker) emitAs(op *namespace.Operation, n uint32) error {
-	op.Request = requestOf(w.im.o.ID, op.Path, n)
-	w.count = n + 1
+// errDiffers answers an operation where nothing may be done.
+var errDiffers = errors.New("differs")
+
+// part is what one worker does at a time: a top-level name, or the whole tree where
+// it goes to one.
+type part struct {
+	root *folder
+	name string // "" = the root itself
+	to   string
+}
+
+// walkPart makes a part equal. An error is the lane's, or the site's to a question:
+// what cannot be read or is refused is reported and left out.
+func (w *walker) walkPart(p part) error {
+	for w.round = 0; ; w.round++ {
+		w.begin()
+		it := &item{to: p.to, above: &item{}}
+		var err error
+		if it.site, it.kind, err = w.lookup(p.to); err != nil {
+			return err
+		}
+		switch {
+		case p.name != "":
+			err = w.visit(p.root, p.name, it)
+		case it.site != nil && it.kind != namespace.TypeDir.String():
+			return &fs.PathError{Op: "import to", Path: p.to, Err: syscall.ENOTDIR}
+		default:
+			err = w.directory(p.root, it)
+		}
+		if err == nil {
+			err = w.lane.Drain()
+		}
+		if err != nil || w.settled() {
+			return err
+		}
+	}
+}
+
+func (w *walker) begin() {
+	w.links, w.owner, w.fewer = map[fileID]link{}, map[namespace.Inode]fileID{}, map[namespace.Inode]uint32{}
+	w.nonce = 0
+	if w.round > 0 {
+		w.nonce = rand.Uint64() | 1
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.again, w.refused, w.refusals = false, 0, nil
+}
+
+// settled ends a round: with its refusals, unless another round may do without.
+func (w *walker) settled() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if (w.again || w.refused > 0) && w.round+1 < roundsMax {
+		return false
+	}
+	w.im.refused(w.refused, w.refusals)
+	return true
+}
+
+// answered books one result. A request that was done before, although this run sends
+// it for the first time, may have been undone since.
+func (w *walker) answered(op *namespace.Operation, r fsapi.Result, resent bool) {
+	if r.Errno != 0 {
+		w.im.count(func(r *Report) { r.Answers++ })
+		w.refuse(outcomeOf(op, r).Err.Error())
+		return
+	}
+	if r.Repeated && !resent {
+		w.mu.Lock()
+		w.again = true
+		w.mu.Unlock()
+	}
+	w.im.answered(op, r)
+}
+
+func (w *walker) refuse(text string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.refused++
+	if len(w.refusals) < errorsMax {
+		w.refusals = append(w.refusals, text)
+	}
+}
+
+// count books what was found; the first round finds all of it.
+func (w *walker) count(f func(*Report)) {
+	if w.round == 0 {
+		w.im.count(f)
+	}
+}
+
+// left reports what is left out or not as it was, with the counter that it goes to.
+func (w *walker) left(counter func(*Report) *int64, format string, args ...any) {
+	if w.lefts++; w.round == 0 && !w.dry {
+		w.im.problem(counter, fmt.Sprintf(format, args...))
+	}
+}
+
+func unreadable(r *Report) *int64 { return &r.Unreadable }
+
+// emit sends op, which is about it.
+func (w *walker) emit(it *item, op *namespace.Operation) error {
+	if w.dry {
+		return errDiffers
+	}
+	frame, err := fsapi.AppendOperation(nil, op)
+	if err != nil {
+		return err
+	}
+	op.Request = requestOf(w.im.o.ID, w.nonce, it, frame)
+	it.sent++
+	switch op.Op {
+	case engine.OpCreate, engine.OpMkDir, engine.OpSymlink, engine.OpLink, engine.OpUnlink:
+		it.above.renamed = true
+	}
 	return w.lane.Emit(op)
 }
 
-func (w *walker) walk(from, to string) error {
-	info, err := os.Lstat(from)
-	if err != nil {
-		w.im.unreadable(err)
+// requestOf names an operation about it: the same in every run of an import that
+// sees the same there and sends the same.
+func requestOf(importID string, nonce uint64, it *item, frame []byte) wire.RequestID {
+	le := binary.LittleEndian
+	b := make([]byte, 0, len(importID)+len(it.to)+64)
+	for _, name := range []string{importID, it.to} {
+		b = append(le.AppendUint32(b, uint32(len(name))), name...)
+	}
+	b = le.AppendUint64(le.AppendUint32(b, it.sent), nonce)
+	if it.site != nil {
+		b = le.AppendUint64(le.AppendUint64(b, uint64(it.site.Inode)), uint64(it.site.Ctime))
+	}
+	sum := xxh3.Hash128(frame).Bytes()
+	return wire.RequestID(xxh3.Hash128(append(b, sum[:]...)).Bytes())
+}
+
+// visit makes one name of a folder equal.
+func (w *walker) visit(d *folder, name string, it *item) error {
+	if len(it.to) > namespace.PathBytesMax || len(name) > namespace.NameBytesMax {
+		w.left(unreadable, "%s: %v", path.Join(d.path, name), syscall.ENAMETOOLONG)
 		return nil
 	}
-	w.count = 0
-	switch info.Mode().Type() {
-	case 0:
-		return w.file(from, to, info)
-	case os.ModeDir:
-		return w.directory(from, to, info)
-	case os.ModeSymlink:
-		return w.symlink(from, to, info)
-	}
-	w.im.count(func(r *Report) { r.Skipped++ })
-	return nil
-}
-
-// attributes fills what an operation says about an inode.
-func attributes(op *namespace.Operation, info os.FileInfo) {
-	st, _ := idOf(info)
-	op.UID, op.GID, op.Mode = st.Uid, st.Gid, st.Mode&0o7777
-	op.Mtime, op.Atime = info.ModTime().UnixNano(), st.Atim.Nano()
-	op.Flags |= namespace.FlagMtime | namespace.FlagAtime
-}
-
-// lastCount numbers the operation that ends a directory, apart from those that
-// begin it: how many these are may differ from run to run.
-const lastCount = 1 << 31
-
-func (w *walker) directory(from, to string, info os.FileInfo) error {
-	entries, err := os.ReadDir(from)
+	lefts := w.lefts
+	st, err := d.stat(name)
 	if err != nil {
-		w.im.unreadable(err)
-		if entries == nil {
+		w.left(unreadable, "%v", err)
+		return nil
+	}
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFREG:
+		err = w.file(d, name, it)
+	case unix.S_IFLNK:
+		err = w.symlink(d, name, it)
+	case unix.S_IFDIR:
+		below, openErr := d.folder(name)
+		if openErr != nil {
+			w.left(unreadable, "%v", openErr)
+			return nil
+		}
+		err = w.directory(below, it)
+		below.Close()
+	default:
+		w.count(func(r *Report) { r.Skipped++ })
+		if it.site != nil {
+			return w.extra(it)
+		}
+		return nil
+	}
+	if err == nil && it.sent == 0 && w.lefts == lefts {
+		w.count(func(r *Report) { r.Same++ })
+	}
+	return err
+}
+
+// clear removes what the site has in the place of something of another kind.
+func (w *walker) clear(it *item, kind namespace.Type) error {
+	if it.site == nil || it.kind == kind.String() {
+		return nil
+	}
+	return w.remove(it)
+}
+
+// remove removes what the site has at it, a directory with everything in it.
+func (w *walker) remove(it *item) error {
+	op := namespace.Operation{Op: engine.OpUnlink, Path: it.to}
+	if it.kind == namespace.TypeDir.String() {
+		op.Flags = namespace.FlagDir
+		names := w.newListing(it)
+		for {
+			name, err := names.peek()
+			if err != nil {
+				return err
+			}
+			if name == nil {
+				break
+			}
+			if err := w.remove(it.below(name.Name, name)); err != nil {
+				return err
+			}
+			names.take()
+		}
+	} else if it.site.Nlink > 1 {
+		w.fewer[it.site.Inode]++
+	}
+	err := w.emit(it, &op)
+	it.site, it.kind = nil, ""
+	return err
+}
+
+// below is a name in the directory it, with what the site has there.
+func (it *item) below(name string, site *fsapi.Name) *item {
+	out := &item{to: it.to + "/" + name, above: it}
+	if site != nil {
+		out.site, out.kind = site.Attr, site.Type
+	}
+	return out
+}
+
+// directory makes a directory and all that is in it equal. d is open.
+func (w *walker) directory(d *folder, it *item) error {
+	names, err := d.names()
+	if err != nil {
+		w.left(unreadable, "%v", err)
+		if len(names) == 0 {
 			return nil
 		}
 	}
-	op := namespace.Operation{Op: engine.OpMkDir, Flags: namespace.FlagOverwrite, Path: to}
-	attributes(&op, info)
-	if err := w.emit(&op); err != nil {
+	if err := w.clear(it, namespace.TypeDir); err != nil {
 		return err
 	}
-	w.im.count(func(r *Report) { r.Dirs++ })
-	if err := w.xattrs(from, to); err != nil {
-		return err
-	}
-	for _, entry := range entries {
-		if err := w.walk(filepath.Join(from, entry.Name()), to+"/"+entry.Name()); err != nil {
+	was := it.site
+	want := w.attributes(&d.st, it)
+	if was == nil {
+		op := want
+		op.Op, op.Flags = engine.OpMkDir, namespace.FlagMtime|namespace.FlagAtime
+		if err := w.emit(it, &op); err != nil {
 			return err
 		}
 	}
-	// Only now: every name made in it moved its times.
-	op = namespace.Operation{
-		Op: engine.OpSetAttr, Flags: namespace.FlagMode | namespace.FlagUID | namespace.FlagGID, Path: to,
-	}
-	attributes(&op, info)
-	return w.emitAs(&op, lastCount)
-}
-
-func (w *walker) symlink(from, to string, info os.FileInfo) error {
-	target, err := os.Readlink(from)
-	if err != nil {
-		w.im.unreadable(err)
-		return nil
-	}
-	op := namespace.Operation{Op: engine.OpSymlink, Flags: namespace.FlagOverwrite, Path: to, Target: target}
-	attributes(&op, info)
-	op.Mode = 0
-	w.im.count(func(r *Report) { r.Symlinks++ })
-	return w.emit(&op)
-}
-
-func (w *walker) file(from, to string, info os.FileInfo) error {
-	st, id := idOf(info)
-	if st.Nlink > 1 {
-		if first, ok := w.links[id]; ok {
-			w.im.count(func(r *Report) { r.Links++ })
-			// The request is named by the new name: the old one may have many links.
-			op := namespace.Operation{Op: engine.OpLink, Flags: namespace.FlagOverwrite, Path: first, Target: to}
-			op.Request = requestOf(w.im.o.ID, to, 0)
-			return w.lane.Emit(&op)
-		}
-	}
-	f, err := os.OpenFile(from, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
-	if err != nil {
-		w.im.unreadable(err)
-		return nil
-	}
-	defer f.Close() // of a file only read
-	if st.Nlink > 1 {
-		w.links[id] = to
-		if w.im.split(id) {
-			w.im.count(func(r *Report) { r.LinksSplit++ })
-		}
-	}
-	op := namespace.Operation{Op: engine.OpCreate, Flags: namespace.FlagOverwrite, Path: to}
-	attributes(&op, info)
-	if err := w.emit(&op); err != nil {
+	w.count(func(r *Report) { r.Dirs++ })
+	if err := w.xattrs(ofFile(d.f), d.path, it); err != nil {
 		return err
 	}
-	w.im.count(func(r *Report) { r.Files++ })
-	if err := w.content(f, to, info); err != nil {
+	if err := w.names(d, it, names); err != nil {
 		return err
 	}
-	return w.xattrs(from, to)
-}
-
-// content sends a file's bytes in blocks, until its end as it is now.
-func (w *walker) content(f *os.File, to string, info os.FileInfo) error {
-	for offset := int64(0); ; {
-		n, err := io.ReadFull(f, w.block)
-		if n > 0 {
-			op := namespace.Operation{
-				Op: engine.OpWrite, Path: to, Offset: uint64(offset), Data: w.block[:n], Size: uint64(n),
-			}
-			attributes(&op, info)
-			op.Mode = 0
-			if err := w.emit(&op); err != nil {
-				return err
-			}
-			offset += int64(n)
-			w.im.count(func(r *Report) { r.Bytes += int64(n) })
-		}
-		switch {
-		case err == nil:
-			continue
-		case err != io.EOF && err != io.ErrUnexpectedEOF:
-			w.im.unreadable(fmt.Errorf("from byte %d on: %w", offset, err))
-		}
-		return nil
+	if changed, err := d.changed(); err != nil || changed {
+		w.left(changedMeanwhile, "%s: names came or went while it was read; import it again%s", d.path, reason(err))
 	}
-}
-
-// xattrs sends extended attributes, as far as they can be read here.
-func (w *walker) xattrs(from, to string) error {
-	if w.names == nil {
-		w.names = make([]byte, xattrNamesBytes)
-	}
-	n, err := unix.Llistxattr(from, w.names)
-	if err != nil {
-		if !errors.Is(err, syscall.ENOTSUP) {
-			w.im.unreadable(&os.PathError{Op: "listxattr", Path: from, Err: err})
-		}
-		return nil
-	}
-	if n == 0 {
-		return nil
-	}
-	value := w.block[:namespace.XattrValueBytesMax] // free between contents
-	for name := range strings.SplitSeq(strings.TrimRight(string(w.names[:n]), "\x00"), "\x00") {
-		n, err := unix.Lgetxattr(from, name, value)
-		if err != nil {
-			w.im.unreadable(&os.PathError{Op: "getxattr " + name, Path: from, Err: err})
-			continue
-		}
-		op := namespace.Operation{Op: engine.OpSetXattr, Path: to, Target: name, Data: value[:n]}
-		if err := w.emit(&op); err != nil {
-			return err
-		}
+	// Only now: every name that was made in it moved its times.
+	if it.renamed || was != nil && differ(was, &want) {
+		return w.emit(it, &want)
 	}
 	return nil
+}
+
+func changedMeanwhile(r *Report) *int64 { return &r.Changed }
+
+func reason(err error) string {
+	if err == nil {
+		return ""
+	}
+	return ": " + err.Error()
+}
+
+// names makes the names in a directory equal, side by side with the site's.
+func (w *walker) names(d *folder, it *item, names []string) error {
+	site := w.newListing(it)
+	for _, name := range names {
+		have, err := w.skip(site, it, name)
+		if err != nil {
+			return err
+		}
+		if err := w.visit(d, name, it.below(name, have)); err != nil {
+			return err
+		}
+	}
+	_, err := w.skip(site, it, "")
+	return err
+}
+
+// skip passes the site's names before name, "" = all of them, which the tree has
+// not got, and returns the site's entry of that name, nil if there is none.
+func (w *walker) skip(site *listing, it *item, name string) (*fsapi.Name, error) {
+	for {
+		have, err := site.peek()
+		if err != nil || have == nil || name != "" && have.Name > name {
+			return nil, err
+		}
+		found := *have
+		site.take()
+		if found.Name == name {
+			return &found, nil
+		}
+		if err := w.extra(it.below(found.Name, &found)); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// extra counts a name that only the site has, and removes it if that is wanted.
+func (w *walker) extra(it *item) error {
+	w.count(func(r *Report) { r.Extra++ })
+	if !w.im.o.Delete {
+		return nil
+	}
+	return w.remove(it)
+}
+
+// attributes is the SetAttr that gives the site's inode what the tree's has.
+func (w *walker) attributes(st *unix.Stat_t, it *item) namespace.Operation {
+	op := namespace.Operation{
+		Op: engine.OpSetAttr, Path: it.to, UID: st.Uid, GID: st.Gid, Mode: st.Mode & 0o7777,
+		Flags: namespace.FlagMode | namespace.FlagUID | namespace.FlagGID | namespace.FlagAtime | namespace.FlagMtime,
+	}
+	var mtimeKept, atimeKept bool
+	op.Mtime, mtimeKept = nanoseconds(st.Mtim)
+	op.Atime, atimeKept = nanoseconds(st.Atim)
+	for _, t := range []struct {
+		name string
+		of   unix.Timespec
+		kept bool
+	}{{"mtime", st.Mtim, mtimeKept}, {"atime", st.Atim, atimeKept}} {
+		if !t.kept && !it.told {
+			w.left(func(r *Report) *int64 { return &r.TimesLimited },
+				"%s: %s of %d s is outside of what the site keeps (1677 to 2262): it has the nearest", it.to, t.name,
+				t.of.Sec)
+		}
+	}
+	it.told = it.told || !w.dry
+	return op
+}
+
+// differ says whether the site's inode has other attributes than op sets. The mode of
+// a symlink means nothing.
+func differ(a *fsapi.Attr, op *namespace.Operation) bool {
+	return op.Flags&namespace.FlagMode != 0 && a.Mode != op.Mode ||
+		a.UID != op.UID || a.GID != op.GID || a.Atime != op.Atime || a.Mtime != op.Mtime
+}
+
+// onlyRead says whether a symlink was at most read since the site has it. Reading it,
+// which an import has to, moves its time of access, and unlike a change no other.
+func onlyRead(a *fsapi.Attr, st *unix.Stat_t) bool {
+	ctime, _ := nanoseconds(st.Ctim)
+	return ctime < a.Ctime
+}
+
+func (w *walker) symlink(d *folder, name string, it *item) error {
+	f, st, err := d.open(name, unix.O_PATH)
+	if err != nil {
+		w.left(unreadable, "%v", err)
+		return nil
+	}
+	defer f.Close() // only read
+	target, err := readlink(f)
+	if err != nil {
+		w.left(unreadable, "%v", d.failed("readlink", name, err))
+		return nil
+	}
+	op := w.attributes(&st, it)
+	op.Mode, op.Flags = 0, op.Flags&^namespace.FlagMode
+	if it.site != nil && onlyRead(it.site, &st) {
+		op.Atime = it.site.Atime
+	}
+	same := func() (bool, error) { return it.site.Target == target && !differ(it.site, &op), nil }
+	if done, err := w.linked(it, &st, same); done || err != nil {
+		return err
+	}
+	w.count(func(r *Report) { r.Symlinks++ })
+	if it.site != nil && (it.kind != namespace.TypeSymlink.String() || it.site.Target != target) {
+		if err := w.remove(it); err != nil {
+			return err
+		}
+	}
+	if it.site == nil {
+		made := op
+		made.Op, made.Target, made.Flags = engine.OpSymlink, target, namespace.FlagMtime|namespace.FlagAtime
+		err = w.emit(it, &made)
+	} else if differ(it.site, &op) {
+		err = w.emit(it, &op)
+	}
+	if err != nil {
+		return err
+	}
+	return w.xattrs(ofSymlink(f), path.Join(d.path, name), it)
 }

@@ -64,7 +64,7 @@ func TestOperationsReadersAndErrors(t *testing.T) {
 	require.NoError(t, c.Cat(ctx, "/d/f?&%20", 3, 4, &got))
 	require.Equal(t, "3456", got.String())
 	var names []string
-	require.NoError(t, c.Ls(ctx, "/", func(n fsapi.Name) error {
+	require.NoError(t, c.Ls(ctx, "/", false, func(n fsapi.Name) error {
 		names = append(names, n.Name+" "+n.Type)
 		return nil
 	}))
@@ -134,7 +134,7 @@ func TestOneStreamTooManyIsRefusedAtOnce(t *testing.T) {
 		a.node.streams <- struct{}{}
 	}
 	_, err := a.client.Do(t.Context(), namespace.Operation{Op: engine.OpMkDir, Path: "/d"})
-	require.ErrorIs(t, err, fsclient.ErrUnreachable)
+	require.ErrorIs(t, err, fsclient.ErrLater)
 	require.ErrorContains(t, err, "16 streams")
 	body, in := io.Pipe()
 	answer, err := http.Post("http://"+a.addr+"/v1/fs/ops", "", body)
@@ -154,7 +154,7 @@ func TestNamesThatAreNoTextAreKeptAsTheyAre(t *testing.T) {
 	_, err := a.client.Do(t.Context(), ops...)
 	require.NoError(t, err)
 	var got []string
-	require.NoError(t, a.client.Ls(t.Context(), "/", func(n fsapi.Name) error {
+	require.NoError(t, a.client.Ls(t.Context(), "/", false, func(n fsapi.Name) error {
 		got = append(got, n.Name)
 		_, err := a.client.Stat(t.Context(), "/"+n.Name)
 		return err

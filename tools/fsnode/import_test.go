@@ -188,30 +188,27 @@ func TestAnImportedTreeIsTheSameAtBothSites(t *testing.T) {
 	log.audit(t, b)
 }
 
-func TestAnImportRunAgainRepeatsNothing(t *testing.T) {
+func TestAnImportRunAgainSendsNothing(t *testing.T) {
 	a := alone(t)
 	dir := tree(t, 2, 9)
+	onDisk(t, dir) // reads each symlink, which may move its time of access, once
 	first, err := a.client.Import(t.Context(), dir, fsclient.ImportOptions{ID: "1"})
 	require.NoError(t, err)
 	require.Zero(t, first.Repeated)
+	require.Zero(t, first.Same)
 	before, err := a.client.Digest(t.Context())
 	require.NoError(t, err)
 
-	again, err := a.client.Import(t.Context(), dir, fsclient.ImportOptions{ID: "1"})
-	require.NoError(t, err)
-	require.Equal(t, first.Entries, again.Entries)
-	require.Equal(t, again.Entries, again.Repeated)
-	after, err := a.client.Digest(t.Context())
-	require.NoError(t, err)
-	require.Equal(t, before, after)
-
-	other, err := a.client.Import(t.Context(), dir, fsclient.ImportOptions{ID: "2"})
-	require.NoError(t, err)
-	require.Empty(t, other.Errors, "a second import overwrites")
-	require.Zero(t, other.Repeated)
-	require.NotZero(t, other.Unchanged)
-	rows, _ := atNode(t, a.client)
-	require.ElementsMatch(t, onDisk(t, dir), rows)
+	for _, id := range []string{"1", "2"} {
+		again, err := a.client.Import(t.Context(), dir, fsclient.ImportOptions{ID: id})
+		require.NoError(t, err)
+		require.Empty(t, again.Errors)
+		require.Zero(t, again.Entries)
+		require.EqualValues(t, first.Files+first.Dirs+first.Symlinks+first.Links, again.Same)
+		after, err := a.client.Digest(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, before, after)
+	}
 }
 
 func TestAnImportGoesOnOverARestartedNode(t *testing.T) {

@@ -220,7 +220,8 @@ func endOf(err error) fsapi.Result {
 	}
 	r.Text = err.Error()
 	for _, final := range []error{
-		engine.ErrStandby, engine.ErrOptions, wire.ErrLimit, wire.ErrProtocol, fsapi.ErrFrame, namespace.ErrDamaged,
+		engine.ErrStandby, engine.ErrStopped, engine.ErrOptions, wire.ErrLimit, wire.ErrProtocol, fsapi.ErrFrame,
+		namespace.ErrDamaged,
 	} {
 		if errors.Is(err, final) {
 			r.Code = fsapi.CodeFinal

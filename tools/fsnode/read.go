@@ -2,6 +2,7 @@ package fsnode
 
 import (
 	"bufio"
+	"context"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -16,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/claudefs/repl/engine"
 	"github.com/claudefs/repl/tools/fsapi"
 	"github.com/claudefs/repl/tools/namespace"
 )
@@ -30,6 +32,8 @@ func (n *Node) Handler() http.Handler {
 	mux.HandleFunc("GET /v1/fs/stat", n.reading(n.serveStat))
 	mux.HandleFunc("GET /v1/fs/ls", n.reading(n.serveList))
 	mux.HandleFunc("GET /v1/fs/cat", n.reading(n.serveCat))
+	mux.HandleFunc("GET /v1/fs/sums", n.reading(n.serveSums))
+	mux.HandleFunc("GET /v1/fs/xattrs", n.reading(n.serveXattrs))
 	mux.HandleFunc("GET /v1/fs/digest", n.reading(n.serveDigest))
 	mux.HandleFunc("GET /v1/fs/walk", n.reading(n.serveWalk))
 	mux.HandleFunc("GET /v1/fs/decided", n.reading(n.serveDecided))
@@ -99,12 +103,15 @@ func (a *answer) lines(fill func(line func(any) error) error) error {
 }
 
 func (n *Node) serveStat(a *answer, r *http.Request) error {
-	path := r.URL.Query().Get("path")
+	path, err := n.pathOf(r)
+	if err != nil {
+		return err
+	}
 	attr, err := n.store.Stat(path)
 	if err != nil {
 		return err
 	}
-	return a.json(fsapi.Stat{Schema: fsapi.Schema, Path: path, Type: attr.Type.String(), Attr: attr})
+	return a.json(fsapi.StatOf(path, &attr))
 }
 
 func (n *Node) serveList(a *answer, r *http.Request) error {
@@ -118,18 +125,85 @@ func (n *Node) serveList(a *answer, r *http.Request) error {
 	if err != nil {
 		return fmt.Errorf("page %q: %w: %w", q.Get("page"), errBadQuery, err)
 	}
-	names, err := n.store.List(r.Context(), q.Get("path"), string(after), count)
+	path, err := n.pathOf(r)
 	if err != nil {
 		return err
 	}
-	out := fsapi.Listing{Schema: fsapi.Schema, Path: q.Get("path"), Names: make([]fsapi.Name, len(names))}
-	for i := range names {
-		out.Names[i] = fsapi.NameOf(&names[i])
+	out := fsapi.Listing{Schema: fsapi.Schema, Path: path}
+	if out.Names, err = n.names(r.Context(), path, string(after), count, q.Get("attr") == "1"); err != nil {
+		return err
 	}
-	if len(names) == count {
-		out.Next = base64.RawURLEncoding.EncodeToString([]byte(names[count-1].Name))
+	if len(out.Names) == count {
+		out.Next = base64.RawURLEncoding.EncodeToString([]byte(out.Names[count-1].Name))
 	}
 	return a.json(out)
+}
+
+// names lists a directory, if asked for with inodes.
+func (n *Node) names(ctx context.Context, path, after string, count int, attr bool) ([]fsapi.Name, error) {
+	out := []fsapi.Name{}
+	if attr {
+		entries, err := n.store.Entries(ctx, path, after, count)
+		for i := range entries {
+			out = append(out, fsapi.EntryOf(&entries[i]))
+		}
+		return out, err
+	}
+	names, err := n.store.List(ctx, path, after, count)
+	for i := range names {
+		out = append(out, fsapi.NameOf(&names[i]))
+	}
+	return out, err
+}
+
+// pathOf is the path that a request asks for. If it wants what is current, the
+// shard has caught up with its log; a standby has nothing that it could wait for.
+func (n *Node) pathOf(r *http.Request) (string, error) {
+	q := r.URL.Query()
+	path := q.Get("path")
+	if q.Get("current") != "1" {
+		return path, nil
+	}
+	err := n.ready.wait(r.Context(), n.engine, namespace.ShardOf(path, n.store.Shards()))
+	if errors.Is(err, engine.ErrStandby) {
+		err = nil
+	}
+	return path, err
+}
+
+func (n *Node) serveSums(a *answer, r *http.Request) error {
+	block, err := number(r.URL.Query().Get("block"), 0)
+	if err != nil {
+		return fmt.Errorf("block %q: %w", r.URL.Query().Get("block"), errBadQuery)
+	}
+	path, err := n.pathOf(r)
+	if err != nil {
+		return err
+	}
+	sums, next, err := n.store.Sums(r.Context(), path, uint64(block), fsapi.SumsLimit)
+	if err != nil {
+		return err
+	}
+	out := fsapi.Sums{
+		Schema: fsapi.Schema, Path: path, BlockBytes: namespace.SumBytes, Sums: make([]fsapi.Sum, len(sums)),
+		Next: next,
+	}
+	for i := range sums {
+		out.Sums[i] = fsapi.Sum{Block: sums[i].Block, Hash: hex.EncodeToString(sums[i].Hash[:])}
+	}
+	return a.json(out)
+}
+
+func (n *Node) serveXattrs(a *answer, r *http.Request) error {
+	path, err := n.pathOf(r)
+	if err != nil {
+		return err
+	}
+	return a.lines(func(line func(any) error) error {
+		return n.store.Xattrs(r.Context(), path, func(name string, value []byte) error {
+			return line(fsapi.XattrOf(name, value))
+		})
+	})
 }
 
 func (n *Node) serveCat(a *answer, r *http.Request) error {
@@ -207,13 +281,22 @@ func errorOf(err error) (status int, e fsapi.Error) {
 		return http.StatusBadRequest, withNext(e, "write the path from / on, as /dir/name")
 	case errno != 0, errors.Is(err, errBadQuery):
 		return http.StatusBadRequest, withNext(e, "mend the request")
-	case errors.Is(err, namespace.ErrClosed):
+	case errors.Is(err, engine.ErrStopped):
+		return http.StatusConflict, withNext(e, stoppedNext)
+	case errors.Is(err, engine.ErrUnavailable), errors.Is(err, engine.ErrBusy):
+		return http.StatusServiceUnavailable, withNext(e, laterNext)
+	case errors.Is(err, engine.ErrClosed), errors.Is(err, namespace.ErrClosed):
 		return http.StatusServiceUnavailable, withNext(e, "the node is stopping: try again when it is back")
 	case errors.Is(err, namespace.ErrBroken):
 		return http.StatusServiceUnavailable, withNext(e, "look at the node's log and disk, then restart it")
 	}
 	return http.StatusInternalServerError, withNext(e, "look at the node's log")
 }
+
+const laterNext = "try again: cfs admin replication status names what is awaited"
+
+// stoppedNext is what to do about a log that takes no more entries.
+const stoppedNext = "cfs admin replication status names the log and why it stopped"
 
 func withNext(e fsapi.Error, next string) fsapi.Error {
 	e.Next = next
