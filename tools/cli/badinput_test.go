@@ -30,6 +30,8 @@ var wrongValues = map[string][]string{
 	"FORMAT":   {"yaml", "", "TABLE", "\xff"},
 	"BYTES":    {"x", "", "-1", "1.5MiB", "9999999TiB", "\xff"},
 	"RATE":     {"x", "", "-1", "\xff"},
+	"MODE":     {"x", "", "9", "-1", "77777", "\xff"},
+	"TIME":     {"x", "", "@", "@x", "@1.x", "@9223372037", "1601-01-01T00:00:00Z", "\xff"},
 }
 
 // oddValues may be wrong for a flag, or not: whatever a verb makes of them, it must not
@@ -41,6 +43,8 @@ var oddValues = map[string][]string{
 	"duration":    {"-1s", "0", "1ns"},
 	"BYTES":       {"0", "1", "4611686018427387904"},
 	"RATE":        {"0", "1"},
+	"MODE":        {"0", "7777"},
+	"TIME":        {"@0", "@-9223372036.5", "@1.", "2262-04-11T23:47:16Z"},
 	"string":      {"", " ", "\xff", "a\x00b", "../..", "-", strings.Repeat("x", 5000), "\x1b[2J\n"},
 	"stringArray": {"", "=", "a=", "=b", "a=b", "\xff=\xff", strings.Repeat("x", 5000) + "=h:1"},
 }
@@ -64,6 +68,9 @@ func leaves(c *cobra.Command) (all []*cobra.Command) {
 }
 
 var twoLines = regexp.MustCompile(`(?:^|\n)error: [^\n]+\nnext: [^\n]+\n$`)
+
+// arguments are values of arguments that are no paths.
+var arguments = map[string]string{"MODE": "0640", "OWNER": "1:1", "BYTES": "1"}
 
 var argument = regexp.MustCompile(`^[A-Z]+$`)
 
@@ -105,7 +112,11 @@ func harmless(t *testing.T, c *cobra.Command) []string {
 	for _, word := range strings.Fields(c.Use)[1:] {
 		optional += strings.Count(word, "[")
 		if optional == 0 && argument.MatchString(word) {
-			path = append(path, filepath.Join(dir, "file"))
+			value, ok := arguments[word]
+			if !ok {
+				value = filepath.Join(dir, "file")
+			}
+			path = append(path, value)
 		}
 		optional -= strings.Count(word, "]")
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"syscall"
 	"time"
 
@@ -11,11 +12,14 @@ import (
 
 	"github.com/claudefs/repl/tools/fsapi"
 	"github.com/claudefs/repl/tools/fsclient"
+	"github.com/claudefs/repl/tools/namespace"
 )
 
 func (a *app) fs() *cobra.Command {
-	return branch("fs", "use a site's file system: import, ls, stat, cat, mv, rm, digest",
-		a.fsImport(), a.fsList(), a.fsStat(), a.fsCat(), a.fsMove(), a.fsRemove(), a.fsDigest())
+	return branch("fs", "use a site's file system: import, put, get, ls, cat, rm and more",
+		a.fsImport(), a.fsPut(), a.fsGet(), a.fsList(), a.fsStat(), a.fsCat(), a.fsMakeDir(), a.fsRemoveDir(),
+		a.fsLink(), a.fsMove(), a.fsRemove(), a.fsMode(), a.fsOwner(), a.fsTouch(), a.fsTruncate(), a.fsXattr(),
+		a.fsDigest())
 }
 
 // clientFlag gives c the node that it talks to.
@@ -35,13 +39,14 @@ type listReport struct {
 	Schema int          `json:"schema"`
 	Kind   string       `json:"kind"`
 	Path   string       `json:"path"`
-	Names  []fsapi.Name `json:"names"`
+	Names  []listedName `json:"names"`
 }
 
 func (a *app) fsList() *cobra.Command {
 	var (
-		o      *output
-		client func() (*fsclient.Client, error)
+		o         *output
+		client    func() (*fsclient.Client, error)
+		recursive bool
 	)
 	run := func(c *cobra.Command, args []string) error {
 		node, err := client()
@@ -52,25 +57,40 @@ func (a *app) fsList() *cobra.Command {
 		if len(args) == 1 {
 			path = args[0]
 		}
-		return explain(a.list(c.Context(), o, node, path))
+		return explain(a.list(c.Context(), o, node, path, recursive), nil)
 	}
-	c := verb("ls [PATH] [-o FORMAT]", "the names in a directory", Read, 0, 1, run)
+	c := verb("ls [-R] [PATH] [-o FORMAT]", "the names in a directory; -o wide adds what they are", Read, 0, 1, run)
+	c.Long = `The names in a directory, in byte order. With -R those in the directories below it as well, each as its
+path from PATH on, a directory before what is in it. On a terminal a name that would act on it is quoted.`
+	c.Example = `  cfs fs ls -o wide /home
+  cfs fs ls -R -o jsonl /home | jq -r .path`
 	o, client = a.outputFlags(c), clientFlag(c)
+	c.Flags().BoolVarP(&recursive, "recursive", "R", false, "the directories below as well")
 	return c
 }
 
+// listedName is one row of ls. Path is from the listed directory on.
+type listedName struct {
+	Path    string `json:"path"`
+	PathB64 []byte `json:"path_b64,omitempty"` // of a path that is not UTF-8
+	fsapi.Name
+}
+
 // list prints the names as they come where the format allows it.
-func (a *app) list(ctx context.Context, o *output, node *fsclient.Client, path string) error {
-	report := listReport{Schema: 1, Kind: "ls", Path: path, Names: []fsapi.Name{}}
-	err := node.Ls(ctx, path, func(n fsapi.Name) error {
+func (a *app) list(ctx context.Context, o *output, node *fsclient.Client, path string, recursive bool) error {
+	report := listReport{Schema: 1, Kind: "ls", Path: path, Names: []listedName{}}
+	attr := o.wide() || !o.people()
+	err := walkNames(ctx, node, path, "", attr, recursive, func(n listedName) error {
 		switch o.format {
 		case FormatJSONL:
 			return o.object(n)
 		case FormatTable:
-			_, err := fmt.Fprintln(a.stdout, a.stdout.Text(n.Name))
+			_, err := fmt.Fprintln(a.stdout, a.stdout.Text(n.Path))
 			return err
 		}
-		report.Names = append(report.Names, n)
+		if report.Names = append(report.Names, n); n.Attr == nil {
+			return fmt.Errorf("names without inodes: %w", fsclient.ErrAnswer) // of an earlier release
+		}
 		return nil
 	})
 	if err != nil || o.format == FormatJSONL || o.format == FormatTable {
@@ -79,11 +99,44 @@ func (a *app) list(ctx context.Context, o *output, node *fsclient.Client, path s
 	if o.format == FormatJSON {
 		return o.object(report)
 	}
-	t := newTable(a.stdout, "TYPE", "INODE", "NAME")
+	t := newTable(a.stdout, "TYPE", "MODE", "UID", "GID", "LINKS", "BYTES", "MODIFIED", "INODE", "NAME")
 	for _, n := range report.Names {
-		t.row(n.Type, fmt.Sprint(n.Inode), n.Name)
+		t.row(append(attrCells(n.Type, &n.Attr.Attr), fmt.Sprint(n.Inode), arrow(n.Path, n.Attr.Target))...)
 	}
 	return t.flush()
+}
+
+// walkNames visits the names in a directory, and if recursive those below.
+func walkNames(ctx context.Context, node *fsclient.Client, dir, prefix string, attr, recursive bool,
+	visit func(listedName) error) error {
+	return node.Ls(ctx, dir, attr, func(n fsapi.Name) error {
+		row := listedName{Path: prefix + n.Name, Name: n}
+		row.PathB64 = fsapi.Raw(row.Path)
+		if err := visit(row); err != nil || !recursive || n.Type != namespace.TypeDir.String() {
+			return err
+		}
+		below := strings.TrimRight(dir, "/") + "/" + n.Name
+		err := walkNames(ctx, node, below, row.Path+"/", attr, true, visit)
+		if errors.Is(err, syscall.ENOENT) {
+			return nil // it went meanwhile
+		}
+		return err
+	})
+}
+
+func attrCells(kind string, attr *namespace.Attr) []string {
+	return []string{
+		kind, fmt.Sprintf("%04o", attr.Mode), fmt.Sprint(attr.UID), fmt.Sprint(attr.GID), fmt.Sprint(attr.Nlink),
+		fmt.Sprint(attr.Size), time.Unix(0, attr.Mtime).UTC().Format(time.RFC3339),
+	}
+}
+
+// arrow is a name and, of a symlink, where it leads.
+func arrow(name, target string) string {
+	if target == "" {
+		return name
+	}
+	return name + " -> " + target
 }
 
 // statReport is "cfs fs stat -o json".
@@ -106,19 +159,13 @@ func (a *app) fsStat() *cobra.Command {
 			}
 			attr, err := node.Stat(c.Context(), args[0])
 			if err != nil {
-				return explain(err)
+				return explain(err, nil)
 			}
 			if !o.people() {
 				return o.object(statReport{attr, "stat", time.Unix(0, attr.Mtime).UTC()})
 			}
 			t := newTable(a.stdout, "TYPE", "MODE", "UID", "GID", "LINKS", "BYTES", "MODIFIED", "PATH")
-			path := args[0]
-			if attr.Target != "" {
-				path += " -> " + attr.Target
-			}
-			modified := time.Unix(0, attr.Mtime).UTC().Format(time.RFC3339)
-			t.row(attr.Type, fmt.Sprintf("%04o", attr.Mode), fmt.Sprint(attr.UID), fmt.Sprint(attr.GID),
-				fmt.Sprint(attr.Nlink), fmt.Sprint(attr.Size), modified, path)
+			t.row(append(attrCells(attr.Type, &attr.Attr.Attr), arrow(args[0], attr.Target))...)
 			return t.flush()
 		})
 	o, client = a.outputFlags(c), clientFlag(c)
@@ -126,75 +173,21 @@ func (a *app) fsStat() *cobra.Command {
 }
 
 func (a *app) fsCat() *cobra.Command {
-	var client func() (*fsclient.Client, error)
+	var (
+		client func() (*fsclient.Client, error)
+		piece  piece
+	)
 	c := verb("cat PATH", "a file's content", Read, 1, 1, func(c *cobra.Command, args []string) error {
 		node, err := client()
 		if err != nil {
 			return err
 		}
-		return explain(node.Cat(c.Context(), args[0], 0, -1, a.stdout.Raw()))
+		return explain(node.Cat(c.Context(), args[0], uint64(piece.offset), piece.bytes(), a.stdout.Raw()), nil)
 	})
+	c.Example = "  cfs fs cat /home/log --offset 1MiB --length 4KiB"
 	client = clientFlag(c)
+	piece.flags(c)
 	return c
-}
-
-// changeReport is what a verb that changed something prints as JSON.
-type changeReport struct {
-	Schema  int    `json:"schema"`
-	Kind    string `json:"kind"` // "change"
-	Path    string `json:"path"`
-	Changed int    `json:"changed_count"`
-}
-
-func (a *app) fsMove() *cobra.Command {
-	var (
-		o      *output
-		client func() (*fsclient.Client, error)
-	)
-	c := verb("mv FROM TO [-o FORMAT]", "rename within a top-level directory", Change, 2, 2,
-		func(c *cobra.Command, args []string) error {
-			node, err := client()
-			if err != nil {
-				return err
-			}
-			if err := node.Mv(c.Context(), args[0], args[1]); err != nil {
-				return explain(err)
-			}
-			return a.showChange(o, args[1], 1)
-		})
-	o, client = a.outputFlags(c), clientFlag(c)
-	return c
-}
-
-func (a *app) fsRemove() *cobra.Command {
-	var (
-		o         *output
-		client    func() (*fsclient.Client, error)
-		recursive bool
-	)
-	c := verb("rm [-r] PATH [-o FORMAT]", "remove a file, or with -r a whole tree", Change, 1, 1,
-		func(c *cobra.Command, args []string) error {
-			node, err := client()
-			if err != nil {
-				return err
-			}
-			n, err := node.Rm(c.Context(), args[0], recursive)
-			if err != nil {
-				return explain(err)
-			}
-			return a.showChange(o, args[0], n)
-		})
-	o, client = a.outputFlags(c), clientFlag(c)
-	c.Flags().BoolVarP(&recursive, "recursive", "r", false, "a directory with everything in it")
-	return c
-}
-
-// showChange prints nothing for people, as mv and rm do.
-func (a *app) showChange(o *output, path string, changed int) error {
-	if o.people() {
-		return nil
-	}
-	return o.object(changeReport{1, "change", path, changed})
 }
 
 // digestReport is "cfs fs digest -o json".
@@ -215,7 +208,7 @@ func (a *app) fsDigest() *cobra.Command {
 		}
 		d, err := node.Digest(c.Context())
 		if err != nil {
-			return explain(err)
+			return explain(err, nil)
 		}
 		if !o.people() {
 			return o.object(digestReport{d, "digest"})
@@ -227,36 +220,4 @@ func (a *app) fsDigest() *cobra.Command {
 	c := verb("digest [-o FORMAT]", "one hash over namespace and content, equal at equal sites", Read, 0, 0, run)
 	o, client = a.outputFlags(c), clientFlag(c)
 	return c
-}
-
-// pathNext is what to do about a path with which a change is not possible.
-var pathNext = map[syscall.Errno]string{
-	syscall.ENOENT:    "check the path with cfs fs ls",
-	syscall.EEXIST:    "remove what is there first, or name another path",
-	syscall.ENOTEMPTY: "add -r to remove everything in it",
-	syscall.EISDIR:    "add -r to remove everything in it",
-	syscall.EXDEV:     "name a place below the same top-level directory: a key stays in its shard",
-	syscall.EINVAL:    "write the path from / on, as /dir/name",
-}
-
-// explain gives a client's error its exit code and next step.
-func explain(err error) error {
-	if err == nil {
-		return nil
-	}
-	if e, ok := errors.AsType[*fsclient.AnswerError](err); ok {
-		return failure(ExitFailed, errors.New(e.Body.Text), e.Body.Next)
-	}
-	if errno, ok := errors.AsType[syscall.Errno](err); ok && pathNext[errno] != "" {
-		return failure(ExitFailed, err, pathNext[errno])
-	}
-	switch {
-	case errors.Is(err, fsclient.ErrUnreachable):
-		return failure(ExitUnreachable, err, unreachableNext)
-	case errors.Is(err, fsclient.ErrAnswer):
-		return failure(ExitFailed, err, answerNext)
-	case errors.Is(err, fsclient.ErrRefused):
-		return failure(ExitRefused, err, "`cfs admin replication status` there names the primary and its state")
-	}
-	return err
 }

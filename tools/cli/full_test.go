@@ -57,9 +57,9 @@ func hostileNode(t *testing.T) (addr string) {
 	answers := map[string]any{
 		"/v1/status": status,
 		"/v1/fs/ls": fsapi.Listing{Schema: 1, Names: []fsapi.Name{
-			fsapi.NameOf(&namespace.Name{Name: hostile}), fsapi.NameOf(&namespace.Name{Name: "second"}),
+			fsapi.EntryOf(&namespace.Entry{Name: hostile}), fsapi.EntryOf(&namespace.Entry{Name: "second"}),
 		}},
-		"/v1/fs/stat":   fsapi.Stat{Schema: 1, Type: "symlink", Attr: namespace.Attr{Target: hostile}},
+		"/v1/fs/stat":   fsapi.StatOf("", &namespace.Attr{Type: namespace.TypeSymlink, Target: hostile}),
 		"/v1/fs/cat":    hostile,
 		"/v1/fs/digest": fsapi.Digest{Schema: 1, Hash: hostile},
 	}

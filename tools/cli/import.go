@@ -8,12 +8,15 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/claudefs/repl/tools/cli/progress"
 	"github.com/claudefs/repl/tools/cli/tty"
+	"github.com/claudefs/repl/tools/fsapi"
 	"github.com/claudefs/repl/tools/fsclient"
 )
 
@@ -24,6 +27,7 @@ type importFlags struct {
 	ackLog   string
 	retryFor time.Duration
 	parallel int
+	remove   bool
 }
 
 // importReport is "cfs fs import -o json".
@@ -32,6 +36,7 @@ type importReport struct {
 	Kind     string `json:"kind"`
 	Dir      string `json:"dir"`
 	ImportID string `json:"import_id"`
+	Delete   bool   `json:"delete"`
 	fsclient.Report
 }
 
@@ -40,6 +45,7 @@ type ackRow struct {
 	Schema      int    `json:"schema"`
 	Kind        string `json:"kind"`
 	Path        string `json:"path"`
+	PathB64     []byte `json:"path_b64,omitempty"` // of a path that is not UTF-8
 	Site        string `json:"site_id"`
 	Shard       uint32 `json:"shard"`
 	Incarnation string `json:"incarnation"`
@@ -68,15 +74,25 @@ func (a *app) fsImport() *cobra.Command {
 		case !info.IsDir():
 			return failure(ExitFailed, fmt.Errorf("%s is no directory", args[0]), "name the directory that it is in")
 		}
+		if f.remove && strings.Trim(f.to, "/") == "" {
+			return usage("add --to PATH: what else is in / is not of DIR", "--delete without --to PATH")
+		}
 		return a.runImport(c.Context(), o, &f, node, args[0])
 	}
 	c := verb("import DIR [--to PATH] [-o FORMAT]", "copy a real directory tree into the site", Change, 1, 1, run)
-	c.Long = `Copies a directory tree into the site: directories, files, symlinks, hard links, modes, owners,
-times and extended attributes. It goes on over a server that is killed and restarted, and repeats nothing.
-An import that was cut off goes on with the same --import-id, as long as the tree is the same.`
+	c.Long = `Makes PATH at the site equal to DIR in all that the site keeps: names, content, holes, hard links,
+symlinks, modes, owners, times and extended attributes. It compares first and sends only what differs, so
+an import that was cut off, or a later one of the same tree, is as short as what is new. Names that only
+the site has stay, and are counted; --delete removes them.
+
+No symlink in DIR is followed. What cannot be read or kept, or changed while it was read, is named on
+stderr, and the exit code is then 5. / itself has fixed attributes: those of DIR are kept with --to PATH.`
+	c.Example = `  cfs fs import /home --to /home
+  cfs fs import /home --to /home --delete --import-id nightly`
 	o, client = a.outputFlags(c), clientFlag(c)
 	fs := c.Flags()
-	fs.StringVar(&f.id, "import-id", "", "`NAME` of this import; the same again goes on with it (default random)")
+	fs.StringVar(&f.id, "import-id", "", "`NAME` of this import; reuse it to resume (default random)")
+	fs.BoolVar(&f.remove, "delete", false, "remove names below --to PATH that DIR has not got")
 	fs.StringVar(&f.to, "to", "/", "directory `PATH` at the site, made if absent")
 	fs.StringVar(&f.ackLog, "ack-log", "", "append every acknowledged entry to this `FILE` as JSON lines")
 	fs.DurationVar(&f.retryFor, "retry-for", 2*time.Minute, "`TIME` that a server may be silent before the import ends")
@@ -100,9 +116,10 @@ func (a *app) runImport(ctx context.Context, o *output, f *importFlags, node *fs
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	line := progress.New(a.stderr)
+	problem := func(text string) { fmt.Fprintf(a.stderr, "left out: %s\n", tty.Plain(text)) }
 	watch := silence{limit: f.retryFor, cancel: cancel}
 	report, err := node.Import(ctx, dir, fsclient.ImportOptions{
-		ID: f.id, To: f.to, Parallel: f.parallel, AckLog: acks.add,
+		ID: f.id, To: f.to, Delete: f.remove, Parallel: f.parallel, AckLog: acks.add, Problem: problem,
 		Progress: func(p fsclient.Progress) {
 			watch.look(&p)
 			line.Show(func() string { return importText(&p) })
@@ -118,7 +135,9 @@ func (a *app) runImport(ctx context.Context, o *output, f *importFlags, node *fs
 	if report.Errors == nil {
 		report.Errors = []string{} // a list is never null
 	}
-	return a.showImport(o, &importReport{Schema: 1, Kind: "import", Dir: dir, ImportID: f.id, Report: report})
+	return a.showImport(o, &importReport{
+		Schema: 1, Kind: "import", Dir: dir, ImportID: f.id, Delete: f.remove, Report: report,
+	})
 }
 
 // importText is the progress line.
@@ -146,9 +165,8 @@ type silence struct {
 
 // look is called again and again, by one goroutine.
 func (s *silence) look(p *fsclient.Progress) {
-	answered := p.Entries + p.Unchanged + p.Refused
-	if s.since.IsZero() || answered != s.answered {
-		s.answered, s.reconnects, s.since = answered, p.Reconnects, time.Now()
+	if s.since.IsZero() || p.Answers != s.answered {
+		s.answered, s.reconnects, s.since = p.Answers, p.Reconnects, time.Now()
 		return
 	}
 	if p.Reconnects > s.reconnects && time.Since(s.since) > s.limit {
@@ -160,8 +178,9 @@ func importFailure(err error, again string) error {
 	if errors.Is(err, errSilent) {
 		return failure(ExitUnreachable, err, "start the server, then "+again)
 	}
-	if errors.Is(err, fsclient.ErrRefused) || errors.Is(err, fsclient.ErrAnswer) {
-		return explain(err)
+	_, ofPath := errors.AsType[syscall.Errno](err)
+	if ofPath || errors.Is(err, fsclient.ErrRefused) || errors.Is(err, fsclient.ErrAnswer) {
+		return explain(err, nil)
 	}
 	return failure(classify(err).Code, err, again)
 }
@@ -174,6 +193,10 @@ func (a *app) showImport(o *output, r *importReport) error {
 		}
 	} else {
 		p := &r.Progress
+		extra := "names only the site has: --delete removes them"
+		if r.Delete {
+			extra = "names that only the site had: removed"
+		}
 		fmt.Fprintf(a.stdout, "imported %s, %s in %s: %s, %s/s\n", plural(names(p), "name", "names"),
 			humanBytes(p.Bytes), humanSeconds(p.Seconds), plural(p.Entries, "entry", "entries"),
 			humanCount(int64(float64(p.Entries)/max(p.Seconds, 0.001))))
@@ -181,22 +204,21 @@ func (a *app) showImport(o *output, r *importReport) error {
 			count int64
 			what  string
 		}{
-			{p.Repeated, "entries were done before"}, {p.Unchanged, "operations had nothing to do"},
+			{p.Same, "names were so already"}, {p.Repeated, "entries were done before"},
 			{p.Skipped, "skipped: devices, sockets, fifos"}, {p.LinksSplit, "hard links became copies"},
-			{p.Unreadable, "unreadable"}, {p.Refused, "refused"}, {p.Reconnects, "connections lost"},
+			{p.Extra, extra}, {p.Unreadable, "unreadable"}, {p.Refused, "refused"},
+			{p.Changed, "changed while they were read"}, {p.TimesLimited, "times are not those of the file"},
+			{p.Reconnects, "connections lost"},
 		} {
 			if c.count > 0 {
 				fmt.Fprintf(a.stdout, "  %s %s\n", humanCount(c.count), c.what)
 			}
 		}
 	}
-	if r.Unreadable+r.Refused == 0 {
+	if !r.Partly() {
 		return nil
 	}
-	for _, text := range r.Errors {
-		fmt.Fprintf(a.stderr, "left out: %s\n", tty.Plain(text))
-	}
-	return failure(ExitPartly, fmt.Errorf("%s left out", plural(r.Unreadable+r.Refused, "name was", "names were")),
+	return failure(ExitPartly, errors.New("the site is not equal to "+r.Dir),
 		"mend what the lines above name, then import it again")
 }
 
@@ -223,7 +245,8 @@ func (l *ackLog) add(a fsclient.Ack) error {
 		return nil
 	}
 	line, err := json.Marshal(ackRow{
-		Schema: 1, Kind: "ack", Path: a.Path, Site: fmt.Sprintf("%08x", uint32(a.Ref.Log.Site)),
+		Schema: 1, Kind: "ack", Path: a.Path, PathB64: fsapi.Raw(a.Path),
+		Site:  fmt.Sprintf("%08x", uint32(a.Ref.Log.Site)),
 		Shard: uint32(a.Ref.Log.Shard), Incarnation: a.Ref.Incarnation.String(), Seq: uint64(a.Ref.Seq),
 		Repeated: a.Repeated,
 	})

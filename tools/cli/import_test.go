@@ -13,19 +13,17 @@ import (
 	"github.com/claudefs/repl/tools/fsclient"
 )
 
-// What was left out is told, name by name, and makes the import a partial one.
+// What is not as it was at the source makes the import a partial one.
 func TestAnImportThatLeftSomethingOutIsPartly(t *testing.T) {
 	var stdout, stderr bytes.Buffer
 	a := &app{stdout: tty.New(&stdout), stderr: tty.New(&stderr)}
 	r := &importReport{Schema: 1, Kind: "import", Report: fsclient.Report{
 		Progress: fsclient.Progress{Files: 9, Dirs: 1, Bytes: 2048, Entries: 20, Unreadable: 1, Skipped: 3, Seconds: 2},
-		Errors:   []string{"open /x: permission denied"},
 	}}
 	err := a.showImport(&output{format: FormatTable, stdout: &stdout}, r)
 	require.Equal(t, ExitPartly, classify(err).Code)
 	require.Equal(t, "imported 10 names, 2.0 KiB in 2.0s: 20 entries, 10/s\n"+
 		"  3 skipped: devices, sockets, fifos\n  1 unreadable\n", stdout.String())
-	require.Equal(t, "left out: open /x: permission denied\n", stderr.String())
 }
 
 // Silence is counted from the last answer, and only while connections fail: an
@@ -33,16 +31,16 @@ func TestAnImportThatLeftSomethingOutIsPartly(t *testing.T) {
 func TestOnlySilenceOverLostConnectionsEndsAnImport(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	s := silence{limit: time.Minute, cancel: cancel}
-	s.look(&fsclient.Progress{Entries: 1})
+	s.look(&fsclient.Progress{Answers: 1})
 	s.since = s.since.Add(-time.Hour)
-	s.look(&fsclient.Progress{Entries: 1})
+	s.look(&fsclient.Progress{Answers: 1})
 	require.NoError(t, ctx.Err())
 
-	s.look(&fsclient.Progress{Entries: 2, Reconnects: 3})
+	s.look(&fsclient.Progress{Answers: 2, Reconnects: 3})
 	require.WithinDuration(t, time.Now(), s.since, time.Minute)
 	s.since = s.since.Add(-time.Hour)
 	lost := errors.New("connection refused")
-	s.look(&fsclient.Progress{Entries: 2, Reconnects: 4, LastError: lost})
+	s.look(&fsclient.Progress{Answers: 2, Reconnects: 4, LastError: lost})
 	require.ErrorIs(t, context.Cause(ctx), errSilent)
 	require.ErrorIs(t, context.Cause(ctx), lost)
 	require.Equal(t, ExitUnreachable, classify(importFailure(context.Cause(ctx), "again")).Code)

@@ -14,6 +14,7 @@ import (
 	"github.com/claudefs/repl/tools/fsapi"
 	"github.com/claudefs/repl/tools/fsclient"
 	"github.com/claudefs/repl/tools/loadtest"
+	"github.com/claudefs/repl/tools/namespace"
 	"github.com/claudefs/repl/wire"
 )
 
@@ -43,13 +44,17 @@ func TestJSONKeysAreStable(t *testing.T) {
 		"dump":   segment,
 		"forget": engine.ForgetReport{Schema: 1, Kind: "forget"},
 		"import": importReport{Schema: 1, Kind: "import", Report: fsclient.Report{Errors: []string{}}},
-		"ls":     listReport{Schema: 1, Kind: "ls", Names: []fsapi.Name{{Name: "name", Type: "file"}}},
+		"ls": listReport{Schema: 1, Kind: "ls", Names: []listedName{{
+			Path: "path",
+			Name: fsapi.EntryOf(&namespace.Entry{Name: "name", Attr: namespace.Attr{Type: namespace.TypeFile}}),
+		}}},
 		"sim": simVerdict{Schema: 1, Kind: "sim", FaultsByKind: map[string]int{"kill": 1},
 			WorldsByMark: map[string]int{"writer full": 1}, Broken: []simBrokenWorld{{}}},
 		"stat": statReport{fsapi.Stat{Schema: 1, Type: "file"}, "stat", at},
 		"verify": engine.VerifyReport{Schema: 1, Kind: "verify", At: at, Peers: []engine.VerifyPeer{{
 			Differences: []engine.VerifyDifference{{}}, NotCompared: []engine.VerifyGap{{}},
 		}}},
+		"xattr": xattrReport{Schema: 1, Kind: "xattr", Xattrs: []fsapi.Xattr{fsapi.XattrOf("name", []byte("value"))}},
 		"version": versionInfo{Schema: 1, Kind: "version", Version: "v0.1.0", Go: "go1.26", Platform: "linux/amd64",
 			WireVersion: wire.Version},
 	} {

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/sys/unix"
 
 	"github.com/claudefs/repl/engine/store/journal"
 	"github.com/claudefs/repl/engine/store/vfs"
@@ -53,6 +54,7 @@ func TestScripts(t *testing.T) {
 			"hello":      hello,
 			"small-disk": smallDisk,
 			"make-tree":  makeTree,
+			"odd-times":  oddTimes,
 			"get":        get,
 		},
 	})
@@ -358,4 +360,12 @@ func makeTree(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.Symlink("file0000", filepath.Join(dir, "top00", "sub0", "link")))
 	ts.Check(os.Link(filepath.Join(dir, "top00", "sub0", "file0000"), filepath.Join(dir, "top00", "sub0", "hard")))
 	ts.Check(os.MkdirAll(filepath.Join(dir, "top00", "empty"), 0o700))
+}
+
+// oddTimes puts a file of the year 2300 into a directory: odd-times DIR.
+func oddTimes(ts *testscript.TestScript, neg bool, args []string) {
+	path := filepath.Join(ts.MkAbs(args[0]), "late")
+	ts.Check(os.WriteFile(path, nil, 0o644))
+	late := unix.Timespec{Sec: 10_413_792_000}
+	ts.Check(unix.UtimesNanoAt(unix.AT_FDCWD, path, []unix.Timespec{late, late}, 0))
 }
