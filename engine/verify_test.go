@@ -254,7 +254,7 @@ func TestStoppedLogNamesWhatDiffers(t *testing.T) {
 		require.Len(t, r.Peers[0].Differences, 1, asJSON(t, r))
 		d := r.Peers[0].Differences[0]
 		require.Equal(t, []any{"state", 2, `"key"`}, []any{d.What, d.Shard, d.Path})
-		require.Contains(t, d.Detail, "is at site site-a, not at site site-b; the log is stopped: each site as it stands")
+		require.Equal(t, "is at site site-a, not at site site-b; the log is stopped: each site as it stands", d.Detail)
 		require.Len(t, r.Peers[0].NotCompared, 1)
 		require.Equal(t, 2, r.Peers[0].NotCompared[0].Shard)
 		require.True(t, r.Peers[0].NotCompared[0].Lasting)

@@ -169,5 +169,6 @@ func (p *VerifyPeer) gap(what string, lo, hi int, err error) {
 		p.MoreNot++
 		return
 	}
-	p.NotCompared = append(p.NotCompared, VerifyGap{What: what, Shard: lo, Count: hi - lo, Reason: reason, Lasting: lasts})
+	p.NotCompared = append(p.NotCompared,
+		VerifyGap{What: what, Shard: lo, Count: hi - lo, Reason: reason, Lasting: lasts})
 }

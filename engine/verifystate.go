@@ -38,8 +38,8 @@ var (
 func (v *verification) shard(ctx context.Context, shard wire.Shard) (err error) {
 	log := wire.LogID{Site: v.e.primary, Shard: shard}
 	if v.forks[log] {
-		return v.standing(ctx, log,
-			fmt.Errorf("the histories of the log of site %s differ, and with them what was applied", v.e.siteName(log.Site)))
+		return v.standing(ctx, log, fmt.Errorf(
+			"the histories of the log of site %s differ, and with them what was applied", v.e.siteName(log.Site)))
 	}
 	ahead, lost := wire.Seq(0), 0
 	for range pointTriesMax {

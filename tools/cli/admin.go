@@ -31,16 +31,18 @@ func (a *app) admin() *cobra.Command {
 // adminFlag gives c the address of the node that it talks to.
 func adminFlag(c *cobra.Command) func() (string, error) {
 	addr := c.Flags().String("admin", "", "admin `ADDR` of the node (default $"+adminEnv+")")
-	return func() (string, error) {
-		found := *addr
-		if found == "" {
-			found = os.Getenv(adminEnv)
-		}
-		if found == "" {
-			return "", usage("add --admin ADDR, or set "+adminEnv, "no admin address")
-		}
-		return found, checkAddr(found)
+	return func() (string, error) { return adminAddr(*addr) }
+}
+
+// adminAddr is the admin address that a flag or the environment names.
+func adminAddr(given string) (string, error) {
+	if given == "" {
+		given = os.Getenv(adminEnv)
 	}
+	if given == "" {
+		return "", usage("add --admin ADDR, or set "+adminEnv, "no admin address")
+	}
+	return given, checkAddr(given)
 }
 
 func (a *app) replicationStatus() *cobra.Command {

@@ -120,6 +120,7 @@ func (a *app) root() *cobra.Command {
 	add(groupAbout, a.version(), a.commands())
 	root.AddCommand(topics()...)
 	a.helpOf(root)
+	complete(root)
 	return root
 }
 

@@ -109,8 +109,8 @@ func (b *screen) stoppedLogs(logs []engine.StoppedLog) {
 
 // nextSteps says what to do about a stopped log, by its code.
 var nextSteps = map[string]string{
-	"unknown incarnation": "one of the two sites was set up anew: move its data directory away, keep it, " +
-		"and start that site again while the other is up; it gets the history back",
+	"unknown incarnation": "one of the two sites was set up again: move its data directory away, keep it, " +
+		"and start that site while the other is up; it fetches the history back",
 	"chain":        "the histories differ: stop writing this shard, see `cfs admin replication verify`",
 	"gap":          "batches between the two sites are missing: the log resumes when the source sends them",
 	"epoch":        "the sender writes in an older epoch: compare the primary that both sites' status names",
@@ -125,7 +125,7 @@ func nextForStopped(code string) string {
 	if next, ok := nextSteps[code]; ok {
 		return next
 	}
-	return "the reason above names the cause; the log goes on once it is mended and the node restarted"
+	return "fix the cause above, then restart the node"
 }
 
 func healthText(o *output, health, reason string) painted {
