@@ -213,7 +213,9 @@ func (e *Engine) boot(control *journal.Control, cursors []stream.Cursor) node.Bo
 		OwnSuspect: e.recovered[0].Suspect, MirrorSuspect: e.recovered[1].Suspect, Applied: cursors,
 	}
 	for i := range control.Peers {
-		b.Peers = append(b.Peers, peerOf(&control.Peers[i]))
+		p := peerOf(&control.Peers[i])
+		e.measure(&p)
+		b.Peers = append(b.Peers, p)
 	}
 	return b
 }

@@ -222,12 +222,17 @@ func (e *Engine) peerAddr(site wire.SiteID) string {
 
 // lagStatus shows numbers only when they are proven: unknown is never zero.
 func lagStatus(l stream.Lag) LagStatus {
-	if !l.Known {
-		exposed := l.Time.Seconds()
-		return LagStatus{State: lagUnknown, AtLeastSeconds: &exposed}
+	seconds, entries := l.Time.Seconds(), l.Entries
+	var bytes *int64
+	if l.Bytes >= 0 {
+		bytes = &l.Bytes
 	}
-	seconds, bytes, entries := l.Time.Seconds(), l.Bytes, l.Entries
-	return LagStatus{State: lagKnown, Seconds: &seconds, Bytes: &bytes, Entries: &entries}
+	if !l.Known {
+		return LagStatus{
+			State: lagUnknown, AtLeastSeconds: &seconds, AtLeastBytes: bytes, AtLeastEntries: &entries,
+		}
+	}
+	return LagStatus{State: lagKnown, Seconds: &seconds, Bytes: bytes, Entries: &entries}
 }
 
 // health is the word that an operator sees first, with the worst fact.

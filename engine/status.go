@@ -83,9 +83,12 @@ type LagStatus struct {
 	Seconds *float64 `json:"lag_seconds"`
 	Bytes   *int64   `json:"lag_bytes"`
 	Entries *int64   `json:"lag_entries"`
-	// AtLeastSeconds is the exposure while unknown: since the oldest entry not
-	// known to be there.
+	// While unknown: what the peer has not confirmed, by its last answer or its saved
+	// cursors. It may have got a little of that, under way when the link ended, and may
+	// have lost what it confirmed. AtLeastSeconds counts since the oldest such entry.
 	AtLeastSeconds *float64 `json:"at_least_seconds"`
+	AtLeastBytes   *int64   `json:"at_least_bytes"` // null where nothing tells it
+	AtLeastEntries *int64   `json:"at_least_entries"`
 }
 
 // PeerStatus is one peer.

@@ -152,7 +152,7 @@ func (n *Node) frameIn(in *FrameIn) {
 	}
 	l.heard = n.now.Mono
 	if l.peer != nil {
-		l.peer.heard = n.now.Wall
+		l.peer.heard = max(n.now.Mono, 1)
 	}
 	if err := n.expected(l, &in.Envelope); err != nil {
 		n.malformed(l, err)

@@ -73,6 +73,10 @@ type Boot struct {
 type RegisteredPeer struct {
 	Peer
 	Cursors []stream.Cursor // sorted by log
+
+	// Boot only: bytes of the own journal that lie behind the cursors, if Measured.
+	Backlog  int64
+	Measured bool
 }
 
 // LinkID is the shell's name for a link; never reused.

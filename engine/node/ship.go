@@ -38,10 +38,10 @@ func (n *Node) readDone(in *ReadDone) {
 		n.readFailed(p, in.Err)
 		return
 	}
-	p.readErrs, p.backlog = 0, in.Backlog
+	p.readErrs, p.backlog, p.measured = 0, in.Backlog, true
 	n.ship(p, in.Headers)
 	if count := len(in.Headers); count > 0 {
-		p.readStamp = in.Headers[count-1].LastStamp
+		p.readStamp = in.Headers[count-1].FirstStamp // what follows may be stamped before its last
 	} else if !p.readAgain {
 		p.readIdle = true
 		return

@@ -46,8 +46,9 @@ func (n *Node) welcomed(l *link) error {
 	l.beatAt = n.now.Mono
 	p.sender.Reset()
 	p.readStamp, p.reading, p.readIdle, p.readErrs = 0, false, false, 0
+	p.fresh = false
 	for s := range p.logs {
-		p.logs[s].answer = wire.Position{}
+		p.logs[s].answer, p.logs[s].applied = wire.Position{}, 0 // it may have lost what it told before
 	}
 	for _, c := range p.copies { // its pages name only what it has: it may have lost some
 		clear(c.ends)
@@ -92,7 +93,7 @@ func (n *Node) sourceDown(p *peer, reason string) {
 	if p.phase >= phaseResume {
 		n.event(EventLinkDown, p.Site, wire.LogID{}, false, fmt.Sprintf("session to site %s ended: %s", p.Name, reason))
 	}
-	p.link, p.seekHeld = nil, false
+	p.link, p.rtt, p.seekHeld = nil, 0, false
 	p.backlog += p.sender.Drop() // to be sent again
 	for _, s := range p.restores {
 		n.restoreElsewhere(s)
@@ -190,7 +191,7 @@ func (n *Node) progress(p *peer, level wire.AckLevel, s wire.Shard, at wire.Posi
 // resume has the peer's whole answer and compares every log. Only now the last
 // session's stops go: until then what they contradicted is not known (I14).
 func (n *Node) resume(p *peer) {
-	p.phase, p.answered = phaseSeek, true
+	p.phase, p.answered, p.measured = phaseSeek, true, false
 	n.rose[Mirror] = true // what its pages do not name is not waited for any more
 	for _, s := range p.stops {
 		p.logs[s].stop = nil
@@ -239,8 +240,8 @@ func (n *Node) resumeLog(p *peer, s wire.Shard) (proven bool) {
 		n.diverged(p, s, differ(known, answer))
 		return false
 	}
-	p.durable.Set(s, o.tail.Seq, answer.Seq)
-	p.applied.Set(s, o.tail.Seq, pl.applied)
+	p.durable.Set(s, o.tail.Seq, answer.Seq, answer.Seq, o.stamp)
+	p.applied.Set(s, o.tail.Seq, pl.applied, answer.Seq, o.stamp)
 	switch relation {
 	case stream.Ahead:
 		n.peerAhead(p, s)

@@ -35,6 +35,7 @@ type Node struct {
 	started bool
 	startAt time.Duration
 	now     Now
+	ahead   wire.Stamp // the highest own stamp that was ahead of the wall clock
 	e       *Effects
 
 	own       []ownLog // by shard
@@ -42,6 +43,9 @@ type Node struct {
 	waited    bool // VerifyWait has passed
 	stopped   []StoppedLog
 	lastStamp wire.Stamp
+
+	grownBytes, grownEntries int64 // of own logs, since open
+
 	ownErr    error // the own journal stopped
 	mirrorErr error
 
@@ -95,10 +99,12 @@ type messages struct {
 // ownLog is a log that this site writes.
 type ownLog struct {
 	tail      wire.Position // durable
+	boot      wire.Seq      // of tail when we opened
 	stamp     wire.Stamp
 	index     uint64
 	store     wire.Position // durable in the Store
-	floor     wire.Seq      // last Floor
+	growth    growth
+	floor     wire.Seq // last Floor
 	admission Admission
 	err       error
 	suspect   bool
@@ -153,17 +159,18 @@ type peer struct {
 	reading   bool
 	readAgain bool // the end moved while it was looked for
 	readErrs  int
-	readStamp wire.Stamp // last stamp that the reader passed in this session
-	backlog   int64
+	readStamp wire.Stamp // first stamp of the batch that the reader passed last in this session
+	backlog   int64      // bytes of the own journal that the reader has before it, if measured
+	measured  bool
 	proven    time.Duration // when the newest answered heartbeat left, if answered
-	fresh     bool          // proven is set
+	fresh     bool          // proven is of this session
 	copies    []*copied
 	rtt       time.Duration
-	heard     time.Time
-	restores  []wire.Shard // to be fetched back
-	changed   []wire.Shard // with dirty cursors
-	stops     []wire.Shard // logs with a stop
-	sessions  uint64       // answered since open
+	heard     time.Duration // 0 = never
+	restores  []wire.Shard  // to be fetched back
+	changed   []wire.Shard  // with dirty cursors
+	stops     []wire.Shard  // logs with a stop
+	sessions  uint64        // answered since open
 	frames    uint64
 	bytes     int64
 	entries   int64 // in those bytes
@@ -394,7 +401,7 @@ func (n *Node) siteName(site wire.SiteID) string {
 func (n *Node) bootLogs(b *Boot) {
 	for _, l := range b.Own {
 		if o := n.ownLog(l.ID); o != nil {
-			o.tail, o.stamp, o.index = l.Tail, l.LastStamp, l.LastIndex
+			o.tail, o.boot, o.stamp, o.index = l.Tail, l.Tail.Seq, l.LastStamp, l.LastIndex
 			n.lastStamp = max(n.lastStamp, l.LastStamp)
 		}
 	}
@@ -433,6 +440,7 @@ func (n *Node) bootLogs(b *Boot) {
 	}
 	for _, r := range b.Peers {
 		p := n.peer(r.Site)
+		p.backlog, p.measured = r.Backlog, r.Measured
 		for _, c := range r.Cursors {
 			if c.Log.Site == n.c.Site && uint32(c.Log.Shard) < n.c.Shards {
 				p.logs[c.Log.Shard].durable = c.Position
@@ -445,9 +453,10 @@ func (n *Node) bootLogs(b *Boot) {
 func (n *Node) bootMeters(p *peer) {
 	for s := range p.logs {
 		if p.configured {
-			tail := n.own[s].tail.Seq
-			p.durable.Set(wire.Shard(s), tail, p.logs[s].durable.Seq)
-			p.applied.Set(wire.Shard(s), tail, 0)
+			o := &n.own[s]
+			at := p.logs[s].durable.Seq
+			p.durable.Set(wire.Shard(s), o.tail.Seq, at, at, o.stamp)
+			p.applied.Set(wire.Shard(s), o.tail.Seq, 0, at, o.stamp)
 		}
 	}
 }

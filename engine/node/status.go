@@ -46,7 +46,10 @@ func (n *Node) Status(now Now) Status {
 }
 
 func (n *Node) peerStatus(now Now, p *peer) PeerStatus {
-	s := PeerStatus{Peer: p.Peer, Link: p.phase.String(), Reason: p.reason, LastHeard: p.heard, RTT: p.rtt}
+	s := PeerStatus{Peer: p.Peer, Link: p.phase.String(), Reason: p.reason, RTT: p.rtt}
+	if p.heard != 0 {
+		s.LastHeard = now.Wall.Add(p.heard - now.Mono)
+	}
 	if !p.configured {
 		s.Reason = "registered, but not configured: it holds the retention floor until it is removed"
 		s.WaitingOn = stream.WaitLink
@@ -56,8 +59,10 @@ func (n *Node) peerStatus(now Now, p *peer) PeerStatus {
 	s.WindowBytes, s.WindowUsed = p.sender.Window.Bytes(), p.sender.Used()
 	s.Durable = n.lag(now, p, p.durable)
 	s.Applied = n.lag(now, p, p.applied)
-	s.Durable.Bytes = p.outstandingBytes()
-	s.Applied.Bytes = s.Durable.Bytes + p.unappliedBytes()
+	s.Durable.Bytes, s.Applied.Bytes = p.outstandingBytes(), n.unappliedBytes(p)
+	if plant.AppliedLagByDurable {
+		s.Applied = s.Durable
+	}
 	for _, shard := range p.stops {
 		why := p.logs[shard].stop
 		s.Stopped = append(s.Stopped, StoppedLog{Log: n.logID(shard), Code: why.Code, Reason: why.Text})
@@ -100,28 +105,24 @@ func (p *peer) waitingOn(s *PeerStatus) stream.WaitingOn {
 	return stream.WaitNothing
 }
 
-// lag is what a meter knows and whether a fresh answer proves it. It is 0 only
-// when nothing is outstanding and the peer has just answered; while that is
-// not proven the exposure counts on from the last proof.
+// lag is what a meter knows, and whether a fresh answer of this session proves it. It is
+// 0 only when nothing is outstanding and the peer has just answered; while that is not
+// proven it is what the peer has not confirmed.
 func (n *Node) lag(now Now, p *peer, m *stream.Meter) stream.Lag {
-	oldest, stamped := m.Oldest(p.readStamp)
+	age, stamped := m.Age(now.Mono, p.readStamp, func(q stream.Question) time.Duration { return n.age(now, q) })
 	lag := stream.Lag{
-		Known: p.answered && p.fresh && stamped && now.Mono-p.proven <= n.c.HeartbeatTimeout &&
+		Known: p.phase >= phaseSeek && p.fresh && stamped && now.Mono-p.proven <= n.c.HeartbeatTimeout &&
 			!p.contradicts(),
 		Entries: m.Entries(),
 	}
-	if oldest != 0 {
-		lag.Time = max(now.Wall.Sub(oldest.Time()), time.Microsecond)
+	if lag.Entries > 0 {
+		lag.Time = max(age, time.Microsecond)
+		if plant.LagTimeConstant {
+			lag.Time = time.Second
+		}
 	}
 	if plant.LagByIgnorance && !lag.Known {
 		return stream.Lag{Known: true}
-	}
-	if !lag.Known {
-		since := n.startAt
-		if p.fresh {
-			since = p.proven
-		}
-		lag.Time = max(lag.Time, now.Mono-since)
 	}
 	return lag
 }
@@ -134,20 +135,28 @@ func (p *peer) contradicts() bool {
 	})
 }
 
-// outstandingBytes is what is under way and what the reader has before it.
+// outstandingBytes is what is under way and what the reader has before it; -1 while no
+// reader has told.
 func (p *peer) outstandingBytes() int64 {
-	if p.durable.Entries() == 0 {
+	switch {
+	case p.durable.Entries() == 0:
 		return 0
+	case !p.measured:
+		return -1
 	}
 	return p.sender.Used() + p.backlog
 }
 
-// unappliedBytes estimates what the peer has durably and not applied, from the
-// mean size of what was sent in this run: pages tell seqs, not bytes.
-func (p *peer) unappliedBytes() int64 {
-	entries := p.applied.Entries() - p.durable.Entries()
-	if entries <= 0 || p.entries == 0 {
-		return 0
+// unappliedBytes adds what the peer has durably and not applied: pages tell seqs, not
+// bytes, so it is estimated from the mean size of what was written and sent in this run.
+func (n *Node) unappliedBytes(p *peer) int64 {
+	durable, entries := p.outstandingBytes(), p.applied.Entries()-p.durable.Entries()
+	count := p.entries + n.grownEntries
+	switch {
+	case entries <= 0 || durable < 0:
+		return durable
+	case count == 0:
+		return -1
 	}
-	return entries * p.bytes / p.entries
+	return durable + entries*(p.bytes+n.grownBytes)/count
 }

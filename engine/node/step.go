@@ -17,6 +17,7 @@ func (n *Node) Step(now Now, in Input, e *Effects) {
 	if !n.started {
 		n.start()
 	}
+	n.stamped(n.lastStamp)
 	switch in := in.(type) {
 	case *Tick:
 		n.tick(in.Moving)
@@ -174,6 +175,7 @@ func (n *Node) ownDurable(headers []wire.BatchHeader) {
 			continue
 		}
 		n.grow(o, h.Shard, h.FirstSeq, h.End(), h.FirstStamp, h.LastStamp, h.LastIndex)
+		n.grownBytes, n.grownEntries = n.grownBytes+int64(h.Bytes()), n.grownEntries+int64(h.Count)
 		for _, p := range n.peers {
 			p.backlog += int64(h.Bytes())
 		}
@@ -186,14 +188,16 @@ func (n *Node) ownDurable(headers []wire.BatchHeader) {
 // grow moves the durable tail of an own log.
 func (n *Node) grow(o *ownLog, s wire.Shard, first wire.Seq, end wire.Position, stamp, last wire.Stamp, index uint64) {
 	o.tail, o.stamp = end, last
+	o.growth.grew(first, max(n.now.Mono, 1))
 	if index != 0 {
 		o.index = index
 	}
 	n.lastStamp = max(n.lastStamp, last)
+	n.stamped(last)
 	for _, p := range n.peers {
 		if p.configured {
-			p.durable.Grew(s, first, end.Seq, stamp)
-			p.applied.Grew(s, first, end.Seq, stamp)
+			p.durable.Grew(s, first, end.Seq, stamp, max(n.now.Mono, 1))
+			p.applied.Grew(s, first, end.Seq, stamp, max(n.now.Mono, 1))
 			// A reader sees the end of a flush before the flush is reported, so an ack may be
 			// here already.
 			p.durable.Reached(s, p.logs[s].durable.Seq)

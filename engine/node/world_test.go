@@ -42,6 +42,7 @@ type site struct {
 	work    []func() // finished I/O that the node has not been told yet, in order
 	effects Effects
 	wake    time.Duration
+	wall    time.Duration // the wall clock is off by it
 	noFlush bool
 	noApply bool
 	noDial  bool
@@ -90,6 +91,12 @@ func newWorld() *world { return &world{mono: time.Second} }
 
 func (w *world) now() Now {
 	return Now{Mono: w.mono, Wall: time.Unix(worldEpoch, 0).UTC().Add(w.mono)}
+}
+
+func (s *site) now() Now {
+	now := s.w.now()
+	now.Wall = now.Wall.Add(s.wall)
+	return now
 }
 
 func (w *world) addSite(name string, shards uint32, primary string, peers ...string) *site {
@@ -196,7 +203,7 @@ func (s *site) later(f func()) {
 func (s *site) step(in Input) {
 	e := &s.effects
 	e.Reset()
-	s.node.Step(s.w.now(), in, e)
+	s.node.Step(s.now(), in, e)
 	s.wake = e.Wake
 	for _, ev := range e.Events {
 		alarm := ""
@@ -312,7 +319,7 @@ func incarnation(name string, shard wire.Shard) (i wire.Incarnation) {
 
 func (s *site) appendAs(shard wire.Shard, count uint32, inc wire.Incarnation) wire.BatchHeader {
 	t := s.own.tail(wire.LogID{Site: s.c.Site, Shard: shard})
-	stamp := max(s.stamp+1, wire.StampOf(s.w.now().Wall))
+	stamp := max(s.stamp+1, wire.StampOf(s.now().Wall))
 	s.stamp = stamp + wire.Stamp(count) - 1
 	h := wire.BatchHeader{
 		Kind: wire.BatchData, DigestKind: wire.DigestXXH3, Prev: t.Chain, Incarnation: inc, Cluster: s.c.Cluster,

@@ -100,7 +100,9 @@
 //   - I12: after segments were given back, what the media of registered peers lack,
 //     lost ones too, and what the Store may lose is still there.
 //   - I14: at rest, within two minutes of healing, every shard takes appends, lag
-//     is known and zero, that of a lost site unknown, and no journal lacks anything.
+//     is known and zero, that of a lost site unknown, and no journal lacks anything. A
+//     lag that is known, at either level, is never below what the peer's medium and Store
+//     lack, nor younger than the oldest of it, nor older than since it was zero.
 //
 // Another kind of world is one day long and has one fault: the peer stands still,
 // reachable, reading or flushing nothing. What each site's heart, writer, links

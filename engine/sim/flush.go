@@ -170,6 +170,7 @@ func (f *flusher) ended(done journal.Flushed, err error) {
 // told spreads the news of a finished flush.
 func (f *flusher) told(headers []wire.BatchHeader, unit journal.UnitNumber) {
 	if f.which == node.Own {
+		f.p.grew(headers)
 		f.p.site.w.load.flushed(f.p.site, headers)
 		if len(headers) > 0 {
 			f.p.step(&node.OwnDurable{Headers: headers}, "own durable", uint64(len(headers)), uint64(unit))

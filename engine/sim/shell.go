@@ -48,6 +48,7 @@ func (p *process) step(in node.Input, what string, a, b uint64) {
 		level, seq := uint64(e.Progress[i].Level), uint64(e.Progress[i].Position.Seq)
 		w.trace.add(line{w.now, w.steps, int8(p.site.index), "progress", level, seq})
 		if p.site.place == 0 {
+			p.appliedTo(&e.Progress[i])
 			w.load.progressed(p.site, &e.Progress[i])
 		}
 	}

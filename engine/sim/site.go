@@ -115,6 +115,9 @@ type process struct {
 	headers   []wire.BatchHeader
 	pieces    map[wire.LogID][]wire.BatchRef // of repairs that are being fetched
 	lacking   map[wire.LogID]journal.Hole    // told to the heart, not repaired yet
+
+	toldLogs map[wire.LogID]*toldLog // own logs, as the heart was told, see lag.go
+	lagSeen  map[wire.SiteID]*lagSeen
 }
 
 // start opens the journals and brings a process up; a disk that refuses is
@@ -133,6 +136,7 @@ func (s *site) start() {
 	}
 	p := &process{
 		site: s, born: s.w.now, links: map[node.LinkID]*end{}, readers: map[node.LinkID]*shipper{},
+		toldLogs: map[wire.LogID]*toldLog{}, lagSeen: map[wire.SiteID]*lagSeen{},
 		admitted: make([]bool, s.w.plan.shards), refused: make([]bool, s.w.plan.shards),
 		pieces: map[wire.LogID][]wire.BatchRef{}, answering: map[answering]*answers{},
 	}

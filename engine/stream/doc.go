@@ -42,9 +42,9 @@
 // # Limits
 //
 // A [Flight] holds at most one end per shard and frame, and as many frames as
-// the window takes; per shard a [Sender] takes 56 bytes and a [Meter] 56. No
+// the window takes; per shard a [Sender] takes 56 bytes and a [Meter] 104. No
 // call costs more than the batches or logs that it is given, except
-// [Sender.Reset], once per session, and [Meter.Oldest], which looks at the logs
+// [Sender.Reset], once per session, and [Meter.Age], which looks at the logs
 // that are behind.
 //
 // # What it does not do

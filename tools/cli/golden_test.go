@@ -90,7 +90,8 @@ func silentStatus() *engine.Status {
 	p := &s.Peers[0]
 	p.Health, p.Reason = "DEGRADED", "link down: connection refused"
 	p.Link, p.WaitingOn, p.RTTSeconds, p.HeardAt = "down", "peer", nil, ptr(at.Add(-41*time.Second))
-	unknown := engine.LagStatus{State: "unknown", AtLeastSeconds: ptr(38.2)}
+	unknown := engine.LagStatus{State: "unknown", AtLeastSeconds: ptr(38.2),
+		AtLeastBytes: ptr(int64(70_000_000)), AtLeastEntries: ptr(int64(2301))}
 	p.Durable, p.Applied, p.WouldLose = unknown, unknown, unknown
 	return s
 }

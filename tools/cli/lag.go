@@ -60,10 +60,18 @@ func lagTable(w io.Writer, o *output, s *engine.Status) error {
 	return t.flush()
 }
 
-// lagCells are time, bytes and entries; unknown is written into each.
+// lagCells are time, bytes and entries; unknown is written into each, with what is at
+// least behind.
 func lagCells(s *engine.Status, p *engine.PeerStatus, l *engine.LagStatus) []string {
 	if l.State != "known" || l.Seconds == nil {
-		return []string{lagText(s, p, l), "unknown", "unknown"}
+		cells := []string{lagText(s, p, l), "unknown", "unknown"}
+		if l.AtLeastBytes != nil {
+			cells[1] = "at least " + humanBytes(*l.AtLeastBytes)
+		}
+		if l.AtLeastEntries != nil {
+			cells[2] = "at least " + strconv.FormatInt(*l.AtLeastEntries, 10)
+		}
+		return cells
 	}
 	cells := []string{humanSeconds(*l.Seconds), "unknown", "unknown"}
 	if l.Bytes != nil {

@@ -219,30 +219,38 @@ func rttText(seconds *float64) string {
 	return humanSeconds(*seconds)
 }
 
-// lagText writes one lag; unknown says since when.
+// lagText writes one lag; unknown says since when, and what was never confirmed.
 func lagText(s *engine.Status, p *engine.PeerStatus, l *engine.LagStatus) string {
 	if l.State != "known" || l.Seconds == nil {
 		text := "unknown (" + silenceText(s, p)
-		if l.AtLeastSeconds != nil {
+		if l.AtLeastSeconds != nil && *l.AtLeastSeconds > 0 {
 			text += ", at least " + humanSeconds(*l.AtLeastSeconds) + " behind"
 		}
 		return text + ")"
 	}
-	text := humanSeconds(*l.Seconds)
 	if l.Entries != nil && *l.Entries == 0 {
-		return text
+		return humanSeconds(*l.Seconds)
 	}
-	var parts []string
-	if l.Bytes != nil {
-		parts = append(parts, humanBytes(*l.Bytes))
-	}
-	if l.Entries != nil {
-		parts = append(parts, plural(*l.Entries, "entry", "entries"))
-	}
-	if len(parts) > 0 {
+	text := humanSeconds(*l.Seconds)
+	if parts := amounts(l.Bytes, l.Entries); len(parts) > 0 {
 		text += " (" + strings.Join(parts, ", ") + ")"
 	}
 	return text
+}
+
+// sizeText is a lag in one line without brackets.
+func sizeText(seconds float64, bytes, entries *int64) string {
+	return strings.Join(append([]string{humanSeconds(seconds)}, amounts(bytes, entries)...), ", ")
+}
+
+func amounts(bytes, entries *int64) (parts []string) {
+	if bytes != nil {
+		parts = append(parts, humanBytes(*bytes))
+	}
+	if entries != nil {
+		parts = append(parts, plural(*entries, "entry", "entries"))
+	}
+	return parts
 }
 
 // silenceText says how long nothing was heard of p.
@@ -253,9 +261,17 @@ func silenceText(s *engine.Status, p *engine.PeerStatus) string {
 	return "no ack for " + humanSeconds(max(0, s.At.Sub(*p.HeardAt).Seconds()))
 }
 
+// loseText says what a failover would lose: while unknown, at least what the peer has
+// not confirmed.
 func loseText(s *engine.Status, p *engine.PeerStatus, l *engine.LagStatus) string {
-	if l.State == "known" && l.Entries != nil && *l.Entries == 0 {
+	switch {
+	case l.State == "known" && l.Entries != nil && *l.Entries == 0:
 		return "nothing"
+	case l.State != "known" && l.AtLeastEntries != nil && l.AtLeastSeconds != nil && *l.AtLeastEntries > 0:
+		return fmt.Sprintf("at least %s (%s)", sizeText(*l.AtLeastSeconds, l.AtLeastBytes, l.AtLeastEntries),
+			silenceText(s, p))
+	case l.State != "known" && l.AtLeastEntries != nil:
+		return fmt.Sprintf("unknown (%s; it had confirmed everything)", silenceText(s, p))
 	}
 	return lagText(s, p, l)
 }

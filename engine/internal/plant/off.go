@@ -97,6 +97,11 @@ const (
 	NoBackPressure = false
 	// LagByIgnorance reports a lag of zero when nobody knows.
 	LagByIgnorance = false
+	// AppliedLagByDurable reports how far the peer's journal is behind as how far its
+	// Store is.
+	AppliedLagByDurable = false
+	// LagTimeConstant reports one and the same age for whatever is missing.
+	LagTimeConstant = false
 )
 
 // Of the applier.
