@@ -20,7 +20,7 @@ import (
 )
 
 var (
-	advisedVerb = regexp.MustCompile("\\bcfs((?: [a-z][a-z-]+)+)")
+	advisedVerb = regexp.MustCompile(`\bcfs((?: [a-z][a-z-]+)+)`)
 	advisedFlag = regexp.MustCompile(`(?:^|[\s("'` + "`" + `])--([a-z][a-z-]*)`)
 )
 
