@@ -94,7 +94,7 @@ func (n *Node) ask(l *link, f fetch) {
 // askOn asks for what follows, the first time or the next.
 func (n *Node) askOn(l *link, f *fetch) {
 	n.fetchID++
-	f.id = n.fetchID
+	f.id, l.brought = n.fetchID, false
 	n.msg.fetch = wire.Fetch{ID: f.id, Log: f.log, From: f.from, To: f.to}
 	n.send(l, &n.msg.fetch)
 }
@@ -164,6 +164,7 @@ func (n *Node) fetchLost(l *link) {
 // nothing of it is staged (I4).
 func (n *Node) fetched(l *link, in *FrameIn) error {
 	f := l.find(in.Envelope.Number)
+	l.brought = true
 	if f == nil {
 		return n.strayAnswer(in.Envelope.Number)
 	}
@@ -256,6 +257,8 @@ func (n *Node) fetchEnded(l *link) error {
 			n.goOn(l, nil)
 		}
 		return nil
+	case more && !l.brought: // or both ends would only talk
+		n.fetchFailed(l, f, &stream.Stop{Code: wire.RefuseInternal, Text: "more is there, and none of it came"})
 	case more:
 		n.goOn(l, f)
 		return nil

@@ -116,6 +116,7 @@ func TestRestoreAsksAsTheMediumTakes(t *testing.T) {
 		Link: l.id, Headers: []wire.BatchHeader{h},
 		Envelope: wire.Envelope{Kind: wire.FrameFetched, Session: l.session, Number: f.id},
 	})
+	require.True(t, l.brought)
 	e := a.message(l, wire.FrameFetchEnd, f.id, &wire.FetchEnd{ID: f.id, Text: stream.AnswerMore})
 	require.Empty(t, e.Ops)
 	a.effects.Reset()
@@ -132,4 +133,26 @@ func (l *link) fetchesOut() []*fetch {
 		return nil
 	}
 	return l.fetches
+}
+
+// TestMoreWithoutAnyFails: a peer that says that there is more, and sends nothing, is not
+// asked again and again.
+func TestMoreWithoutAnyFails(t *testing.T) {
+	w, a, b := livelyPair()
+	a.crash()
+	a.own.batches = a.own.batches[:1]
+	b.answers = "off"
+	a.open()
+	for len(a.node.peers[0].link.fetchesOut()) == 0 {
+		w.tickAll(time.Millisecond)
+		for _, m := range w.moves() {
+			m()
+		}
+	}
+	l := a.node.peers[0].link
+	id := l.fetches[0].id
+	e := a.message(l, wire.FrameFetchEnd, id, &wire.FetchEnd{ID: id, Text: stream.AnswerMore})
+	require.NotContains(t, kinds(e.Ops), OpSend)
+	require.Empty(t, l.fetches)
+	require.NotZero(t, a.node.restoreAt, "asked anew after a pause")
 }

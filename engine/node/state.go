@@ -242,6 +242,7 @@ type link struct {
 	beat    uint64
 	beats   [heartbeatsKept]time.Duration
 	fetches []*fetch // what we asked for on it, not answered to the end
+	brought bool     // batches came since the last question
 	held    *fetch   // of them: to be asked on for, once less waits for the medium
 	grants  grants   // what the other end asked for
 	rules   stream.Rules

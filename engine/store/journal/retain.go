@@ -197,10 +197,14 @@ func (j *Journal) mustStay() bool {
 }
 
 // Holder returns a log that keeps the oldest segment: one with batches in it that floor
-// does not cover. false: no log does. It goes on where it stood before, and looks at
-// every log once more before it says that none does, because a floor may fall: so what
-// rises costs what rose, and not all logs every time. floor may call the journal.
+// does not cover. false: no log does, or a reader stands there. It goes on where it stood
+// before, and looks at every log once more before it says that none does, because a floor
+// may fall: so what rises costs what rose, and not all logs every time. floor may call
+// the journal.
 func (j *Journal) Holder(floor func(wire.LogID) wire.Position) (wire.LogID, bool) {
+	if j.mustStay() {
+		return wire.LogID{}, false
+	}
 	j.mu.Lock()
 	segment, from := j.segs[0].number, 0
 	if j.held.segment == segment {
