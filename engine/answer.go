@@ -36,8 +36,13 @@ func (x *answers) close() {
 	}
 }
 
-// answer takes a question.
+// answer takes a question, or drops all.
 func (l *peerLink) answer(op *node.Op) {
+	if op.Fetch.ID == 0 {
+		l.source.answers[op.Journal].close()
+		l.source.answers[op.Journal].walk = stream.Answer{}
+		return
+	}
 	tail, _ := l.e.flusherOf(op.Journal).j.Tail(op.Fetch.Log)
 	l.source.answers[op.Journal].walk.Ask(&op.Fetch, tail.Position.Seq)
 }

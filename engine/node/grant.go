@@ -3,6 +3,7 @@ package node
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/wire"
@@ -23,6 +24,10 @@ const (
 	grantBytesMin = 128 << 10
 	grantBytesMax = 4 << 20
 )
+
+// grantIdleMax is how long a grant waits to be taken. Then its questions end, because
+// the walk that answers them holds a segment.
+const grantIdleMax = time.Minute
 
 // PointGrantOfOne grants one batch at a time.
 const PointGrantOfOne = "grant-of-one"
@@ -145,4 +150,26 @@ func (n *Node) granted(in *Granted) {
 	g.frame.Bytes, g.paused = int64(in.Bytes), in.Open
 	n.msg.fetchEnd = wire.FetchEnd{ID: in.Open, Text: stream.AnswerMore}
 	n.send(l, &n.msg.fetchEnd)
+}
+
+// grantDue is when a grant that nobody takes ends; not ok: none waits.
+func (l *link) grantDue() (at time.Duration, ok bool) {
+	return l.grants.frame.At + grantIdleMax, l.grants.paused != 0
+}
+
+// grantOver ends the questions of a grant that nobody takes. They may be asked anew.
+func (n *Node) grantOver(l *link) {
+	at, waits := l.grantDue()
+	if !waits || n.now.Mono < at {
+		return
+	}
+	for _, q := range l.grants.open {
+		n.msg.fetchEnd = wire.FetchEnd{ID: q.id, Code: wire.RefuseInternal, Text: fmt.Sprintf(
+			"site %s was not asked on for %s", n.c.SiteName, grantIdleMax)}
+		n.send(l, &n.msg.fetchEnd)
+	}
+	l.grants = grants{}
+	for j := Own; j <= Mirror; j++ {
+		n.e.Ops = append(n.e.Ops, Op{Kind: OpAnswer, Link: l.id, Journal: j})
+	}
 }

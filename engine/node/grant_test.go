@@ -156,3 +156,18 @@ func TestMoreWithoutAnyFails(t *testing.T) {
 	require.Empty(t, l.fetches)
 	require.NotZero(t, a.node.restoreAt, "asked anew after a pause")
 }
+
+// TestGrantNobodyTakesEnds: its walk would hold a segment as long as the link lives.
+func TestGrantNobodyTakesEnds(t *testing.T) {
+	w, a, b := livelyPair()
+	l := b.node.peers[0].in
+	a.node.fetchID = 7 // as if it had asked
+	b.fetches(l, 7, wire.LogID{Site: a.c.Site}, b.mirror.batches[0].End())
+	b.step(&Granted{Link: l.id, Bytes: 10, Open: 7})
+	require.NotZero(t, l.grants.paused)
+	w.pass(grantIdleMax - time.Second)
+	require.NotZero(t, l.grants.paused)
+	w.pass(2 * time.Second)
+	require.Equal(t, grants{}, l.grants)
+	require.NoError(t, w.fault)
+}

@@ -269,7 +269,7 @@ const (
 	OpSeek
 	OpRead   // read up to Bytes of batches; answered by ReadDone
 	OpShip   // send Envelope and those batches of the last ReadDone that Batches names
-	OpAnswer // take Fetch among the questions that the link's next grants answer
+	OpAnswer // take Fetch among the questions that the link's next grants answer; without an id, drop all of Journal
 	OpGrant  // send about Bytes of what is asked for of Journal, in frames like Envelope; answered by Granted
 )
 

@@ -111,6 +111,7 @@ func (n *Node) tick(moving []LinkID) {
 		if l.dialed && l.peer.phase >= phaseResume && mono >= l.beatAt {
 			n.beat(l)
 		}
+		n.grantOver(l)
 	}
 	n.retryRepairs()
 	n.retryRestores()
@@ -147,6 +148,9 @@ func (n *Node) wake() time.Duration {
 		}
 		if l.dialed && l.peer.phase >= phaseResume {
 			due(l.beatAt)
+		}
+		if at, waits := l.grantDue(); waits {
+			due(at)
 		}
 	}
 	for i := range n.repairs {

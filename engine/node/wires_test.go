@@ -51,7 +51,9 @@ func (s *site) operate(op *Op) {
 		}
 		e.sendBatches(&env, headers)
 	case OpAnswer:
-		e.asked = append(e.asked, op.Fetch)
+		if e.asked = append(e.asked, op.Fetch); op.Fetch.ID == 0 {
+			e.asked = nil
+		}
 	case OpGrant:
 		env := op.Envelope
 		s.later(func() { s.grant(e, env) })

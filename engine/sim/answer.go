@@ -45,8 +45,13 @@ func (p *process) journal(which node.Journal) *journal.Journal {
 	return p.mirror.j
 }
 
-// answer takes a question.
+// answer takes a question, or drops all.
 func (p *process) answer(o *node.Op) {
+	if o.Fetch.ID == 0 {
+		p.answersOf(o).close()
+		delete(p.answering, answering{o.Link, o.Journal})
+		return
+	}
 	tail, _ := p.journal(o.Journal).Tail(o.Fetch.Log)
 	p.answersOf(o).walk.Ask(&o.Fetch, tail.Position.Seq)
 }
