@@ -3,6 +3,9 @@ package namespace
 import (
 	"bytes"
 	"context"
+	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -261,12 +264,29 @@ func TestAStoreIsRefusedWithAnotherShardCount(t *testing.T) {
 func TestPebblesLastWordStopsTheStoreNotTheProcess(t *testing.T) {
 	s, err := Open(Options{Dir: "db", Shards: 4, FS: vfs.NewMem(), CacheBytes: 1 << 20, MemTableBytes: 256 << 10})
 	require.NoError(t, err)
-	s.log.Fatalf("disk %d is gone", 3)
+	go s.log.Fatalf("disk %d is gone\nand where that was seen", 3) // Never ends: Pebble expects no return.
 	<-s.Broken()
 	_, err = s.Cursors(0)
 	require.ErrorIs(t, err, ErrBroken)
 	require.ErrorContains(t, err, "disk 3 is gone")
+	require.NotContains(t, err.Error(), "where")
 	require.ErrorIs(t, s.Sync(context.Background()), ErrBroken)
+	require.ErrorIs(t, s.Close(), ErrBroken)
+}
+
+// Pebble would panic, with the process.
+func TestDirectoryThatGoesStopsStore(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "store")
+	s, err := Open(Options{Dir: dir, Shards: 4, CacheBytes: 1 << 20, MemTableBytes: 256 << 10})
+	require.NoError(t, err)
+	require.NoError(t, os.RemoveAll(dir))
+	l := newLoop(t, s)
+	for i := 0; s.Err() == nil; i++ { // until the log is to go on in a new file
+		_, _, _ = s.Submit(t.Context(), l, []Operation{{Op: engine.OpMkDir, Path: fmt.Sprintf("/%d", i)}}, make([]Result, 1))
+	}
+	<-s.Broken()
+	require.ErrorIs(t, s.Err(), ErrBroken)
+	require.ErrorContains(t, s.Err(), "no such file or directory")
 	require.ErrorIs(t, s.Close(), ErrBroken)
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -143,7 +144,7 @@ func pebbleOptions(o *Options, cache *pebble.Cache, log *fatalLog) *pebble.Optio
 	p := &pebble.Options{
 		Cache:                       cache,
 		FormatMajorVersion:          pebble.FormatWALSyncChunks,
-		FS:                          vfs.OnDiskFull(o.FS, log.diskFull),
+		FS:                          logGuard{vfs.OnDiskFull(o.FS, log.diskFull), log},
 		Logger:                      log,
 		EventListener:               &pebble.EventListener{BackgroundError: log.backgroundError},
 		MemTableSize:                uint64(orDefault(o.MemTableBytes, memTableBytesDefault)),
@@ -323,7 +324,13 @@ func (l *fatalLog) Errorf(format string, args ...any) {
 	}
 }
 
-func (l *fatalLog) Fatalf(format string, args ...any) { l.stop(fmt.Errorf(format, args...)) }
+// Fatalf is called by Pebble where it cannot go on: it expects no return, and would
+// panic. Of its text the first line says what happened, the others where.
+func (l *fatalLog) Fatalf(format string, args ...any) {
+	text, _, _ := strings.Cut(fmt.Sprintf(format, args...), "\n")
+	l.stop(errors.New(text))
+	select {}
+}
 
 func (l *fatalLog) stop(err error) {
 	err = fmt.Errorf("%w: %w", ErrBroken, err)
