@@ -7,6 +7,7 @@ CYCLES  ?= 300
 SEEDS   ?= 2000
 FUZZ    ?= 20s
 SOAK    ?= 10m
+STRANGERS ?= 60s
 WAN     ?= 20s
 FOR     ?= 1h
 BENCH   ?= .
@@ -16,7 +17,7 @@ BIN      = bin/cfs
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build demo test check race sim crash crash-red failpoints trace-io soak wan fuzz host bench bench-peers clean
-.PHONY: copies museum powerloss rxe rxe-shell rdma-local check-asan nightly
+.PHONY: copies strangers museum powerloss rxe rxe-shell rdma-local check-asan nightly
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -67,6 +68,9 @@ powerloss: setup ## power cuts under load on ext4 and XFS, in an emulated guest 
 
 trace-io: build ## two servers on io_uring under strace: links and journals see nothing but io_uring_enter
 	@ci/trace-io
+
+strangers: setup ## 10,000 silent connections and 2,000 new ones a second for STRANGERS: a peer's dial, memory, threads
+	@CLAUDEFS_STRANGERS=$(STRANGERS) $(GO) test -count=1 -v -timeout 0 -run TestStrangersCostLittle ./tools/cli
 
 soak: setup ## a peer stalls for SOAK while the source appends: nothing grows, on the ring and portable
 	@CLAUDEFS_SOAK=$(SOAK) $(GO) test -count=1 -v -timeout 0 -run TestAStalledPeerCostsTheOthersNothing ./engine

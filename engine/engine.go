@@ -82,8 +82,11 @@ type Options struct {
 	HeartbeatTimeout time.Duration // default 3s
 	AppendAt         bool          // the host feeds AppendAt from its own log and applies its own entries itself
 
-	Logger    *slog.Logger   // nil = silent; of each kind of event about a peer, at most 16 a minute
-	Events    func(Event)    // nil = none; called by one goroutine, must not block
+	Logger *slog.Logger // nil = silent; of each kind of event about a peer, at most 16 a minute
+	Events func(Event)  // nil = none; called by one goroutine, must not block
+	// Opening is told how far Open is with each of the journals; nil = nobody. Open calls
+	// it, with each mebibyte that it has read.
+	Opening   func(OpenProgress)
 	Transport link.Transport // nil = as IO says
 	FS        vfs.FS         // nil = the operating system's, as IO says
 	// IO says what carries links and reads and writes journals where Transport and
@@ -122,6 +125,13 @@ type Event struct {
 	Shard int // -1 = none
 	Text  string
 	Alarm bool
+}
+
+// OpenProgress is how far Open is.
+type OpenProgress struct {
+	Journal    string // "own" or "mirror"
+	ReadBytes  int64
+	TotalBytes int64
 }
 
 // Level is what an append, or Wait, waits for.
@@ -219,13 +229,20 @@ type peerInfo struct {
 func (e *Engine) journals() []*flusher { return []*flusher{e.own, e.mirror} }
 
 // openJournal opens one of the two journals below the engine's directory.
-func (e *Engine) openJournal(kind journal.Kind, name string, existed bool) (
-	*journal.Journal, *journal.Recovery, error) {
+func (e *Engine) openJournal(
+	ctx context.Context, kind journal.Kind, name string, existed bool,
+) (*journal.Journal, *journal.Recovery, error) {
 	return journal.Open(journal.Options{
 		Existed: existed,
 		FS:      e.o.FS, Dir: e.o.Dir + "/" + name, Kind: kind, Cluster: e.id.cluster, Site: e.id.site,
 		SegmentBytes: e.o.SegmentBytes, RecentBytesMax: e.o.RecentBytesMax, Memory: e.memory,
 		Damaged: func(places []journal.Damage) { e.damaged(name, places) },
+		Reading: func(read, total int64) error {
+			if e.o.Opening != nil {
+				e.o.Opening(OpenProgress{Journal: name, ReadBytes: read, TotalBytes: total})
+			}
+			return ctx.Err()
+		},
 	})
 }
 

@@ -167,7 +167,7 @@ func (e *Engine) openJournals(ctx context.Context) error {
 			return err
 		}
 		name := []string{ownName, mirrorName}[i]
-		j, recovery, err := e.openJournal(kind, name, e.hadJournal(kind))
+		j, recovery, err := e.openJournal(ctx, kind, name, e.hadJournal(kind))
 		if err != nil {
 			return fmt.Errorf("%s journal of site %s: %w", name, e.id.siteName, err)
 		}

@@ -5,6 +5,7 @@ go 1.26.0
 require (
 	github.com/HdrHistogram/hdrhistogram-go v1.4.0 // loadtest: latencies
 	github.com/cockroachdb/pebble/v2 v2.1.7 // namespace: the reference Store
+	github.com/coreos/go-systemd/v22 v22.7.0 // cli: a service tells systemd its state
 	github.com/rogpeppe/go-internal v1.16.0 // cli: tests as scripts
 	github.com/spf13/cobra v1.10.2 // cli: verbs, help, completion
 	github.com/spf13/pflag v1.0.9

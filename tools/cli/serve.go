@@ -10,8 +10,11 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/signal"
 	"syscall"
 	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
 
 	"github.com/claudefs/repl/engine"
 	"github.com/claudefs/repl/engine/admin"
@@ -48,24 +51,31 @@ func (a *app) serve(ctx context.Context, f *serverFlags, peers []engine.Peer) er
 	if err != nil {
 		return failure(ExitUsage, err, "leave --failpoint out: it is for cfs crash")
 	}
-	node, err := fsnode.Open(ctx, fsnode.Options{
+	o := fsnode.Options{
 		Cluster: f.cluster, Site: f.site, DataDir: f.data, Shards: f.shards, Listen: f.listen, Insecure: f.insecure,
 		Peers: peers, Primary: f.primary, SegmentBytes: int64(f.segmentBytes), IO: f.io, FS: disk, Streams: f.streams,
 		Logger: a.logger(f),
-	})
-	switch {
-	case err != nil && ctx.Err() != nil:
-		return nil // asked to end before it had begun
-	case err != nil:
-		return openFailure(f, err)
+	}
+	limit, file := memoryLimit()
+	if err := fitMemory(&o, limit, file); err != nil {
+		return err
+	}
+	// A reader of stderr that goes takes its pipe along, and a terminal itself: neither is
+	// the end of a server.
+	signal.Ignore(syscall.SIGPIPE, syscall.SIGHUP)
+	node, err := a.openNode(ctx, f, o)
+	if node == nil {
+		return err
 	}
 	web := &http.Server{Handler: handler(node), ReadHeaderTimeout: headerWait}
 	served := make(chan error, 1)
 	go func() { served <- web.Serve(listener) }() // ends with web.Close
 	err = a.announce(f, node, listener)
 	if err == nil {
+		tellSystem(daemon.SdNotifyReady + "\nSTATUS=ready")
 		err = await(ctx, node, served)
 	}
+	tellSystem(daemon.SdNotifyStopping + "\nSTATUS=closing")
 	if node.Store().Err() != nil {
 		return err // it does not close in good order any more; what is durable is all there is
 	}

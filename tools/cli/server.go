@@ -102,7 +102,8 @@ func (a *app) server() *cobra.Command {
 			return a.serve(c.Context(), f, peers)
 		})
 	c.Long = `Runs a site until SIGINT or SIGTERM: a file system's namespace and content, kept in --data,
-journaled, and replicated to every --peer. Only the primary site takes changes.`
+journaled, and replicated to every --peer. Only the primary site takes changes. It needs 128 MiB of memory
+at least, and takes up to 384 MiB.`
 	c.Example = `example: two sites on one machine
   cfs server --cluster try --site site-a --data /tmp/a --listen 127.0.0.1:9500 --admin 127.0.0.1:9501 \
              --peer site-b=127.0.0.1:9600 --insecure

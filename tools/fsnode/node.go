@@ -37,6 +37,8 @@ type Options struct {
 
 	SegmentBytes     int64
 	WindowBytesMax   int64
+	PendingBytesMax  int64
+	RecentBytesMax   int64
 	VerifyWait       time.Duration
 	HeartbeatTimeout time.Duration
 	Logger           *slog.Logger // nil = silent
@@ -46,8 +48,12 @@ type Options struct {
 	IO               string // how links and journals are carried, as in engine.Options
 	Streams          int    // connections of each dialed link, as there
 
-	CacheBytes int64            // of the namespace; default as there
-	Now        func() time.Time // of the namespace; nil = time.Now
+	CacheBytes    int64            // of the namespace; default as there
+	MemTableBytes int              // likewise
+	Now           func() time.Time // of the namespace; nil = time.Now
+
+	// Opening is told, while Open lasts, what it is at. nil = nobody. It must not block.
+	Opening func(text string)
 }
 
 const shardsDefault = 256
@@ -77,9 +83,13 @@ func Open(ctx context.Context, o Options) (_ *Node, err error) {
 	if n.lock, err = lockDir(o.DataDir); err != nil {
 		return nil, err
 	}
+	if o.Opening == nil {
+		o.Opening = func(string) {}
+	}
+	o.Opening("opening the store")
 	n.store, err = namespace.Open(namespace.Options{
 		Dir: filepath.Join(o.DataDir, "store"), Shards: o.Shards, CacheBytes: o.CacheBytes,
-		Logger: o.Logger, Now: o.Now,
+		MemTableBytes: o.MemTableBytes, Logger: o.Logger, Now: o.Now,
 	})
 	if err != nil {
 		return nil, errors.Join(err, n.lock.Close())
@@ -89,7 +99,10 @@ func Open(ctx context.Context, o Options) (_ *Node, err error) {
 		Listen: o.Listen, Insecure: o.Insecure, Peers: o.Peers, Primary: o.Primary,
 		SegmentBytes: o.SegmentBytes, WindowBytesMax: o.WindowBytesMax, VerifyWait: o.VerifyWait,
 		HeartbeatTimeout: o.HeartbeatTimeout, Logger: o.Logger, Events: o.Events, Transport: o.Transport, FS: o.FS,
-		IO: o.IO, Streams: o.Streams,
+		IO: o.IO, Streams: o.Streams, PendingBytesMax: o.PendingBytesMax, RecentBytesMax: o.RecentBytesMax,
+		Opening: func(p engine.OpenProgress) {
+			o.Opening(fmt.Sprintf("reading the %s journal: %d of %d MiB", p.Journal, p.ReadBytes>>20, p.TotalBytes>>20))
+		},
 	})
 	if err != nil {
 		return nil, errors.Join(err, n.store.Close(), n.lock.Close())

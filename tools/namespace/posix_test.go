@@ -282,7 +282,8 @@ func TestDirectoryThatGoesStopsStore(t *testing.T) {
 	require.NoError(t, os.RemoveAll(dir))
 	l := newLoop(t, s)
 	for i := 0; s.Err() == nil; i++ { // until the log is to go on in a new file
-		_, _, _ = s.Submit(t.Context(), l, []Operation{{Op: engine.OpMkDir, Path: fmt.Sprintf("/%d", i)}}, make([]Result, 1))
+		op := Operation{Op: engine.OpMkDir, Path: fmt.Sprintf("/%d", i)}
+		_, _, _ = s.Submit(t.Context(), l, []Operation{op}, make([]Result, 1)) // the last one fails
 	}
 	<-s.Broken()
 	require.ErrorIs(t, s.Err(), ErrBroken)

@@ -84,6 +84,10 @@ type Options struct {
 	// not wait. nil = nobody is told but the reader.
 	Damaged func([]Damage)
 
+	// Reading is told by Open, with each read, how much of the segments was read, and how
+	// much there is; an error of it ends Open. nil = nobody is told.
+	Reading func(readBytes, totalBytes int64) error
+
 	// Sometimes lets a simulator choose what is rare: whether to do now, at the
 	// named point, what is always allowed. nil = never.
 	Sometimes func(point string) bool
@@ -220,6 +224,9 @@ func Open(o Options) (*Journal, *Recovery, error) {
 func open(o Options) (*Journal, *Recovery, error) {
 	r := newRecovery(&o)
 	defer r.close()
+	if o.Reading != nil {
+		r.w.told = r.reading
+	}
 	if err := r.run(); err != nil {
 		return nil, nil, err
 	}

@@ -53,6 +53,8 @@ type recovery struct {
 	lastSpare      uint64
 	lastNew        uint64
 	lastRepair     uint64
+
+	readBytes, totalBytes int64 // of segments; for Options.Reading
 }
 
 // segmentFile is one segment as it was found.
@@ -90,6 +92,14 @@ type goneFile struct{ vfs.File }
 func (goneFile) Size() (int64, error)              { return 0, nil }
 func (goneFile) ReadAt([]byte, int64) (int, error) { return 0, io.EOF }
 func (goneFile) Close() error                      { return nil }
+
+func (r *recovery) reading(bytes int) error {
+	r.readBytes += int64(bytes)
+	if err := r.o.Reading(min(r.readBytes, r.totalBytes), r.totalBytes); err != nil {
+		return fmt.Errorf("%s: %w", r.o.Dir, err)
+	}
+	return nil
+}
 
 func (r *recovery) close() {
 	if r.w.f != nil {
@@ -170,6 +180,7 @@ func (r *recovery) list() error {
 		if err := flush(); err != nil {
 			return err
 		}
+		r.totalBytes += r.w.size
 		if err := r.readHead(f); err != nil {
 			return err
 		}

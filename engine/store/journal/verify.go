@@ -26,8 +26,9 @@ type window struct {
 	name string
 	size int64
 	buf  []byte
-	off  int64 // of buf[0]
-	n    int   // bytes of buf that hold
+	off  int64                 // of buf[0]
+	n    int                   // bytes of buf that hold
+	told func(bytes int) error // of each read; nil = nobody
 }
 
 func (w *window) reset(f vfs.File, name string) error {
@@ -60,6 +61,11 @@ func (w *window) at(off int64, n int) ([]byte, error) {
 		return nil, fmt.Errorf("%s: reading %d bytes at offset %d: %w", w.name, want, off, err)
 	}
 	w.n = want
+	if w.told != nil {
+		if err := w.told(want); err != nil {
+			return nil, err
+		}
+	}
 	return w.buf[:n], nil
 }
 
