@@ -23,7 +23,8 @@ func fitMemory(o *fsnode.Options, limit int64, file string) error {
 	case limit < memoryLeast:
 		return failure(ExitRefused, fmt.Errorf(
 			"cannot work with %d MiB of memory (%s), need %d MiB, and %d MiB for the defaults",
-			limit>>20, file, memoryLeast>>20, memoryWanted>>20), fmt.Sprintf("grant this server %d MiB or more", memoryLeast>>20))
+			limit>>20, file, memoryLeast>>20, memoryWanted>>20),
+			fmt.Sprintf("grant this server %d MiB or more", memoryLeast>>20))
 	}
 	o.CacheBytes, o.MemTableBytes = 32<<20, 4<<20
 	o.PendingBytesMax, o.RecentBytesMax = 8<<20, 4<<20

@@ -180,8 +180,8 @@ func (f *flood) judge(t *testing.T, io string, last time.Duration) {
 	}
 	<-over
 	fmt.Printf("strangers: io=%s silent=%d rate=%d/s time=%s opened=%d peer_starts=%d dial_max=%.2fs "+
-		"memory=+%.1fMiB threads=%+d\n", io, f.silent, f.rate, last, f.opened.Load(), dials, dialMost.Seconds(), float64(memoryMost-memory)/(1<<20),
-		threadsMost-threads)
+		"memory=+%.1fMiB threads=%+d\n", io, f.silent, f.rate, last, f.opened.Load(), dials, dialMost.Seconds(),
+		float64(memoryMost-memory)/(1<<20), threadsMost-threads)
 	require.Less(t, memoryMost-memory, strangersMemoryMax)
 	require.LessOrEqual(t, threadsMost-threads, strangersThreadsMax)
 	require.Less(t, dialMost, f.patience())
