@@ -7,6 +7,7 @@ import (
 	"net"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/claudefs/repl/wire"
 	"github.com/claudefs/repl/wire/link"
@@ -85,11 +86,28 @@ func (c *Conn) Recv() (*link.Frame, error) {
 }
 
 func (c *Conn) next() (*link.Frame, error) {
-	if c.bound > 0 {
-		return link.ReadFrame(c.socket, c.bound)
+	if c.bound == 0 {
+		return c.reader.Next()
 	}
-	return c.reader.Next()
+	f, err := link.ReadFrame(c.socket, c.bound)
+	if errors.Is(err, wire.ErrVersion) || errors.Is(err, wire.ErrProtocol) || errors.Is(err, wire.ErrCorrupt) {
+		c.linger()
+	}
+	return f, err
 }
+
+// linger takes a little of what came behind a frame that does not hold: a socket that is
+// closed with bytes unread resets the connection, and what was sent before is lost.
+func (c *Conn) linger() {
+	if c.socket.SetReadDeadline(time.Now().Add(lingerMax)) == nil {
+		_, _ = io.CopyN(io.Discard, c.socket, lingerBytes) // it may end as it likes
+	}
+}
+
+const (
+	lingerMax   = 20 * time.Millisecond
+	lingerBytes = 4 << 10
+)
 
 // BoundFrames implements link.Bounder.
 func (c *Conn) BoundFrames(bytes int) {
