@@ -244,8 +244,15 @@ func (e *Engine) bootShards(b *node.Boot) {
 		}
 	}
 	for _, c := range b.Applied {
-		if c.Log.Site == e.id.site && e.shards[c.Log.Shard].incarnation == c.Position.Incarnation {
-			e.shards[c.Log.Shard].applied = c.Position.Seq
+		if c.Log.Site != e.id.site {
+			continue
+		}
+		s := &e.shards[c.Log.Shard]
+		if s.incarnation == (wire.Incarnation{}) { // the journal was lost: what the Store shows, it shows
+			s.incarnation = c.Position.Incarnation
+		}
+		if s.incarnation == c.Position.Incarnation {
+			s.applied = c.Position.Seq
 		}
 	}
 	for i := range b.Peers {

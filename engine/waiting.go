@@ -12,8 +12,9 @@ import (
 )
 
 // shardState is what appends and waits need to know of a shard's own log: its
-// watermarks. They only rise, and whoever raises one wakes those it serves; so
-// a waiter is woken once, and nobody else with it.
+// watermarks. They only rise, but for those of a peer that lost what it had, and
+// whoever raises one wakes those it serves; so a waiter is woken once, and nobody
+// else with it.
 type shardState struct {
 	open  atomic.Bool   // admission says that the log takes appends; to be read without mu
 	index atomic.Uint64 // last durable host index; written under mu
@@ -152,6 +153,9 @@ func (e *Engine) Wait(ctx context.Context, ref Ref, level Level) error {
 	if ref.Log.Site != e.id.site || int64(ref.Log.Shard) >= int64(len(e.shards)) {
 		return fmt.Errorf("log %s is not one of site %s: %w", ref.Log, e.id.siteName, ErrOptions)
 	}
+	if ref.Incarnation == (wire.Incarnation{}) && level.kind != levelAsync {
+		return fmt.Errorf("log %s: the ref names no incarnation, so no entry: %w", ref.Log, ErrOptions)
+	}
 	return e.await(ctx, ref, level)
 }
 
@@ -164,11 +168,14 @@ func (e *Engine) await(ctx context.Context, ref Ref, level Level) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.incarnation != ref.Incarnation {
-		s.incarnation, _ = e.writer.Tail(ref.Log.Shard)
-	}
-	if s.incarnation != ref.Incarnation {
-		return fmt.Errorf("log %s has incarnation %s, the entry was put into %s: %w",
-			ref.Log, s.incarnation, ref.Incarnation, ErrStopped)
+		// The writer begins a log before its first flush tells which one it is. What it does
+		// not know, it says nothing about: the marks of the log here stay as they are.
+		written, _ := e.writer.Tail(ref.Log.Shard)
+		if written != ref.Incarnation || written == (wire.Incarnation{}) {
+			return fmt.Errorf("log %s has incarnation %s, the entry was put into %s: %w",
+				ref.Log, s.incarnation, ref.Incarnation, ErrStopped)
+		}
+		s.incarnation = written
 	}
 	return e.wait(ctx, s, ref.Seq, level)
 }
@@ -229,10 +236,17 @@ func (e *Engine) progress(p *node.Progress) {
 	s := &e.shards[p.Log.Shard]
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	mark := &s.peers[peer]
+	if p.Lost { // whoever asks from now on is told so; who was answered before was told the truth
+		*mark = peerMark{}
+		return
+	}
+	if s.incarnation == (wire.Incarnation{}) { // an ack may be here before the flush is told
+		s.incarnation = p.Position.Incarnation
+	}
 	if s.incarnation != p.Position.Incarnation {
 		return
 	}
-	mark := &s.peers[peer]
 	switch p.Level {
 	case wire.LevelDurable:
 		mark.durable = max(mark.durable, p.Position.Seq)

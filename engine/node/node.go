@@ -332,6 +332,9 @@ type Progress struct {
 	Level    wire.AckLevel
 	Log      wire.LogID
 	Position wire.Position
+	// Lost: it no longer has all that it once confirmed. Nothing of it counts any more, at
+	// any level, until it is confirmed again; Level and Position mean nothing.
+	Lost bool
 }
 
 // Admission is whether a shard's own log takes appends.

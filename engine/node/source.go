@@ -48,7 +48,8 @@ func (n *Node) welcomed(l *link) error {
 	p.readStamp, p.reading, p.readIdle, p.readErrs = 0, false, false, 0
 	p.fresh = false
 	for s := range p.logs {
-		p.logs[s].answer, p.logs[s].applied = wire.Position{}, 0 // it may have lost what it told before
+		pl := &p.logs[s] // it may have lost what it told before
+		pl.answer, pl.appliedBefore, pl.applied = wire.Position{}, max(pl.applied, pl.appliedBefore), 0
 	}
 	for _, c := range p.copies { // its pages name only what it has: it may have lost some
 		clear(c.ends)
@@ -231,6 +232,10 @@ func (n *Node) resumeLog(p *peer, s wire.Shard) (proven bool) {
 		// cursor before the chain there is compared.
 		n.setCursor(p, s, wire.Position{})
 	}
+	if answer.Seq < known.Seq || pl.applied < pl.appliedBefore {
+		n.e.Progress = append(n.e.Progress, Progress{Peer: p.Site, Log: n.logID(s), Lost: true})
+	}
+	pl.appliedBefore = 0
 	relation := stream.Relate(o.tail, answer)
 	if relation == stream.Differ {
 		n.diverged(p, s, differ(o.tail, answer))

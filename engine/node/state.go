@@ -127,8 +127,10 @@ type peerLog struct {
 	durable wire.Position // confirmed
 	answer  wire.Position // told by the resume pages of this session
 	applied wire.Seq
-	dirty   bool // durable is not in the control state; the log is listed in changed
-	stop    *stream.Stop
+	// appliedBefore is applied of the sessions before, until this one's answer is in.
+	appliedBefore wire.Seq
+	dirty         bool // durable is not in the control state; the log is listed in changed
+	stop          *stream.Stop
 }
 
 // peer is another site: the source's side of the session that we dial, and the

@@ -418,6 +418,11 @@ func tailsOf(batches []wire.BatchHeader) []Log {
 // checkProgress: a position that is called durable at a peer is (I1).
 func (s *site) checkProgress(p *Progress) {
 	far := s.w.bySite(p.Peer)
+	if p.Lost {
+		s.w.say("%s: site %s has lost what it confirmed of shard %d", s.name, far.name, p.Log.Shard)
+		delete(s.acked, p.Log)
+		return
+	}
 	if p.Level == wire.LevelDurable {
 		if p.Position.Seq < s.acked[p.Log] {
 			s.w.say("%s: peer's cursor of shard %d goes back to seq %d", s.name, p.Log.Shard, p.Position.Seq)

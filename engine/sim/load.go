@@ -226,7 +226,7 @@ func (l *load) flushed(s *site, headers []wire.BatchHeader) {
 
 // progressed acknowledges as durable what the peer has flushed.
 func (l *load) progressed(s *site, p *node.Progress) {
-	if p.Level != wire.LevelDurable {
+	if p.Level != wire.LevelDurable || p.Lost {
 		return
 	}
 	site := l.w.siteOf(p.Peer).place
