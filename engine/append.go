@@ -119,18 +119,20 @@ func (e *Engine) admit(ctx context.Context, shard Shard) error {
 		return nil
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := e.wait(ctx, s, 0, Level{kind: levelAdmission}); err != nil {
+	err := e.wait(ctx, s, 0, Level{kind: levelAdmission})
+	admission, refusal := s.admission, s.refusal
+	s.mu.Unlock() // before the heart is asked why
+	if err != nil {
 		if ctx.Err() != nil {
-			return fmt.Errorf("shard %d waits for a peer to confirm its tail: %w: %w", shard, ErrUnavailable, err)
+			return fmt.Errorf("shard %d waits: %s: %w: %w", shard, e.withheld(), ErrUnavailable, err)
 		}
 		return err
 	}
-	switch s.admission {
+	switch admission {
 	case node.AdmitStandby:
 		return fmt.Errorf("%w: site %q does, this is %q", ErrStandby, e.o.Primary, e.id.siteName)
 	case node.AdmitRefused:
-		return fmt.Errorf("shard %d: %w: %w", shard, ErrStopped, s.refusal)
+		return fmt.Errorf("shard %d: %w: %w", shard, ErrStopped, refusal)
 	}
 	return nil
 }

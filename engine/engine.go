@@ -72,7 +72,10 @@ type Options struct {
 	Listen   string // address for peers' links; "" = none: no site can reach this one
 	Insecure bool   // links without TLS; required until TLS comes, so that nobody gets them by accident
 	Peers    []Peer
-	Primary  string // the site that writes; default: the first by name of Site and Peers; equal at all sites
+	// Primary is the site that writes. Default: the one that Dir has on record; for a new
+	// directory the first by name of Site and Peers, and then nothing is acknowledged before
+	// every peer has agreed, unless Primary is named. One that contradicts Dir is ErrOptions.
+	Primary string
 
 	PendingBytesMax  int64         // appended, not yet durable; then Append waits; default 32 MiB
 	WindowBytesMax   int64         // sent to one peer, not yet durable there; default 64 MiB
@@ -174,6 +177,7 @@ type Engine struct {
 	o         Options // with defaults
 	id        identity
 	primary   wire.SiteID
+	named     string              // Options.Primary as it was given
 	opened    time.Time           // monotonic; the heart's clock counts from here
 	recovered [2]journal.Recovery // own, mirror
 

@@ -70,6 +70,7 @@ func (e *Engine) carryOut(effects *node.Effects, b brought) {
 	for i := range effects.Stages {
 		e.stage(&effects.Stages[i], b)
 	}
+	e.found(effects)
 	for i := range effects.Persists {
 		e.persist(&effects.Persists[i])
 	}

@@ -33,11 +33,11 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
+	named := o.Primary
 	o = o.withDefaults()
 	e := &Engine{
-		o: o, id: identityOf(&o), opened: time.Now().Add(-time.Second), // the heart's clock never shows zero
-		primary: wire.SiteIDOf(o.Cluster, o.Primary),
-		shards:  make([]shardState, o.Shards), done: make(chan struct{}), ended: make(chan struct{}),
+		o: o, named: named, id: identityOf(&o), opened: time.Now().Add(-time.Second), // the heart's clock never shows zero
+		shards: make([]shardState, o.Shards), done: make(chan struct{}), ended: make(chan struct{}),
 	}
 	for _, p := range o.Peers {
 		e.peers = append(e.peers, peerInfo{wire.SiteIDOf(o.Cluster, p.Site), p.Site, slices.Clone(p.Addrs)})
@@ -72,10 +72,6 @@ func (e *Engine) open(ctx context.Context) (err error) {
 	if err := e.openJournals(ctx); err != nil {
 		return err
 	}
-	control, err := e.bootControl()
-	if err != nil {
-		return err
-	}
 	// What the Store shows it must also keep: its cursors become the floor of what
 	// the journals keep for it.
 	if err := e.o.Store.Sync(ctx); err != nil {
@@ -85,7 +81,14 @@ func (e *Engine) open(ctx context.Context) (err error) {
 		return err
 	}
 	cursors := e.appliers.cursors()
+	control := e.own.j.Control()
+	e.bound.Store(uint64(control.ClockBound))
+	founded, err := e.settlePrimary(&control, cursors)
+	if err != nil {
+		return err
+	}
 	boot := e.boot(&control, cursors)
+	boot.Founded = founded
 	e.bootShards(&boot)
 	config := e.nodeConfig(randomSeed())
 	if err := node.Check(&config, &boot); err != nil {
@@ -190,22 +193,6 @@ func (e *Engine) hadJournal(kind journal.Kind) bool {
 	return journal.Exists(e.o.FS, e.o.Dir+"/"+mirrorName)
 }
 
-// bootControl reads the node's small durable state; a new node writes down the
-// epoch that it begins in.
-func (e *Engine) bootControl() (journal.Control, error) {
-	control := e.own.j.Control()
-	e.bound.Store(uint64(control.ClockBound))
-	if len(control.Epochs) > 0 {
-		return control, nil
-	}
-	first := journal.DomainEpoch{Epoch: epochFirst, Writer: e.primary}
-	_, err := e.own.j.StageControl([]journal.ControlRecord{{Epoch: &first}}, wire.StampOf(time.Now()))
-	if err != nil {
-		return control, fmt.Errorf("own journal of site %s: %w", e.id.siteName, err)
-	}
-	return control, nil // The first flush takes it along; nothing of the epoch is acknowledged before.
-}
-
 // boot is what the heart finds when it starts.
 func (e *Engine) boot(control *journal.Control, cursors []stream.Cursor) node.Boot {
 	b := node.Boot{
@@ -266,7 +253,7 @@ func (e *Engine) bootShards(b *node.Boot) {
 func (e *Engine) nodeConfig(seed uint64) node.Config {
 	c := node.Config{
 		Cluster: e.id.cluster, ClusterName: e.id.clusterName, Site: e.id.site, SiteName: e.id.siteName,
-		Shards: uint32(e.o.Shards), Primary: e.primary, WindowBytesMax: e.o.WindowBytesMax,
+		Shards: uint32(e.o.Shards), Primary: e.primary, PrimaryNamed: e.named != "", WindowBytesMax: e.o.WindowBytesMax,
 		HeartbeatTimeout: e.o.HeartbeatTimeout, VerifyWait: e.o.VerifyWait, Seed: seed,
 	}
 	c.HeartbeatEvery = min(250*time.Millisecond, e.o.HeartbeatTimeout/4)

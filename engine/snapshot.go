@@ -34,7 +34,7 @@ func (e *Engine) Status() Status {
 		Listen: e.Addr(), Insecure: e.o.Insecure, DataPath: e.dataPathStatus(),
 		Journals: []JournalStatus{}, Peers: []PeerStatus{}, StoppedLogs: e.stoppedLogs(heart.Stopped),
 	}
-	s.Appends = e.appendStatus(heart.Admission)
+	s.Appends = e.appendStatus(heart.Admission, heart.Withheld)
 	for _, f := range e.journals() {
 		s.Journals = append(s.Journals, e.journalStatus(f))
 	}
@@ -53,7 +53,7 @@ func (e *Engine) role(site string) string {
 	return roleStandby
 }
 
-func (e *Engine) appendStatus(shards map[node.Admission]int) AppendStatus {
+func (e *Engine) appendStatus(shards map[node.Admission]int, withheld string) AppendStatus {
 	totals := e.writer.Totals()
 	a := AppendStatus{
 		Verified: shards[node.AdmitVerified], Unverified: shards[node.AdmitUnverified],
@@ -67,16 +67,16 @@ func (e *Engine) appendStatus(shards map[node.Admission]int) AppendStatus {
 	case shards[node.AdmitStandby] > 0:
 		a.State, a.Reason = "standby", fmt.Sprintf("site %s writes", e.o.Primary)
 	case a.Waiting > 0 && open == 0:
-		a.State, a.Reason = "waiting", "for a peer to confirm where the logs end"
+		a.State, a.Reason = "waiting", cmp.Or(withheld, "for a peer to confirm where the logs end")
 	case a.Refused == len(e.shards):
-		a.State, a.Reason = "refused", "every shard's log is stopped: see stopped_logs"
+		a.State, a.Reason = "refused", cmp.Or(withheld, "every shard's log is stopped: see stopped_logs")
 	case open < len(e.shards):
 		a.State = "partly"
 		a.Reason = fmt.Sprintf("%d shards wait for a peer, %d are stopped: see stopped_logs", a.Waiting, a.Refused)
 	default:
 		a.State = "open"
 		if a.Unverified > 0 {
-			a.Reason = fmt.Sprintf("%d shards were admitted although no peer confirmed where their logs end",
+			a.Reason = fmt.Sprintf("%d shards were admitted although not every peer confirmed where their logs end",
 				a.Unverified)
 		}
 	}
@@ -250,6 +250,9 @@ func (e *Engine) health(s *Status) (word, reason string) {
 		return healthFailed, fmt.Sprintf("%d logs are stopped; the first is site %s shard %d: %s",
 			n, l.Site, l.Shard, l.Reason)
 	}
+	if s.Appends.State == "refused" {
+		return healthFailed, "appends: " + s.Appends.Reason
+	}
 	for i := range s.Peers {
 		if p := &s.Peers[i]; p.Health == healthFailed {
 			return healthFailed, fmt.Sprintf("site %s: %s", p.Site, p.Reason)
@@ -260,9 +263,8 @@ func (e *Engine) health(s *Status) (word, reason string) {
 			return healthDegraded, fmt.Sprintf("site %s: %s", p.Site, p.Reason)
 		}
 	}
-	switch {
-	case s.Appends.State == "waiting" || s.Appends.State == "partly":
-		return healthDegraded, "appends: " + s.Appends.Reason
+	if a := &s.Appends; a.State == "waiting" || a.State == "partly" || a.Unverified > 0 {
+		return healthDegraded, "appends: " + a.Reason
 	}
 	for _, f := range e.journals() {
 		if err := f.impediments(); err != nil {

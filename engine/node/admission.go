@@ -26,6 +26,8 @@ var (
 	ErrNoLink = errors.New("no link")
 	// ErrDataLost: a peer or the Store has entries that the journal lost.
 	ErrDataLost = errors.New("acknowledged data is missing")
+	// ErrWithheld: it is not settled that this site writes, see founding.go.
+	ErrWithheld = errors.New("it is not settled which site writes")
 )
 
 func refusalStop(r *wire.BatchRefusal) *stream.Stop { return &stream.Stop{Code: r.Code, Text: r.Text} }
@@ -33,6 +35,13 @@ func refusalStop(r *wire.BatchRefusal) *stream.Stop { return &stream.Stop{Code: 
 // startAdmission decides what can be decided without anybody's word.
 func (n *Node) startAdmission() {
 	n.waited = n.c.Primary != n.c.Site || len(n.peers) == 0
+	if len(n.peers) == 0 {
+		n.found()
+	}
+	if n.left() {
+		n.withholdAll()
+		return
+	}
 	for i := range n.own {
 		s, o := wire.Shard(i), &n.own[i]
 		switch {
@@ -116,32 +125,46 @@ func (n *Node) peerBehind(s wire.Shard) {
 		return // whoever gives it back is yet to come
 	}
 	o.agreed = true
-	if !n.waited && !n.allAnswered() {
-		if o.admission == AdmitRefused { // for damage that is proven to have taken nothing of what a peer has
-			n.admit(s, AdmitWaiting, nil)
-		}
+	switch {
+	case n.contradicted():
+	case n.allAnswered():
+		n.settle(s, AdmitVerified)
+	case n.waited:
+		n.settle(s, AdmitUnverified)
+	case o.admission == AdmitRefused: // for damage that is proven to have taken nothing of what a peer has
+		n.admit(s, AdmitWaiting, nil)
+	}
+}
+
+// settle admits a log; what it was listed for as stopped is over.
+func (n *Node) settle(s wire.Shard, a Admission) {
+	o := &n.own[s]
+	if o.admission == AdmitVerified {
 		return
 	}
 	if o.err != nil {
 		n.unnoteStopped(n.logID(s), o.err.Error())
 	}
-	n.admit(s, AdmitVerified, nil)
+	n.admit(s, a, nil)
 }
 
-// allAnswered: every configured peer has told its positions since we opened.
+// allAnswered: every peer has told its positions since we opened, also one that is
+// registered only: it may have more.
 func (n *Node) allAnswered() bool {
-	return !slices.ContainsFunc(n.peers, func(p *peer) bool { return p.configured && !p.answered })
+	return plant.VerifiedUnheard || !slices.ContainsFunc(n.peers, func(p *peer) bool { return !p.answered })
 }
 
 // lastAnswered admits what the peers before it had agreed to, once the last one has
-// told its positions.
+// told its positions. What was admitted before that is verified now.
 func (n *Node) lastAnswered() {
-	if n.waited || n.c.Primary != n.c.Site || n.ownErr != nil || !n.allAnswered() {
+	if n.c.Primary != n.c.Site || n.ownErr != nil || !n.allAnswered() {
 		return
 	}
 	for i := range n.own {
-		if o := &n.own[i]; o.agreed && o.admission == AdmitWaiting && !o.stopped && !o.suspect && !o.short() {
-			n.admit(wire.Shard(i), AdmitVerified, nil)
+		o := &n.own[i]
+		open := o.admission == AdmitWaiting || o.admission == AdmitUnverified
+		if o.agreed && open && !o.stopped && !o.suspect && !o.short() {
+			n.settle(wire.Shard(i), AdmitVerified)
 		}
 	}
 }
@@ -185,6 +208,7 @@ func (n *Node) stopOwn(s wire.Shard, code wire.RefusalCode, reason string) {
 // verifyWaitOver admits what nobody spoke for.
 func (n *Node) verifyWaitOver() {
 	n.waited = true
+	n.found() // an operator named the writer, or it was on record
 	unverified := 0
 	for i := range n.own {
 		if n.own[i].admission == AdmitWaiting && !n.own[i].fetching {
@@ -196,8 +220,8 @@ func (n *Node) verifyWaitOver() {
 	}
 	if unverified > 0 {
 		n.event(EventUnverified, 0, wire.LogID{}, true, fmt.Sprintf(
-			"%d shards of site %s take appends although no peer confirmed their tails within %s",
-			unverified, n.c.SiteName, n.c.VerifyWait))
+			"%d shards of site %s take appends although not every peer confirmed their tails within %s: %s",
+			unverified, n.c.SiteName, n.c.VerifyWait, n.unheard()))
 	}
 }
 
@@ -207,10 +231,10 @@ func (n *Node) stopWaiting(s wire.Shard) {
 	case o.short():
 		n.noteStopped(n.logID(s), wire.RefuseInternal, n.lostError(s).Error())
 		n.admit(s, AdmitRefused, n.lostError(s))
-	case o.agreed || o.witness:
-		n.admit(s, AdmitVerified, nil)
+	case o.agreed && n.allAnswered():
+		n.settle(s, AdmitVerified)
 	default:
-		n.admit(s, AdmitUnverified, nil)
+		n.settle(s, AdmitUnverified)
 	}
 }
 

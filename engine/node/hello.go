@@ -2,11 +2,17 @@ package node
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/claudefs/repl/engine/internal/plant"
 	"github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/wire"
 )
+
+// termTop is the highest term of a session. No journal lives to see it, so whoever says
+// it is not what it seems: a session of that term is not remembered beyond its link, or
+// one forged hello would shut out for good who cannot go beyond it.
+const termTop wire.Term = math.MaxUint32 - 1
 
 func (n *Node) mirrorDownText() string {
 	return fmt.Sprintf("site %s: %v", n.c.SiteName, n.mirrorErr)
@@ -17,12 +23,18 @@ func (n *Node) mirrorDownText() string {
 func (n *Node) hello(l *link) error {
 	h := &n.msg.hello
 	l.session = h.Counter
+	if h.Term > termTop {
+		return fmt.Errorf("hello of term %d, the highest is %d: %w", h.Term, termTop, wire.ErrProtocol)
+	}
 	if why := n.checkHello(h); why != nil {
 		n.event(EventRefused, h.Site, wire.LogID{}, true, "refused a session: "+why.Text)
 		n.refuse(l, why.Code, why.Text)
 		return nil
 	}
 	p := n.peer(h.Site)
+	if p.seenTerm == termTop && p.in == nil && p.next == nil {
+		p.seenTerm, p.seen = 0, 0
+	}
 	if !sessionLess(p.seenTerm, p.seen, h.Term, h.Counter) {
 		n.msg.refusal = wire.Refusal{
 			Code: wire.RefuseSession, Term: p.seenTerm, Counter: p.seen,
@@ -43,6 +55,7 @@ func (n *Node) hello(l *link) error {
 		}
 	}
 	n.strangers--
+	n.agree(p)
 	l.peer, p.next, l.term = p, l, h.Term
 	l.rules = stream.Rules{Cluster: n.c.Cluster, Site: p.Site, Shards: n.c.Shards, Primary: n.c.Primary}
 	n.welcome(p)
@@ -86,8 +99,9 @@ func (n *Node) checkHello(h *wire.Hello) *stream.Stop {
 		return no(wire.RefuseFeature, "site %q wants features %x, site %q has %x: upgrade the older one",
 			h.SiteName, h.Features, n.c.SiteName, 0)
 	case h.Primary != n.c.Primary:
-		return no(wire.RefusePrimary, "site %q takes %s for the primary, site %q takes %s: name the same one at both",
-			h.SiteName, n.siteName(h.Primary), n.c.SiteName, n.siteName(n.c.Primary))
+		why := n.otherPrimary(h)
+		n.contradict(p, why.Text)
+		return why
 	}
 	return nil
 }

@@ -22,7 +22,10 @@ type Config struct {
 	Node        wire.NodeID
 	Shards      uint32
 	Primary     wire.SiteID // who writes domain 0
-	Peers       []Peer      // configured peers, sorted by site
+	// PrimaryNamed: an operator named Primary for this start. A directory that does not
+	// know yet who writes then takes his word; else it waits for that of every peer.
+	PrimaryNamed bool
+	Peers        []Peer // configured peers, sorted by site
 
 	WindowBytesMax   int64         // per peer; default 64 MiB
 	WindowBytesMin   int64         // default 1 MiB
@@ -67,6 +70,9 @@ type Boot struct {
 	MirrorSuspect []wire.LogID
 	Peers         []RegisteredPeer // sorted by site; from the control state
 	Applied       []stream.Cursor  // the Store's cursors, sorted by log
+	// Founded: the directory has it on record, or what is in it shows, that Config.Primary
+	// writes. Else this is a new directory: see Effects.Found.
+	Founded bool
 }
 
 // RegisteredPeer is a peer with the cursors that it once confirmed.
@@ -241,11 +247,14 @@ type Effects struct {
 	Clears   []Clear   // before Stages
 	Retain   []Journal // floors rose: Journal.Retain with Node.Floor
 	Events   []Event
-	Asked    []Asked       // questions of peers, to be answered
-	Told     []Told        // answers of peers
-	Wake     time.Duration // Mono time of the next due timer; 0 = none
-	bytes    []byte        // backs the control frames of Ops
-	indexes  []int         // backs the Batches of Ops and Stages
+	Asked    []Asked // questions of peers, to be answered
+	Told     []Told  // answers of peers
+	// Found: stage a record that Config.Primary writes, before anything that follows from
+	// Admits: from now on the directory knows it.
+	Found   bool
+	Wake    time.Duration // Mono time of the next due timer; 0 = none
+	bytes   []byte        // backs the control frames of Ops
+	indexes []int         // backs the Batches of Ops and Stages
 }
 
 // Reset empties e, keeping its memory.
@@ -401,4 +410,7 @@ type Status struct {
 	Admission map[Admission]int // shards in each state
 	Peers     []PeerStatus      // sorted by name
 	Stopped   []StoppedLog      // logs that stopped here
+	// Withheld is why no log of this site takes appends, whatever its own state: "" = none
+	// of these reasons.
+	Withheld string
 }

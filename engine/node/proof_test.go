@@ -168,9 +168,9 @@ func TestAnAckBeforeTheFlushIsReportedCounts(t *testing.T) {
 	require.NoError(t, w.fault)
 }
 
-// A Store that was behind when the site opened, and was fed from the journal since, is
-// no witness for the journal's tail.
-func TestAStoreThatWasFedFromTheJournalIsNoWitness(t *testing.T) {
+// The own Store stands where the journal ends: both may have been restored together, so
+// that says nothing of what a peer has.
+func TestStoreIsNoWitnessAgainstPeers(t *testing.T) {
 	w, a, b := livelyPair()
 	a.append(1, 2)
 	w.pass(2 * time.Second)
@@ -181,6 +181,10 @@ func TestAStoreThatWasFedFromTheJournalIsNoWitness(t *testing.T) {
 	w.pass(a.node.c.VerifyWait + time.Second)
 	require.Equal(t, a.node.own[0].tail, a.node.own[0].store, "it has caught up")
 	require.Equal(t, AdmitUnverified, a.node.own[0].admission)
-	require.Equal(t, AdmitVerified, a.node.own[1].admission, "it stood there")
+	require.Equal(t, AdmitUnverified, a.node.own[1].admission, "it stood there")
+	b.open()
+	w.pass(2 * time.Second)
+	require.Equal(t, AdmitVerified, a.node.own[0].admission)
+	require.Equal(t, AdmitVerified, a.node.own[1].admission)
 	require.NoError(t, w.fault)
 }

@@ -102,6 +102,7 @@ func (w *world) command(t *testing.T, line string) {
 			s.c.Cluster, s.c.ClusterName = wire.ClusterIDOf(c), c
 		}
 		s.quiet = values["quiet"] != ""
+		s.c.PrimaryNamed = values["named"] != "no"
 	case "open":
 		s.open()
 	case "crash":
@@ -177,6 +178,10 @@ func (w *world) rareCommand(t *testing.T, s *site, words []string, values map[st
 		s.step(&JournalDown{Journal: j, Err: errors.New(name + " journal stopped: disk: input/output error")})
 	case "register":
 		s.peers = append(s.peers, RegisteredPeer{Peer: Peer{Site: wire.SiteIDOf("prod", words[2]), Name: words[2]}})
+	case "alone": // its configuration names no peer
+		s.c.Peers = nil
+	case "primary":
+		s.c.Primary = wire.SiteIDOf("prod", words[2])
 	case "hello":
 		w.rawHello(t, s, values)
 	case "again": // the current accepted link says hello once more
@@ -216,6 +221,9 @@ func (w *world) sayStatus(s *site) {
 	w.say("waiting %d, verified %d, unverified %d, refused %d, standby %d", st.Admission[AdmitWaiting],
 		st.Admission[AdmitVerified], st.Admission[AdmitUnverified], st.Admission[AdmitRefused],
 		st.Admission[AdmitStandby])
+	if st.Withheld != "" {
+		w.say("withheld: %s", st.Withheld)
+	}
 	for _, l := range st.Stopped {
 		w.say("stopped shard %d, code %d: %s", l.Log.Shard, l.Code, l.Reason)
 	}

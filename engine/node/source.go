@@ -13,7 +13,10 @@ import (
 func (n *Node) sayHello(p *peer) {
 	l := p.link
 	if p.counter++; p.counter == 0 { // 0 is a hello's, and the peer may have seen the highest
-		p.term, p.counter = p.term+1, 1
+		if p.term++; p.term > termTop {
+			p.term = n.term
+		}
+		p.counter = 1
 	}
 	p.phase, p.reason = phaseHello, ""
 	l.term = p.term
@@ -43,6 +46,7 @@ func (n *Node) welcomed(l *link) error {
 	if p.toRegister() {
 		n.persistNext()
 	}
+	n.agree(p)
 	l.beatAt = n.now.Mono
 	p.sender.Reset()
 	p.readStamp, p.reading, p.readIdle, p.readErrs = 0, false, false, 0
@@ -67,7 +71,7 @@ func (n *Node) refused(l *link) error {
 		return nil
 	}
 	alarm := r.Code != wire.RefuseGoodbye && r.Code != wire.RefuseSession
-	if r.Code == wire.RefuseSession && !sessionLess(r.Term, r.Counter, p.term, p.counter) {
+	if r.Code == wire.RefuseSession && r.Term <= termTop && !sessionLess(r.Term, r.Counter, p.term, p.counter) {
 		if r.Term > n.term {
 			n.event(EventSessionSurpassed, p.Site, wire.LogID{}, true, fmt.Sprintf(
 				"site %s has seen session %d/%d under our name, our journal's term is %d: "+
@@ -79,6 +83,9 @@ func (n *Node) refused(l *link) error {
 	if r.Code == wire.RefuseSuperseded { // we dial again only when we have given a session up
 		n.event(EventSessionSurpassed, p.Site, wire.LogID{}, true, fmt.Sprintf(
 			"site %s took a session under our name that is not ours: another node has our identity", p.Name))
+	}
+	if r.Code == wire.RefusePrimary {
+		n.contradict(p, r.Text)
 	}
 	n.event(EventRefused, p.Site, wire.LogID{}, alarm, fmt.Sprintf("site %s refused us: %s", p.Name, r.Text))
 	p.refused = alarm
@@ -194,6 +201,7 @@ func (n *Node) progress(p *peer, level wire.AckLevel, s wire.Shard, at wire.Posi
 func (n *Node) resume(p *peer) {
 	p.phase, p.answered, p.measured = phaseSeek, true, false
 	n.rose[Mirror] = true // what its pages do not name is not waited for any more
+	n.agreed()
 	for _, s := range p.stops {
 		p.logs[s].stop = nil
 	}
@@ -204,7 +212,7 @@ func (n *Node) resume(p *peer) {
 	for i := range p.logs {
 		s, proven := wire.Shard(i), true
 		if n.own[s].tail.Seq != 0 || p.logs[s].answer.Seq != 0 || p.logs[s].durable.Seq != 0 ||
-			n.own[s].admission == AdmitWaiting {
+			n.own[s].admission == AdmitWaiting || n.own[s].admission == AdmitUnverified {
 			proven = n.resumeLog(p, s)
 		}
 		p.sender.Begin(s, p.logs[s].answer, proven)

@@ -41,6 +41,7 @@ type Node struct {
 	own       []ownLog // by shard
 	admitted  [AdmitStandby + 1]int
 	waited    bool // VerifyWait has passed
+	founded   bool // see Boot.Founded
 	stopped   []StoppedLog
 	lastStamp wire.Stamp
 
@@ -114,7 +115,6 @@ type ownLog struct {
 	need          wire.Position // the highest that the Store or a peer is known to have had
 	needed        string        // who
 	agreed        bool          // a peer's position lies in our history
-	witness       bool          // the Store stood at tail when we opened, before it was fed from there
 	fetching      bool          // a restore is queued or under way
 	restored      wire.Position // end of what is staged to restore it; zero = nothing
 	restoredStamp wire.Stamp    // there
@@ -156,8 +156,9 @@ type peer struct {
 	counter   uint32
 	reason    string
 	refused   bool
-	answered  bool // told its positions at least once since open
-	readIdle  bool // the reader stands at the end
+	answered  bool   // told its positions at least once since open
+	contrary  string // it names another primary: what was said; "" = it does not, or has not said
+	readIdle  bool   // the reader stands at the end
 	reading   bool
 	readAgain bool // the end moved while it was looked for
 	readErrs  int
@@ -260,7 +261,7 @@ func New(c Config, b Boot) *Node {
 	n := &Node{
 		c: c, term: b.Term, links: make(map[LinkID]*link),
 		rng: rand.New(rand.NewPCG(c.Seed, uint64(c.Site))),
-		own: make([]ownLog, c.Shards),
+		own: make([]ownLog, c.Shards), founded: b.Founded,
 	}
 	n.admitted[AdmitWaiting] = int(c.Shards)
 	for i := range b.Peers {
@@ -418,7 +419,7 @@ func (n *Node) bootLogs(b *Boot) {
 	}
 	for _, c := range b.Applied {
 		if o := n.ownLog(c.Log); o != nil {
-			o.store, o.witness = c.Position, c.Position.Seq != 0 && c.Position == o.tail
+			o.store = c.Position
 			o.needs(c.Position, "the Store")
 		} else if m := n.mirrorLog(c.Log); m != nil {
 			// It may be ahead of a damaged mirror: what comes again is not applied again.

@@ -30,7 +30,7 @@ func (p phase) String() string {
 func (n *Node) Status(now Now) Status {
 	s := Status{
 		At: now.Wall, Term: n.term, Admission: make(map[Admission]int, len(n.admitted)),
-		Stopped: slices.Clone(n.stopped),
+		Stopped: slices.Clone(n.stopped), Withheld: n.withheld(),
 	}
 	for a, count := range n.admitted {
 		s.Admission[Admission(a)] = count

@@ -85,7 +85,7 @@ func (n *Node) tick(moving []LinkID) {
 			n.sendPages(l.peer)
 		}
 	}
-	if !n.waited && mono >= n.startAt+n.c.VerifyWait {
+	if n.mayStopWaiting() && mono >= n.startAt+n.c.VerifyWait {
 		n.verifyWaitOver()
 	}
 	if mono >= n.persistAt {
@@ -124,7 +124,7 @@ func (n *Node) tick(moving []LinkID) {
 func (n *Node) wake() time.Duration {
 	next := time.Duration(1<<63 - 1)
 	due := func(at time.Duration) { next = min(next, at) }
-	if !n.waited {
+	if n.mayStopWaiting() {
 		due(n.startAt + n.c.VerifyWait)
 	}
 	if n.persistDue() {

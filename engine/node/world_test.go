@@ -55,6 +55,7 @@ type site struct {
 	// backwards stamps the next batch of shard 0 too low.
 	backwards bool
 	takes     map[wire.Shard]bool
+	founded   bool // who writes is on record
 	retains   [Mirror + 1]int
 	acked     map[wire.LogID]wire.Seq // per own log, what some peer confirmed as durable
 	asked     []Asked                 // Lo and Hi are gone
@@ -103,7 +104,7 @@ func (w *world) addSite(name string, shards uint32, primary string, peers ...str
 	s := &site{w: w, name: name, acked: make(map[wire.LogID]wire.Seq)}
 	s.c = Config{
 		Cluster: wire.ClusterIDOf("prod"), ClusterName: "prod", Site: wire.SiteIDOf("prod", name), SiteName: name,
-		Shards: shards, Primary: wire.SiteIDOf("prod", primary), Seed: uint64(len(w.sites) + 1),
+		Shards: shards, Primary: wire.SiteIDOf("prod", primary), PrimaryNamed: true, Seed: uint64(len(w.sites) + 1),
 		WindowBytesMin: 4096, WindowBytesMax: 1 << 20, FrameBytesMax: 2048,
 	}
 	for _, p := range peers {
@@ -148,6 +149,7 @@ func (s *site) open() {
 	b := Boot{
 		Term: s.term, Own: s.own.logs(), Mirror: s.mirror.logs(),
 		OwnSuspect: s.suspect[Own], MirrorSuspect: s.suspect[Mirror], Peers: s.peers, Applied: slices.Clone(s.applied),
+		Founded: s.founded,
 	}
 	s.node = New(s.c, b)
 	s.takes = make(map[wire.Shard]bool)
@@ -214,6 +216,12 @@ func (s *site) step(in Input) {
 	}
 	for _, c := range e.Clears {
 		s.suspect[c.Journal] = slices.DeleteFunc(s.suspect[c.Journal], func(l wire.LogID) bool { return l == c.Log })
+	}
+	if e.Found {
+		s.founded = true
+	}
+	if e.Found && !s.c.PrimaryNamed {
+		s.w.say("%s: on record: %s writes", s.name, s.node.siteName(s.c.Primary))
 	}
 	for _, a := range e.Admits {
 		s.admit(&a)

@@ -38,6 +38,9 @@ func (p *process) step(in node.Input, what string, a, b uint64) {
 	p.clear()
 	p.stage()
 	p.operate()
+	if e.Found {
+		p.found()
+	}
 	for i := range e.Persists {
 		p.persist(&e.Persists[i])
 	}
@@ -366,6 +369,16 @@ func (p *process) noteDamage(mark string, found []journal.Damage) {
 		p.site.w.mark(mark)
 		p.site.w.note(p.site.index, fmt.Sprintf("damage: %s offset %d unit %d: %s", d.File, d.Offset, d.Unit, d.Reason))
 	}
+}
+
+// found puts on record which site writes, before anything that follows from it.
+func (p *process) found() {
+	first := &journal.DomainEpoch{Epoch: 1, Writer: p.site.writer()}
+	if _, err := p.own.j.StageControl([]journal.ControlRecord{{Epoch: first}}, wire.StampOf(p.wall())); err != nil {
+		p.site.w.note(p.site.index, "not put on record: "+err.Error())
+		return
+	}
+	p.own.kick()
 }
 
 func (p *process) persist(e *node.Persist) {

@@ -242,7 +242,7 @@ func (s *site) config() node.Config {
 	slices.SortFunc(peers, func(a, b node.Peer) int { return cmp.Compare(a.Site, b.Site) })
 	return node.Config{
 		Cluster: wire.ClusterIDOf(clusterName), ClusterName: clusterName, Site: s.id, SiteName: siteNames[s.place],
-		Shards: uint32(plan.shards), Primary: wire.SiteIDOf(clusterName, siteNames[0]),
+		Shards: uint32(plan.shards), Primary: s.writer(),
 		Peers:          peers,
 		WindowBytesMax: mine.windowBytes, WindowBytesMin: min(mine.windowBytes, 64<<10), FrameBytesMax: mine.frameBytes,
 		RestoreBytesMax: stagedBytesMax, VerifyWait: plan.verifyWait, Seed: s.draw.Uint64(), Sometimes: s.sometimes(),
@@ -250,10 +250,13 @@ func (s *site) config() node.Config {
 	}
 }
 
+// writer is the site that this one's configuration names as the primary.
+func (s *site) writer() wire.SiteID { return wire.SiteIDOf(clusterName, siteNames[0]) }
+
 func (p *process) boot() node.Boot {
 	b := node.Boot{
 		Term: p.own.j.Term(), Own: logsOf(p.own.j), Mirror: logsOf(p.mirror.j),
-		OwnSuspect: p.own.suspect, MirrorSuspect: p.mirror.suspect,
+		OwnSuspect: p.own.suspect, MirrorSuspect: p.mirror.suspect, Founded: len(p.own.j.Control().Epochs) > 0,
 	}
 	for _, r := range p.own.j.Control().Peers {
 		peer := node.RegisteredPeer{Peer: node.Peer{Site: r.Site, Name: r.Name}}

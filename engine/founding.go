@@ -1,0 +1,94 @@
+package engine
+
+import (
+	"cmp"
+	"fmt"
+	"time"
+
+	"github.com/claudefs/repl/engine/node"
+	"github.com/claudefs/repl/engine/store/journal"
+	"github.com/claudefs/repl/engine/stream"
+	"github.com/claudefs/repl/wire"
+)
+
+// settlePrimary says which site writes: the one that the directory has on record, or
+// whose logs lie in it; else the one that the options name. founded: the directory says
+// so. An option that contradicts it is refused, because a writer moves by a failover
+// only; what no option says, the directory does.
+func (e *Engine) settlePrimary(control *journal.Control, cursors []stream.Cursor) (founded bool, err error) {
+	e.primary = wire.SiteIDOf(e.o.Cluster, e.o.Primary)
+	writer := e.writerFound(control, cursors)
+	if writer == 0 {
+		return false, nil
+	}
+	name := e.writerName(writer, control)
+	if e.named != "" && writer != e.primary {
+		return true, fmt.Errorf("%s: site %s writes this cluster, as this directory has it, and the options name %s "+
+			"as the primary: name %s, or none; this release cannot move the writer: %w",
+			e.o.Dir, name, e.named, name, ErrOptions)
+	}
+	e.primary, e.o.Primary = writer, name
+	return true, nil
+}
+
+// writerFound is the site that the directory knows to write; 0 = it is new, or was only
+// ever started alone and holds nothing. Where the record was lost with the own journal,
+// the logs of one site only are as good.
+func (e *Engine) writerFound(control *journal.Control, cursors []stream.Cursor) wire.SiteID {
+	writers := make(map[wire.SiteID]bool)
+	for _, f := range e.journals() {
+		for _, log := range logsOf(f.j) {
+			if log.ID.Shard != wire.ShardControl {
+				writers[log.ID.Site] = true
+			}
+		}
+	}
+	for _, c := range cursors {
+		writers[c.Log.Site] = true
+	}
+	for _, epoch := range control.Epochs {
+		if epoch.Domain == 0 && (epoch.Writer != e.id.site || len(control.Peers) > 0 || len(writers) > 0) {
+			return epoch.Writer
+		}
+	}
+	if len(writers) != 1 {
+		return 0
+	}
+	for site := range writers {
+		return site
+	}
+	return 0
+}
+
+// writerName is how people call a site that is no peer of this start, perhaps.
+func (e *Engine) writerName(site wire.SiteID, control *journal.Control) string {
+	for _, p := range control.Peers {
+		if p.Site == site {
+			return p.Name
+		}
+	}
+	return e.siteName(site)
+}
+
+// found puts on record which site writes. The next flush takes the record along, and
+// nothing that follows from it is acknowledged before.
+func (e *Engine) found(effects *node.Effects) {
+	if !effects.Found {
+		return
+	}
+	first := journal.DomainEpoch{Epoch: epochFirst, Writer: e.primary}
+	_, err := e.own.j.StageControl([]journal.ControlRecord{{Epoch: &first}}, wire.StampOf(time.Now()))
+	if err != nil { // a journal that takes nothing any more says so itself; nothing is acknowledged in it
+		e.events.tell(Event{Kind: node.EventPersistFailed, Shard: -1, Alarm: true, Text: fmt.Sprintf(
+			"which site writes was not put on record: %v", err)})
+		return
+	}
+	e.own.wakeUp()
+}
+
+// withheld is why a shard that waits does.
+func (e *Engine) withheld() string {
+	e.heart.mu.Lock()
+	defer e.heart.mu.Unlock()
+	return cmp.Or(e.heart.node.Status(e.now()).Withheld, "for a peer to confirm where its log ends")
+}
