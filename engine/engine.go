@@ -178,6 +178,7 @@ type Engine struct {
 	id        identity
 	primary   wire.SiteID
 	named     string              // Options.Primary as it was given
+	lockTold  atomic.Bool         // its removal was told
 	opened    time.Time           // monotonic; the heart's clock counts from here
 	recovered [2]journal.Recovery // own, mirror
 

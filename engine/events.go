@@ -19,6 +19,7 @@ const (
 	eventSegmentFailed  = "segment-failed"  // no descriptor or memory for the next segment; it is tried again
 	eventSegmentBegun   = "segment-begun"   // after segment-failed
 	eventPrepareFailed  = "prepare-failed"  // a segment could not be prepared
+	eventLockRemoved    = "lock-removed"    // somebody removed the directory's lock file; the lock holds
 	eventsDropped       = "events-dropped"  // the hook was too slow
 )
 

@@ -68,6 +68,7 @@ func (e *Engine) keepHouse() {
 		case <-e.life.Done():
 			return
 		}
+		e.lockRemoved()
 		w.mu.Lock()
 		sync, retains, rests, spares, repairs := w.sync, w.retains, w.rests, w.spares, w.repairs
 		damaged := w.damaged

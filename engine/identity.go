@@ -180,6 +180,25 @@ func signLock(files vfs.FS, name string) error {
 	return nil
 }
 
+// lockRemoved is why the lock of the directory is not what it was, told once; nil = it is.
+// What was removed gave nothing away, but whoever removes locks may do worse.
+func (e *Engine) lockRemoved() error {
+	held, ok := e.lock.(vfs.HeldLock)
+	if !ok || e.closing.Load() {
+		return nil
+	}
+	err := held.Held()
+	if err == nil || e.closing.Load() {
+		return nil
+	}
+	err = fmt.Errorf("lock: %w while this engine runs, which holds the directory all the same: "+
+		"see to it that nothing removes locks, then restart this engine", err)
+	if e.lockTold.CompareAndSwap(false, true) {
+		e.events.tell(Event{Kind: eventLockRemoved, Shard: -1, Alarm: true, Text: err.Error()})
+	}
+	return err
+}
+
 // lockHolder is what the holder of a lock wrote into it.
 func lockHolder(files vfs.FS, name string) string {
 	f, err := files.Open(name)

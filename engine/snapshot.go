@@ -263,6 +263,9 @@ func (e *Engine) health(s *Status) (word, reason string) {
 			return healthDegraded, fmt.Sprintf("site %s: %s", p.Site, p.Reason)
 		}
 	}
+	if err := e.lockRemoved(); err != nil {
+		return healthDegraded, err.Error()
+	}
 	if a := &s.Appends; a.State == "waiting" || a.State == "partly" || a.Unverified > 0 {
 		return healthDegraded, "appends: " + a.Reason
 	}

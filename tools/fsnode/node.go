@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/claudefs/repl/engine"
@@ -62,7 +61,7 @@ const shardsDefault = 256
 type Node struct {
 	engine  *engine.Engine
 	store   *namespace.Store
-	lock    *os.File
+	lock    io.Closer
 	ready   readiness
 	streams chan struct{} // tokens of streams of operations
 	reads   chan struct{} // tokens of other requests
@@ -112,36 +111,34 @@ func Open(ctx context.Context, o Options) (_ *Node, err error) {
 
 // lockDir makes dir, closes it to other users, and holds DIR/lock, which tells who
 // has it.
-func lockDir(dir string) (*os.File, error) {
+func lockDir(dir string) (io.Closer, error) {
 	if err := (vfs.OS{}).MkdirAll(dir); err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
-	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, vfs.PrivateFileMode)
+	name := filepath.Join(dir, "lock")
+	lock, err := vfs.OS{}.Lock(name)
+	if errors.Is(err, vfs.ErrLocked) {
+		return nil, fmt.Errorf("%s is open in another process (%s): %w", dir, lockHolder(name), ErrInUse)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
 	if err := (vfs.OS{}).Tighten(dir); err != nil {
-		return nil, errors.Join(fmt.Errorf("data directory: %w", err), f.Close())
+		return nil, errors.Join(fmt.Errorf("data directory: %w", err), lock.Close())
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		holder, _ := io.ReadAll(io.LimitReader(f, 64)) // for the text only
-		f.Close()
-		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, fmt.Errorf("%s is open in another process (%s): %w",
-				dir, strings.TrimSpace(string(holder)), ErrInUse)
-		}
-		return nil, fmt.Errorf("lock of %s: %w", dir, err)
+	if err := os.WriteFile(name, fmt.Appendf(nil, "pid %d\n", os.Getpid()), vfs.PrivateFileMode); err != nil {
+		return nil, errors.Join(fmt.Errorf("lock of %s: %w", dir, err), lock.Close())
 	}
-	text := fmt.Appendf(nil, "pid %d\n", os.Getpid())
-	if err := errors.Join(f.Truncate(0), writeAt(f, text)); err != nil {
-		return nil, errors.Join(fmt.Errorf("lock of %s: %w", dir, err), f.Close())
-	}
-	return f, nil
+	return lock, nil
 }
 
-func writeAt(f *os.File, b []byte) error {
-	_, err := f.WriteAt(b, 0)
-	return err
+// lockHolder is what the holder of a lock wrote into it; the file may be gone.
+func lockHolder(name string) string {
+	b, _ := os.ReadFile(name) // for the text only
+	if text := strings.TrimSpace(string(b)); text != "" {
+		return text
+	}
+	return "pid unknown"
 }
 
 // Engine is the node's engine, for status; it closes with the node.

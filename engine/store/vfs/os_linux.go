@@ -2,8 +2,6 @@ package vfs
 
 import (
 	"errors"
-	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -97,27 +95,6 @@ func (OS) SyncDir(dir string) error {
 	}
 	defer d.Close()
 	return d.Sync()
-}
-
-func (OS) Lock(name string) (io.Closer, error) {
-	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, PrivateFileMode)
-	if err != nil {
-		return nil, err
-	}
-	for {
-		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if err != unix.EINTR {
-			break
-		}
-	}
-	if err == nil {
-		return f, nil
-	}
-	f.Close()
-	if err == unix.EWOULDBLOCK {
-		return nil, fmt.Errorf("%s: %w", name, ErrLocked)
-	}
-	return nil, &fs.PathError{Op: "flock", Path: name, Err: err}
 }
 
 // osFile is one open file of the operating system.

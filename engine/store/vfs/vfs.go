@@ -38,9 +38,17 @@ type FS interface {
 	List(dir string) ([]string, error)
 	// SyncDir makes the names in dir durable.
 	SyncDir(dir string) error
-	// Lock takes the lock file, creating it, or returns ErrLocked at once.
-	// Closing the result, or the end of the process, gives it back.
+	// Lock takes the lock file, creating it, or returns ErrLocked at once. A directory has
+	// one lock: removing the file gives it to nobody else. Closing the result, or the end
+	// of the process, gives it back.
 	Lock(name string) (io.Closer, error)
+}
+
+// HeldLock is a lock that says whether what it was taken on is still there. Held returns
+// an error that names what was removed; the lock holds all the same.
+type HeldLock interface {
+	io.Closer
+	Held() error
 }
 
 // File is an open file. ReadAt may run beside WriteAt.
