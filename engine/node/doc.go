@@ -37,16 +37,18 @@
 //
 // # Admission
 //
-// A log takes appends when nothing says that acknowledged entries are missing:
+// A log takes appends when it is settled that this site writes (founding.go) and nothing
+// says that acknowledged entries are missing:
 //
 //	           a peer ends where we end, or its position is proven to lie in our log,
-//	           and every other one has been heard, or VerifyWait has passed
-//	waiting ─────────────────────────────────────────────────────────▶ verified
+//	           and every other one, registered or configured, has been heard
+//	waiting ──────────────────────────────────────────────────────────────────▶ verified
 //	   │  │ peer, Store or its saved cursor has more ─▶ fetch it back ───▲   ▲
-//	   │  └ VerifyWait passes, nobody answered ─▶ unverified ────────────────┘
+//	   │  └ VerifyWait passes, a peer was not heard ─▶ unverified ───────────┘
 //	   │                                             │ a peer contradicts
 //	   └─▶ standby (another site writes)             ▼
-//	       refused: suspect after damage, data not given back, histories differ
+//	       refused: suspect after damage, data not given back, histories differ, a peer
+//	       names another primary, or the configuration names none of the peers
 //
 // # Invariants
 //
@@ -61,9 +63,9 @@
 //   - I4, equal seq and chain is equal history: enforced wherever two positions
 //     meet (hello, reader, cursor pages, batches, fetched batches). A mismatch
 //     stops that log with both chains and overwrites nothing.
-//   - I5, one writer per domain and epoch: only the configured primary's logs are
-//     admitted and taken, and both ends must name the same one. Epochs do not
-//     change here yet.
+//   - I5, one writer per domain and epoch: only the primary's logs are admitted and
+//     taken, both ends must name the same one, and a directory knows it. Epochs do
+//     not change here yet.
 //   - I6, what a failover loses is kept as orphans: not here yet.
 //   - I7, sites converge, and I8, one total order of conflicting entries: not
 //     here; a mirror is byte-identical, whatever the order of arrival.

@@ -351,9 +351,9 @@ type Admission uint8
 
 const (
 	AdmitWaiting    Admission = iota // just opened: waiting for a peer's word
-	AdmitVerified                    // a peer's cursor, or the Store's, agrees
-	AdmitUnverified                  // nobody answered in VerifyWait; admitted all the same
-	AdmitRefused                     // suspect, diverged or stopped: Err says which
+	AdmitVerified                    // every peer was heard, and nobody has more
+	AdmitUnverified                  // not every peer answered in VerifyWait; admitted all the same
+	AdmitRefused                     // suspect, diverged, stopped or withheld: Err says which
 	AdmitStandby                     // another site writes
 )
 
