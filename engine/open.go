@@ -36,7 +36,8 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	named := o.Primary
 	o = o.withDefaults()
 	e := &Engine{
-		o: o, named: named, id: identityOf(&o), opened: time.Now().Add(-time.Second), // the heart's clock never shows zero
+		o: o, named: named, id: identityOf(&o),
+		opened: time.Now().Add(-time.Second), // the heart's clock never shows zero
 		shards: make([]shardState, o.Shards), done: make(chan struct{}), ended: make(chan struct{}),
 	}
 	for _, p := range o.Peers {

@@ -170,7 +170,7 @@ func TestAnAckBeforeTheFlushIsReportedCounts(t *testing.T) {
 
 // The own Store stands where the journal ends: both may have been restored together, so
 // that says nothing of what a peer has.
-func TestStoreIsNoWitnessAgainstPeers(t *testing.T) {
+func TestAStoreThatWasFedFromTheJournalIsNoWitness(t *testing.T) {
 	w, a, b := livelyPair()
 	a.append(1, 2)
 	w.pass(2 * time.Second)

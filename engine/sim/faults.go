@@ -97,6 +97,10 @@ func (s *site) strikeProcess(f *item) {
 		s.planRestore(f)
 	case clone:
 		s.clone(f)
+	case loseOwn:
+		s.loseOwn(f)
+	case usurp:
+		s.usurp(f)
 	case lose, cutOff:
 		s.lose(f)
 	case restart:

@@ -51,6 +51,8 @@ const (
 	lose                                // the machine dies, and healing does not bring it back
 	cutOff                              // it lives, and healing does not bring its links back
 	clone                               // an old image comes up in a site's place while the original lives on
+	loseOwn                             // the primary's own journal is gone, its mirror and its Store are there
+	usurp                               // a standby's empty disk is started as that of the primary, and then rightly
 	kindCount   = faultKindCount + iota
 )
 
@@ -60,7 +62,7 @@ var kindNames = [kindCount]string{
 	"restore-primary", "restore-standby", "clock-jump", "pause", "own-flip", "lost-write", "misdirected-write",
 	"read-errors", "wipe-primary", "wipe-standby", "swap-batches",
 	"burst", "restart", "unconfigure", "trim",
-	"isolate", "isolate-in", "isolate-out", "swizzle", "flap", "lose", "cut-off", "clone",
+	"isolate", "isolate-in", "isolate-out", "swizzle", "flap", "lose", "cut-off", "clone", "lose-own", "usurp",
 }
 
 func (k itemKind) String() string { return kindNames[k] }

@@ -30,7 +30,7 @@ func (p *Plan) drawLoss(s stream) {
 
 // takesOwnData says whether a fault takes what the primary had.
 func (k itemKind) takesOwnData() bool {
-	return k == restorePrimary || k == wipePrimary || k == ownFlip
+	return k == restorePrimary || k == wipePrimary || k == ownFlip || k == loseOwn
 }
 
 // lose takes a site away for good: its machine, or its links.

@@ -13,6 +13,7 @@ var Marks = []string{
 	// Processes and their machines.
 	"fault kill", "fault power", "fault both-down", "fault pause",
 	"fault restore-primary", "fault restore-standby", "fault wipe-primary", "fault wipe-standby",
+	"fault lose-own", "fault usurp",
 	// The Store.
 	"store went back", "feed met damage", "shipping met damage", "answer met damage",
 	// Links and sessions.

@@ -116,6 +116,7 @@ func PlanOf(seed uint64) *Plan {
 	p.drawPatterns(newStream(seed, "patterns"))
 	p.drawLoss(newStream(seed, "loss"))
 	p.drawClone(newStream(seed, "clone"))
+	p.drawFounding(newStream(seed, "founding"))
 	slices.SortStableFunc(p.items, func(a, b item) int { return int(a.at - b.at) })
 	return p
 }

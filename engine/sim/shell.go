@@ -226,6 +226,9 @@ func (p *process) frame(e *end, envelope wire.Envelope, frame []byte) {
 	} else {
 		in.Body = body
 	}
+	if envelope.Kind == wire.FrameCursorPage {
+		p.heard[e.peer.p.site.place] = true
+	}
 	p.step(in, "frame "+envelope.Kind.String(), uint64(e.id), envelope.Number)
 	p.refs = p.refs[:0]
 }
@@ -407,6 +410,7 @@ func (p *process) admit(e *node.Admit) {
 	w := p.site.w
 	w.trace.add(line{w.now, w.steps, int8(p.site.index), "admit", uint64(e.Shard), uint64(e.Admission)})
 	open := e.Admission == node.AdmitVerified || e.Admission == node.AdmitUnverified
+	w.check.admitting(p, e)
 	if open && !p.admitted[e.Shard] {
 		p.writer.SetTail(e.Shard, journal.Tail{
 			Position: e.Tail.Tail, LastStamp: e.Tail.LastStamp, LastIndex: e.Tail.LastIndex,

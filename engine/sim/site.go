@@ -57,6 +57,7 @@ type site struct {
 	restoredAt  time.Duration // 0 = never
 	diedAt      time.Duration // the process before, of this medium; 0 = none
 	alone       bool          // its configuration names no peer
+	usurps      bool          // its configuration names itself as the primary
 	lost        bool          // healing does not bring it back, see lost.go
 	apart       bool          // nor its links, while it lives
 	cloneOf     *site         // the original, if this is a clone, see clone.go
@@ -108,7 +109,8 @@ type process struct {
 	readers   map[node.LinkID]*shipper
 	answering map[answering]*answers
 	admitted  []bool
-	refused   []bool // shards whose log is kept out by name
+	heard     [sitesMax]bool // places that told their positions
+	refused   []bool         // shards whose log is kept out by name
 	effects   node.Effects
 	wake      time.Duration // world time of the tick that is asked for; 0 = none
 	refs      []wire.BatchRef
@@ -251,7 +253,12 @@ func (s *site) config() node.Config {
 }
 
 // writer is the site that this one's configuration names as the primary.
-func (s *site) writer() wire.SiteID { return wire.SiteIDOf(clusterName, siteNames[0]) }
+func (s *site) writer() wire.SiteID {
+	if s.usurps {
+		return s.id
+	}
+	return wire.SiteIDOf(clusterName, siteNames[0])
+}
 
 func (p *process) boot() node.Boot {
 	b := node.Boot{

@@ -1,0 +1,110 @@
+package sim
+
+import (
+	"path"
+	"slices"
+
+	"github.com/claudefs/repl/engine/node"
+	"github.com/claudefs/repl/engine/store"
+	"github.com/claudefs/repl/wire"
+)
+
+// Who writes: a site that comes up with a new disk, and with a configuration that names
+// itself; and a writer whose own journal is gone, while its mirror and Store are there.
+
+// drawFounding turns half of the losses of whole disks into these.
+func (p *Plan) drawFounding(s stream) {
+	for i := range p.items {
+		switch f := &p.items[i]; {
+		case f.kind == wipePrimary && s.oneIn(2):
+			f.kind = loseOwn
+		case f.kind == wipeStandby && s.oneIn(2):
+			f.kind = usurp
+		}
+	}
+}
+
+// loseOwn takes the own journal away. What the Store has applied the peers must have: a
+// log whose last copy is the Store takes no appends, and no rest can be asked for.
+func (s *site) loseOwn(f *item) {
+	if s.p == nil {
+		return
+	}
+	i := s.takeImage()
+	names, _ := i.mem.List(ownDir) // a directory that is not there holds nothing
+	for _, name := range names {
+		if err := i.mem.Remove(path.Join(ownDir, name)); err != nil {
+			s.w.fail("world", "own journal of an image: %v", err)
+		}
+	}
+	if len(names) > 0 {
+		if err := i.mem.SyncDir(ownDir); err != nil {
+			s.w.fail("world", "own journal of an image: %v", err)
+		}
+	}
+	for name := range i.crashed {
+		if path.Dir(name) == ownDir {
+			delete(i.crashed, name)
+		}
+	}
+	for chain, h := range i.harm.batches {
+		if h.Site == s.id {
+			delete(i.harm.batches, chain)
+		}
+	}
+	i.books[node.Own], i.stampMax = emptyImage().books[node.Own], 0
+	for shard := range s.w.plan.shards {
+		cursors, err := i.store.Cursors(wire.Shard(shard))
+		if err != nil {
+			s.w.fail("world", "cursors of the memory Store: %v", err)
+		}
+		if slices.ContainsFunc(cursors, s.lastCopy) {
+			return
+		}
+	}
+	s.image = i
+	s.restore(f)
+}
+
+// lastCopy: nobody else has what the Store has applied of an own log.
+func (s *site) lastCopy(c store.Cursor) bool {
+	return c.Log.Site == s.id && !s.w.check.elsewhere(s.index, c.Log, c.Position.Incarnation, c.Position.Seq)
+}
+
+// usurpSpans is for how long a site is started wrongly, in spans of its item.
+const usurpSpans = 8
+
+// usurp starts a standby with an empty disk, and itself as the primary; later rightly.
+func (s *site) usurp(f *item) {
+	if s.p == nil || s.place == 0 || s.usurps {
+		return
+	}
+	s.image, s.usurps = emptyImage(), true
+	if s.restore(f); s.image != nil { // others need what it has
+		s.image, s.usurps = nil, false
+		return
+	}
+	s.w.after(usurpSpans*f.span, func() {
+		s.usurps = false
+		if s.p != nil {
+			s.die(false, f.span/8, f.stream())
+		}
+	})
+}
+
+// admitting: one site writes (I5), and a log is verified when every other site has told
+// where it ends (I1).
+func (c *checker) admitting(p *process, a *node.Admit) {
+	s := p.site
+	if a.Admission != node.AdmitVerified && a.Admission != node.AdmitUnverified {
+		return
+	}
+	if s.place != 0 {
+		c.w.fail("I5", "%s takes appends in shard %d, %s writes", siteNames[s.index], a.Shard, siteNames[0])
+	}
+	for _, other := range c.w.sites {
+		if other.place != s.place && !p.heard[other.place] && a.Admission == node.AdmitVerified {
+			c.w.fail("I1", "shard %d is said to be verified, and %s was never heard", a.Shard, siteNames[other.place])
+		}
+	}
+}
