@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/claudefs/repl/engine/internal/plant"
 	"github.com/claudefs/repl/engine/node"
 	"github.com/claudefs/repl/wire"
 )
@@ -248,6 +249,10 @@ func (e *Engine) progress(p *node.Progress) {
 		return
 	}
 	switch p.Level {
+	case wire.LevelReceived:
+		if plant.DurableByReceived {
+			mark.durable = max(mark.durable, p.Position.Seq)
+		}
 	case wire.LevelDurable:
 		mark.durable = max(mark.durable, p.Position.Seq)
 	case wire.LevelApplied:

@@ -151,7 +151,7 @@ func (n *Node) settle(s wire.Shard, a Admission) {
 // allAnswered: every peer has told its positions since we opened, also one that is
 // registered only: it may have more.
 func (n *Node) allAnswered() bool {
-	return plant.VerifiedUnheard || !slices.ContainsFunc(n.peers, func(p *peer) bool { return !p.answered })
+	return plant.VerifiedUnheard || !slices.ContainsFunc(n.peers, (*peer).unheard)
 }
 
 // lastAnswered admits what the peers before it had agreed to, once the last one has

@@ -38,13 +38,13 @@ func (n *Node) mayStopWaiting() bool {
 
 // left: there are registered peers, and the configuration names none.
 func (n *Node) left() bool {
-	return n.c.Primary == n.c.Site && len(n.peers) > 0 &&
+	return n.c.Primary == n.c.Site && slices.ContainsFunc(n.peers, func(p *peer) bool { return p.registered }) &&
 		!slices.ContainsFunc(n.peers, func(p *peer) bool { return p.configured })
 }
 
 // contradicted: a peer names another primary, and nothing here is older than its word.
 func (n *Node) contradicted() bool {
-	return !n.founded && slices.ContainsFunc(n.peers, func(p *peer) bool { return p.contrary != "" })
+	return !n.founded && slices.ContainsFunc(n.peers, func(p *peer) bool { return p.configured && p.contrary != "" })
 }
 
 // contradict notes that a peer names another primary.
@@ -95,7 +95,9 @@ func (n *Node) withheld() string {
 		return ""
 	case n.left():
 		for _, p := range n.peers {
-			names = append(names, p.Name)
+			if p.registered {
+				names = append(names, p.Name)
+			}
 		}
 		return fmt.Sprintf("site %s had peers (%s), and is started without any: name them again",
 			n.c.SiteName, strings.Join(names, ", "))
@@ -103,7 +105,7 @@ func (n *Node) withheld() string {
 		return ""
 	}
 	for _, p := range n.peers {
-		if p.contrary != "" {
+		if p.configured && p.contrary != "" {
 			return p.contrary
 		}
 	}
@@ -114,11 +116,14 @@ func (n *Node) withheld() string {
 		"Start it, or name the primary if this is a new cluster", n.unheard())
 }
 
+// unheard: it may have more than we have, and has not told since we opened.
+func (p *peer) unheard() bool { return (p.configured || p.registered) && !p.answered }
+
 // unheard lists the peers that have not told their positions since we opened.
 func (n *Node) unheard() string {
 	var names []string
 	for _, p := range n.peers {
-		if !p.answered {
+		if p.unheard() {
 			names = append(names, p.Name)
 		}
 	}

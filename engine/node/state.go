@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/claudefs/repl/engine/internal/plant"
 	"github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/wire"
 )
@@ -420,7 +421,9 @@ func (n *Node) bootLogs(b *Boot) {
 	for _, c := range b.Applied {
 		if o := n.ownLog(c.Log); o != nil {
 			o.store = c.Position
-			o.needs(c.Position, "the Store")
+			if !plant.StoreIgnored {
+				o.needs(c.Position, "the Store")
+			}
 		} else if m := n.mirrorLog(c.Log); m != nil {
 			// It may be ahead of a damaged mirror: what comes again is not applied again.
 			m.store, m.applied = c.Position, c.Position.Seq

@@ -33,6 +33,13 @@ var slow = []string{
 	"retain-past-store", "stale-session", "stale-unit", "torn-middle",
 }
 
+// byTest are mistakes in what the simulator has in its own way or not at all: the test
+// that must fail with each.
+var byTest = map[string][2]string{
+	"durable-by-received": {"..", "TestEachLevelComesWithItsCauseOnly"},
+	"store-ignored":       {"../node", "TestConversations"},
+}
+
 // byChecker is what counts: a promise that a checker found broken. A panic, a
 // world that cannot go on, or two traces of one seed are no proof of a checker.
 var byChecker = regexp.MustCompile(`^I[0-9]+$`)
@@ -71,6 +78,10 @@ func TestMuseum(t *testing.T) {
 	found, sound := 0, map[uint64]bool{}
 	for i, line := range lines {
 		fmt.Println(line)
+		if _, there := byTest[names[i]]; there && strings.Contains(line, " found test=") {
+			found++
+			continue
+		}
 		var seed uint64
 		if n, _ := fmt.Sscanf(line, "museum: plant="+names[i]+" found seed=%d", &seed); n != 1 {
 			t.Errorf("plant %s: not found by a checker", names[i])
@@ -91,6 +102,9 @@ func TestMuseum(t *testing.T) {
 
 // visit looks for one mistake in a process that makes it, and returns its line.
 func visit(self, name string) string {
+	if test, there := byTest[name]; there {
+		return visitTest(name, test[0], test[1])
+	}
 	cmd := exec.Command(self, "-test.run", "^TestPlantedBugIsFound$",
 		fmt.Sprintf("-museum-seeds=%d", *museumSeedsMax), fmt.Sprintf("-museum-shrink=%d", *museumShrink),
 		"-museum-plans="+*museumPlans)
@@ -102,6 +116,16 @@ func visit(self, name string) string {
 		}
 	}
 	return fmt.Sprintf("museum: plant=%s no answer: %v\n%s", name, err, out)
+}
+
+// visitTest runs the test of another package that must see a mistake.
+func visitTest(name, dir, test string) string {
+	cmd := exec.Command("go", "test", "-count=1", "-tags", "plant", "-run", "^"+test+"$", ".")
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), "CLAUDEFS_PLANT="+name)
+	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "--- FAIL: "+test) {
+		return fmt.Sprintf("museum: plant=%s not found by %s: %v\n%s", name, test, err, out)
+	}
+	return fmt.Sprintf("museum: plant=%s found test=%s", name, test)
 }
 
 // TestPlantedBugIsFound lives worlds with the mistake that CLAUDEFS_PLANT names

@@ -102,6 +102,10 @@ const (
 	AppliedLagByDurable = false
 	// LagTimeConstant reports one and the same age for whatever is missing.
 	LagTimeConstant = false
+	// DurableByReceived wakes who waits for durable when a peer has received.
+	DurableByReceived = false
+	// StoreIgnored lets a log take appends although the Store has entries that its journal lost.
+	StoreIgnored = false
 	// FreshWriter lets a new directory write once VerifyWait has passed, whatever others name.
 	FreshWriter = false
 	// VerifiedUnheard takes a log for verified although a peer was not heard.
