@@ -16,7 +16,7 @@ ARGS    ?=
 BIN      = bin/cfs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test check race sim crash crash-red failpoints trace-io soak wan fuzz host bench bench-peers clean
+.PHONY: help setup build demo test check race sim crash crash-red failpoints trace-io soak wan fuzz host bench bench-peers bench-busy clean
 .PHONY: copies strangers museum powerloss rxe rxe-shell rdma-local check-asan nightly
 
 help: ## this list
@@ -89,6 +89,9 @@ bench: setup ## go test -bench of every hot path (BENCH=regexp TIME=1s)
 
 bench-peers: setup ## the same work on net.Conn, grpc-go, JetStream: a line per goal, bench/RESULTS.md (ARGS=…)
 	@ci/bench-peers $(ARGS)
+
+bench-busy: setup ## io_uring by portable, quiet and beside what keeps the machine busy: >= 0.95 each (ARGS=…)
+	@ci/bench-busy $(ARGS)
 
 rxe: setup ## real verbs: soft-RoCE in an emulated guest runs the RDMA tests (ARGS='--two', names …)
 	@ci/rxe/run $(ARGS)
