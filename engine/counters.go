@@ -23,6 +23,9 @@ type RingCounters struct {
 	// them itself: units of batches below 16 KiB.
 	StagedBytes uint64
 	Revoked     uint64 // operations that the kernel gave up unbegun, and that were submitted again
+	Plain       uint64 // operations by system calls: writes that were alone, and what had no ring
+	Refused     uint64 // rings that were not to be had, or failed: system calls took their place
+	Reason      string // why the last one was refused; "" if none was
 }
 
 // MemoryCounters are those of the memory that batches and received frames live

@@ -236,7 +236,26 @@ func (e *Engine) dataPathStatus() DataPathStatus {
 	if !d.links && !d.files {
 		s.Reason = hostsChoice
 	}
+	s.Reason += d.refusals()
 	return s
+}
+
+// refusals tells of rings that the machine refused since the opening.
+func (d *dataPath) refusals() (text string) {
+	if d.transport != nil {
+		text += refused("links", d.transport.Stats())
+	}
+	if d.disk != nil && d.ring {
+		text += refused("journal files", d.disk.Stats())
+	}
+	return text
+}
+
+func refused(what string, s uring.CallStats) string {
+	if s.Refused == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; %s: %d rings refused, system calls instead: %s", what, s.Refused, s.Reason)
 }
 
 // tellDataPath tells it at open, unless the host knows it all.
@@ -258,9 +277,9 @@ func (e *Engine) transportReason() string {
 	case d.rdma != nil:
 		return d.why
 	case d.why != "":
-		return d.reason + "; " + d.why
+		return d.reason + "; " + d.why + d.refusals()
 	default:
-		return d.reason
+		return d.reason + d.refusals()
 	}
 }
 

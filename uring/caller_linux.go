@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -28,6 +29,9 @@ const spinMax = 20 * time.Microsecond
 // here ends that way: no operation is ever canceled.
 const revokedMax = 100
 
+// busyMax is how often in a row the kernel may take nothing before the ring is given up.
+const busyMax = 1000
+
 // Caller is a ring for one operation at a time, of whichever goroutine holds it:
 // the operation is submitted and waited for in one system call of that goroutine's
 // own. So nothing is handed to another thread and back, nothing is pinned beyond
@@ -41,7 +45,8 @@ type Caller struct {
 	counts *callCounts
 	spin   link.Spinner
 	last   Completion
-	broken bool             // the ring failed: not to be used again
+	plain  bool             // there is no ring, or none of use: system calls do it
+	taken  bool             // the failed ring had taken the operation: its memory must be left to it
 	take   func(Completion) // made once
 
 	// What is lent to the operation under way. The kernel has its address as a
@@ -52,39 +57,77 @@ type Caller struct {
 }
 
 // callCounts are shared by the Callers of a transport or a file system.
-type callCounts struct{ enters, calls, spins, hits, stagedBytes, revoked atomic.Uint64 }
+type callCounts struct {
+	enters, calls, spins, hits, stagedBytes, revoked, plain, refused atomic.Uint64
+
+	why atomic.Pointer[string] // of the last refusal; nil = none
+}
+
+// refuse counts a ring that was not to be had, or is of no use any more.
+func (c *callCounts) refuse(err error) {
+	text := err.Error()
+	c.why.Store(&text)
+	c.refused.Add(1)
+}
 
 func (c *callCounts) stats() CallStats {
-	return CallStats{
+	s := CallStats{
 		Enters: c.enters.Load(), Calls: c.calls.Load(), Spins: c.spins.Load(), Hits: c.hits.Load(),
-		StagedBytes: c.stagedBytes.Load(), Revoked: c.revoked.Load(),
+		StagedBytes: c.stagedBytes.Load(), Revoked: c.revoked.Load(), Plain: c.plain.Load(), Refused: c.refused.Load(),
 	}
+	if why := c.why.Load(); why != nil {
+		s.Reason = *why
+	}
+	return s
 }
 
 // openCaller makes one. The thread that submits is the one that waits, but each
 // call may come from another: so the ring has no single issuer, and no registered
 // descriptor, which would belong to one thread.
 func openCaller(setup Setup, counts *callCounts) (*Caller, error) {
-	c := &Caller{counts: counts}
-	c.take = func(done Completion) { c.last = done }
-	var err error
+	c, err := plainCaller(counts)
+	if err != nil {
+		return nil, err
+	}
 	for setup = max(setup, SetupCoop); ; setup++ {
 		if err = c.core.open(1, 4, setup); !errors.Is(err, unix.EINVAL) || setup == SetupPlain {
 			break
 		}
 	}
 	if err != nil {
-		return nil, explain(err)
+		return nil, errors.Join(explain(err), c.slots.region.Free())
 	}
+	c.plain = false
+	c.op().Nop(0) // a filter may allow the setup and nothing else
+	if _, err := c.call(); err != nil {
+		return nil, errors.Join(explain(err), c.close())
+	}
+	return c, nil
+}
+
+// plainCaller makes one without a ring.
+func plainCaller(counts *callCounts) (c *Caller, err error) {
+	c = &Caller{counts: counts, plain: true}
+	c.core.fd = -1
+	c.take = func(done Completion) { c.last = done }
 	if c.slots, err = openSlots(1, callerParts); err != nil {
-		return nil, errors.Join(err, c.core.close())
+		return nil, err
 	}
 	c.slot = &c.slots.all[0]
 	return c, nil
 }
 
 // close gives the ring back. Nothing is under way: calls end before they return.
-func (c *Caller) close() error { return errors.Join(c.core.close(), c.slots.region.Free()) }
+func (c *Caller) close() error {
+	var err error
+	if c.core.fd >= 0 {
+		err = c.core.close()
+	}
+	if c.taken {
+		return err // the kernel may still read the slot
+	}
+	return errors.Join(err, c.slots.region.Free())
+}
 
 // op is the submission of the next call, zeroed.
 func (c *Caller) op() *SQE {
@@ -100,8 +143,9 @@ func (c *Caller) call() (int, error) {
 	for revoked := 0; ; {
 		done, err := c.complete()
 		if err != nil {
-			c.broken = true
-			return 0, err
+			c.plain, c.taken = true, c.queued() == 0
+			c.counts.refuse(err)
+			return 0, fmt.Errorf("%w: %w", errRing, err)
 		}
 		switch err = done.Err(); {
 		case err == nil:
@@ -117,10 +161,60 @@ func (c *Caller) call() (int, error) {
 	}
 }
 
+// errRing marks an error of the ring, not of the operation.
+var errRing = errors.New("ring failed")
+
+// send sends what fits of the slot's message, without waiting.
+func (c *Caller) send(fd int) (n int, err error) {
+	if !c.plain {
+		c.op().SendMsg(0, fd, c.slot, unix.MSG_DONTWAIT)
+		if n, err = c.call(); !c.plain || c.taken {
+			return n, err
+		}
+	}
+	c.counts.plain.Add(1)
+	return again(func() (uintptr, unix.Errno) {
+		// Unsafe rule 4 (Pointer to uintptr in the call itself); the message is off the heap.
+		n, _, errno := unix.Syscall(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(c.slot.message())),
+			unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+		return n, errno
+	})
+}
+
+// recv receives what is there, without waiting.
+func (c *Caller) recv(fd int, p []byte) (n int, err error) {
+	if !c.plain {
+		c.op().Recv(0, fd, p, unix.MSG_DONTWAIT)
+		if n, err = c.call(); !c.plain || c.taken {
+			return n, err
+		}
+	}
+	c.counts.plain.Add(1)
+	return again(func() (uintptr, unix.Errno) {
+		// Unsafe rule 4 (Pointer to uintptr in the call itself).
+		n, _, errno := unix.Syscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))),
+			uintptr(len(p)), unix.MSG_DONTWAIT, 0, 0)
+		return n, errno
+	})
+}
+
+// again makes a system call until no signal interrupts it.
+func again(call func() (uintptr, unix.Errno)) (int, error) {
+	for {
+		switch n, errno := call(); errno {
+		case 0:
+			return int(n), nil
+		case unix.EINTR:
+		default:
+			return 0, errno
+		}
+	}
+}
+
 // complete enters until the operation has completed. An error is the ring's: the
 // operation may still be under way then.
 func (c *Caller) complete() (Completion, error) {
-	for {
+	for busy := 0; ; {
 		c.counts.enters.Add(1)
 		errno := c.enter(1, true, nil)
 		if c.ready() > 0 {
@@ -130,6 +224,9 @@ func (c *Caller) complete() (Completion, error) {
 		switch errno {
 		case 0, unix.EINTR:
 		case unix.EAGAIN, unix.EBUSY: // the kernel has no memory for it just now
+			if busy++; busy > busyMax && c.queued() > 0 {
+				return Completion{}, fmt.Errorf("io_uring_enter, %d times: %w", busyMax, errno)
+			}
 			runtime.Gosched()
 		default:
 			return Completion{}, fmt.Errorf("io_uring_enter: %w", errno)
@@ -137,39 +234,31 @@ func (c *Caller) complete() (Completion, error) {
 	}
 }
 
-// receive fills p with at least a byte, or none at the end. Before it sleeps it lets
-// other goroutines run: a thread that goes to sleep takes its processor along for a
-// while, and what is ready there would wait for another thread to be woken. With
-// spin it goes on looking for spinMax, as long as that pays.
+// receive takes what is there for p, at least a byte, or none at the end; EAGAIN:
+// nothing is. With spin it looks on for spinMax, as long as that pays.
 func (c *Caller) receive(fd int, p []byte, spin bool) (int, error) {
 	c.memory = p
 	var begin time.Time
 	for looks := 0; ; looks++ {
-		c.op().Recv(0, fd, p, unix.MSG_DONTWAIT)
-		n, err := c.call()
+		n, err := c.recv(fd, p)
 		if err != unix.EAGAIN {
-			if looks > 1 {
+			if looks > 0 {
 				c.spun(true)
 			}
 			return n, err
 		}
-		if looks == 1 {
-			if spin = spin && c.spin.Worth(); spin {
-				begin = time.Now()
-				c.counts.spins.Add(1)
+		if looks == 0 {
+			if !spin || !c.spin.Worth() {
+				return 0, err
 			}
-		}
-		if looks > 0 && !spin {
-			break
-		}
-		if looks > 1 && time.Since(begin) > spinMax {
+			begin = time.Now()
+			c.counts.spins.Add(1)
+		} else if time.Since(begin) > spinMax {
 			c.spun(false)
-			break
+			return 0, err
 		}
 		runtime.Gosched()
 	}
-	c.op().Recv(0, fd, p, 0)
-	return c.call()
 }
 
 func (c *Caller) spun(found bool) {
@@ -183,6 +272,7 @@ func (c *Caller) spun(found bool) {
 type callers struct {
 	setup  Setup
 	counts callCounts
+	rings  atomic.Int64
 
 	mu    sync.Mutex
 	idle  []*Caller
@@ -201,7 +291,34 @@ func (s *callers) take() (*Caller, error) {
 		return c, nil
 	}
 	s.mu.Unlock()
-	return openCaller(s.setup, &s.counts)
+	c, err := s.open()
+	if err == nil {
+		return c, nil
+	}
+	s.counts.refuse(err)
+	return plainCaller(&s.counts)
+}
+
+// open makes one, if that leaves room for others.
+func (s *callers) open() (*Caller, error) {
+	if most := ringsMax(); s.rings.Add(1) > most {
+		s.rings.Add(-1)
+		return nil, fmt.Errorf("%w: %d rings of links at most, so that journals find locked memory: %s", ErrUnsupported,
+			most, lockLimit())
+	}
+	c, err := openCaller(s.setup, &s.counts)
+	if err != nil {
+		s.rings.Add(-1)
+	}
+	return c, err
+}
+
+// close closes one that open made, or a plain one.
+func (s *callers) close(c *Caller) {
+	if c.core.fd >= 0 {
+		s.rings.Add(-1)
+	}
+	_ = c.close() // its memory is gone, whatever it says
 }
 
 // give takes one back, or nothing.
@@ -212,11 +329,11 @@ func (s *callers) give(c *Caller) {
 	c.spin, c.memory, c.parts = link.Spinner{}, nil, nil
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.ended && !c.broken && len(s.idle) < callersIdleMax {
+	if !s.ended && !c.plain && len(s.idle) < callersIdleMax {
 		s.idle = append(s.idle, c)
 		return
 	}
-	_ = c.close() // its memory is gone, whatever it says
+	s.close(c)
 }
 
 // end closes those that are idle, and from now on what is given back.
@@ -225,7 +342,7 @@ func (s *callers) end() {
 	defer s.mu.Unlock()
 	s.ended = true
 	for _, c := range s.idle {
-		_ = c.close() // as in give
+		s.close(c)
 	}
 	s.idle = nil
 }

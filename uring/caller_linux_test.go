@@ -14,11 +14,13 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/claudefs/repl/engine/store/vfs"
+	"github.com/claudefs/repl/wire"
 	"github.com/claudefs/repl/wire/link"
 )
 
-// A ring that fails loses its link, with its reason, and is not used again.
-func TestARingThatFailsLosesItsLinkWithItsReason(t *testing.T) {
+// A link whose rings fail goes on by system calls, and says so; the rings are not used
+// again (I14).
+func TestLinkGoesOnWithoutRings(t *testing.T) {
 	if err := Supported(); err != nil {
 		t.Skip(err)
 	}
@@ -35,14 +37,24 @@ func TestARingThatFailsLosesItsLinkWithItsReason(t *testing.T) {
 	for _, caller := range []*Caller{c.sending, c.receiving} {
 		caller.enterFD = -1 // as of a kernel that has had enough
 	}
-	for range 2 {
-		_, err = dialed.Recv()
-		require.ErrorIs(t, err, link.ErrLost)
-		require.ErrorIs(t, err, unix.EBADF)
-		require.ErrorContains(t, err, "io_uring")
-		err = dialed.Send([][]byte{make([]byte, 300)})
-		require.ErrorIs(t, err, link.ErrLost)
+	const bodyBytes = 100 << 10
+	frame := append(wire.AppendBatchesEnvelope(nil, &wire.Envelope{Kind: wire.FrameBatches, BatchCount: 1,
+		WireBytes: bodyBytes, Session: 1, Number: 1}), make([]byte, bodyBytes)...)
+	for range 3 {
+		for _, pair := range [][2]link.Conn{{dialed, accepted}, {accepted, dialed}} {
+			sent := make(chan error, 1)
+			go func() { sent <- pair[0].Send([][]byte{frame[:7], frame[7:]}) }() // ends when all of it was read
+			got, err := pair[1].Recv()
+			require.NoError(t, err)
+			require.Equal(t, bodyBytes, len(got.Body()))
+			got.Release()
+			require.NoError(t, <-sent)
+		}
 	}
+	s := tr.Stats()
+	require.EqualValues(t, 2, s.Refused)
+	require.Positive(t, s.Plain)
+	require.Contains(t, s.Reason, "io_uring_enter: bad file descriptor")
 	idle := len(tr.callers.idle)
 	require.NoError(t, dialed.Close())
 	require.Len(t, tr.callers.idle, idle)
@@ -51,6 +63,7 @@ func TestARingThatFailsLosesItsLinkWithItsReason(t *testing.T) {
 	require.NoError(t, n.Close())
 	require.NoError(t, tr.Close())
 	require.Empty(t, tr.callers.idle)
+	require.Zero(t, tr.callers.rings.Load())
 }
 
 // revoke has the kernel give up what a ring has under way, if anything is yet.
@@ -134,6 +147,7 @@ func TestAWriteThatTheKernelGivesUpIsSubmittedAgain(t *testing.T) {
 
 	q, done := queue.(*diskQueue), make(chan []vfs.Written, 1)
 	q.Write(f, [][]byte{make([]byte, 4096)}, 0, 7)
+	q.start(false)                            // by the ring, although it is alone
 	go func() { done <- q.Wait(nil, true) }() // ends when the pipe is read
 	for d.Stats().Revoked < 3 && len(done) == 0 {
 		revoke(t, q.ring.FD())

@@ -32,16 +32,28 @@ func TestAQueueWhoseRingFailsLeavesNothingPinned(t *testing.T) {
 			for user := range uint64(3) { // one is with the kernel, two are in line
 				q.Write(f, [][]byte{make([]byte, 64<<10)}, int64(user)<<16, user)
 			}
+			q.start(true)
 			if submitted {
 				require.NoError(t, q.ring.Submit())
 			}
 			q.fail(broken)
 			done := q.Wait(nil, true)
 			require.Len(t, done, 3)
+			require.Equal(t, 0, q.flying())
+			if !submitted { // the kernel has nothing of it: no ring is needed
+				for _, w := range done {
+					require.NoError(t, w.Err)
+				}
+				q.Write(f, [][]byte{make([]byte, 64<<10)}, 0, 9)
+				require.Equal(t, []vfs.Written{{User: 9}}, q.Wait(nil, true))
+				require.Contains(t, q.About(), "system calls, one write at a time: no ring: broken")
+				require.EqualValues(t, 1, d.Stats().Refused)
+				require.NoError(t, q.Close())
+				return
+			}
 			for _, w := range done {
 				require.ErrorIs(t, w.Err, broken)
 			}
-			require.Equal(t, 0, q.flying())
 			q.Write(f, [][]byte{make([]byte, 64<<10)}, 0, 9)
 			require.ErrorIs(t, q.Wait(nil, true)[0].Err, broken)
 			require.ErrorIs(t, q.Close(), broken)

@@ -6,7 +6,6 @@ import (
 	"io"
 	"io/fs"
 	"runtime"
-	"sync"
 	"time"
 	"unsafe"
 
@@ -18,7 +17,8 @@ import (
 const (
 	// diskStageBytes is how much of one write may be copied so that it can go past the
 	// system's cache: what many small batches are gathered to while a write is under
-	// way. All of a queue's are registered, and count as locked memory.
+	// way. It is not registered with the ring: that gains nothing that can be measured,
+	// and would count as locked memory, of which rings must find some.
 	diskStageBytes = 128 << 10
 	// diskCopyBytesMax: a write with a part of so many bytes or more is not copied, as
 	// nothing that large is between a host and its journal.
@@ -30,35 +30,44 @@ const (
 	diskWakeUser = ^uint64(0) - 1
 )
 
-// diskQueue is the ring of one goroutine that writes durably. Small writes are
-// copied into registered memory and go past the system's cache, all at once; others
-// are gathered from where they lie and go through it, in line, one at a time: the
-// kernel would take them one at a time anyhow, and a failed flush then speaks for
-// no other one.
+// diskQueue carries the durable writes of one goroutine. A write that is alone is made
+// by that goroutine's own system calls, which wait on its own thread; several go
+// through a ring, all at once.
 //
-//	Write ─┬─ parts < 16 KiB, 128 KiB at most ─▶ stage ─▶ WRITE_FIXED, O_DIRECT ─┐
-//	       └─ else, or refused ─▶ line ─▶ WRITEV ────────────────────────────────┴▶ RWF_DSYNC
+//	Write ─┬─ alone ────────────────────────────▶ pwritev2 (O_DIRECT, RWF_DSYNC), or pwritev and fdatasync
+//	       └─ several ─┬─ small ─▶ stage ─▶ WRITE, O_DIRECT ─▶ one fdatasync for all that ended
+//	                   └─ else, or refused ─▶ line ─▶ WRITEV, RWF_DSYNC
+//
+// What the kernel does for a ring past the cache ends on a worker of one processor, and
+// with RWF_DSYNC that worker sleeps and is woken twice more, for the write and for the
+// flush. On a busy machine it waits for a tick then, milliseconds each time, where a
+// thread that waits for itself runs at once, on any processor. So nothing is flushed by
+// a worker but what is written through the cache, in line: of those the kernel takes one
+// at a time anyhow, and a failed flush then speaks for no other one.
 type diskQueue struct {
 	d     *Disk
-	ring  *Ring
+	ring  *Ring // nil: there is none, and every write is made alone
 	waker *Waker
 	stage *Region
 	all   []diskWrite
 	free  []*diskWrite
+	ready []*diskWrite // not begun
 	line  []*diskWrite // wait for the buffered one
 	front *diskWrite   // the buffered one that the kernel has
+	ended []*diskWrite // past the cache, and not flushed
 	done  []vfs.Written
 	took  func(Completion)
+	once  pwritten
 
-	registered int
-	direct     bool
-	about      string
-	armed      bool // the kernel has the waker's read
-	woken      bool
-	failed     error
-	kept       bool // failed, and the kernel may still have what was lent
-	counted    Stats
-	bell       *vfs.Bell // for sleeping while the kernel has nothing: that costs no thread
+	direct  bool
+	about   string
+	armed   bool // the waker's read is prepared
+	watched bool // … and the kernel has it
+	woken   bool
+	failed  error
+	kept    bool // failed, and the kernel may still have what was lent
+	counted Stats
+	bell    *vfs.Bell // for sleeping while the kernel has nothing: that costs no thread
 }
 
 // diskWrite is one write under way.
@@ -68,6 +77,7 @@ type diskWrite struct {
 	user  uint64
 	off   int64
 	bytes int
+	large int      // bytes of the largest part
 	parts [][]byte // of a gathered one: those behind what slot holds
 	all   [][]byte // lent
 	stage []byte
@@ -79,20 +89,30 @@ type diskWrite struct {
 	revoked int
 }
 
-// OpenQueue implements vfs.Queuer. Files must be this disk's.
+// OpenQueue implements vfs.Queuer. Files must be this disk's. Without a ring, for
+// whatever reason there is none just now, the queue works, one write at a time, and
+// About and CallStats say so.
 func (d *Disk) OpenQueue(o vfs.QueueOptions) (_ vfs.Queue, err error) {
 	if o.Depth < 1 || o.Depth > 64 {
 		return nil, fmt.Errorf("queue of depth %d: 1 to 64", o.Depth)
 	}
 	q := &diskQueue{d: d, all: make([]diskWrite, o.Depth), direct: !o.Buffered, bell: vfs.NewBell()}
-	if err = q.open(d.callers.setup); err != nil {
+	if q.stage, err = Map(len(q.all) * diskStageBytes); err != nil {
 		return nil, err
 	}
+	for i := range q.all {
+		q.all[i].index = i
+		q.all[i].stage = q.stage.Bytes()[i*diskStageBytes : (i+1)*diskStageBytes]
+		q.free = append(q.free, &q.all[len(q.all)-1-i])
+	}
 	q.took = q.completed
-	q.about = fmt.Sprintf("io_uring, %d at once: past the cache where every batch is below %d KiB",
+	q.about = fmt.Sprintf("io_uring, %d at once where as many wait: past the cache where every batch is below %d KiB",
 		o.Depth, diskCopyBytesMax>>10)
 	if o.Buffered {
-		q.about = fmt.Sprintf("io_uring, %d at once: through the cache, as asked for", o.Depth)
+		q.about = fmt.Sprintf("io_uring, %d at once where as many wait: through the cache, as asked for", o.Depth)
+	}
+	if err = q.open(d.setup); err != nil {
+		q.without(err)
 	}
 	return q, nil
 }
@@ -106,24 +126,20 @@ func (q *diskQueue) open(setup Setup) (err error) {
 	if q.ring, err = Open(o); err != nil {
 		return err
 	}
-	if q.waker, err = NewWaker(); err != nil {
+	if err = q.ring.try(); err == nil {
+		q.waker, err = NewWaker()
+	}
+	if err != nil {
 		return errors.Join(err, q.ring.Close())
 	}
-	if q.stage, err = Map(len(q.all) * diskStageBytes); err != nil {
-		return errors.Join(err, q.ring.Close(), q.waker.Close())
-	}
-	pieces := make([][]byte, len(q.all))
-	for i := range q.all {
-		pieces[i] = q.stage.Bytes()[i*diskStageBytes : (i+1)*diskStageBytes]
-		q.all[i].index, q.all[i].stage = i, pieces[i]
-		q.free = append(q.free, &q.all[len(q.all)-1-i])
-	}
-	if q.direct {
-		if g, err := q.ring.RegisterBuffers(pieces); err == nil {
-			q.registered = g.Buffers // the others are written all the same
-		}
-	}
 	return nil
+}
+
+// without has the queue go on by system calls.
+func (q *diskQueue) without(err error) {
+	q.ring = nil
+	q.about = "system calls, one write at a time: no ring: " + err.Error()
+	q.d.counts.refuse(err)
 }
 
 // Write implements vfs.Queue.
@@ -131,21 +147,38 @@ func (q *diskQueue) Write(f vfs.File, parts [][]byte, off int64, user uint64) {
 	n := len(q.free) - 1
 	o := q.free[n]
 	q.free = q.free[:n]
-	o.f, o.user, o.off, o.all, o.bytes, o.under = f.(*DiskFile), user, off, parts, 0, true
+	o.f, o.user, o.off, o.all, o.bytes, o.large, o.under = f.(*DiskFile), user, off, parts, 0, 0, true
 	o.revoked = 0
-	largest := 0
 	for _, p := range parts {
 		o.bytes += len(p)
-		largest = max(largest, len(p))
+		o.large = max(o.large, len(p))
 	}
-	switch {
-	case q.failed != nil:
+	if q.failed != nil {
 		q.end(o, q.failed)
-	case q.stages(o.bytes, largest) && o.bytes%diskBlockBytes == 0 && off%diskBlockBytes == 0 && q.writePast(o):
-	default:
-		q.line = append(q.line, o)
-		q.advance()
+		return
 	}
+	q.ready = append(q.ready, o)
+}
+
+// start begins what Write brought: alone, if nothing else is under way.
+func (q *diskQueue) start(sleep bool) {
+	alone := q.ring == nil || sleep && len(q.ready) == 1 && q.flying() == 1
+	for _, o := range q.ready {
+		switch {
+		case alone:
+			q.alone(o)
+		case q.goesPast(o) && q.writePast(o):
+		default:
+			q.line = append(q.line, o)
+		}
+	}
+	q.ready = q.ready[:0]
+	q.advance()
+}
+
+// goesPast says whether a write is copied and goes past the cache.
+func (q *diskQueue) goesPast(o *diskWrite) bool {
+	return q.stages(o.bytes, o.large) && o.bytes%diskBlockBytes == 0 && o.off%diskBlockBytes == 0
 }
 
 // stages says whether such a write is copied and goes past the cache.
@@ -160,23 +193,24 @@ func (q *diskQueue) writePast(o *diskWrite) bool {
 		q.refused(err)
 		return false
 	}
+	o.past = true
+	q.ring.Next().Write(uint64(o.index), fd, q.copied(o), o.off)
+	return true
+}
+
+// copied puts a write into its stage.
+func (q *diskQueue) copied(o *diskWrite) []byte {
 	b := o.stage[:0]
 	for _, p := range o.all {
 		b = append(b, p...)
 	}
-	o.past = true
-	q.d.callers.counts.stagedBytes.Add(uint64(len(b)))
-	if s := q.ring.Next(); o.index < q.registered {
-		s.WriteFixed(uint64(o.index), fd, b, o.off, o.index).DSync()
-	} else {
-		s.Write(uint64(o.index), fd, b, o.off).DSync()
-	}
-	return true
+	q.d.counts.stagedBytes.Add(uint64(len(b)))
+	return b
 }
 
 // refused has everything go through the cache from here on.
 func (q *diskQueue) refused(err error) {
-	if !errors.Is(err, fs.ErrClosed) {
+	if !errors.Is(err, fs.ErrClosed) && !forNow(err) {
 		q.direct = false
 		q.about = fmt.Sprintf("io_uring, %d at once: through the cache: %v", len(q.all), err)
 	}
@@ -208,13 +242,13 @@ func (q *diskQueue) gather(o *diskWrite) {
 		q.end(o, nil)
 		return
 	}
-	q.ring.Next().writeGathered(uint64(o.index), int(o.f.f.Fd()), o.slot, o.off).DSync()
+	q.ring.Next().writeGathered(uint64(o.index), o.f.fd(), o.slot, o.off).DSync()
 }
 
 // completed takes one completion.
 func (q *diskQueue) completed(c Completion) {
 	if c.User == diskWakeUser {
-		q.armed, q.woken = false, true
+		q.armed, q.watched, q.woken = false, false, true
 		return
 	}
 	o := &q.all[c.User]
@@ -223,11 +257,11 @@ func (q *diskQueue) completed(c Completion) {
 	if err == unix.ECANCELED && o.revoked < revokedMax {
 		again = true
 		o.revoked++
-		q.d.callers.counts.revoked.Add(1)
+		q.d.counts.revoked.Add(1)
 	}
 	switch {
 	case o.past && err == nil && int(c.Res) == o.bytes:
-		q.end(o, nil)
+		q.ended = append(q.ended, o)
 	case o.past && (err == nil || again || err == unix.EINVAL):
 		// Short, or not aligned as this disk wants: once more, through the cache.
 		if err == unix.EINVAL {
@@ -250,32 +284,37 @@ func (q *diskQueue) completed(c Completion) {
 // end notes that a write ended, and takes its memory back.
 func (q *diskQueue) end(o *diskWrite, err error) {
 	if o.slot != nil {
-		q.ring.Release(o.slot)
-		o.slot, q.front = nil, nil
-		for i := range (len(o.all) + diskPinsEach - 1) / diskPinsEach {
-			o.held[i].Unpin()
-		}
+		q.unhold(o)
 	}
 	q.done = append(q.done, vfs.Written{User: o.user, Err: err})
 	o.f, o.parts, o.all, o.under = nil, nil, nil, false
 	q.free = append(q.free, o)
 }
 
+// unhold gives back what a buffered write held.
+func (q *diskQueue) unhold(o *diskWrite) {
+	q.ring.Release(o.slot)
+	o.slot, q.front = nil, nil
+	for i := range (len(o.all) + diskPinsEach - 1) / diskPinsEach {
+		o.held[i].Unpin()
+	}
+}
+
 // Room implements vfs.Queue: a write through the cache may wait behind one other,
 // so that the next ones gather meanwhile.
 func (q *diskQueue) Room(bytes, partBytes int) bool {
+	if q.ring == nil {
+		return q.flying() == 0
+	}
 	return len(q.free) > 0 && (len(q.line) == 0 || q.stages(bytes, partBytes))
 }
 
 // Wait implements vfs.Queue.
 func (q *diskQueue) Wait(done []vfs.Written, sleep bool) []vfs.Written {
-	for q.failed == nil {
+	q.start(sleep)
+	for q.failed == nil && q.flying() > 0 {
 		n, limit := 0, time.Duration(waitNone)
 		if sleep && len(q.done) == 0 && !q.woken {
-			if q.flying() == 0 {
-				q.bell.Sleep()
-				break
-			}
 			n, limit = 1, waitForEver
 		}
 		_, err := q.ring.SubmitAndWait(n, limit)
@@ -286,14 +325,16 @@ func (q *diskQueue) Wait(done []vfs.Written, sleep bool) []vfs.Written {
 		}
 		q.ring.Completions(q.took)
 		q.advance()
+		if q.ring.Queued() > 0 { // the next one of the line need not wait for us
+			_ = q.ring.Submit() // what is not taken goes with the next Wait
+			q.count()
+		}
+		q.flush()
 		if n == 0 || len(q.done) > 0 || q.woken {
-			if q.ring.Queued() > 0 { // the next one of the line need not wait for us
-				_ = q.ring.Submit() // what is not taken goes with the next Wait
-			}
 			break
 		}
 	}
-	if q.failed != nil && sleep && len(q.done) == 0 {
+	if sleep && len(q.done) == 0 && q.flying() == 0 && !q.woken {
 		q.bell.Sleep()
 	}
 	q.woken = false
@@ -303,48 +344,37 @@ func (q *diskQueue) Wait(done []vfs.Written, sleep bool) []vfs.Written {
 	return done
 }
 
-// count publishes what the ring did.
-func (q *diskQueue) count() {
-	s := q.ring.Stats()
-	q.d.callers.counts.enters.Add(s.Enters - q.counted.Enters)
-	q.d.callers.counts.calls.Add(s.Submitted - q.counted.Submitted)
-	q.counted = s
-}
-
-// fail ends every write with an error: the ring is of no use any more.
-func (q *diskQueue) fail(err error) {
-	closing := q.ring.Close()
-	q.failed = errors.Join(fmt.Errorf("journal ring: %w", err), closing)
-	q.line, q.kept = nil, closing != nil
-	for i := range q.all {
-		o := &q.all[i]
-		if !o.under {
-			continue
+// flush makes durable what ended past the cache: a file's by one sync.
+func (q *diskQueue) flush() {
+	for len(q.ended) > 0 {
+		f := q.ended[0].f
+		err := f.Sync()
+		rest := q.ended[:0]
+		for _, o := range q.ended {
+			if o.f == f {
+				q.end(o, err)
+			} else {
+				rest = append(rest, o)
+			}
 		}
-		if q.kept && o.slot != nil {
-			keepPinned(o.held)
-			o.slot, o.held, q.front = nil, nil, nil
-		}
-		q.end(o, q.failed)
+		q.ended = rest
 	}
 }
 
-// pinned is what a kernel that did not end its writes may still read: for ever, since
-// nobody knows, and a Pinner that is collected before it is unpinned ends the program.
-var pinned struct {
-	sync.Mutex
-	forEver [][]runtime.Pinner
-}
-
-func keepPinned(held []runtime.Pinner) {
-	pinned.Lock()
-	defer pinned.Unlock()
-	pinned.forEver = append(pinned.forEver, held)
+// count publishes what the ring did.
+func (q *diskQueue) count() {
+	if q.ring.Queued() == 0 {
+		q.watched = q.armed
+	}
+	s := q.ring.Stats()
+	q.d.counts.enters.Add(s.Enters - q.counted.Enters)
+	q.d.counts.calls.Add(s.Submitted - q.counted.Submitted)
+	q.counted = s
 }
 
 // Idle implements vfs.Queue.
 func (q *diskQueue) Idle() {
-	if q.failed != nil || q.flying() == 0 {
+	if q.failed != nil || q.ring == nil || q.flying() == len(q.ready) {
 		q.bell.Idle()
 		return
 	}
@@ -357,18 +387,27 @@ func (q *diskQueue) Idle() {
 
 // Busy implements vfs.Queue.
 func (q *diskQueue) Busy() {
-	q.waker.Busy()
+	if q.waker != nil {
+		q.waker.Busy()
+	}
 	q.bell.Busy()
 }
 
 // Wake implements vfs.Queue.
 func (q *diskQueue) Wake() {
-	q.waker.Wake()
+	if q.waker != nil { // as it was at the opening
+		q.waker.Wake()
+	}
 	q.bell.Wake()
 }
 
 // Wakes implements vfs.Queue.
-func (q *diskQueue) Wakes() uint64 { return q.waker.Wakes() + q.bell.Wakes() }
+func (q *diskQueue) Wakes() uint64 {
+	if q.waker == nil {
+		return q.bell.Wakes()
+	}
+	return q.waker.Wakes() + q.bell.Wakes()
+}
 
 // flying is how many writes the kernel has, or will have next.
 func (q *diskQueue) flying() int { return len(q.all) - len(q.free) }
@@ -381,7 +420,7 @@ func (q *diskQueue) Close() error {
 	for q.failed == nil && q.flying() > 0 {
 		q.Wait(nil, true)
 	}
-	if q.failed == nil {
+	if q.failed == nil && q.ring != nil {
 		if err := q.ring.Close(); err != nil {
 			return err // the kernel may still have the memory, the waker's too
 		}
@@ -389,7 +428,11 @@ func (q *diskQueue) Close() error {
 	if q.kept {
 		return q.failed // likewise
 	}
-	return errors.Join(q.failed, q.waker.Close(), q.stage.Free())
+	err := q.failed
+	if q.waker != nil && !q.watched {
+		err = errors.Join(err, q.waker.Close())
+	}
+	return errors.Join(err, q.stage.Free())
 }
 
 const (

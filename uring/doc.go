@@ -60,53 +60,42 @@
 // # Calls
 //
 // A [Caller] is a small ring for one operation at a time, of whichever goroutine
-// holds it: submitted and waited for in one system call of that goroutine's own. So
+// holds it: submitted and ended in one system call of that goroutine's own. So
 // nothing is handed to another thread and back, memory is lent for one call, and
 // there is nothing to cancel.
 //
-//	Send, Recv, ReadAt … ─▶ Caller ── io_uring_enter(submit 1, wait 1) ──▶ result
+//	Send, Recv ─▶ Caller ── io_uring_enter(submit 1, wait 1) ──▶ result, or EAGAIN
 //
-// A thread that sleeps in the kernel takes its processor along until Go's runtime
-// notices. So a receiver looks (MSG_DONTWAIT), lets other goroutines run, and looks
-// again before it sleeps; while that pays it goes on for up to 20 µs
-// ([TransportOptions].NoSpin leaves it out). docs/decisions/0007 has the story.
+// Where there is no ring for one, because memory, descriptors or permission are
+// missing, or it fails, it makes system calls ([CallStats].Plain, Refused, Reason).
+// The links of a process without CAP_IPC_LOCK take a quarter of RLIMIT_MEMLOCK at most.
 //
 // # The links
 //
 // [Transport] passes linktest.Conformance. A link has two Callers, one for its sender
 // and one for its receiver; those of closed links wait for the next, 16 at most.
 // Connections are dialed and accepted by plain system calls, because a ring for each
-// stranger, and a thread, would be a stranger's to take: a host judges who came in, and
-// adopts (Adopt) whom it knows. A frame is gathered from where it lies by one SENDMSG
-// (MSG_WAITALL); of a frame over 16 KiB all but the envelope is received where it will
-// lie, by one RECV. Closing shuts the socket down, which ends what is under way. A
-// sleeping receiver is a thread of the system, and so is a blocked sender: two per link.
+// stranger would be a stranger's to take: a host judges who came in, and adopts (Adopt)
+// whom it knows. A frame is gathered from where it lies by one SENDMSG. Nothing sleeps in
+// a ring: who finds nothing, or no room, waits as Go's own connections do, after up to
+// 20 µs of looking while that pays ([TransportOptions].NoSpin leaves it out). A thread
+// that slept in the kernel would take its processor along until Go's runtime noticed.
 //
 // # The disk
 //
 // [Disk] is the files of one engine and passes vfstest.Conformance and
-// QueueConformance. Who writes in bulk opens a queue, whose ring its goroutine owns:
-// writes up to 128 KiB of parts below 16 KiB are copied into registered memory and
-// go past the cache (WRITE_FIXED, O_DIRECT, RWF_DSYNC), all at once; others are
-// gathered from where they lie and go through it (WRITEV, RWF_DSYNC), one at a time,
-// and stay pinned until they end. While the kernel has nothing of it, its goroutine
-// sleeps as goroutines do. Everything else borrows a Caller. A queue holds 128 KiB
-// of locked memory for each write of its depth.
+// QueueConformance. Who writes in bulk opens a queue. A write that is alone is made by
+// system calls. Of several, those up to 128 KiB of parts below 16 KiB are copied and go
+// past the cache (WRITE, O_DIRECT), all at once, and one fdatasync follows for all that
+// ended; others are gathered from where they lie and go through it (WRITEV, RWF_DSYNC),
+// one at a time, and stay pinned until they end. While the kernel has nothing of it,
+// its goroutine sleeps as goroutines do. Everything else is a system call, and so is
+// a queue that finds no ring. docs/decisions/0012 has the story.
 //
 // What must wait waits for a worker of the thread that submitted it, and Linux gives it
 // up unbegun (ECANCELED) where signals, those of Go's runtime say, keep that worker
 // from being made. Callers and queues then submit it again and count it
 // ([CallStats].Revoked).
-//
-// Measured on 2 quiet cores (kernel 6.18, loopback and one virtual disk, two
-// processes, medians), two engines carried wholly one way or the other:
-//
-//	                                     portable     ring
-//	round trip of a bare link, pinned       52 µs    10 µs, 42 without looking
-//	append durable at both ends, p50       370 µs   300 µs
-//	stream of 256 B entries, pinned      1.23 GB/s  1.30 GB/s
-//	stream of 64 KiB entries, pinned     2.3 GB/s   2.1 GB/s
-//	the same, both ends on the disk      1.2 GB/s   1.1 GB/s, all that the disk gives
 //
 // # Limits
 //

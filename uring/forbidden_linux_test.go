@@ -56,18 +56,21 @@ func TestSupportedNamesTheSeccompFilterThatForbidsRings(t *testing.T) {
 
 // forbid answers EPERM to the ring's system calls on every thread of the process.
 func forbid() error {
+	return forbidCalls(unix.SYS_IO_URING_SETUP, unix.SYS_IO_URING_ENTER, unix.SYS_IO_URING_REGISTER)
+}
+
+// forbidCalls answers EPERM to some system calls on every thread of the process.
+func forbidCalls(numbers ...uint32) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	const load, jumpEqual, answer = unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K,
 		unix.BPF_RET | unix.BPF_K
-	filter := []unix.SockFilter{
-		{Code: load, K: 0}, // seccomp_data.nr
-		{Code: jumpEqual, K: unix.SYS_IO_URING_SETUP, Jt: 3},
-		{Code: jumpEqual, K: unix.SYS_IO_URING_ENTER, Jt: 2},
-		{Code: jumpEqual, K: unix.SYS_IO_URING_REGISTER, Jt: 1},
-		{Code: answer, K: unix.SECCOMP_RET_ALLOW},
-		{Code: answer, K: unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)},
+	filter := []unix.SockFilter{{Code: load, K: 0}} // seccomp_data.nr
+	for i, number := range numbers {
+		filter = append(filter, unix.SockFilter{Code: jumpEqual, K: number, Jt: uint8(len(numbers) - i)})
 	}
+	filter = append(filter, unix.SockFilter{Code: answer, K: unix.SECCOMP_RET_ALLOW},
+		unix.SockFilter{Code: answer, K: unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)})
 	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -16,25 +17,33 @@ import (
 )
 
 // Conn is one TCP link by rings of its own: one that Send calls, one that Recv
-// does. See link.Conn for what may be concurrent.
+// does. An operation takes what the socket has, or has room for, and ends at once;
+// who finds nothing waits as Go's own connections do, a goroutine and not a thread. See
+// link.Conn for what may be concurrent.
 type Conn struct {
 	t             *Transport
+	socket        *net.TCPConn
+	raw           syscall.RawConn
 	local, remote string
 	closed        atomic.Bool
 	lost          atomic.Bool // the kernel told of a reset or timeout
 
 	sendMu  sync.Mutex // held by the one sender, and by Close
 	sending *Caller
+	push    func(fd uintptr) bool // made once: pushOnce
+	left    int                   // of the message
+	pushErr error
 	sendErr error
 
 	recvMu    sync.Mutex // held by the one receiver, and by Close
 	receiving *Caller
+	look      func(fd uintptr) bool // made once: lookOnce
+	into      []byte
+	got       int
+	lookErr   error
 	reader    *link.Reader
 	bound     int // bytes of a frame; 0 = what the format allows
 	recvErr   error
-
-	fdMu sync.Mutex // guards fd against Close; who has one of the others need not take it
-	fd   int        // -1 = closed
 }
 
 var (
@@ -43,30 +52,23 @@ var (
 	_ link.Bounder  = (*Conn)(nil)
 )
 
-// newConn makes a link of a connected, blocking socket, which is the link's from
-// here on, whatever it returns.
-func newConn(t *Transport, fd int) (*Conn, error) {
-	c := &Conn{t: t, fd: fd, local: nameOf(unix.Getsockname(fd)), remote: nameOf(unix.Getpeername(fd))}
+// newConn makes a link of a connection, which stays the caller's after an error.
+func newConn(t *Transport, socket *net.TCPConn) (*Conn, error) {
+	raw, err := socket.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	c := &Conn{t: t, socket: socket, raw: raw, local: socket.LocalAddr().String(), remote: socket.RemoteAddr().String()}
+	c.look, c.push = c.lookOnce, c.pushOnce
 	c.reader = link.NewReader((*stream)(c), t.pool)
-	var err error
 	if c.sending, err = t.callers.take(); err == nil {
 		c.receiving, err = t.callers.take()
 	}
 	if err != nil {
 		t.callers.give(c.sending)
-		return nil, errors.Join(err, unix.Close(fd))
+		return nil, err
 	}
 	return c, nil
-}
-
-func nameOf(address unix.Sockaddr, err error) string {
-	switch a := address.(type) {
-	case *unix.SockaddrInet4:
-		return (&net.TCPAddr{IP: a.Addr[:], Port: a.Port}).String()
-	case *unix.SockaddrInet6:
-		return (&net.TCPAddr{IP: a.Addr[:], Port: a.Port}).String()
-	}
-	return fmt.Sprintf("unknown address (%v)", err)
 }
 
 // Send implements link.Conn.
@@ -95,17 +97,34 @@ func (c *Conn) send(parts [][]byte) error {
 	defer func() { c.sending.parts = nil }()
 	for len(parts) > 0 {
 		taken := slot.Gather(parts)
-		for left := slot.Len(); left > 0; {
-			c.sending.op().SendMsg(0, c.fd, slot, unix.MSG_WAITALL)
-			n, err := c.sending.call()
-			if err != nil {
+		c.left = slot.Len()
+		for c.left > 0 {
+			if err := c.raw.Write(c.push); err != nil {
 				return err
 			}
-			left = slot.Advance(n)
+			if c.pushErr != nil {
+				return c.pushErr
+			}
 		}
 		parts = parts[taken:]
 	}
 	return nil
+}
+
+// pushOnce sends what fits; false: the socket has no room.
+func (c *Conn) pushOnce(fd uintptr) bool {
+	slot := c.sending.slot
+	for c.left > 0 {
+		n, err := c.sending.send(int(fd))
+		if err == unix.EAGAIN {
+			return false
+		}
+		if c.pushErr = err; err != nil {
+			return true
+		}
+		c.left = slot.Advance(n)
+	}
+	return true
 }
 
 // Recv implements link.Conn.
@@ -146,25 +165,28 @@ func (c *Conn) BoundFrames(bytes int) {
 type stream Conn
 
 func (s *stream) Read(p []byte) (int, error) {
-	n, err := s.receiving.receive(s.fd, p, s.t.spin)
-	if n == 0 && err == nil {
+	s.into = p
+	if err := s.raw.Read(s.look); err != nil {
+		return 0, err
+	}
+	if s.into = nil; s.got == 0 && s.lookErr == nil {
 		return 0, io.EOF
 	}
-	return n, err
+	return s.got, s.lookErr
 }
 
-// ReadFull fills p by one operation, where Read would take several: what of a
-// frame is still missing is on its way.
+// lookOnce receives what is there; false: nothing is.
+func (c *Conn) lookOnce(fd uintptr) bool {
+	c.got, c.lookErr = c.receiving.receive(int(fd), c.into, c.t.spin)
+	return c.lookErr != unix.EAGAIN
+}
+
+// ReadFull fills p: what of a frame is still missing is on its way.
 func (s *stream) ReadFull(p []byte) (n int, err error) {
-	s.receiving.memory = p
 	for n < len(p) && err == nil {
 		var got int
-		s.receiving.op().Recv(0, s.fd, p[n:], unix.MSG_WAITALL)
-		got, err = s.receiving.call()
+		got, err = s.Read(p[n:])
 		n += got
-		if got == 0 && err == nil {
-			err = io.EOF
-		}
 	}
 	return n, err
 }
@@ -174,15 +196,13 @@ func (c *Conn) Close() error {
 	if c.closed.Swap(true) {
 		return nil
 	}
-	_ = unix.Shutdown(c.fd, unix.SHUT_RDWR) // ends what is under way; of a lost link nothing is
+	// Ends what is under way; of a lost link nothing is.
+	_ = c.raw.Control(func(fd uintptr) { _ = unix.Shutdown(int(fd), unix.SHUT_RDWR) })
 	c.sendMu.Lock()
 	defer c.sendMu.Unlock()
 	c.recvMu.Lock()
 	defer c.recvMu.Unlock()
-	c.fdMu.Lock()
-	defer c.fdMu.Unlock()
-	_ = unix.Close(c.fd) // gone, whatever it says
-	c.fd = -1
+	_ = c.socket.Close() // gone, whatever it says
 	c.t.callers.give(c.sending)
 	c.t.callers.give(c.receiving)
 	c.sending, c.receiving = nil, nil
@@ -198,16 +218,17 @@ func (c *Conn) RemoteAddr() string { return c.remote }
 // Info implements link.Informer, by asking the kernel.
 func (c *Conn) Info() link.Info {
 	info := link.Info{Transport: transportName}
-	c.fdMu.Lock()
-	defer c.fdMu.Unlock()
-	if c.fd >= 0 {
-		socket.ReadInfo(c.fd, &info)
-	}
+	_ = c.raw.Control(func(fd uintptr) { socket.ReadInfo(int(fd), &info) }) // of a closed one nothing is known
 	return info
 }
 
 func (c *Conn) errClosed() error {
 	return fmt.Errorf("%s to %s: %w", c.local, c.remote, link.ErrClosed)
+}
+
+func (c *Conn) over() (over bool) {
+	_ = c.raw.Control(func(fd uintptr) { over = socket.Over(int(fd)) }) // closed meanwhile: the caller looks
+	return over
 }
 
 // failure turns what the kernel said into the link's words. The kernel tells of a
@@ -220,7 +241,7 @@ func (c *Conn) failure(err error) error {
 	case c.closed.Load():
 		return c.errClosed()
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		over := c.lost.Load() || socket.Over(c.fd)
+		over := c.lost.Load() || c.over()
 		switch {
 		case c.closed.Load(): // meanwhile, and that may be why
 			return c.errClosed()

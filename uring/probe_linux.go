@@ -3,6 +3,7 @@ package uring
 import (
 	"errors"
 	"fmt"
+	"math"
 	"math/bits"
 	"os"
 	"runtime"
@@ -25,8 +26,50 @@ func Supported() error {
 		if err != nil {
 			return err
 		}
-		return r.Close()
+		return errors.Join(r.try(), r.Close())
 	})
+}
+
+// try has the ring do an operation: a filter may allow the setup and nothing else.
+func (r *Ring) try() error {
+	r.Next().Nop(closeUser)
+	for busy := 0; ; busy++ {
+		_, err := r.SubmitAndWait(1, time.Second)
+		done := 0
+		r.Completions(func(c Completion) { done, err = done+1, c.Err() })
+		switch {
+		case done > 0 && err == nil:
+			return nil
+		case !errors.Is(err, ErrBusy) || busy > busyMax:
+			if err == nil {
+				err = errors.New("an operation that does nothing did not end")
+			}
+			r.discard()
+			return explain(err)
+		}
+		runtime.Gosched()
+	}
+}
+
+// ringsMax is how many rings the links of one process may have: what is locked of
+// their memory counts against RLIMIT_MEMLOCK, which all processes of a user share,
+// unless the process may lock what it likes.
+func ringsMax() int64 {
+	const (
+		ringLockedBytes = 32 << 10 // more than any of ours takes
+		shareOfProcess  = 4
+	)
+	var limit unix.Rlimit
+	if mayLock() || unix.Getrlimit(unix.RLIMIT_MEMLOCK, &limit) != nil || limit.Cur == unix.RLIM_INFINITY {
+		return math.MaxInt64
+	}
+	return int64(limit.Cur / shareOfProcess / ringLockedBytes)
+}
+
+// mayLock says whether this process has CAP_IPC_LOCK.
+func mayLock() bool {
+	header, data := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}, [2]unix.CapUserData{}
+	return unix.Capget(&header, &data[0]) == nil && data[0].Effective&(1<<unix.CAP_IPC_LOCK) != 0
 }
 
 // Probe tries what this kernel can do. Any goroutine may call.

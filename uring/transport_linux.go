@@ -2,13 +2,9 @@ package uring
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
-	"os"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/claudefs/repl/wire/link"
 	"github.com/claudefs/repl/wire/link/socket"
@@ -61,7 +57,7 @@ func NewTransport(o TransportOptions) (*Transport, error) {
 		t.pool = new(link.Pool)
 	}
 	t.callers.setup = o.Setup
-	c, err := t.callers.take()
+	c, err := t.callers.open()
 	if err != nil {
 		return nil, err
 	}
@@ -101,23 +97,9 @@ func (t *Transport) Dial(ctx context.Context, addr string) (link.Conn, error) {
 // Adopt makes a link of a connection that somebody else dialed or accepted, who also
 // tuned it. After an error it is still the caller's.
 func (t *Transport) Adopt(c *net.TCPConn) (link.Conn, error) {
-	raw, err := c.SyscallConn()
-	if err != nil {
-		return nil, err
-	}
-	fd := -1
-	failed := raw.Control(func(old uintptr) { fd, err = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0) })
-	if err = errors.Join(failed, os.NewSyscallError("fcntl", err)); err != nil {
-		return nil, err
-	}
-	adopted, err := newConn(t, fd)
+	adopted, err := newConn(t, c)
 	if err != nil {
 		return nil, err // no *Conn in an interface
 	}
-	if err := unix.SetNonblock(fd, false); err != nil { // c's too, which nobody uses any more
-		_ = adopted.Close()
-		return nil, os.NewSyscallError("fcntl", err)
-	}
-	_ = c.Close() // without a word to the peer: fd lives
 	return adopted, nil
 }

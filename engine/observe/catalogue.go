@@ -137,6 +137,10 @@ var journalMetrics = []metric{
 		rings(func(c *engine.RingCounters) float64 { return float64(c.StagedBytes) })),
 	counter("ring_revoked_total", "Operations that the kernel gave up unbegun; they were submitted again.", ringLabel,
 		rings(func(c *engine.RingCounters) float64 { return float64(c.Revoked) })),
+	counter("ring_plain_operations_total", "Operations by system calls instead: lone writes, and what had no ring.",
+		ringLabel, rings(func(c *engine.RingCounters) float64 { return float64(c.Plain) })),
+	counter("ring_refused_total", "Rings that the machine refused or that failed; system calls take their place.",
+		ringLabel, rings(func(c *engine.RingCounters) float64 { return float64(c.Refused) })),
 }
 
 var peerMetrics = []metric{

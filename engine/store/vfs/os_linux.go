@@ -150,6 +150,12 @@ func (f *osFile) Truncate(size int64) error { return f.f.Truncate(size) }
 
 func (f *osFile) Close() error { return f.f.Close() }
 
+// Name and Descriptor are for who does more with the file than File can: the
+// descriptor stays the file's.
+func (f *osFile) Name() string { return f.f.Name() }
+
+func (f *osFile) Descriptor() int { return int(f.f.Fd()) }
+
 // InMemory says whether what is written below dir lies in memory only (tmpfs). dir
 // need not exist yet.
 func InMemory(dir string) bool {
