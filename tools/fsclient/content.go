@@ -8,7 +8,6 @@ import (
 	"io"
 	"maps"
 	"os"
-	"path"
 	"slices"
 	"strings"
 	"syscall"
@@ -52,7 +51,7 @@ func (w *walker) file(d *folder, name string, it *item) error {
 		return nil
 	}
 	defer f.Close() // of a file only read
-	from := path.Join(d.path, name)
+	from := d.name(name)
 	for pass := 1; ; pass++ {
 		began := time.Now()
 		if done, err := w.fileAsItIs(f, &st, from, it, pass == 1); done || err != nil {

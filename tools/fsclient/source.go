@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -34,9 +35,9 @@ func idOf(st *unix.Stat_t) fileID { return fileID{uint64(st.Dev), st.Ino} }
 // folder is a directory of the tree, or its root.
 type folder struct {
 	root  *os.File // of the tree
+	dir   string   // the tree, as the user named it
 	above *folder  // nil for the root
 	path  string   // from the root on, "." for it
-	depth int
 	f     *os.File // nil = given back
 	st    unix.Stat_t
 }
@@ -51,7 +52,7 @@ func openRoot(dir string) (*folder, error) {
 	if err != nil {
 		return nil, err
 	}
-	root := &folder{root: f, path: ".", f: f}
+	root := &folder{root: f, dir: dir, path: ".", f: f}
 	if err := unix.Fstat(int(f.Fd()), &root.st); err != nil {
 		return nil, errors.Join(&fs.PathError{Op: "open", Path: dir, Err: err}, f.Close())
 	}
@@ -99,8 +100,11 @@ func (d *folder) failed(op, name string, err error) error {
 	if inner, ok := errors.AsType[*fs.PathError](err); ok {
 		err = inner.Err
 	}
-	return &fs.PathError{Op: op, Path: path.Join(d.path, name), Err: err}
+	return &fs.PathError{Op: op, Path: d.name(name), Err: err}
 }
+
+// name is a name in the folder as people know it.
+func (d *folder) name(name string) string { return filepath.Join(d.dir, d.path, name) }
 
 // stat says what a name is.
 func (d *folder) stat(name string) (st unix.Stat_t, err error) {
@@ -120,7 +124,9 @@ func (d *folder) folder(name string) (*folder, error) {
 	if err != nil {
 		return nil, err
 	}
-	below := &folder{root: d.root, above: d, path: path.Join(d.path, name), depth: d.depth + 1, f: f, st: st}
+	below := &folder{
+		root: d.root, dir: d.dir, above: d, path: path.Join(d.path, name), f: f, st: st,
+	}
 	far := below
 	for range foldersHeld {
 		if far = far.above; far == nil {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
-	"path"
 	"sync"
 	"syscall"
 
@@ -203,7 +202,7 @@ func requestOf(importID string, nonce uint64, it *item, frame []byte) wire.Reque
 // visit makes one name of a folder equal.
 func (w *walker) visit(d *folder, name string, it *item) error {
 	if len(it.to) > namespace.PathBytesMax || len(name) > namespace.NameBytesMax {
-		w.left(unreadable, "%s: %v", path.Join(d.path, name), syscall.ENAMETOOLONG)
+		w.left(unreadable, "%s: %v", d.name(name), syscall.ENAMETOOLONG)
 		return nil
 	}
 	lefts := w.lefts
@@ -304,14 +303,15 @@ func (w *walker) directory(d *folder, it *item) error {
 		}
 	}
 	w.count(func(r *Report) { r.Dirs++ })
-	if err := w.xattrs(ofFile(d.f), d.path, it); err != nil {
+	if err := w.xattrs(ofFile(d.f), d.name(""), it); err != nil {
 		return err
 	}
 	if err := w.names(d, it, names); err != nil {
 		return err
 	}
 	if changed, err := d.changed(); err != nil || changed {
-		w.left(changedMeanwhile, "%s: names came or went while it was read; import it again%s", d.path, reason(err))
+		w.left(changedMeanwhile, "%s: names came or went while it was read; import it again%s", d.name(""),
+			reason(err))
 	}
 	// Only now: every name that was made in it moved its times.
 	if it.renamed || was != nil && differ(was, &want) {
@@ -448,5 +448,5 @@ func (w *walker) symlink(d *folder, name string, it *item) error {
 	if err != nil {
 		return err
 	}
-	return w.xattrs(ofSymlink(f), path.Join(d.path, name), it)
+	return w.xattrs(ofSymlink(f), d.name(name), it)
 }
