@@ -213,6 +213,9 @@ func openSteps(dir int, name string, flags int) (int, error) {
 	for {
 		step, rest, more := strings.Cut(name, "/")
 		how := flags
+		if step == ".." || step == "" {
+			return 0, unix.EXDEV
+		}
 		if more {
 			how = unix.O_PATH | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
 		}
