@@ -157,6 +157,9 @@ func (e *Engine) peerStatus(p *node.PeerStatus) PeerStatus {
 		MayPromoteReason: "failover is not part of this release",
 	}
 	s.Transport, s.TransportReason = e.peerTransport(p)
+	if l := e.links.get(p.Dialed); l != nil {
+		s.Addr = l.conn.RemoteAddr() // of several, and after a move, the one that answers
+	}
 	if l := e.links.get(cmp.Or(p.Dialed, p.Accepted)); l != nil {
 		s.Streams = max(1, link.InfoOf(l.conn).Streams)
 	}

@@ -94,6 +94,7 @@ func (n *Node) linkDown(in *LinkDown) {
 	}
 	if in.Link == 0 {
 		if p := n.peer(in.Peer); p != nil && p.phase == phaseDialing {
+			p.refused = false // whoever refused is not there any more
 			n.redial(p, reason)
 		}
 		return

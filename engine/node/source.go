@@ -18,7 +18,7 @@ func (n *Node) sayHello(p *peer) {
 		}
 		p.counter = 1
 	}
-	p.phase, p.reason = phaseHello, ""
+	p.phase, p.reason, p.refused = phaseHello, "", false
 	l.term = p.term
 	n.msg.hello = wire.Hello{
 		VersionMin: wire.Version, VersionMax: wire.Version,
