@@ -182,11 +182,12 @@ type Engine struct {
 	opened    time.Time           // monotonic; the heart's clock counts from here
 	recovered [2]journal.Recovery // own, mirror
 
-	lock   io.Closer
-	own    *flusher
-	mirror *flusher
-	writer *writer.Writer
-	bound  atomic.Uint64 // wire.Stamp: durable or staged bound of stamps given out
+	lock    io.Closer
+	own     *flusher
+	mirror  *flusher
+	writer  *writer.Writer
+	filling filling       // of the disk
+	bound   atomic.Uint64 // wire.Stamp: durable or staged bound of stamps given out
 
 	heart   heart
 	shards  []shardState

@@ -38,7 +38,7 @@ func (e *Engine) Status() Status {
 	for _, f := range e.journals() {
 		s.Journals = append(s.Journals, e.journalStatus(f))
 	}
-	s.Apply = e.applyStatus()
+	s.Disk, s.Apply = e.diskStatus(s.Journals), e.applyStatus()
 	for i := range heart.Peers {
 		s.Peers = append(s.Peers, e.peerStatus(&heart.Peers[i]))
 	}
@@ -157,6 +157,10 @@ func (e *Engine) peerStatus(p *node.PeerStatus) PeerStatus {
 		MayPromoteReason: "failover is not part of this release",
 	}
 	s.Transport, s.TransportReason = e.peerTransport(p)
+	if p.Pinned >= 0 {
+		pinned := p.Pinned
+		s.PinnedBytes = &pinned
+	}
 	if l := e.links.get(p.Dialed); l != nil {
 		s.Addr = l.conn.RemoteAddr() // of several, and after a move, the one that answers
 	}

@@ -27,6 +27,7 @@ type Status struct {
 
 	Appends     AppendStatus    `json:"appends"`
 	Journals    []JournalStatus `json:"journals"` // own, mirror
+	Disk        DiskStatus      `json:"disk"`
 	Apply       ApplyStatus     `json:"apply"`
 	Peers       []PeerStatus    `json:"peers"` // sorted by site
 	StoppedLogs []StoppedLog    `json:"stopped_logs"`
@@ -107,11 +108,14 @@ type PeerStatus struct {
 	Durable         LagStatus  `json:"durable"`
 	Applied         LagStatus  `json:"applied"`
 	WaitingOn       string     `json:"waiting_on"`
-	WindowBytes     int64      `json:"window_bytes"`
-	WindowUsed      int64      `json:"window_used_bytes"`
-	SentFrames      uint64     `json:"sent_frames_total"`
-	SentBytes       int64      `json:"sent_bytes_total"`
-	Sessions        uint64     `json:"sessions_total"` // that the peer answered; each but the first is a reset
+	// PinnedBytes of the own journal are kept because the peer has not confirmed them;
+	// null = not measured yet.
+	PinnedBytes *int64 `json:"pinned_bytes"`
+	WindowBytes int64  `json:"window_bytes"`
+	WindowUsed  int64  `json:"window_used_bytes"`
+	SentFrames  uint64 `json:"sent_frames_total"`
+	SentBytes   int64  `json:"sent_bytes_total"`
+	Sessions    uint64 `json:"sessions_total"` // that the peer answered; each but the first is a reset
 	// WouldLose is what a failover to this peer would lose now: its durable lag.
 	WouldLose        LagStatus    `json:"would_lose_now"`
 	MayPromote       bool         `json:"may_promote"`

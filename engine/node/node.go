@@ -393,6 +393,7 @@ type PeerStatus struct {
 	WindowBytes, WindowUsed int64
 	FramesSent              uint64
 	BytesSent               int64
+	Pinned                  int64        // bytes of the own journal that it has not confirmed; -1 = unknown
 	Stopped                 []StoppedLog // logs that this peer refuses or whose histories differ
 }
 

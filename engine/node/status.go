@@ -52,7 +52,14 @@ func (n *Node) peerStatus(now Now, p *peer) PeerStatus {
 	}
 	if !p.configured {
 		s.Reason = "registered, but not configured: it holds the retention floor until it is removed"
-		s.WaitingOn = stream.WaitLink
+		s.WaitingOn, s.Pinned = stream.WaitLink, -1
+		for shard := range p.logs {
+			s.Durable.Entries += int64(n.own[shard].tail.Seq - min(n.own[shard].tail.Seq, p.logs[shard].durable.Seq))
+		}
+		if p.measured {
+			s.Pinned = p.backlog
+		}
+		s.Durable.Bytes, s.Applied = s.Pinned, s.Durable
 		return s
 	}
 	s.Sessions, s.FramesSent, s.BytesSent = p.sessions, p.frames, p.bytes
@@ -60,6 +67,7 @@ func (n *Node) peerStatus(now Now, p *peer) PeerStatus {
 	s.Durable = n.lag(now, p, p.durable)
 	s.Applied = n.lag(now, p, p.applied)
 	s.Durable.Bytes, s.Applied.Bytes = p.outstandingBytes(), n.unappliedBytes(p)
+	s.Pinned = s.Durable.Bytes
 	if plant.AppliedLagByDurable {
 		s.Applied = s.Durable
 	}

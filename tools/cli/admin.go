@@ -25,7 +25,8 @@ const watchEvery = time.Second
 func (a *app) admin() *cobra.Command {
 	return branch("admin", "replication: health, lag, what a failover would lose",
 		branch("replication", "replication: health, lag, what a failover would lose",
-			a.replicationStatus(), a.replicationLag(), a.replicationVerify(), a.replicationForget()))
+			a.replicationStatus(), a.replicationLag(), a.replicationCheck(), a.replicationVerify(),
+			a.replicationForget()))
 }
 
 // adminFlag gives c the address of the node that it talks to.

@@ -44,11 +44,16 @@ var exitMeanings = []struct {
 // Failure is an error as people meet it: what is wrong, and what to do next.
 type Failure struct {
 	Code int
-	Err  error
+	Err  error  // nil = the output has said it all
 	Next string // a command or a decision; "" = the error says enough
 }
 
-func (f *Failure) Error() string { return f.Err.Error() }
+func (f *Failure) Error() string {
+	if f.Err == nil {
+		return fmt.Sprintf("exit code %d", f.Code)
+	}
+	return f.Err.Error()
+}
 
 func (f *Failure) Unwrap() error { return f.Err }
 
@@ -68,6 +73,9 @@ func report(stderr io.Writer, err error) int {
 		return ExitDone
 	}
 	f := classify(err)
+	if f.Err == nil { // the output has said it
+		return f.Code
+	}
 	text := "error: " + tty.Plain(oneLine(f.Error())) + "\n"
 	if f.Next != "" {
 		text += "next: " + tty.Plain(f.Next) + "\n"

@@ -46,6 +46,9 @@ func statusScreen(s *engine.Status, o *output) *screen {
 		b.line("  data path: links %s  journal files %s  (%s)", s.DataPath.Links, s.DataPath.Files, s.DataPath.Reason)
 	}
 	b.line("  appends %s", appendText(&s.Appends))
+	if text := diskText(s); text != "" {
+		b.line("  %s", text)
+	}
 	if s.Apply.State != "ok" || o.wide() {
 		b.line("  apply %s  backlog %s", s.Apply.State, plural(s.Apply.BacklogEntries, "entry", "entries"))
 	}
@@ -274,6 +277,23 @@ func loseText(s *engine.Status, p *engine.PeerStatus, l *engine.LagStatus) strin
 		return fmt.Sprintf("unknown (%s; it had confirmed everything)", silenceText(s, p))
 	}
 	return lagText(s, p, l)
+}
+
+// diskText is what is free for the journals, when it is full, and who holds what of them.
+func diskText(s *engine.Status) string {
+	if s.Disk.FreeBytes == nil || s.Disk.SizeBytes == nil {
+		return ""
+	}
+	text := fmt.Sprintf("disk %s free of %s", humanBytes(*s.Disk.FreeBytes), humanBytes(*s.Disk.SizeBytes))
+	if s.Disk.FullSeconds != nil {
+		text += ", full in " + humanSeconds(*s.Disk.FullSeconds) + " as the journals grow now"
+	}
+	for i := range s.Peers {
+		if p := &s.Peers[i]; p.PinnedBytes != nil && *p.PinnedBytes > 0 {
+			text += fmt.Sprintf("  kept for %s %s", p.Site, humanBytes(*p.PinnedBytes))
+		}
+	}
+	return text
 }
 
 func promoteText(p *engine.PeerStatus) string {

@@ -1,0 +1,13 @@
+package engine
+
+import "golang.org/x/sys/unix"
+
+// diskRoom is what is free on the file system of a directory for whoever is no root, and
+// its size; 0, 0 where it cannot be told.
+func diskRoom(dir string) (free, size int64) {
+	var s unix.Statfs_t
+	if dir == "" || unix.Statfs(dir, &s) != nil {
+		return 0, 0
+	}
+	return int64(s.Bavail) * int64(s.Bsize), int64(s.Blocks) * int64(s.Bsize)
+}
