@@ -70,6 +70,9 @@ func (e *Engine) carryOut(effects *node.Effects, b brought) {
 	for i := range effects.Stages {
 		e.stage(&effects.Stages[i], b)
 	}
+	for _, log := range effects.Adopts {
+		e.own.j.Adopt(log.ID, journal.Tail{Position: log.Tail, LastStamp: log.LastStamp, LastIndex: log.LastIndex})
+	}
 	e.found(effects)
 	for i := range effects.Persists {
 		e.persist(&effects.Persists[i])

@@ -38,3 +38,42 @@ func TestLostOwnJournalComesBackFromThePeer(t *testing.T) {
 	}
 	sameDigests(t, a, b)
 }
+
+// TestLostOwnJournalWithoutPeerIsNamed: nobody can give back what the Store shows. Appends
+// are refused with the fact, until an operator names the site as the writer: then the log
+// goes on behind the Store, also after the next starts.
+func TestLostOwnJournalWithoutPeerIsNamed(t *testing.T) {
+	a, _ := pair(t)
+	a.options.Peers = nil
+	a.unnamed().start()
+	for i := range 20 {
+		a.put(engine.Shard(i%3), fmt.Sprintf("key %d", i), "v", engine.AppliedHere)
+	}
+	a.end()
+	a.loseJournal("own")
+	a.start()
+	_, err := a.Append(soon(t), 1, entry("after", "v"), engine.Local)
+	require.ErrorIs(t, err, engine.ErrStopped)
+	require.ErrorContains(t, err, "name site site-a as the primary")
+	require.Equal(t, "FAILED", a.Status().Health)
+	a.put(3, "a log without entries goes on", "v", engine.AppliedHere)
+	a.end()
+
+	a.options.Primary = "site-a"
+	a.start()
+	a.awaitEvent("data-lost")
+	ref := a.put(1, "after", "v", engine.AppliedHere)
+	require.Greater(t, int(ref.Seq), 7)
+	a.end()
+	a.unnamed()
+	for range 2 {
+		a.start()
+		require.NoError(t, a.Ready(soon(t), 1))
+		ref = a.put(1, "after", fmt.Sprint(ref.Seq), engine.AppliedHere)
+		a.crash()
+	}
+	a.start()
+	require.NoError(t, a.Ready(soon(t), 1))
+	require.Equal(t, "v", a.value(1, "key 1"))
+	require.Equal(t, fmt.Sprint(ref.Seq-1), a.value(1, "after"))
+}

@@ -49,7 +49,10 @@ func (n *Node) startAdmission() {
 			n.admit(s, AdmitStandby, nil)
 		case o.suspect:
 			n.admit(s, AdmitRefused, n.suspectError(s))
+		case len(n.peers) == 0 && o.short() && n.c.PrimaryNamed:
+			n.adopt(s)
 		case len(n.peers) == 0 && o.short():
+			n.noteStopped(n.logID(s), wire.RefuseInternal, n.lostError(s).Error())
 			n.admit(s, AdmitRefused, n.lostError(s))
 		case len(n.peers) == 0 || plant.AppendUnproven:
 			n.admit(s, AdmitVerified, nil)
@@ -76,8 +79,25 @@ func (n *Node) suspectError(s wire.Shard) error {
 		n.logName(n.logID(s)), n.own[s].tail.Seq, ErrSuspect)
 }
 
+// adopt has a log go on behind what the Store shows, where there is no peer that could
+// give back what the journal lost, and an operator has named this site as the writer.
+func (n *Node) adopt(s wire.Shard) {
+	o := &n.own[s]
+	n.event(EventDataLost, 0, n.logID(s), true, fmt.Sprintf(
+		"%s: the journal ends at seq %d, the Store is at seq %d: the log goes on behind that, by the "+
+			"operator's word; what was acknowledged and not applied is lost", n.logName(n.logID(s)), o.tail.Seq, o.need.Seq))
+	o.tail = o.need
+	n.e.Adopts = append(n.e.Adopts, Log{ID: n.logID(s), Tail: o.tail, LastStamp: o.stamp, LastIndex: o.index})
+	n.admit(s, AdmitVerified, nil)
+}
+
 func (n *Node) lostError(s wire.Shard) error {
 	o := &n.own[s]
+	if len(n.peers) == 0 {
+		return fmt.Errorf("%s: the journal ends at seq %d, %s has seq %d: restore the journal, or start with the peers "+
+			"that have it, or name site %s as the primary to go on behind the Store: %w", n.logName(n.logID(s)),
+			o.tail.Seq, o.needed, o.need.Seq, n.c.SiteName, ErrDataLost)
+	}
 	return fmt.Errorf("%s: the journal ends at seq %d, chain %s, %s has seq %d, chain %s: "+
 		"restore the journal, or start a site that has them: %w", n.logName(n.logID(s)),
 		o.tail.Seq, o.tail.Chain, o.needed, o.need.Seq, o.need.Chain, ErrDataLost)

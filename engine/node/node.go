@@ -252,6 +252,7 @@ type Effects struct {
 	// Found: stage a record that Config.Primary writes, before anything that follows from
 	// Admits: from now on the directory knows it.
 	Found   bool
+	Adopts  []Log         // Journal.Adopt of the own journal; before Admits
 	Wake    time.Duration // Mono time of the next due timer; 0 = none
 	bytes   []byte        // backs the control frames of Ops
 	indexes []int         // backs the Batches of Ops and Stages
@@ -262,7 +263,7 @@ func (e *Effects) Reset() {
 	*e = Effects{
 		Ops: e.Ops[:0], Stages: e.Stages[:0], Persists: e.Persists[:0], Progress: e.Progress[:0],
 		Admits: e.Admits[:0], Clears: e.Clears[:0], Retain: e.Retain[:0], Events: e.Events[:0],
-		Asked: e.Asked[:0], Told: e.Told[:0], bytes: e.bytes[:0], indexes: e.indexes[:0],
+		Asked: e.Asked[:0], Told: e.Told[:0], Adopts: e.Adopts[:0], bytes: e.bytes[:0], indexes: e.indexes[:0],
 	}
 }
 
