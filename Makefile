@@ -17,22 +17,25 @@ BIN      = bin/cfs
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build demo test check race sim crash crash-red failpoints trace-io soak wan fuzz host bench bench-peers bench-busy clean
-.PHONY: copies strangers museum powerloss rxe rxe-shell rdma-local check-asan nightly
+.PHONY: copies ordinary strangers museum powerloss rxe rxe-shell rdma-local check-asan nightly
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: ## installs or names what is missing (Go, gcc for the race detector)
+setup: ## names what is missing; for tests it installs gcc, which the race detector needs
 	@ci/setup
 
 build: setup ## builds bin/cfs, plain Go, no flags
-	@CGO_ENABLED=0 $(GO) build -o $(BIN) ./tools/cfs
+	@CGO_ENABLED=0 $(GO) build -v -o $(BIN) ./tools/cfs # -v: the first time takes a minute or two
 
 demo: build ## the main job: two sites, a real tree, six kills, nothing lost (TREE=dir KILLS=n)
 	@$(BIN) demo --kills $(KILLS) $(if $(TREE),--tree $(TREE))
 
 test: setup ## every test, with the race detector; under 10 minutes on 2 cores
 	@ci/test
+
+ordinary: setup ## the tests as an ordinary user with default limits, without the race detector (ARGS=packages …)
+	@ci/ordinary $(ARGS)
 
 check: setup ## the quick half: lint, floors, unit tests without the race detector
 	@tools=$$($(GO) list ./tools/...) && $(GO) test ./... ./bench/peers/... $$(echo "$$tools" | grep -v /lint$$)
@@ -42,6 +45,7 @@ check-asan: setup ## the verbs binding under AddressSanitizer, leaks included, o
 	@RXE_TESTS=ci/rxe/tests-asan ci/rxe/run $(ARGS)
 
 race: setup ## the root module's tests under the race detector
+	@ci/setup race
 	@$(GO) test -race ./...
 
 sim: setup ## simulated worlds, all faults on (SEEDS=n)
