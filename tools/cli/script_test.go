@@ -357,7 +357,10 @@ func makeTree(ts *testscript.TestScript, neg bool, args []string) {
 		text := strings.Repeat(fmt.Sprintf("line %d of file %d\n", i, i), 1+i%50)
 		ts.Check(os.WriteFile(filepath.Join(sub, fmt.Sprintf("file%04d", i)), []byte(text), 0o640))
 	}
-	ts.Check(os.Symlink("file0000", filepath.Join(dir, "top00", "sub0", "link")))
+	link := filepath.Join(dir, "top00", "sub0", "link")
+	ts.Check(os.Symlink("file0000", link))
+	late := unix.Timespec{Sec: 2_200_000_000} // an access time to come: reading does not move it
+	ts.Check(unix.UtimesNanoAt(unix.AT_FDCWD, link, []unix.Timespec{late, {Sec: 1e9}}, unix.AT_SYMLINK_NOFOLLOW))
 	ts.Check(os.Link(filepath.Join(dir, "top00", "sub0", "file0000"), filepath.Join(dir, "top00", "sub0", "hard")))
 	ts.Check(os.MkdirAll(filepath.Join(dir, "top00", "empty"), 0o700))
 }

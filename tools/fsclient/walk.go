@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
+	"os"
 	"sync"
 	"syscall"
 
@@ -394,6 +395,9 @@ func (w *walker) attributes(st *unix.Stat_t, it *item) namespace.Operation {
 		}
 	}
 	it.told = it.told || !w.dry
+	if it.site != nil && onlyRead(it.site, st) {
+		op.Atime = it.site.Atime
+	}
 	return op
 }
 
@@ -404,11 +408,15 @@ func differ(a *fsapi.Attr, op *namespace.Operation) bool {
 		a.UID != op.UID || a.GID != op.GID || a.Atime != op.Atime || a.Mtime != op.Mtime
 }
 
-// onlyRead says whether a symlink was at most read since the site has it. Reading it,
-// which an import has to, moves its time of access, and unlike a change no other.
+// onlyRead says whether an inode was at most read since the site has it, where that
+// is no reason to send its time of access: reading a symlink, or what is another
+// user's, moves it, and unlike a change moves no other; and an inode of several names
+// would have to be made anew.
 func onlyRead(a *fsapi.Attr, st *unix.Stat_t) bool {
 	ctime, _ := nanoseconds(st.Ctim)
-	return ctime < a.Ctime
+	user, kind := os.Geteuid(), st.Mode&unix.S_IFMT
+	return ctime < a.Ctime-int64(tick) &&
+		(kind == unix.S_IFLNK || user != 0 && st.Uid != uint32(user) || kind == unix.S_IFREG && a.Nlink > 1)
 }
 
 func (w *walker) symlink(d *folder, name string, it *item) error {
@@ -425,9 +433,6 @@ func (w *walker) symlink(d *folder, name string, it *item) error {
 	}
 	op := w.attributes(&st, it)
 	op.Mode, op.Flags = 0, op.Flags&^namespace.FlagMode
-	if it.site != nil && onlyRead(it.site, &st) {
-		op.Atime = it.site.Atime
-	}
 	same := func() (bool, error) { return it.site.Target == target && !differ(it.site, &op), nil }
 	if done, err := w.linked(it, &st, same); done || err != nil {
 		return err
