@@ -11,6 +11,7 @@ import (
 	"net/http/httptrace"
 	"net/textproto"
 	"net/url"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -49,14 +50,33 @@ const (
 // New returns a client of the node whose admin address is addr, "host:port".
 func New(addr string) *Client {
 	dialer := &net.Dialer{Timeout: dialTimeout}
+	dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := dialer.DialContext(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		return &watchedConn{Conn: conn, over: make(chan struct{})}, nil
+	}
 	return &Client{addr: addr, silenceMax: silenceMax, http: &http.Client{Transport: &http.Transport{
-		DialContext:         dialer.DialContext,
+		DialContext:         dial,
 		MaxIdleConnsPerHost: 4,
 		IdleConnTimeout:     30 * time.Second,
 		WriteBufferSize:     bufferBytes,
 		ReadBufferSize:      bufferBytes,
 		DisableCompression:  true,
 	}}}
+}
+
+// watchedConn tells when it is closed, as net/http closes one that is lost.
+type watchedConn struct {
+	net.Conn
+	once sync.Once
+	over chan struct{}
+}
+
+func (w *watchedConn) Close() error {
+	w.once.Do(func() { close(w.over) })
+	return w.Conn.Close()
 }
 
 // Addr is the address given to New.

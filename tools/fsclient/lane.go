@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"net/http/httptrace"
 	"sync"
 	"time"
 
@@ -167,6 +168,7 @@ func (l *lane) connect(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	body, in := io.Pipe()
+	ctx = endWithConn(ctx, body)
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+l.c.addr+"/v1/fs/ops", body)
 	if err != nil {
 		return fmt.Errorf("admin address %q: %w: %w", l.c.addr, ErrRefused, err)
@@ -185,6 +187,24 @@ func (l *lane) connect(ctx context.Context) error {
 	l.mu.Unlock()
 	<-sending
 	return err
+}
+
+// endWithConn closes a request's body when its connection is lost. Before an answer
+// began, net/http waits for the end of the body, which comes with the answers.
+func endWithConn(ctx context.Context, body *io.PipeReader) context.Context {
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {
+		conn, ok := info.Conn.(*watchedConn)
+		if !ok {
+			return
+		}
+		go func() { // Ends with the connection, or with ctx, which the lane ends.
+			select {
+			case <-conn.over:
+				body.CloseWithError(io.ErrClosedPipe)
+			case <-ctx.Done():
+			}
+		}()
+	}})
 }
 
 // send writes what is not on this connection yet, and flushes whenever there is

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -182,4 +183,32 @@ func TestRequestIDsNameWhatWasSeenAndSent(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestLaneOutlivesConnLostBeforeAnswer: a connection that is lost before the node has
+// begun to answer, while the lane has nothing to add, is followed by the next one.
+func TestLaneOutlivesConnLostBeforeAnswer(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	accepted := make(chan struct{}, 8)
+	go func() { // Ends with the listener.
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = conn.Read(make([]byte, 4096)) // the request's head is on its way
+			conn.Close()
+			accepted <- struct{}{}
+		}
+	}()
+	ctx, cancel := context.WithCancel(t.Context())
+	lane := newLane(ctx, &lane{c: New(l.Addr().String()), retry: true})
+	require.NoError(t, lane.Emit(&namespace.Operation{Op: engine.OpMkDir, Path: "/a"}))
+	for range 3 {
+		<-accepted
+	}
+	cancel()
+	require.ErrorIs(t, lane.Close(), context.Canceled)
 }
