@@ -300,10 +300,12 @@ func (q *diskQueue) unhold(o *diskWrite) {
 	}
 }
 
-// Room implements vfs.Queue: a write through the cache may wait behind one other,
-// so that the next ones gather meanwhile.
+// Room implements vfs.Queue: a write through the cache may wait behind one other, so
+// that the next ones gather meanwhile. So does a small one behind a write that is not
+// begun: what gathers costs one flush, and both would cost two, and a worker's wakes.
 func (q *diskQueue) Room(bytes, partBytes int) bool {
-	if q.ring == nil {
+	switch {
+	case q.ring == nil, len(q.ready) == q.flying() && bytes < diskStageBytes:
 		return q.flying() == 0
 	}
 	return len(q.free) > 0 && (len(q.line) == 0 || q.stages(bytes, partBytes))

@@ -90,7 +90,7 @@
 // ended; others are gathered from where they lie and go through it (WRITEV, RWF_DSYNC),
 // one at a time, and stay pinned until they end. While the kernel has nothing of it,
 // its goroutine sleeps as goroutines do. Everything else is a system call, and so is
-// a queue that finds no ring. docs/decisions/0012 has the story.
+// a queue that finds no ring. docs/decisions/0013 has the story.
 //
 // What must wait waits for a worker of the thread that submitted it, and Linux gives it
 // up unbegun (ECANCELED) where signals, those of Go's runtime say, keep that worker

@@ -85,8 +85,9 @@ func forbidCalls(numbers ...uint32) error {
 	return nil
 }
 
-// nobody is a user without capabilities, whom limits bind.
-const nobody = 65534
+// nobody is a user without capabilities, whom limits bind, and whom no other process of
+// the machine is: what is locked counts by user.
+var nobody = uint32(200_000 + os.Getpid()%100_000)
 
 func TestRegisteringBuffersNamesWhatTheMemoryLimitRefuses(t *testing.T) {
 	needRing(t)

@@ -123,7 +123,7 @@ func TestOrdinaryUserWithoutLockableMemory(t *testing.T) {
 		}
 		path, dir := copyForNobody(t), t.TempDir()
 		require.NoError(t, os.Chmod(filepath.Dir(dir), 0o755))
-		require.NoError(t, os.Chown(dir, nobody, nobody))
+		require.NoError(t, os.Chown(dir, int(nobody), int(nobody)))
 		runPart(t, t.Name(), func(cmd *exec.Cmd) {
 			cmd.Path, cmd.Args[0], cmd.Dir = path, path, "/"
 			cmd.Env = append(cmd.Env, "TMPDIR="+dir)
