@@ -1,6 +1,7 @@
 package observe
 
 import (
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -35,7 +36,7 @@ var (
 
 // catalogue is every metric there is. Additive changes only: dashboards and
 // alerts of others name them.
-var catalogue = append(append(append(siteMetrics, flowMetrics...), journalMetrics...), peerMetrics...)
+var catalogue = slices.Concat(siteMetrics, flowMetrics, journalMetrics, peerMetrics, riskMetrics)
 
 func gauge(name, help string, labels []string, take func(*snapshot, emit)) metric {
 	return metric{"claudefs_repl_" + name, help, prometheus.GaugeValue, labels, take}

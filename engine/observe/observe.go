@@ -49,10 +49,11 @@ func (c *Collector) Collect(metrics chan<- prometheus.Metric) {
 	}
 }
 
-// Handler serves the metrics of source, and of nothing else in the process, in
+// Handler serves the metrics of source and of more, and of nothing else in the process, in
 // a registry of its own.
-func Handler(source Source) http.Handler {
+func Handler(source Source, more ...prometheus.Collector) http.Handler {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(New(source))
+	registry.MustRegister(more...)
 	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{EnableOpenMetrics: true})
 }

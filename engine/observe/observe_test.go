@@ -59,8 +59,9 @@ func (fixed) Status() engine.Status {
 	at := time.Unix(1_800_000_000, 500_000_000)
 	heard := at.Add(-100 * time.Millisecond)
 	rtt, lag, bytes, entries, exposed := 0.1, 0.25, int64(4096), int64(3), 17.0
+	free, size, full, atLeast := int64(3<<30), int64(10<<30), 3600.0, int64(70)
 	known := engine.LagStatus{State: "known", Seconds: &lag, Bytes: &bytes, Entries: &entries}
-	unknown := engine.LagStatus{State: "unknown", AtLeastSeconds: &exposed}
+	unknown := engine.LagStatus{State: "unknown", AtLeastSeconds: &exposed, AtLeastEntries: &atLeast}
 	return engine.Status{
 		At: at, Cluster: "prod", Site: "site-a", Role: "primary", Primary: "site-a", Epoch: 1, Term: 3, Shards: 256,
 		Health: "DEGRADED", DataPath: engine.DataPathStatus{Links: "tcp", Files: "portable", Reason: "asked for"},
@@ -70,17 +71,19 @@ func (fixed) Status() engine.Status {
 			{Name: "mirror", State: "poisoned", Segments: 1, Bytes: 64 << 20, Units: 2, Damage: 1,
 				Holes: 3, Repaired: 2, Missing: 1, Suspect: 1},
 		},
+		Disk:  engine.DiskStatus{FreeBytes: &free, SizeBytes: &size, FullSeconds: &full},
 		Apply: engine.ApplyStatus{State: "behind", BacklogEntries: 7, Entries: 993},
 		Peers: []engine.PeerStatus{
 			{
 				Site: "site-b", Transport: "rdma", Health: "OK", Link: "live", HeardAt: &heard, RTTSeconds: &rtt,
-				Durable: known, Applied: known, WaitingOn: "window", WindowBytes: 25e6, WindowUsed: 12e6,
+				Durable: known, Applied: known, WouldLose: known, PinnedBytes: &bytes,
+				WaitingOn: "window", WindowBytes: 25e6, WindowUsed: 12e6,
 				SentFrames: 12,
 				SentBytes:  1 << 20, Sessions: 2,
 			},
 			{
 				Site: "site-c", Transport: "tcp", Health: "DEGRADED", Link: "down", Durable: unknown, Applied: unknown,
-				WaitingOn: "link",
+				WouldLose: unknown, WaitingOn: "link",
 			},
 		},
 		StoppedLogs: []engine.StoppedLog{{Site: "site-b", Shard: 4}},

@@ -111,7 +111,7 @@ func failpointDisk(f *serverFlags) (vfs.FS, error) {
 func handler(node *fsnode.Node) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/v1/fs/", node.Handler())
-	mux.Handle("/metrics", observe.Handler(node.Engine()))
+	mux.Handle("/metrics", observe.Handler(node.Engine(), observe.Process()...))
 	mux.Handle("/", admin.Handler(node.Engine()))
 	return mux
 }

@@ -1,0 +1,66 @@
+package observe
+
+import (
+	"cmp"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/claudefs/repl/engine"
+)
+
+// risks tells what of each peer is not confirmed, known or at least.
+func risks(take func(s *snapshot, l *engine.LagStatus, out func(float64))) func(*snapshot, emit) {
+	return func(s *snapshot, out emit) {
+		for i := range s.Peers {
+			take(s, &s.Peers[i].WouldLose, func(v float64) { out(v, s.Peers[i].Site) })
+		}
+	}
+}
+
+// told shows a number that may be unknown.
+func told[T int64 | float64](n *T, out func(float64)) {
+	if n != nil {
+		out(float64(*n))
+	}
+}
+
+var riskMetrics = []metric{
+	gauge("at_risk_entries", "Entries that a peer has not confirmed; by its saved cursors while it is away.", peerLabel,
+		risks(func(_ *snapshot, l *engine.LagStatus, out func(float64)) {
+			told(cmp.Or(l.Entries, l.AtLeastEntries), out)
+		})),
+	gauge("at_risk_bytes", "Bytes that a peer has not confirmed; absent if unknown.", peerLabel,
+		risks(func(_ *snapshot, l *engine.LagStatus, out func(float64)) { told(cmp.Or(l.Bytes, l.AtLeastBytes), out) })),
+	gauge("at_risk_since_timestamp_seconds",
+		"When the oldest entry that a peer has not confirmed became durable here; absent if there is none.", peerLabel,
+		risks(func(s *snapshot, l *engine.LagStatus, out func(float64)) {
+			if age := cmp.Or(l.Seconds, l.AtLeastSeconds); age != nil && *age > 0 {
+				out(seconds(s.At) - *age)
+			}
+		})),
+	gauge("peer_pinned_bytes", "Bytes of the own journal kept for a peer; absent if unknown.", peerLabel,
+		func(s *snapshot, out emit) {
+			for i := range s.Peers {
+				told(s.Peers[i].PinnedBytes, func(v float64) { out(v, s.Peers[i].Site) })
+			}
+		}),
+	gauge("disk_free_bytes", "Free on the file system of the journals; absent if unknown.", nil,
+		func(s *snapshot, out emit) { told(s.Disk.FreeBytes, func(v float64) { out(v) }) }),
+	gauge("disk_size_bytes", "Size of the file system of the journals; absent if unknown.", nil,
+		func(s *snapshot, out emit) { told(s.Disk.SizeBytes, func(v float64) { out(v) }) }),
+	gauge("disk_full_timestamp_seconds",
+		"When that file system is full if the journals go on growing as they do; absent while they do not.", nil,
+		func(s *snapshot, out emit) {
+			told(s.Disk.FullSeconds, func(v float64) { out(seconds(s.At) + v) })
+		}),
+}
+
+// Process are collectors of the Go runtime, the process and the build, for a program whose
+// whole page [Handler] is; a host that embeds an engine has its own.
+func Process() []prometheus.Collector {
+	return []prometheus.Collector{
+		collectors.NewGoCollector(), collectors.NewBuildInfoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	}
+}
