@@ -117,6 +117,9 @@ func (n *Node) welcome(p *peer) {
 	l.open = true
 	p.receiver.Begin()
 	for _, s := range p.failed {
+		if plant.FailedTailKept {
+			break
+		}
 		m := &p.mirror.logs[s]
 		m.tail.Position, m.tail.Stamp = m.durable, m.stamp
 	}

@@ -94,7 +94,9 @@ func (c *checker) hoards(s *site) string {
 		return ""
 	}
 	for _, dir := range []string{ownDir, mirrorDir} {
-		if n := len(s.disk.mem.Names(dir + "/segment-")); n > restSegmentsMax {
+		names := s.disk.mem.Names(dir + "/segment-")
+		names = slices.DeleteFunc(names, func(name string) bool { return s.disk.heads[name] }) // they need another
+		if n := len(names); n > restSegmentsMax {
 			return fmt.Sprintf("%s keeps %d segments in %s at rest", siteNames[s.index], n, dir)
 		}
 	}

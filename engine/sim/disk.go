@@ -44,6 +44,9 @@ type disk struct {
 	noSpace    int
 	slow       int
 	unreadable int             // spells in which reads fail
+	noFiles    int             // and in which no file is opened
+	heads      map[string]bool // files with a bit flipped in their head
+	loose      bool            // what is there was copied, and nothing of it is flushed
 	paid       [kindCount]bool // the last spell of a kind has cost something
 	astray     []*item         // each hits one write to the mirror
 	hung       bool            // no flush begins, see stall.go
@@ -77,8 +80,9 @@ func (x *extent) end() int64 { return x.off + int64(x.header.Bytes()) }
 func newDisk(w *world, place, site int) *disk {
 	return &disk{
 		w: w, place: place, site: site, mem: vfs.NewMem(vfs.MemOptions{}), files: map[string]*fileState{},
-		harm: harm{batches: map[wire.Chain]wire.BatchHeader{}, mended: map[wire.Chain]bool{}},
-		draw: w.stream("disk " + siteNames[site]),
+		heads: map[string]bool{},
+		harm:  harm{batches: map[wire.Chain]wire.BatchHeader{}, mended: map[wire.Chain]bool{}},
+		draw:  w.stream("disk " + siteNames[site]),
 	}
 }
 
@@ -145,6 +149,7 @@ func (d *disk) crash(draw stream) int {
 // in the ledger yet.
 func (d *disk) replace(mem *vfs.Mem, crashed map[string][]extent) {
 	d.mem, d.files, d.extents, d.ownExtents = mem, map[string]*fileState{}, nil, nil
+	d.heads = map[string]bool{}
 	for name, extents := range crashed {
 		d.file(name).crashed = d.stillThere(name, extents)
 	}
@@ -231,13 +236,16 @@ func (d *disk) SyncDir(dir string) error {
 	if d.w.o.Plant == PlantNoDirSync {
 		return nil
 	}
-	if err := d.burn(); err != nil {
+	if err := errors.Join(d.lacksFiles(), d.burn()); err != nil {
 		return err
 	}
 	return d.mem.SyncDir(dir)
 }
 
 func (d *disk) Create(name string) (vfs.File, error) {
+	if err := d.lacksFiles(); err != nil {
+		return nil, err
+	}
 	if d.noSpace > 0 {
 		d.struckOnce(diskFull)
 		return nil, syscall.ENOSPC
@@ -254,6 +262,9 @@ func (d *disk) Create(name string) (vfs.File, error) {
 }
 
 func (d *disk) Open(name string) (vfs.File, error) {
+	if err := d.lacksFiles(); err != nil {
+		return nil, err
+	}
 	f, err := d.mem.Open(name)
 	if err != nil {
 		return nil, err
@@ -270,6 +281,7 @@ func (d *disk) Rename(oldName, newName string) error {
 	}
 	d.forget(newName)
 	d.forgetExtents(oldName)
+	delete(d.heads, oldName)
 	if f := d.files[oldName]; f != nil {
 		d.files[newName] = f
 		delete(d.files, oldName)
@@ -287,6 +299,7 @@ func (d *disk) Remove(name string) error {
 
 // forget drops what is known of a file whose content is gone.
 func (d *disk) forget(name string) {
+	delete(d.heads, name)
 	delete(d.files, name)
 	d.forgetExtents(name)
 }
@@ -382,7 +395,7 @@ func (f *diskFile) Sync() error {
 		return errBlown
 	case state.liar:
 		return nil
-	case d.failNext[1] > 0 && len(state.pending) > 0:
+	case d.failNext[1] > 0 && len(state.pending) > 0 && !d.loose:
 		d.failNext[1]--
 		d.w.fault(failSync)
 		state.liar = true

@@ -117,8 +117,8 @@
 // A disk whose young units were struck counts for nothing until an opening or ten
 // seconds have shown what it cuts like a torn tail.
 //
-// Limits: one writer; the oldest head of the mirror is never damaged, nor is what
-// holds control state, which has no other copy; writes go astray in the mirror only,
+// Limits: one writer; units that hold control state, which has no other copy, are never
+// damaged; writes go astray in the mirror only,
 // where units are written one after another; one site at most loses what it had per
 // world; worlds with damage or a lost image keep every segment, because what is not
 // retained any more comes back by a bootstrap only. A restart with a flush under way

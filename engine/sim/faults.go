@@ -66,6 +66,11 @@ func (s *site) strikeDisk(f *item) bool {
 		s.w.spell(f.span, &s.disk.noSpace)
 	case slowDisk:
 		s.w.spell(f.span, &s.disk.slow)
+	case headFlip:
+		s.disk.flipHead(f)
+	case noFiles:
+		s.disk.paid[f.kind] = false
+		s.w.spell(f.span, &s.disk.noFiles)
 	case latentFlip:
 		s.disk.flip(f, s.disk.extents)
 	case ownFlip:
@@ -101,6 +106,8 @@ func (s *site) strikeProcess(f *item) {
 		s.loseOwn(f)
 	case usurp:
 		s.usurp(f)
+	case copyBack:
+		s.copyBack(f)
 	case lose, cutOff:
 		s.lose(f)
 	case restart:

@@ -93,7 +93,7 @@ func (f *feed) unreadable(err error) {
 	s := f.p.site
 	switch {
 	case f.j.Err() != nil:
-	case s.disk.unreadable == 0:
+	case s.disk.unreadable == 0 && s.disk.noFiles == 0:
 		s.w.fail("world", "%s: reading %v: %v", siteNames[s.index], f.which, err)
 	default:
 		s.w.mark("journal unreadable")

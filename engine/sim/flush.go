@@ -158,6 +158,9 @@ func (f *flusher) end(flush *journal.Flush, err error) {
 
 // ended goes on after one or more units, or none yet, became durable.
 func (f *flusher) ended(done journal.Flushed, err error) {
+	if f.waits(err) {
+		return
+	}
 	if err != nil {
 		f.failed(err)
 		return

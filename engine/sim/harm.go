@@ -76,8 +76,7 @@ func (d *disk) flipIn(f *item, x extent, draw stream) {
 	}
 	lo, hi := x.off, x.end()
 	if f.kind == latentFlip {
-		oldest := d.mem.Names(mirrorDir + "/segment-")[0]
-		if lo -= flipBeforeBytes; draw.oneIn(8) && x.file != oldest {
+		if lo -= flipBeforeBytes; draw.oneIn(8) {
 			lo, hi = 0, flipHeadBytes
 		}
 	} else if x.alone && draw.oneIn(2) {

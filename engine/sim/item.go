@@ -53,6 +53,9 @@ const (
 	clone                               // an old image comes up in a site's place while the original lives on
 	loseOwn                             // the primary's own journal is gone, its mirror and its Store are there
 	usurp                               // a standby's empty disk is started as that of the primary, and then rightly
+	headFlip                            // one bit of a segment's head, see media.go
+	noFiles                             // no descriptor is left for another file
+	copyBack                            // the process dies, and the next one finds a copy that was never flushed
 	kindCount   = faultKindCount + iota
 )
 
@@ -63,6 +66,7 @@ var kindNames = [kindCount]string{
 	"read-errors", "wipe-primary", "wipe-standby", "swap-batches",
 	"burst", "restart", "unconfigure", "trim",
 	"isolate", "isolate-in", "isolate-out", "swizzle", "flap", "lose", "cut-off", "clone", "lose-own", "usurp",
+	"head-flip", "no-files", "copy-back",
 }
 
 func (k itemKind) String() string { return kindNames[k] }

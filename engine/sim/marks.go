@@ -10,6 +10,7 @@ var Marks = []string{
 	"units ended out of order", "segment given back", "segment given back under a reader",
 	"fault fail-write", "fault fail-sync", "fault disk-full", "fault read-errors",
 	"fault latent-flip", "fault own-flip", "fault lost-write", "fault misdirected-write",
+	"fault head-flip", "fault no-files", "fault copy-back", "segment waited for descriptors",
 	// Processes and their machines.
 	"fault kill", "fault power", "fault both-down", "fault pause",
 	"fault restore-primary", "fault restore-standby", "fault wipe-primary", "fault wipe-standby",
@@ -29,7 +30,7 @@ var Marks = []string{
 	// Admission.
 	"admitted unverified", "admission refused", "entry held by its index",
 	// Rare choices, see sometimes.go.
-	"sometimes batch-closed", "sometimes segment-begun", "sometimes unit-read", "sometimes window-of-one",
+	"sometimes batch-closed", "sometimes segment-begun", "sometimes stage-failed", "sometimes unit-read", "sometimes window-of-one",
 	"sometimes batch-a-frame", "sometimes grant-of-one",
 	"link not read", "answer in more than one grant",
 	// Operators, and sites that stay away.

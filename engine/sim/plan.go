@@ -117,6 +117,7 @@ func PlanOf(seed uint64) *Plan {
 	p.drawLoss(newStream(seed, "loss"))
 	p.drawClone(newStream(seed, "clone"))
 	p.drawFounding(newStream(seed, "founding"))
+	p.drawMedia(newStream(seed, "media"))
 	slices.SortStableFunc(p.items, func(a, b item) int { return int(a.at - b.at) })
 	return p
 }

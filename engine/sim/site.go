@@ -133,7 +133,7 @@ func (s *site) start() {
 		s.jump(s.jumpNext)
 		s.jumpNext = nil
 	}
-	if s.opening != nil {
+	if s.opening != nil && !s.disk.loose {
 		s.disk.fuse = 1 + int(s.opening.draw>>40%fuseMax)
 	}
 	p := &process{
@@ -152,14 +152,18 @@ func (s *site) start() {
 	}
 	if err != nil {
 		s.w.step(s.index, "open failed", 0, 0)
-		s.disk.crash(s.draw) // what failed may not be believed from a cache
-		if s.w.healed || !struck(err) {
+		if s.disk.loose {
+			s.disk.processKilled() // it is nowhere else yet
+		} else {
+			s.disk.crash(s.draw) // what failed may not be believed from a cache
+		}
+		if s.w.healed || !struck(err) && !vfs.Exhausted(err) {
 			s.w.fail("I14", "%s does not open, and its disk refuses nothing: %v", siteNames[s.index], err)
 		}
 		s.w.after(s.draw.between(50*time.Millisecond, 500*time.Millisecond), s.start)
 		return
 	}
-	s.p, s.opening = p, nil
+	s.p, s.opening, s.disk.loose = p, nil, false
 	s.disk.flipped, s.disk.harm.doubt, s.disk.harm.strayed = false, 0, 0 // what was to be cut is cut
 	s.w.step(s.index, "start", uint64(s.starts), uint64(p.own.j.Term()))
 	p.openAppliers()
@@ -205,6 +209,7 @@ func (p *process) openJournal(which node.Journal, dir string) (*flusher, error) 
 		return t.Position
 	}
 	p.site.disk.recovered(dir, tail)
+	p.site.disk.headsTold(dir, r.Damage)
 	p.site.w.check.opened(p.site.index, which, tail, func(log wire.LogID) bool {
 		// A log that damage took whole has no name any more.
 		return slices.Contains(r.Suspect, log) || len(r.Damage) > 0 && tail(log).Seq == 0
@@ -439,7 +444,7 @@ func (s *site) heal() {
 	s.pausedTo = 0
 	s.resume()
 	s.disk.failNext = [2]int{}
-	s.disk.noSpace, s.disk.slow, s.disk.unreadable = 0, 0, 0
+	s.disk.noSpace, s.disk.slow, s.disk.unreadable, s.disk.noFiles = 0, 0, 0, 0
 	s.disk.astray = nil
 	s.unhang()
 }

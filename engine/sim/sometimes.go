@@ -19,6 +19,7 @@ var points = []struct {
 }{
 	{writer.PointBatchClosed, "sometimes " + writer.PointBatchClosed, 4},
 	{journal.PointSegmentBegun, "sometimes " + journal.PointSegmentBegun, 64},
+	{journal.PointStageFailed, "sometimes " + journal.PointStageFailed, 64},
 	{journal.PointUnitRead, "sometimes " + journal.PointUnitRead, 2},
 	{node.PointWindowOfOne, "sometimes " + node.PointWindowOfOne, 2},
 	{node.PointBatchAFrame, "sometimes " + node.PointBatchAFrame, 2},

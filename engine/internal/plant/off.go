@@ -30,6 +30,10 @@ const (
 	OneHeadKept = false
 	// FileLackFatal stops a journal that finds no descriptor for its next segment.
 	FileLackFatal = false
+	// StageTailKept leaves staged tails where a Stage that failed had moved them.
+	StageTailKept = false
+	// RepairNameLost makes a repair's bytes durable and not its name.
+	RepairNameLost = false
 	// MarkAhead writes the unit's own number as durable through.
 	MarkAhead = false
 	// StaleUnit counts units beyond the end that a later opening declared.
@@ -58,6 +62,8 @@ const (
 
 // Of the heart.
 const (
+	// FailedTailKept takes a new session's batches where a failed stage left the tails.
+	FailedTailKept = false
 	// AppendUnproven admits appends before any peer has said where it stands.
 	AppendUnproven = false
 	// ResumeFromSent resumes a session behind what was sent, not behind what the

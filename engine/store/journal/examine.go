@@ -78,11 +78,12 @@ func (r *recovery) examine(s *segment, behind []headLog) error {
 	switch {
 	case errors.Is(err, wire.ErrCorrupt), errors.Is(err, wire.ErrProtocol):
 		d := &damage{seg: s, Damage: Damage{File: r.o.path(s.name), Reason: err.Error()}}
-		if r.trusting = !s.tailsKnown; r.trusting {
-			r.hide(d)
-		} else {
+		if s.tailsKnown || s.bare {
 			r.add(d)
+		} else {
+			r.hide(d)
 		}
+		r.trust(s.bare && !s.tailsKnown)
 	case err != nil:
 		return fmt.Errorf("%s: %w", r.o.path(s.name), err)
 	}

@@ -99,6 +99,7 @@ type Options struct {
 const (
 	PointSegmentBegun = "segment-begun" // the next segment, although the unit fits this one
 	PointUnitRead     = "unit-read"     // a reader takes one unit, whatever it was asked for
+	PointStageFailed  = "stage-failed"  // batches for a mirror are not staged, and none of them counts
 )
 
 func (o *Options) sometimes(point string) bool { return o.Sometimes != nil && o.Sometimes(point) }

@@ -35,9 +35,10 @@ type recovery struct {
 	remembered  *damage // stands for damages in segments that are gone
 	headHiding  int     // how many hiding damages lay before the last head that holds
 	controlLost bool    // control records after it are lost for certain
-	// trusting: no table yet says where logs begin, so the first
-	// batch of each is taken as it is.
+	// trusting: no table yet says where logs begin, and no unit is missing, so the first
+	// batch of each is taken as it is, while no more than blind damages hide anything.
 	trusting bool
+	blind    int
 
 	running bool // one segment of a running journal is replayed
 	// listed: the oldest segment's head is lost and nothing else of it, so the next
@@ -238,14 +239,15 @@ func (r *recovery) enter(f *segmentFile, oldest bool) error {
 	name := r.o.path(f.seg.name)
 	if f.head == nil {
 		d := &damage{seg: f.seg, Damage: Damage{File: name, Reason: f.fault.Error()}}
-		r.trusting = r.trusting || oldest
 		r.listed = f.bare && (oldest || r.listed)
+		f.seg.bare = f.bare
 		if !f.bare && (oldest || f.seg.generation == 0) {
 			r.hide(d) // else units that are missing leave a gap
 		} else {
 			r.add(d)
 		}
 		if oldest {
+			r.trust(f.bare)
 			return nil
 		}
 		f.seg.tails, f.seg.tailsKnown = tableOf(r.logs), true // as far as anybody knows
@@ -274,6 +276,9 @@ func (r *recovery) enter(f *segmentFile, oldest bool) error {
 	}
 	return nil
 }
+
+// trust has the first batches be taken as they are, if the head alone is lost.
+func (r *recovery) trust(bare bool) { r.trusting, r.blind = bare, len(r.hiding) }
 
 // enterTable takes over a table of tails. found is where it stands, if something
 // was replayed before it that must agree; else nil.

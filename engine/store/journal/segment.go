@@ -53,6 +53,7 @@ type segment struct {
 	end        int64      // behind the last valid unit
 	tails      []headLog  // of all logs where the segment begins, sorted by log
 	tailsKnown bool       // the head holds
+	bare       bool       // it does not, and it alone is lost
 	pins       int        // readers that stand in it
 	damages    []*damage  // by rising offset; never changed in place after Open
 	version    int        // of damages

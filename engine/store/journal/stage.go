@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/claudefs/repl/engine/internal/plant"
 	"github.com/claudefs/repl/wire"
 )
 
@@ -124,14 +125,10 @@ func (j *Journal) stageLocked(batches []wire.BatchRef, owner Releaser, control b
 	case len(batches) == 0:
 		return 0, errors.New("no batches to stage")
 	}
-	j.undo = j.undo[:0]
-	total := 0
-	for i := range batches {
-		if err := j.advance(&batches[i], control); err != nil {
-			j.takeBack()
-			return 0, err
-		}
-		total += len(batches[i].Bytes)
+	total, err := j.advanceAll(batches, control)
+	if err != nil {
+		j.takeBack()
+		return 0, err
 	}
 	u := j.openUnit()
 	if len(u.refs) > 0 && u.used+total > j.o.UnitBytesMax {
@@ -154,6 +151,22 @@ func (j *Journal) stageLocked(batches []wire.BatchRef, owner Releaser, control b
 	}
 	j.staged += total
 	return u.number, nil
+}
+
+// advanceAll moves the staged tails of all batches' logs; what an error leaves, takeBack
+// undoes.
+func (j *Journal) advanceAll(batches []wire.BatchRef, control bool) (total int, err error) {
+	j.undo = j.undo[:0]
+	for i := range batches {
+		if err := j.advance(&batches[i], control); err != nil {
+			return 0, err
+		}
+		total += len(batches[i].Bytes)
+	}
+	if j.o.Kind == Mirror && j.o.sometimes(PointStageFailed) {
+		return 0, errors.New("stage of a mirror failed on purpose")
+	}
+	return total, nil
 }
 
 // advance checks a batch and moves its log's staged tail.
@@ -198,6 +211,9 @@ func (j *Journal) advance(b *wire.BatchRef, control bool) error {
 
 // takeBack undoes what the failed Stage did to staged tails.
 func (j *Journal) takeBack() {
+	if plant.StageTailKept {
+		return
+	}
 	for _, u := range slices.Backward(j.undo) {
 		if u.made {
 			delete(j.logs, u.log)

@@ -170,3 +170,33 @@ func (ino *inode) crashPage(name string, n int64, choose func(Unsynced) Fate) *[
 	}
 	return &d
 }
+
+// Copy returns a disk that holds what m shows, as cp -r leaves it: neither bytes nor
+// names are flushed.
+func (m *Mem) Copy() *Mem {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c := NewMem(m.o)
+	for d := range m.dirs {
+		c.dirs[d] = true
+	}
+	sorted := make([]string, 0, len(m.names))
+	for name := range m.names {
+		sorted = append(sorted, name)
+	}
+	sort.Strings(sorted)
+	for _, name := range sorted {
+		from := m.names[name]
+		ino := &inode{size: from.size, pages: make([]*[pageBytes]byte, len(from.pages)), old: map[int64]*oldPage{}}
+		for n, page := range from.pages {
+			if page != nil {
+				d := *page
+				ino.pages[n], ino.old[int64(n)] = &d, &oldPage{dirty: 0xff}
+			}
+		}
+		c.names[name] = ino
+		c.pending = append(c.pending, nameOp{newName: name, ino: ino})
+		c.pages += ino.held()
+	}
+	return c
+}

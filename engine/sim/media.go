@@ -1,0 +1,118 @@
+package sim
+
+import (
+	"errors"
+	"path"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/claudefs/repl/engine/store/journal"
+)
+
+// What befalls a journal's directory and takes no batch: a bit of a segment's head, a
+// lack of descriptors, a copy that nobody flushed.
+
+// drawMedia draws it apart from the other faults. Heads are struck in worlds without
+// other harm to media, in which segments go round: then only heads say where idle logs
+// stand and who the peers are.
+func (p *Plan) drawMedia(s stream) {
+	add := func(kind itemKind, count int) {
+		for range count {
+			f := p.drawFault(kind, s)
+			p.items = append(p.items, f)
+			if kind == copyBack { // what the opening did not flush goes then
+				cut := p.drawFault(power, s)
+				cut.site, cut.phase = f.site, phaseAny
+				cut.at = f.at + f.span + s.between(time.Second, 3*time.Second)
+				p.items = append(p.items, cut)
+			}
+		}
+	}
+	harmed := slices.ContainsFunc(p.items, func(f item) bool { return f.kind.harmsMedia() })
+	if !harmed && s.oneIn(2) {
+		add(headFlip, 2+s.IntN(8))
+	}
+	if s.oneIn(4) {
+		add(noFiles, 1+s.IntN(4))
+	}
+	if s.oneIn(4) {
+		add(copyBack, 1+s.IntN(2))
+	}
+}
+
+// harmsMedia says whether a fault takes batches that were durable.
+func (k itemKind) harmsMedia() bool {
+	switch k {
+	case ownFlip, latentFlip, lostWrite, misdirectedWrite, clone, loseOwn, usurp,
+		restorePrimary, restoreStandby, wipePrimary, wipeStandby:
+		return true
+	}
+	return false
+}
+
+// flipHead changes a bit in the head of a segment, if no other head of that journal is
+// damaged: what it said is there twice.
+func (d *disk) flipHead(f *item) {
+	draw := f.stream()
+	dir := [2]string{ownDir, mirrorDir}[draw.IntN(2)]
+	names := d.mem.Names(dir + "/segment-")
+	if len(names) == 0 || slices.ContainsFunc(names, func(name string) bool { return d.heads[name] }) {
+		return
+	}
+	name := names[len(names)-1] // the newest, unless
+	if draw.oneIn(2) {
+		name = names[draw.IntN(len(names))]
+	}
+	if state := d.file(name); len(state.pending) > 0 || len(state.crashed) > 0 {
+		return
+	}
+	bit := draw.IntN(flipHeadBytes * 8)
+	if d.flipBit(name, int64(bit/8), uint8(1)<<(bit%8)) == nil {
+		d.heads[name] = true
+		d.w.fault(f.kind)
+	}
+}
+
+// headsTold: an opening must tell every head that does not hold (I9).
+func (d *disk) headsTold(dir string, found []journal.Damage) {
+	for name := range d.heads {
+		if path.Dir(name) != dir {
+			continue
+		}
+		if !slices.ContainsFunc(found, func(x journal.Damage) bool { return x.File == name }) {
+			d.w.fail("I9", "%s opened, and says nothing of a bit that flipped in the head of %s", siteNames[d.site], name)
+		}
+	}
+}
+
+// lacksFiles says whether there is no descriptor for another file.
+func (d *disk) lacksFiles() error {
+	if d.noFiles == 0 {
+		return nil
+	}
+	d.struckOnce(noFiles)
+	return syscall.EMFILE
+}
+
+// copyBack kills the process, and has the next one find a copy of the directories that
+// nobody flushed.
+func (s *site) copyBack(f *item) {
+	if s.p == nil || s.disk.lied() {
+		return
+	}
+	s.die(false, f.span, f.stream())
+	s.disk.mem, s.disk.loose = s.disk.mem.Copy(), true
+	s.w.fault(f.kind)
+}
+
+// waits goes on after a segment that found no descriptor: the unit waits, and its flush
+// is begun again.
+func (f *flusher) waits(err error) bool {
+	if !errors.Is(err, journal.ErrExhausted) {
+		return false
+	}
+	f.p.site.w.mark("segment waited for descriptors")
+	f.p.later(phaseAny, 20*time.Millisecond, f.kick)
+	return true
+}
