@@ -43,17 +43,18 @@ type disk struct {
 	failNext   [2]int   // writes, syncs to fail
 	noSpace    int
 	slow       int
-	unreadable int             // spells in which reads fail
-	noFiles    int             // and in which no file is opened
-	heads      map[string]bool // files with a bit flipped in their head
-	loose      bool            // what is there was copied, and nothing of it is flushed
-	paid       [kindCount]bool // the last spell of a kind has cost something
-	astray     []*item         // each hits one write to the mirror
-	hung       bool            // no flush begins, see stall.go
-	tear       bool            // the next write stops half way
-	fuse       int             // changes until who opens the journals dies; 0 = it lives
-	blown      bool            // it is dead
-	flipped    bool            // what was durable was harmed since the last recovery
+	unreadable int                             // spells in which reads fail
+	noFiles    int                             // and in which no file is opened
+	heads      map[string]bool                 // files with a bit flipped in their head
+	inPlace    map[wire.Chain]wire.BatchHeader // what repairs put in place, since bytes were struck
+	loose      bool                            // what is there was copied, and nothing of it is flushed
+	paid       [kindCount]bool                 // the last spell of a kind has cost something
+	astray     []*item                         // each hits one write to the mirror
+	hung       bool                            // no flush begins, see stall.go
+	tear       bool                            // the next write stops half way
+	fuse       int                             // changes until who opens the journals dies; 0 = it lives
+	blown      bool                            // it is dead
+	flipped    bool                            // what was durable was harmed since the last recovery
 	harm       harm
 }
 
@@ -80,9 +81,9 @@ func (x *extent) end() int64 { return x.off + int64(x.header.Bytes()) }
 func newDisk(w *world, place, site int) *disk {
 	return &disk{
 		w: w, place: place, site: site, mem: vfs.NewMem(vfs.MemOptions{}), files: map[string]*fileState{},
-		heads: map[string]bool{},
-		harm:  harm{batches: map[wire.Chain]wire.BatchHeader{}, mended: map[wire.Chain]bool{}},
-		draw:  w.stream("disk " + siteNames[site]),
+		heads: map[string]bool{}, inPlace: map[wire.Chain]wire.BatchHeader{},
+		harm: harm{batches: map[wire.Chain]wire.BatchHeader{}, mended: map[wire.Chain]bool{}},
+		draw: w.stream("disk " + siteNames[site]),
 	}
 }
 
@@ -150,6 +151,7 @@ func (d *disk) crash(draw stream) int {
 func (d *disk) replace(mem *vfs.Mem, crashed map[string][]extent) {
 	d.mem, d.files, d.extents, d.ownExtents = mem, map[string]*fileState{}, nil, nil
 	d.heads = map[string]bool{}
+	clear(d.inPlace)
 	for name, extents := range crashed {
 		d.file(name).crashed = d.stillThere(name, extents)
 	}

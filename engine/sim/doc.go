@@ -56,7 +56,8 @@
 //   - Disks: writes that fail half way, get lost or land elsewhere, flushes that fail
 //     once and lie from then on, full disks, slow ones, unreadable ones, bits that
 //     flip in batches, unit headers and heads, old and new ones, some at a time, of
-//     both journals and at several sites (harm.go).
+//     both journals and at several sites (harm.go); no descriptor for another file, a
+//     directory copied and never flushed (media.go).
 //   - Processes: kills and power cuts at chosen points of the work, also while the
 //     journals are opened or fetched batches are at hand; pauses; clocks that drift,
 //     are off and jump, also while the site is down; old images restored, disks replaced; a standby's

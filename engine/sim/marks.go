@@ -30,7 +30,8 @@ var Marks = []string{
 	// Admission.
 	"admitted unverified", "admission refused", "entry held by its index",
 	// Rare choices, see sometimes.go.
-	"sometimes batch-closed", "sometimes segment-begun", "sometimes stage-failed", "sometimes unit-read", "sometimes window-of-one",
+	"sometimes batch-closed", "sometimes segment-begun", "sometimes stage-failed", "sometimes unit-read",
+	"sometimes window-of-one",
 	"sometimes batch-a-frame", "sometimes grant-of-one",
 	"link not read", "answer in more than one grant",
 	// Operators, and sites that stay away.

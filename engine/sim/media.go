@@ -2,12 +2,12 @@ package sim
 
 import (
 	"errors"
-	"path"
 	"slices"
 	"syscall"
 	"time"
 
 	"github.com/claudefs/repl/engine/store/journal"
+	"github.com/claudefs/repl/wire"
 )
 
 // What befalls a journal's directory and takes no batch: a bit of a segment's head, a
@@ -74,14 +74,47 @@ func (d *disk) flipHead(f *item) {
 	}
 }
 
-// headsTold: an opening must tell every head that does not hold (I9).
-func (d *disk) headsTold(dir string, found []journal.Damage) {
-	for name := range d.heads {
-		if path.Dir(name) != dir {
-			continue
+// struckHeads are the files of a journal with a bit flipped in their head.
+func (d *disk) struckHeads(dir string) (names []string) {
+	for _, name := range d.mem.Names(dir + "/segment-") {
+		if d.heads[name] {
+			names = append(names, name)
 		}
+	}
+	return names
+}
+
+// headsTold: an opening must tell every head that does not hold (I9).
+func (d *disk) headsTold(struck []string, found []journal.Damage) {
+	for _, name := range struck {
 		if !slices.ContainsFunc(found, func(x journal.Damage) bool { return x.File == name }) {
-			d.w.fail("I9", "%s opened, and says nothing of a bit that flipped in the head of %s", siteNames[d.site], name)
+			d.w.fail("I9", "%s opened, and says nothing of a bit that flipped in the head of %s",
+				siteNames[d.site], name)
+		}
+	}
+}
+
+// repaired notes what a repair put in place: until bytes are struck again, no opening may
+// lack it.
+func (d *disk) repaired(refs []wire.BatchRef) {
+	for i := range refs {
+		h := &refs[i].Header
+		if _, bad := d.harm.batches[h.Chain]; !bad {
+			d.inPlace[h.Chain] = *h
+		}
+	}
+}
+
+// repairsStay: what was repaired before is no hole again (I1).
+func (d *disk) repairsStay(holes []journal.Hole) {
+	if d.flipped {
+		clear(d.inPlace)
+	}
+	for _, hole := range holes {
+		for _, h := range d.inPlace {
+			if h.Log() == hole.Log && h.FirstSeq > hole.From.Seq && h.LastSeq() <= hole.To.Seq {
+				d.w.fail("I1", "%s had log %s seq %d repaired, and lacks it again", siteNames[d.site], hole.Log, h.FirstSeq)
+			}
 		}
 	}
 }

@@ -316,6 +316,7 @@ func (p *process) mended(log wire.LogID, pieces []wire.BatchRef, ticket uint64) 
 	switch {
 	case failed == nil:
 		p.site.w.mark(mark)
+		p.site.disk.repaired(pieces)
 	case errors.Is(failed, journal.ErrOrder) && !f.lacksAny(pieces):
 		p.site.w.mark("repair not needed any more")
 		failed = nil

@@ -196,6 +196,7 @@ func (p *process) openJournal(which node.Journal, dir string) (*flusher, error) 
 	if which == node.Mirror {
 		kind = journal.Mirror
 	}
+	struck := p.site.disk.struckHeads(dir)
 	j, r, err := journal.Open(journal.Options{
 		FS: p.site.disk, Dir: dir, Kind: kind, Cluster: wire.ClusterIDOf(clusterName), Site: p.site.id,
 		SegmentBytes: segmentBytes, RecentBytesMax: p.site.plan().recentBytes,
@@ -209,7 +210,8 @@ func (p *process) openJournal(which node.Journal, dir string) (*flusher, error) 
 		return t.Position
 	}
 	p.site.disk.recovered(dir, tail)
-	p.site.disk.headsTold(dir, r.Damage)
+	p.site.disk.headsTold(struck, r.Damage)
+	p.site.disk.repairsStay(j.Holes())
 	p.site.w.check.opened(p.site.index, which, tail, func(log wire.LogID) bool {
 		// A log that damage took whole has no name any more.
 		return slices.Contains(r.Suspect, log) || len(r.Damage) > 0 && tail(log).Seq == 0

@@ -22,8 +22,6 @@ const (
 	RecoveredNotFlushed = false
 	// OldNotFlushed counts segments behind the newest head that holds without a flush.
 	OldNotFlushed = false
-	// TermUnchecked counts units that another opening wrote for the same place.
-	TermUnchecked = false
 	// HeadNeverUsed takes a newest head that does not hold for one that never counted.
 	HeadNeverUsed = false
 	// OneHeadKept gives segments back until the newest head alone says what it says.

@@ -27,7 +27,6 @@ var (
 	DirNotSynced        = planted("dir-not-synced")
 	RecoveredNotFlushed = planted("recovered-not-flushed")
 	OldNotFlushed       = planted("old-not-flushed")
-	TermUnchecked       = planted("term-unchecked")
 	HeadNeverUsed       = planted("head-never-used")
 	OneHeadKept         = planted("one-head-kept")
 	FileLackFatal       = planted("file-lack-fatal")

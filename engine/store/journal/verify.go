@@ -84,7 +84,7 @@ type place struct {
 // same says whether the opening that wrote the head wrote the unit too. Another copy
 // of the directory may have written units of the same segment and generation.
 func (p *place) same(u *unitHeader) bool {
-	return u.generation == p.generation && (u.term == p.term || plant.TermUnchecked)
+	return u.generation == p.generation && u.term == p.term
 }
 
 // verdict is what is known of the bytes at one offset.
