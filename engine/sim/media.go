@@ -113,7 +113,8 @@ func (d *disk) repairsStay(holes []journal.Hole) {
 	for _, hole := range holes {
 		for _, h := range d.inPlace {
 			if h.Log() == hole.Log && h.FirstSeq > hole.From.Seq && h.LastSeq() <= hole.To.Seq {
-				d.w.fail("I1", "%s had log %s seq %d repaired, and lacks it again", siteNames[d.site], hole.Log, h.FirstSeq)
+				d.w.fail("I1", "%s had log %s seq %d repaired, and lacks it again",
+					siteNames[d.site], hole.Log, h.FirstSeq)
 			}
 		}
 	}
