@@ -40,6 +40,7 @@ type dataPath struct {
 	carriers  []carrier        // of links, the best first
 	reason    string           // why not io_uring, or where it came from
 	why       string           // why RDMA, or why not; "" where nobody could think of it
+	ringless  string           // why links have no rings although files have; "" = they have
 	memory    bool             // files lie in memory, where a ring is the slower way
 	links     bool             // the engine chose the links
 	files     bool             // the engine chose the files
@@ -140,10 +141,14 @@ func (e *Engine) openLinks() (err error) {
 		}
 	}
 	if d.ring {
-		if d.transport, err = uring.NewTransport(uring.TransportOptions{Pool: e.frames}); err != nil {
-			return err
+		d.transport, err = uring.NewTransport(uring.TransportOptions{Pool: e.frames})
+		switch {
+		case err == nil:
+			err = e.carry(d.transport)
+		case e.o.IO != ioUring:
+			d.ringless, err = err.Error(), nil
 		}
-		if err = e.carry(d.transport); err != nil {
+		if err != nil {
 			return err
 		}
 	}
@@ -240,8 +245,11 @@ func (e *Engine) dataPathStatus() DataPathStatus {
 	return s
 }
 
-// refusals tells of rings that the machine refused since the opening.
+// refusals tells of rings that the machine refused, at the opening and since.
 func (d *dataPath) refusals() (text string) {
+	if d.ringless != "" {
+		text = "; but links: " + d.ringless
+	}
 	if d.transport != nil {
 		text += refused("links", d.transport.Stats())
 	}

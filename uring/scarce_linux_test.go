@@ -131,6 +131,18 @@ func TestOrdinaryUserWithoutLockableMemory(t *testing.T) {
 		})
 		return
 	}
+	// Enough for a journal's rings, and for none of a link.
+	const little = 64 << 10
+	var before unix.Rlimit
+	require.NoError(t, unix.Getrlimit(unix.RLIMIT_MEMLOCK, &before))
+	require.NoError(t, unix.Setrlimit(unix.RLIMIT_MEMLOCK, &unix.Rlimit{Cur: little, Max: before.Max}))
+	e := openSite(t, filepath.Join(t.TempDir(), "e"), "site-e", "127.0.0.1:0")
+	require.Equal(t, "tcp", e.Status().Transport)
+	require.Contains(t, e.Status().TransportReason, "RLIMIT_MEMLOCK is 65536 bytes")
+	put(t, e, engine.Local)
+	require.NoError(t, e.Close(context.Background()))
+	require.NoError(t, unix.Setrlimit(unix.RLIMIT_MEMLOCK, &before))
+
 	limit := uint64(8 << 20) // what distributions grant
 	var now unix.Rlimit
 	require.NoError(t, unix.Getrlimit(unix.RLIMIT_MEMLOCK, &now))
