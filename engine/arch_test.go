@@ -52,7 +52,7 @@ var floors = map[string][]string{
 		"wire", "wire/link", "wire/link/socket", "wire/link/stripe", "wire/link/tcp", "uring", "rdma",
 		"engine/stream", "engine/node",
 		"engine/apply", "engine/store", "engine/store/vfs", "engine/store/journal", "engine/store/writer",
-		"engine/store/arena",
+		"engine/store/arena", "engine/internal/plant",
 	},
 	"engine/admin":   {"engine"},
 	"engine/observe": {"engine"},

@@ -171,7 +171,11 @@ func (e *Engine) openJournals(ctx context.Context) error {
 			return err
 		}
 		name := []string{ownName, mirrorName}[i]
-		j, recovery, err := e.openJournal(ctx, kind, name, e.hadJournal(kind))
+		existed, err := e.hadJournal(kind)
+		if err != nil {
+			return fmt.Errorf("journals of site %s: %w", e.id.siteName, err)
+		}
+		j, recovery, err := e.openJournal(ctx, kind, name, existed)
 		if err != nil {
 			return fmt.Errorf("%s journal of site %s: %w", name, e.id.siteName, err)
 		}
@@ -187,9 +191,9 @@ func (e *Engine) openJournals(ctx context.Context) error {
 
 // hadJournal says whether the other journal shows that one was there before: the mirror
 // is created after the own journal, and before anything is flushed to that.
-func (e *Engine) hadJournal(kind journal.Kind) bool {
+func (e *Engine) hadJournal(kind journal.Kind) (bool, error) {
 	if kind == journal.Mirror {
-		return e.own.j.Durable() > 0
+		return e.own.j.Durable() > 0, nil
 	}
 	return journal.Exists(e.o.FS, e.o.Dir+"/"+mirrorName)
 }

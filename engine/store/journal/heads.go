@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"slices"
 
@@ -180,12 +181,18 @@ func (r *recovery) judgeAbsence() error {
 }
 
 // Exists says whether a directory holds segments, whatever is in them.
-func Exists(fsys vfs.FS, dir string) bool {
+func Exists(fsys vfs.FS, dir string) (bool, error) {
 	names, err := fsys.List(dir)
-	return err == nil && slices.ContainsFunc(names, func(name string) bool {
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("%s: %w", dir, err)
+	}
+	return slices.ContainsFunc(names, func(name string) bool {
 		_, ok := fileNumber(namePrefix, name)
 		return ok
-	})
+	}), nil
 }
 
 // findGeneration looks for the first unit of a segment whose head is lost.
