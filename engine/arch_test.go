@@ -56,6 +56,7 @@ var floors = map[string][]string{
 	},
 	"engine/admin":   {"engine"},
 	"engine/observe": {"engine"},
+	"bench/busy":     {},
 	"bench":          {}, // benchmarks only; tests may look anywhere
 	"engine/sim": {
 		"wire", "engine/stream", "engine/node", "engine/apply", "engine/internal/plant",

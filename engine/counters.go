@@ -1,6 +1,12 @@
 package engine
 
-import "github.com/claudefs/repl/rdma"
+import (
+	"time"
+
+	"github.com/claudefs/repl/engine/node"
+	"github.com/claudefs/repl/engine/stream"
+	"github.com/claudefs/repl/rdma"
+)
 
 // Counters are sums since Open that tell what a node's data path costs. They may
 // be taken at any time; those of one moment need not agree with one another.
@@ -11,6 +17,43 @@ type Counters struct {
 	Links  RingCounters
 	Files  RingCounters
 	RDMA   rdma.Stats // zero where there is none
+	// Append: per flush unit, from the append of its oldest entry until it was durable here.
+	Append Histogram
+	Acks   []AckCounters // by peer, as in Status
+}
+
+// AckCounters are how long a peer took: per log and confirmation, from when the oldest entry
+// that it tells of became durable here. Entries of before Open are not counted.
+type AckCounters struct {
+	Site             string
+	Durable, Applied Histogram
+}
+
+// Histogram counts durations in buckets.
+type Histogram struct {
+	Bounds []float64 // upper bounds of buckets, seconds, rising; shared, not to be changed
+	Counts []uint64  // at or below that bound
+	Count  uint64    // of all
+	Sum    float64   // seconds
+}
+
+// histogramBounds are Histogram.Bounds.
+var histogramBounds = func() (bounds []float64) {
+	for _, bound := range stream.HistogramBounds() {
+		bounds = append(bounds, bound.Seconds())
+	}
+	return bounds
+}()
+
+// histogram is h as others read it.
+func histogram(h *stream.Histogram) Histogram {
+	c := Histogram{Bounds: histogramBounds, Counts: make([]uint64, len(histogramBounds)), Sum: h.Sum.Seconds()}
+	for i, count := range h.Counts {
+		if c.Count += count; i < len(c.Counts) {
+			c.Counts[i] = c.Count
+		}
+	}
+	return c
 }
 
 // RingCounters are those of io_uring; 0 where something else carries.
@@ -40,7 +83,8 @@ type MemoryCounters struct {
 // JournalCounters are those of one journal and of the way into it.
 type JournalCounters struct {
 	Flushes uint64
-	Wakes   uint64 // how often the flusher was idle and had to be woken; not one per entry
+	Flush   Histogram // per flush unit, from its write's begin until it was durable
+	Wakes   uint64    // how often the flusher was idle and had to be woken; not one per entry
 	// CopiedBytes went through a processor on their way into the journal's
 	// memory: own: by Append and by batches that grew; Reserve copies nothing.
 	// Mirror: from a link's read-ahead into frames; unknown, 0, with
@@ -71,6 +115,13 @@ func (e *Engine) Counters() Counters {
 	}
 	m := e.memory.Stats()
 	c.Memory = MemoryCounters{m.RegionBytes, m.LentBytes, m.HeapBytes, m.Spilled}
+	c.Append = e.own.appendTimes()
+	e.heart.mu.Lock()
+	acks := e.heart.node.Acks()
+	e.heart.mu.Unlock()
+	for i := range acks {
+		c.Acks = append(c.Acks, ackCounters(&acks[i]))
+	}
 	return c
 }
 
@@ -80,8 +131,72 @@ func (f *flusher) counters() JournalCounters {
 	if p := f.pipeline.Load(); p != nil {
 		wakes = p.Wakes()
 	}
+	f.mu.Lock()
+	flush := f.times.flush
+	f.mu.Unlock()
 	return JournalCounters{
-		Flushes: s.Flushes, Wakes: wakes, FileReadBytes: s.FileReadBytes, RecentBytes: s.RecentBytes,
-		FreedBytes: s.CopiedBytes,
+		Flushes: s.Flushes, Flush: histogram(&flush), Wakes: wakes, FileReadBytes: s.FileReadBytes,
+		RecentBytes: s.RecentBytes, FreedBytes: s.CopiedBytes,
 	}
+}
+
+func (f *flusher) appendTimes() Histogram {
+	f.mu.Lock()
+	h := f.times.append
+	f.mu.Unlock()
+	return histogram(&h)
+}
+
+func ackCounters(a *node.PeerAcks) AckCounters {
+	return AckCounters{Site: a.Name, Durable: histogram(&a.Durable), Applied: histogram(&a.Applied)}
+}
+
+// flushTimes is how long the units of a journal take. The histograms are under the
+// flusher's mutex, the rest is its goroutine's.
+type flushTimes struct {
+	oldest time.Duration // Mono of the oldest append of what was filled last and is not begun; 0 = none
+	flying []flying      // units under way, in order
+
+	flush, append stream.Histogram
+}
+
+type flying struct{ oldest, began time.Duration }
+
+// filled notes what the next units hold.
+func (t *flushTimes) filled(opened, oldest time.Time) {
+	t.oldest = 0
+	if !oldest.IsZero() {
+		t.oldest = max(oldest.Sub(opened), 1)
+	}
+}
+
+// begin notes that a unit is on its way, and whether more of what was filled waits.
+func (t *flushTimes) begin(now time.Duration, more bool) {
+	t.flying = append(t.flying, flying{t.oldest, now})
+	if !more {
+		t.oldest = 0
+	}
+}
+
+// back notes that only the first units still are; the others wait again.
+func (t *flushTimes) back(left int) {
+	if left < len(t.flying) {
+		t.oldest = max(t.oldest, t.flying[left].oldest)
+		t.flying = t.flying[:left]
+	}
+}
+
+// observe counts the units that became durable, when only left are still on their way.
+func (f *flusher) observe(left int) {
+	t, now := &f.times, f.e.now().Mono
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	ended := max(0, len(t.flying)-left)
+	for _, u := range t.flying[:ended] {
+		t.flush.Observe(now - u.began)
+		if u.oldest != 0 {
+			t.append.Observe(now - u.oldest)
+		}
+	}
+	t.flying = append(t.flying[:0], t.flying[ended:]...)
 }

@@ -59,6 +59,7 @@ type flusher struct {
 	staging []wire.BatchRef // the heart's, under its mutex
 	flushed time.Duration   // Mono of the last flush, under mu; 0 = at rest
 	written int64           // the goroutine's: bytes since segments were last looked after
+	times   flushTimes
 
 	// The inputs of the goroutine, kept so that a flush allocates nothing.
 	ownDurable node.OwnDurable
@@ -133,12 +134,13 @@ func (f *flusher) run() {
 		}
 		done, err := p.End()
 		if errors.Is(err, journal.ErrExhausted) {
+			f.times.back(p.Flying())
 			if !f.waitForRoom(err) {
 				return
 			}
 			continue
 		}
-		f.ended(done, err)
+		f.ended(p, done, err)
 	}
 }
 
@@ -169,11 +171,15 @@ func (f *flusher) begin(p *journal.Pipeline) bool {
 	if f.kind == node.Own && f.j.StagedBytes() == 0 {
 		f.fill()
 	}
-	return p.Begin()
+	if !p.Begin() {
+		return false
+	}
+	f.times.begin(f.e.now().Mono, f.j.StagedBytes() > 0)
+	return true
 }
 
 // ended spreads the news of what became durable.
-func (f *flusher) ended(done journal.Flushed, err error) {
+func (f *flusher) ended(p *journal.Pipeline, done journal.Flushed, err error) {
 	if err != nil {
 		f.e.room.flushed()
 		f.fail(err)
@@ -184,6 +190,7 @@ func (f *flusher) ended(done journal.Flushed, err error) {
 	}
 	f.e.room.flushed()
 	f.impede(impededSegment, nil)
+	f.observe(p.Flying())
 	f.active(done.Bytes)
 	if f.kind == node.Own && len(done.Headers) > 0 {
 		f.e.ownDurable(done.Headers)
@@ -229,6 +236,7 @@ func (f *flusher) fill() {
 	if _, err := e.writer.Flush(f.j, wall); err != nil {
 		f.fail(err)
 	}
+	f.times.filled(e.opened, e.writer.Oldest())
 }
 
 // stampsOf is how many stamps a duration has.

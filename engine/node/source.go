@@ -188,7 +188,7 @@ func (n *Node) toldApplied(p *peer, s wire.Shard, durable wire.Position) {
 	if applied := p.logs[s].applied; applied != at.Seq {
 		at.Seq, at.Chain = applied, wire.Chain{}
 	}
-	p.applied.Reached(s, at.Seq)
+	p.observe(wire.LevelApplied, n.now.Mono, p.applied.Reached(s, at.Seq))
 	n.progress(p, wire.LevelApplied, s, at)
 }
 
@@ -294,7 +294,7 @@ func (n *Node) confirm(p *peer, s wire.Shard, at wire.Position) {
 	if pl.durable != at {
 		n.setCursor(p, s, at)
 	}
-	p.durable.Reached(s, at.Seq)
+	p.observe(wire.LevelDurable, n.now.Mono, p.durable.Reached(s, at.Seq))
 	if at.Seq != 0 {
 		n.progress(p, wire.LevelDurable, s, at)
 		if pl.applied != 0 {

@@ -179,6 +179,7 @@ type peer struct {
 	bytes     int64
 	entries   int64 // in those bytes
 	question  question
+	acks      Acks
 
 	// Receiver.
 	mirror   *mirror

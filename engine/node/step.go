@@ -204,8 +204,8 @@ func (n *Node) grow(o *ownLog, s wire.Shard, first wire.Seq, end wire.Position, 
 			p.applied.Grew(s, first, end.Seq, stamp, max(n.now.Mono, 1))
 			// A reader sees the end of a flush before the flush is reported, so an ack may be
 			// here already.
-			p.durable.Reached(s, p.logs[s].durable.Seq)
-			p.applied.Reached(s, p.logs[s].applied)
+			p.observe(wire.LevelDurable, n.now.Mono, p.durable.Reached(s, p.logs[s].durable.Seq))
+			p.observe(wire.LevelApplied, n.now.Mono, p.applied.Reached(s, p.logs[s].applied))
 		}
 	}
 }

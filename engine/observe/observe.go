@@ -18,7 +18,7 @@ type Source interface {
 // Collector is a prometheus.Collector over one engine. Any goroutine may use it.
 type Collector struct {
 	source Source
-	descs  []*prometheus.Desc // as in catalogue
+	descs  []*prometheus.Desc // as in catalogue, then as in histograms
 }
 
 // New returns a collector that asks source at each scrape.
@@ -26,6 +26,10 @@ func New(source Source) *Collector {
 	c := &Collector{source: source}
 	for i := range catalogue {
 		m := &catalogue[i]
+		c.descs = append(c.descs, prometheus.NewDesc(m.name, m.help, m.labels, nil))
+	}
+	for i := range histograms {
+		m := &histograms[i]
 		c.descs = append(c.descs, prometheus.NewDesc(m.name, m.help, m.labels, nil))
 	}
 	return c
@@ -46,6 +50,10 @@ func (c *Collector) Collect(metrics chan<- prometheus.Metric) {
 		m.take(&s, func(value float64, labels ...string) {
 			metrics <- prometheus.MustNewConstMetric(c.descs[i], m.kind, value, labels...)
 		})
+	}
+	for i := range histograms {
+		m, desc := &histograms[i], c.descs[len(catalogue)+i]
+		m.take(&s, func(h *engine.Histogram, labels ...string) { metrics <- m.metric(desc, h, labels) })
 	}
 }
 

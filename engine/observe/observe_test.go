@@ -7,12 +7,14 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	"github.com/stretchr/testify/require"
 
 	"github.com/claudefs/repl/engine"
@@ -90,11 +92,19 @@ func (fixed) Status() engine.Status {
 	}
 }
 
+// timed is a histogram of so many durations, all but one of 2 ms.
+func timed(count uint64) engine.Histogram {
+	return engine.Histogram{
+		Bounds: []float64{0.001, 0.0025}, Counts: []uint64{0, count - 1}, Count: count, Sum: 0.002*float64(count-1) + 3,
+	}
+}
+
 func (fixed) Counters() engine.Counters {
 	return engine.Counters{
 		Own: engine.JournalCounters{
-			Flushes: 39, Wakes: 20, CopiedBytes: 1 << 20, FileReadBytes: 1, RecentBytes: 4 << 20,
+			Flushes: 39, Flush: timed(39), Wakes: 20, CopiedBytes: 1 << 20, FileReadBytes: 1, RecentBytes: 4 << 20,
 		},
+		Append: timed(38), Acks: []engine.AckCounters{{Site: "site-b", Durable: timed(12), Applied: timed(4)}},
 		Memory: engine.MemoryCounters{RegionBytes: 256 << 20, LentBytes: 8 << 20, HeapBytes: 1 << 20, Spilled: 1},
 	}
 }
@@ -141,6 +151,14 @@ func TestMetricsFollowPrometheusRules(t *testing.T) {
 	faults, err := testutil.CollectAndLint(observe.New(fixed{}))
 	require.NoError(t, err)
 	require.Empty(t, faults)
+	a, b := pair(t)
+	for _, source := range []observe.Source{fixed{}, a, b} {
+		w := httptest.NewRecorder()
+		observe.Handler(source, observe.Process()...).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+		faults, err := promlint.New(w.Body).Lint()
+		require.NoError(t, err)
+		require.Empty(t, faults, "the whole page of a server")
+	}
 }
 
 // TestUnknownLagIsAbsentAndSaysSo: never zero by ignorance.
@@ -195,6 +213,13 @@ func TestARealPairIsShown(t *testing.T) {
 	}
 	page := scrape(t, a)
 	requireLine(t, page, "claudefs_repl_append_entries_total 4")
+	for _, histogram := range []string{
+		`append_seconds_bucket{le="+Inf"}`, `flush_seconds_bucket{journal="own",le="+Inf"}`,
+		`ack_seconds_bucket{level="durable",peer="site-b",le="+Inf"}`,
+		`ack_seconds_bucket{level="applied",peer="site-b",le="+Inf"}`,
+	} {
+		require.Regexp(t, regexp.QuoteMeta("claudefs_repl_"+histogram)+" [1-9]", page)
+	}
 	requireLine(t, page, `claudefs_repl_peer_sessions_total{peer="site-b"} 1`)
 	requireLine(t, page, `claudefs_repl_lag_known{level="applied",peer="site-b"} 1`)
 	requireLine(t, page, `claudefs_repl_lag_entries{level="applied",peer="site-b"} 0`)

@@ -31,7 +31,9 @@ var riskMetrics = []metric{
 			told(cmp.Or(l.Entries, l.AtLeastEntries), out)
 		})),
 	gauge("at_risk_bytes", "Bytes that a peer has not confirmed; absent if unknown.", peerLabel,
-		risks(func(_ *snapshot, l *engine.LagStatus, out func(float64)) { told(cmp.Or(l.Bytes, l.AtLeastBytes), out) })),
+		risks(func(_ *snapshot, l *engine.LagStatus, out func(float64)) {
+			told(cmp.Or(l.Bytes, l.AtLeastBytes), out)
+		})),
 	gauge("at_risk_since_timestamp_seconds",
 		"When the oldest entry that a peer has not confirmed became durable here; absent if there is none.", peerLabel,
 		risks(func(s *snapshot, l *engine.LagStatus, out func(float64)) {

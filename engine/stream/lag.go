@@ -89,12 +89,16 @@ func (m *Meter) Passed(s wire.Shard, first, last wire.Seq, stamp wire.Stamp) {
 	}
 }
 
-// Reached says that the peer has the log up to seq.
-func (m *Meter) Reached(s wire.Shard, seq wire.Seq) {
+// Reached says that the peer has the log up to seq. It returns when the oldest entry that
+// is new to it became durable here; 0 = none is, or this life did not see it.
+func (m *Meter) Reached(s wire.Shard, seq wire.Seq) (since time.Duration) {
 	l := &m.logs[s]
 	seq = min(seq, l.tail)
 	if seq <= l.reached {
-		return
+		return 0
+	}
+	if l.oldest.sure {
+		since = l.oldest.at
 	}
 	m.entries -= int64(seq - l.reached)
 	l.reached = seq
@@ -105,6 +109,7 @@ func (m *Meter) Reached(s wire.Shard, seq wire.Seq) {
 		l.oldest.seq = seq + 1
 	}
 	m.list(s, l)
+	return since
 }
 
 // list keeps outstanding in step with l.

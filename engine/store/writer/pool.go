@@ -4,6 +4,7 @@ import (
 	"math/bits"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/claudefs/repl/wire"
 )
@@ -30,6 +31,7 @@ type buffer struct {
 	claimed int    // of BytesMax
 	next    *buffer
 	settled bool             // not pending any more
+	at      time.Time        // of the first entry; zero of a START
 	refs    [1]wire.BatchRef // what Stage is called with
 }
 
@@ -104,7 +106,7 @@ func (p *pool) put(b *buffer) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.push(b.bytes)
-	b.bytes, b.refs[0].Bytes, b.claimed, b.next, b.settled = nil, nil, 0, nil, false
+	b.bytes, b.refs[0].Bytes, b.claimed, b.next, b.settled, b.at = nil, nil, 0, nil, false, time.Time{}
 	p.buffers = append(p.buffers, b)
 }
 

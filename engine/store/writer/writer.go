@@ -85,6 +85,7 @@ type Writer struct {
 
 	flushMu  sync.Mutex // one Flush at a time, so that a log's batches stay in order
 	flushing []wire.Shard
+	oldest   time.Time // see Oldest
 	stampMax atomic.Uint64
 }
 
@@ -235,7 +236,8 @@ func (w *Writer) openBatch(l *shardLog, shard wire.Shard, size int) (wire.Stamp,
 		w.pending.Add(-int64(need))
 		return 0, ErrFull
 	}
-	stamp := l.next(w.o.Now())
+	now := w.o.Now()
+	stamp := l.next(now)
 	if created {
 		w.start(l, shard, stamp)
 		stamp++
@@ -246,6 +248,7 @@ func (w *Writer) openBatch(l *shardLog, shard wire.Shard, size int) (wire.Stamp,
 		l.usualBytes = min(2*full, wire.BatchBytesMax) // the next one is wanted larger
 	}
 	w.newBatch(l, shard, wire.BatchData, stamp, w.hinted(l, size))
+	l.open.at = now
 	l.claimed = size
 	return stamp, nil
 }
@@ -322,6 +325,7 @@ func (w *Writer) Flush(j *journal.Journal, wall time.Time) (int, error) {
 	w.dirtyMu.Unlock()
 	slices.Sort(w.flushing)
 	staged := 0
+	w.oldest = time.Time{}
 	for _, shard := range w.flushing {
 		n, err := w.stage(j, shard)
 		staged += n
@@ -356,17 +360,28 @@ func (w *Writer) stage(j *journal.Journal, shard wire.Shard) (int, error) {
 			b = next
 			continue
 		}
-		last := b.header().LastStamp
+		last, at := b.header().LastStamp, b.at
 		b.refs[0].Bytes = b.bytes
 		if _, err := j.Stage(b.refs[:], b); err != nil {
 			failed = fmt.Errorf("shard %d: %w", shard, err)
 		} else {
 			staged++
 			w.raiseStampMax(last)
+			if !at.IsZero() && (w.oldest.IsZero() || at.Before(w.oldest)) {
+				w.oldest = at
+			}
 		}
 		b = next
 	}
 	return staged, failed
+}
+
+// Oldest is when the oldest entry that the last Flush staged was appended, by Options.Now;
+// zero if it staged none.
+func (w *Writer) Oldest() time.Time {
+	w.flushMu.Lock()
+	defer w.flushMu.Unlock()
+	return w.oldest
 }
 
 // fail makes the first error final.
