@@ -85,7 +85,8 @@ func (n *Node) adopt(s wire.Shard) {
 	o := &n.own[s]
 	n.event(EventDataLost, 0, n.logID(s), true, fmt.Sprintf(
 		"%s: the journal ends at seq %d, the Store is at seq %d: the log goes on behind that, by the "+
-			"operator's word; what was acknowledged and not applied is lost", n.logName(n.logID(s)), o.tail.Seq, o.need.Seq))
+			"operator's word; what was acknowledged and not applied is lost",
+		n.logName(n.logID(s)), o.tail.Seq, o.need.Seq))
 	o.tail = o.need
 	n.e.Adopts = append(n.e.Adopts, Log{ID: n.logID(s), Tail: o.tail, LastStamp: o.stamp, LastIndex: o.index})
 	n.admit(s, AdmitVerified, nil)
@@ -94,8 +95,8 @@ func (n *Node) adopt(s wire.Shard) {
 func (n *Node) lostError(s wire.Shard) error {
 	o := &n.own[s]
 	if len(n.peers) == 0 {
-		return fmt.Errorf("%s: the journal ends at seq %d, %s has seq %d: restore the journal, or start with the peers "+
-			"that have it, or name site %s as the primary to go on behind the Store: %w", n.logName(n.logID(s)),
+		return fmt.Errorf("%s: the journal ends at seq %d, %s has seq %d: restore the journal, or start with the "+
+			"peers that have it, or name site %s as the primary to go on behind the Store: %w", n.logName(n.logID(s)),
 			o.tail.Seq, o.needed, o.need.Seq, n.c.SiteName, ErrDataLost)
 	}
 	return fmt.Errorf("%s: the journal ends at seq %d, chain %s, %s has seq %d, chain %s: "+

@@ -165,8 +165,7 @@ func (a *app) fsRemove() *cobra.Command {
 		syscall.ENOTEMPTY: "add -r to remove everything in it",
 		syscall.EISDIR:    "add -r to remove everything in it",
 	}
-	var c *cobra.Command
-	c = a.change("rm [-r] PATH", "remove a file, or with -r a whole tree", "cfs fs rm -r /home/alice", 1, 1, next,
+	c := a.change("rm [-r] PATH", "remove a file, or with -r a whole tree", "cfs fs rm -r /home/alice", 1, 1, next,
 		func(ctx context.Context, node *fsclient.Client, args []string) (string, int, error) {
 			if recursive && path.Clean("/"+args[0]) == "/" && !yes {
 				if err := a.confirmRoot(ctx, node); err != nil {

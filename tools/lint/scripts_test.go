@@ -98,6 +98,7 @@ func TestARunThatFailsNamesWhatFailed(t *testing.T) {
 		{"trace-io", "what the system calls of two servers are"},
 		{"host", "programs outside the module"},
 		{"run", "RDMA on real verbs"},
+		{"ordinary", "the tests as an ordinary user"},
 		{"skip", "skipped tests"},
 	} {
 		out, code := ciTest(t, c.fails)
@@ -135,7 +136,8 @@ esac
 [ -n "` + fails + `" ] || exit 0
 case $said in "` + fails + `"*) exit 1 ;; esac
 `
-	for _, name := range []string{"ci/museum", "ci/crash-red", "ci/trace-io", "ci/host", "ci/rxe/run", "bin/go"} {
+	for _, name := range []string{"ci/museum", "ci/crash-red", "ci/trace-io", "ci/host", "ci/rxe/run", "ci/setup",
+		"ci/ordinary", "bin/go"} {
 		put(name, fake)
 	}
 	return finish(t, "PATH="+filepath.Join(top, "bin")+":/usr/bin:/bin", "TMPDIR="+top, "CI=true",

@@ -37,10 +37,7 @@ func idleJournal(t *testing.T) (mem *vfs.Mem, o Options, tail Tail, segments []s
 		j, _ = reopen(t, o, j)
 	}
 	require.NoError(t, j.Close())
-	for _, name := range mem.Names("j/" + namePrefix) {
-		segments = append(segments, name)
-	}
-	return mem, o, tail, segments
+	return mem, o, tail, mem.Names("j/" + namePrefix)
 }
 
 func flipBit(t *testing.T, mem vfs.FS, name string, off int64) {

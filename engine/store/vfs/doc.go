@@ -20,9 +20,6 @@
 // returns; before that each sector and each name may be there or not,
 // independently, and a rename is there or not as a whole.
 //
-// Files are 0600 and directories 0700, whatever the umask; [OS.Tighten] makes older
-// ones so.
-//
 // Files are 0600 and directories 0700, whatever the umask; [OS.Tighten] makes those
 // of an earlier release so.
 //
