@@ -152,7 +152,8 @@ func (e *Engine) peerStatus(p *node.PeerStatus) PeerStatus {
 		Site: p.Name, Role: e.role(p.Name), Link: p.Link, Addr: e.peerAddr(p.Site),
 		Durable: lagStatus(p.Durable), Applied: lagStatus(p.Applied), WaitingOn: string(p.WaitingOn),
 		WindowBytes: p.WindowBytes, WindowUsed: p.WindowUsed, SentFrames: p.FramesSent, SentBytes: p.BytesSent,
-		Sessions:  p.Sessions,
+		Sessions: p.Sessions, ReceivedFrames: p.FramesReceived, ReceivedBytes: p.BytesReceived,
+		AcceptedSessions: p.SessionsAccepted, StagedBytes: p.Staged, Behind: behindStatus(p),
 		WouldLose: lagStatus(p.Durable), StoppedLogs: e.stoppedLogs(p.Stopped),
 		MayPromoteReason: "failover is not part of this release",
 	}
@@ -240,6 +241,24 @@ func lagStatus(l stream.Lag) LagStatus {
 		}
 	}
 	return LagStatus{State: lagKnown, Seconds: &seconds, Bytes: bytes, Entries: &entries}
+}
+
+// behindStatus is how far this site is behind p; nil if p does not write.
+func behindStatus(p *node.PeerStatus) *LagStatus {
+	if !p.Writes {
+		return nil
+	}
+	s, seconds := &LagStatus{State: lagUnknown}, p.Behind.Time.Seconds()
+	switch {
+	case p.Behind.Known:
+		s.State, s.Seconds = lagKnown, &seconds
+		if seconds == 0 {
+			s.Bytes, s.Entries = new(int64), new(int64)
+		}
+	case seconds > 0:
+		s.AtLeastSeconds = &seconds
+	}
+	return s
 }
 
 // health is the word that an operator sees first, with the worst fact.

@@ -116,6 +116,14 @@ type PeerStatus struct {
 	SentFrames  uint64 `json:"sent_frames_total"`
 	SentBytes   int64  `json:"sent_bytes_total"`
 	Sessions    uint64 `json:"sessions_total"` // that the peer answered; each but the first is a reset
+	// What came from the peer, and what of it waits for a flush here.
+	ReceivedFrames   uint64 `json:"received_frames_total"`
+	ReceivedBytes    int64  `json:"received_bytes_total"`
+	AcceptedSessions uint64 `json:"accepted_sessions_total"` // that this site welcomed
+	StagedBytes      int64  `json:"staged_bytes"`
+	// Behind is how far this site is behind the peer in time, durable here, as of its newest
+	// heartbeat; null if the peer does not write. Its bytes and entries are known only when 0.
+	Behind *LagStatus `json:"behind"`
 	// WouldLose is what a failover to this peer would lose now: its durable lag.
 	WouldLose        LagStatus    `json:"would_lose_now"`
 	MayPromote       bool         `json:"may_promote"`

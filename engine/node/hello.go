@@ -116,6 +116,8 @@ func (n *Node) welcome(p *peer) {
 	p.in, p.next = l, nil
 	l.open = true
 	p.receiver.Begin()
+	p.behind = behindness{}
+	p.received.sessions++
 	for _, s := range p.failed {
 		if plant.FailedTailKept {
 			break

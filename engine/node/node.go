@@ -394,6 +394,12 @@ type PeerStatus struct {
 	WindowBytes, WindowUsed int64
 	FramesSent              uint64
 	BytesSent               int64
+	FramesReceived          uint64
+	BytesReceived           int64
+	SessionsAccepted        uint64
+	Staged                  int64        // bytes received from it that wait for a flush
+	Behind                  Behind       // how far this site is behind it
+	Writes                  bool         // else Behind means nothing
 	Pinned                  int64        // bytes of the own journal that it has not confirmed; -1 = unknown
 	Stopped                 []StoppedLog // logs that this peer refuses or whose histories differ
 }

@@ -3,6 +3,7 @@ package node
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/claudefs/repl/engine/internal/plant"
 	"github.com/claudefs/repl/engine/stream"
@@ -18,8 +19,10 @@ func (n *Node) batches(l *link, in *FrameIn) error {
 	}
 	lo := len(n.e.indexes)
 	size := int64(0)
+	p.received.frames++
 	for i := range in.Headers {
 		h := &in.Headers[i]
+		p.received.bytes += int64(h.Bytes())
 		if n.take(p, l, h) {
 			n.e.indexes = append(n.e.indexes, i)
 			size += int64(h.Bytes())
@@ -139,6 +142,7 @@ func (n *Node) flushed(p *peer, ticket uint64) {
 			m := &p.mirror.logs[end.Shard]
 			n.unclean -= behind(m)
 			m.durable, m.stamp = end.Position, end.Stamp
+			p.mirror.stamp = max(p.mirror.stamp, end.Stamp)
 			n.unclean += behind(m)
 			n.owe(wire.LogID{Site: p.Site, Shard: end.Shard}, m)
 		}
@@ -174,6 +178,9 @@ func (n *Node) stageFailed(in *StageFailed) {
 
 // heartbeat is answered at once.
 func (n *Node) heartbeat(l *link) error {
+	if h := &n.msg.heartbeat; l == l.peer.in {
+		l.peer.behind.heartbeat(n.now.Mono, h.LastStamp, time.UnixMicro(int64(h.Clock)), l.peer.mirror.stamp)
+	}
 	n.msg.echo = wire.HeartbeatEcho{Clock: uint64(n.now.Wall.UnixMicro()), Number: n.msg.heartbeat.Number}
 	n.send(l, &n.msg.echo)
 	return nil

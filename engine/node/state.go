@@ -188,10 +188,12 @@ type peer struct {
 	next     *link // its hello was good; it waits until the former's batches are flushed
 	seenTerm wire.Term
 	seen     uint32
-	refusals []wire.Shard  // logs refused in this session
-	failed   []wire.Shard  // logs whose staged batches were lost
-	foreign  []wire.LogID  // refused logs that are not the peer's
-	owed     []wire.LogID  // mirrored logs that changed since the last page
+	refusals []wire.Shard // logs refused in this session
+	failed   []wire.Shard // logs whose staged batches were lost
+	foreign  []wire.LogID // refused logs that are not the peer's
+	owed     []wire.LogID // mirrored logs that changed since the last page
+	behind   behindness
+	received received
 	paged    time.Duration // last page
 }
 
@@ -200,6 +202,15 @@ type mirror struct {
 	site wire.SiteID
 	peer *peer // nil if the site is not a peer
 	logs []mirrorLog
+	// stamp is the newest durable one: the writer ships in the order of its journal, so
+	// what is older is here as well, but for what one flush of it held.
+	stamp wire.Stamp
+}
+
+// received are sums since open of what a peer's sessions brought.
+type received struct {
+	sessions, frames uint64
+	bytes            int64
 }
 
 type mirrorLog struct {
@@ -415,7 +426,9 @@ func (n *Node) bootLogs(b *Boot) {
 		if uint32(l.ID.Shard) >= n.c.Shards {
 			continue
 		}
-		m := &n.addMirror(l.ID.Site).logs[l.ID.Shard]
+		mirror := n.addMirror(l.ID.Site)
+		mirror.stamp = max(mirror.stamp, l.LastStamp)
+		m := &mirror.logs[l.ID.Shard]
 		m.tail = stream.Tail{Position: l.Tail, Stamp: l.LastStamp}
 		m.durable, m.stamp = l.Tail, l.LastStamp
 	}

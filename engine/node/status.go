@@ -63,6 +63,9 @@ func (n *Node) peerStatus(now Now, p *peer) PeerStatus {
 		return s
 	}
 	s.Sessions, s.FramesSent, s.BytesSent = p.sessions, p.frames, p.bytes
+	s.FramesReceived, s.BytesReceived, s.SessionsAccepted = p.received.frames, p.received.bytes, p.received.sessions
+	s.Staged = p.receiver.Used()
+	s.Behind, s.Writes = n.behind(now, p)
 	s.WindowBytes, s.WindowUsed = p.sender.Window.Bytes(), p.sender.Used()
 	s.Durable = n.lag(now, p, p.durable)
 	s.Applied = n.lag(now, p, p.applied)

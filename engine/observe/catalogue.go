@@ -213,6 +213,23 @@ var peerMetrics = []metric{
 		peers(func(p *engine.PeerStatus) float64 { return float64(p.SentFrames) })),
 	counter("peer_sent_bytes_total", "Bytes of batches sent, again after a reset included.", peerLabel,
 		peers(func(p *engine.PeerStatus) float64 { return float64(p.SentBytes) })),
+	counter("peer_accepted_sessions_total", "Sessions of a peer that this site welcomed.", peerLabel,
+		peers(func(p *engine.PeerStatus) float64 { return float64(p.AcceptedSessions) })),
+	counter("peer_received_frames_total", "Frames of batches received.", peerLabel,
+		peers(func(p *engine.PeerStatus) float64 { return float64(p.ReceivedFrames) })),
+	counter("peer_received_bytes_total", "Bytes of batches received, again after a reset included.", peerLabel,
+		peers(func(p *engine.PeerStatus) float64 { return float64(p.ReceivedBytes) })),
+	gauge("peer_staged_bytes", "Bytes received that are not yet durable here.", peerLabel,
+		peers(func(p *engine.PeerStatus) float64 { return float64(p.StagedBytes) })),
+	gauge("behind_known", "1 when a fresh heartbeat of the writer proves how far this site is behind it.", peerLabel,
+		behinds(func(_ time.Time, l *engine.LagStatus, out func(float64)) { out(number(l.State == "known")) })),
+	gauge("behind_caught_up_timestamp_seconds",
+		"This site has everything that the writer had durable before this moment; absent if unknown.", peerLabel,
+		behinds(func(at time.Time, l *engine.LagStatus, out func(float64)) {
+			if l.Seconds != nil {
+				out(seconds(at) - *l.Seconds)
+			}
+		})),
 	gauge("peer_window_bytes", "How much may be under way to a peer; the engine's own choice.", peerLabel,
 		peers(func(p *engine.PeerStatus) float64 { return float64(p.WindowBytes) })),
 	gauge("peer_window_used_bytes", "How much is under way: sent, not yet durable there.", peerLabel,

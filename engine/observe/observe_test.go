@@ -80,8 +80,8 @@ func (fixed) Status() engine.Status {
 				Site: "site-b", Transport: "rdma", Health: "OK", Link: "live", HeardAt: &heard, RTTSeconds: &rtt,
 				Durable: known, Applied: known, WouldLose: known, PinnedBytes: &bytes,
 				WaitingOn: "window", WindowBytes: 25e6, WindowUsed: 12e6,
-				SentFrames: 12,
-				SentBytes:  1 << 20, Sessions: 2,
+				SentFrames: 12, SentBytes: 1 << 20, Sessions: 2, Behind: &known,
+				ReceivedFrames: 7, ReceivedBytes: 1 << 10, AcceptedSessions: 1, StagedBytes: 100,
 			},
 			{
 				Site: "site-c", Transport: "tcp", Health: "DEGRADED", Link: "down", Durable: unknown, Applied: unknown,
@@ -212,6 +212,10 @@ func TestARealPairIsShown(t *testing.T) {
 		}
 	}
 	page := scrape(t, a)
+	requireLine(t, scrape(t, b), `claudefs_repl_peer_accepted_sessions_total{peer="site-a"} 1`)
+	require.Regexp(t, `claudefs_repl_peer_received_bytes_total{peer="site-a"} [1-9]`, scrape(t, b))
+	require.Contains(t, scrape(t, b), `claudefs_repl_behind_known{peer="site-a"}`)
+	require.NotContains(t, page, "claudefs_repl_behind_known{")
 	requireLine(t, page, "claudefs_repl_append_entries_total 4")
 	for _, histogram := range []string{
 		`append_seconds_bucket{le="+Inf"}`, `flush_seconds_bucket{journal="own",le="+Inf"}`,

@@ -70,3 +70,14 @@ func lags(take func(at time.Time, l *engine.LagStatus, out func(float64))) func(
 		}
 	}
 }
+
+// behinds tells how far this site is behind each peer that writes.
+func behinds(take func(at time.Time, l *engine.LagStatus, out func(float64))) func(*snapshot, emit) {
+	return func(s *snapshot, out emit) {
+		for i := range s.Peers {
+			if p := &s.Peers[i]; p.Behind != nil {
+				take(s.At, p.Behind, func(v float64) { out(v, p.Site) })
+			}
+		}
+	}
+}

@@ -96,9 +96,21 @@ func silentStatus() *engine.Status {
 	return s
 }
 
+// standbyStatus is a standby that has not got all that the writer told of.
+func standbyStatus() *engine.Status {
+	s := healthyStatus()
+	s.Site, s.Role, s.Appends = "site-b", "standby", engine.AppendStatus{State: "standby", Reason: "site site-a writes"}
+	s.Apply = engine.ApplyStatus{State: "behind", BacklogEntries: 40, Entries: 7}
+	p := &s.Peers[0]
+	p.Site, p.Role, p.ReceivedFrames, p.ReceivedBytes, p.AcceptedSessions = "site-a", "primary", 812, 581300000, 2
+	p.StagedBytes, p.Behind = 1<<20, &engine.LagStatus{State: "known", Seconds: ptr(1.25)}
+	return s
+}
+
 func TestFirstScreenSaysHealthLagAndLoss(t *testing.T) {
 	for name, s := range map[string]*engine.Status{
 		"healthy": healthyStatus(), "behind": behindStatus(), "silent": silentStatus(),
+		"standby": standbyStatus(),
 	} {
 		for _, format := range []Format{FormatTable, FormatWide} {
 			t.Run(name+"/"+string(format), func(t *testing.T) {

@@ -80,6 +80,9 @@ func (b *screen) peer(s *engine.Status, p *engine.PeerStatus, o *output) {
 		rttText(p.RTTSeconds), humanBytes(p.WindowUsed), humanBytes(p.WindowBytes))
 	b.line("  durable %s   applied %s", lagText(s, p, &p.Durable), lagText(s, p, &p.Applied))
 	b.line("  waiting on %s", orNothing(p.WaitingOn))
+	if p.Behind != nil {
+		b.line("  %s", behindText(s, p))
+	}
 	if s.Role == "primary" {
 		b.line("  failover to %s now: would lose %s", p.Site, loseText(s, p, &p.WouldLose))
 		b.line("  may promote: %s", promoteText(p))
@@ -87,6 +90,8 @@ func (b *screen) peer(s *engine.Status, p *engine.PeerStatus, o *output) {
 	if o.wide() {
 		b.line("  sent %s, %s in %s since open", plural(p.SentFrames, "frame", "frames"), humanBytes(p.SentBytes),
 			plural(p.Sessions, "session", "sessions"))
+		b.line("  received %s, %s in %s since open, %s not flushed", plural(p.ReceivedFrames, "frame", "frames"),
+			humanBytes(p.ReceivedBytes), plural(p.AcceptedSessions, "session", "sessions"), humanBytes(p.StagedBytes))
 	}
 	b.stoppedLogs(slices.DeleteFunc(slices.Clone(p.StoppedLogs), func(l engine.StoppedLog) bool {
 		return slices.ContainsFunc(s.StoppedLogs, func(own engine.StoppedLog) bool {
@@ -254,6 +259,25 @@ func amounts(bytes, entries *int64) (parts []string) {
 		parts = append(parts, plural(*entries, "entry", "entries"))
 	}
 	return parts
+}
+
+// behindText says how far this site is behind the writer p.
+func behindText(s *engine.Status, p *engine.PeerStatus) string {
+	text := fmt.Sprintf("how far %s is behind %s: unknown", s.Site, p.Site)
+	switch b := p.Behind; {
+	case b.Seconds != nil && *b.Seconds == 0:
+		text = fmt.Sprintf("%s has everything that %s had at its newest heartbeat", s.Site, p.Site)
+	case b.Seconds != nil:
+		text = fmt.Sprintf("%s is %s behind %s", s.Site, humanSeconds(*b.Seconds), p.Site)
+	case b.AtLeastSeconds != nil:
+		text += ", at least " + humanSeconds(*b.AtLeastSeconds)
+	default:
+		text += " (no fresh heartbeat of a session)"
+	}
+	if n := s.Apply.BacklogEntries; n > 0 {
+		text += fmt.Sprintf("; its Store has yet to show %s", plural(n, "entry", "entries"))
+	}
+	return text
 }
 
 // silenceText says how long nothing was heard of p.
