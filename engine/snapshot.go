@@ -181,6 +181,9 @@ func (e *Engine) peerStatus(p *node.PeerStatus) PeerStatus {
 		s.Health, s.Reason = healthFailed, p.Reason
 	case len(p.Stopped) > 0:
 		s.Health, s.Reason = healthFailed, fmt.Sprintf("%d logs are stopped: see stopped_logs", len(p.Stopped))
+	case p.LeftOut > 0:
+		s.Health, s.Reason = healthFailed, fmt.Sprintf(
+			"%d of its logs are stopped towards this site: stopped_logs there says why", p.LeftOut)
 	case s.Link != "live" && s.Link != "catching up":
 		s.Health, s.Reason = healthDegraded, linkReason(&s, p.Reason)
 	case s.Durable.State != lagKnown:

@@ -299,6 +299,21 @@ func (m *Heartbeat) AppendTo(dst []byte, session uint32) []byte {
 	return closeFrame(dst, at)
 }
 
+// AppendTo appends a whole frame, with an extension if a log is left out.
+func (m *SourceHeartbeat) AppendTo(dst []byte, session uint32) []byte {
+	at := len(dst)
+	dst = m.Heartbeat.AppendTo(dst, session)
+	if m.Stopped == 0 {
+		return dst
+	}
+	var ext [envelopeExtHeaderBytes + envelopeExtStoppedBytes]byte
+	ext[0], ext[1] = EnvelopeExtStopped, envelopeExtStoppedBytes
+	binary.LittleEndian.PutUint32(ext[envelopeExtHeaderBytes:], m.Stopped)
+	dst = slices.Insert(dst, at+EnvelopeBytes, ext[:]...)
+	dst[at+5] = uint8(len(ext))
+	return sealFrame(dst, at, len(dst))
+}
+
 // Decode reads a heartbeat's body.
 func (m *Heartbeat) Decode(body []byte) error {
 	r := bodyReader{kind: FrameHeartbeat, body: body}

@@ -21,7 +21,8 @@ const (
 // Extensions of an envelope: type u8, length u8, value, bit 7 as above. Part
 // of the format, never reuse.
 const (
-	EnvelopeExtTrace uint8 = 0x01 // trace context: TraceBytes
+	EnvelopeExtTrace   uint8 = 0x01 // trace context: TraceBytes
+	EnvelopeExtStopped uint8 = 0x02 // of a heartbeat: how many logs its source leaves out of the session: u32
 
 	envelopeExtMust        uint8 = 1 << 7
 	envelopeExtHeaderBytes       = 2
@@ -29,6 +30,8 @@ const (
 
 // TraceBytes is the size of a trace context: trace id 16, span id 8, flags 1.
 const TraceBytes = 25
+
+const envelopeExtStoppedBytes = 4
 
 // extensions is what walkExtensions finds.
 type extensions struct {
@@ -78,9 +81,9 @@ func walkExtensions(b []byte) (extensions, error) {
 	return x, nil
 }
 
-// checkEnvelopeExtensions is the same for an envelope, where one that must be
-// understood and is not refuses the frame.
-func checkEnvelopeExtensions(b []byte) error {
+// readEnvelopeExtensions is the same for an envelope, where one that must be
+// understood and is not refuses the frame. What the frame tells goes into e.
+func readEnvelopeExtensions(b []byte, e *Envelope) error {
 	last := uint8(0)
 	for at := 0; at < len(b); {
 		if len(b)-at < envelopeExtHeaderBytes {
@@ -99,6 +102,11 @@ func checkEnvelopeExtensions(b []byte) error {
 		case kind == EnvelopeExtTrace && size != TraceBytes:
 			return fmt.Errorf("frame extension %02x of %d bytes, a trace context takes %d: %w",
 				kind, size, TraceBytes, ErrProtocol)
+		case kind == EnvelopeExtStopped && size != envelopeExtStoppedBytes:
+			return fmt.Errorf("frame extension %02x of %d bytes, a number of stopped logs takes %d: %w",
+				kind, size, envelopeExtStoppedBytes, ErrProtocol)
+		case kind == EnvelopeExtStopped:
+			e.Stopped = binary.LittleEndian.Uint32(b[at+envelopeExtHeaderBytes:])
 		}
 		last = number
 		at += envelopeExtHeaderBytes + size

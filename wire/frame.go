@@ -61,6 +61,10 @@ type Envelope struct {
 	PlainBytes uint32 // of the body, uncompressed
 	Session    uint32 // the dialer's session counter; 0 in a hello and a join
 	Number     uint64 // of batch frames, from 1 per direction; fetch id; else 0
+
+	// Stopped is how many logs the source leaves out of the session, as an extension of its
+	// heartbeats tells. CheckFrame fills it; it is not encoded from here.
+	Stopped uint32
 }
 
 // FrameBytes returns the size of the whole frame.
@@ -185,7 +189,7 @@ func (e *Envelope) check() error {
 }
 
 // CheckFrame verifies the CRC32C of a whole frame (envelope, extensions, and
-// the body of a control frame) and walks the extensions. frame is exactly
+// the body of a control frame) and reads the extensions into e. frame is exactly
 // e.FrameBytes() long. Batches are not looked at: SplitBatches does.
 func CheckFrame(e *Envelope, frame []byte) error {
 	if len(frame) != e.FrameBytes() {
@@ -200,7 +204,7 @@ func CheckFrame(e *Envelope, frame []byte) error {
 	if told, crc := binary.LittleEndian.Uint32(frame[28:]), frameCRC(covered); told != crc {
 		return fmt.Errorf("frame: %s: crc %08x at offset 28, the bytes give %08x: %w", e.Kind, told, crc, ErrCorrupt)
 	}
-	if err := checkEnvelopeExtensions(frame[EnvelopeBytes:bodyAt]); err != nil {
+	if err := readEnvelopeExtensions(frame[EnvelopeBytes:bodyAt], e); err != nil {
 		return fmt.Errorf("frame: %s: %w", e.Kind, err)
 	}
 	if e.Kind == FrameFetch || e.Kind == FrameFetchEnd {

@@ -123,6 +123,12 @@ type Heartbeat struct {
 	Number    uint64 // rises
 }
 
+// SourceHeartbeat is a heartbeat that tells what its source leaves out of the session.
+type SourceHeartbeat struct {
+	Heartbeat
+	Stopped uint32 // logs; decoded into the envelope
+}
+
 // HeartbeatEcho answers a Heartbeat.
 type HeartbeatEcho struct {
 	Clock  uint64 // receiver's wall clock, microseconds

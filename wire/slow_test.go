@@ -355,6 +355,10 @@ func slowFrame(frame []byte) (Envelope, []byte) {
 		must(kind < 0x80, ErrProtocol, "must be understood")
 		must(kind > before, ErrProtocol, "extensions do not rise")
 		must(kind != 1 || len(value) == 25, ErrProtocol, "trace context")
+		must(kind != 2 || len(value) == 4, ErrProtocol, "stopped logs")
+		if kind == 2 {
+			e.Stopped = binary.LittleEndian.Uint32(value)
+		}
 		before = kind
 	}
 	body := frame[bodyAt:]

@@ -115,6 +115,7 @@ func (n *Node) welcome(p *peer) {
 	l := p.next
 	p.in, p.next = l, nil
 	l.open = true
+	p.leftOut = 0
 	p.receiver.Begin()
 	p.behind = behindness{}
 	p.received.sessions++

@@ -218,6 +218,7 @@ func (n *Node) dispatch(l *link, in *FrameIn) error {
 	case wire.FrameCursorPage:
 		return decoded(m.page.Decode(in.Body), n, l, (*Node).paged)
 	case wire.FrameHeartbeat:
+		n.leftOut(l.peer, in.Envelope.Stopped)
 		return decoded(m.heartbeat.Decode(in.Body), n, l, (*Node).heartbeat)
 	case wire.FrameHeartbeatEcho:
 		return decoded(m.echo.Decode(in.Body), n, l, (*Node).echoed)

@@ -402,6 +402,7 @@ type PeerStatus struct {
 	Writes                  bool         // else Behind means nothing
 	Pinned                  int64        // bytes of the own journal that it has not confirmed; -1 = unknown
 	Stopped                 []StoppedLog // logs that this peer refuses or whose histories differ
+	LeftOut                 uint32       // logs of its own that it says it leaves out of the session accepted from it
 }
 
 // StoppedLog is a log that does not move, and why.

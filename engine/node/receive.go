@@ -176,6 +176,17 @@ func (n *Node) stageFailed(in *StageFailed) {
 	}
 }
 
+// leftOut notes how many logs the peer leaves out of its session: what it cannot give,
+// this end cannot see. Those that this end refused it knows.
+func (n *Node) leftOut(p *peer, logs uint32) {
+	logs -= min(logs, uint32(len(p.refusals)))
+	if p.leftOut == 0 && logs > 0 {
+		n.event(EventLogStopped, p.Site, wire.LogID{}, true, fmt.Sprintf(
+			"site %s leaves %d of its logs out of the session: its status tells why", p.Name, logs))
+	}
+	p.leftOut = logs
+}
+
 // heartbeat is answered at once.
 func (n *Node) heartbeat(l *link) error {
 	if h := &n.msg.heartbeat; l == l.peer.in {

@@ -232,6 +232,9 @@ func (w *world) sayStatus(s *site) {
 		for _, l := range p.Stopped {
 			w.say("peer %s stopped shard %d, code %d: %s", p.Name, l.Log.Shard, l.Code, l.Reason)
 		}
+		if p.LeftOut > 0 {
+			w.say("peer %s leaves out %d of its logs", p.Name, p.LeftOut)
+		}
 	}
 }
 

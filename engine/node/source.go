@@ -418,10 +418,10 @@ func (n *Node) beat(l *link) {
 	l.beat++
 	l.beats[l.beat%heartbeatsKept] = n.now.Mono
 	l.beatAt = n.now.Mono + n.c.HeartbeatEvery
-	n.msg.heartbeat = wire.Heartbeat{
+	n.msg.beat = wire.SourceHeartbeat{Stopped: uint32(len(l.peer.stops)), Heartbeat: wire.Heartbeat{
 		Clock: uint64(n.now.Wall.UnixMicro()), LastStamp: n.lastStamp, Number: l.beat,
-	}
-	n.send(l, &n.msg.heartbeat)
+	}}
+	n.send(l, &n.msg.beat)
 }
 
 // echoed takes the answer to a heartbeat: it proves what we know as of when

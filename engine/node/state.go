@@ -91,6 +91,7 @@ type messages struct {
 	batchRefusal wire.BatchRefusal
 	page         wire.CursorPage
 	heartbeat    wire.Heartbeat
+	beat         wire.SourceHeartbeat
 	echo         wire.HeartbeatEcho
 	fetch        wire.Fetch
 	fetchEnd     wire.FetchEnd
@@ -194,6 +195,7 @@ type peer struct {
 	owed     []wire.LogID // mirrored logs that changed since the last page
 	behind   behindness
 	received received
+	leftOut  uint32        // logs that the peer says it leaves out of this session
 	paged    time.Duration // last page
 }
 

@@ -69,8 +69,11 @@ func (n *Node) peerStatus(now Now, p *peer) PeerStatus {
 	s.WindowBytes, s.WindowUsed = p.sender.Window.Bytes(), p.sender.Used()
 	s.Durable = n.lag(now, p, p.durable)
 	s.Applied = n.lag(now, p, p.applied)
-	s.Durable.Bytes, s.Applied.Bytes = p.outstandingBytes(), n.unappliedBytes(p)
-	s.Pinned = s.Durable.Bytes
+	s.Pinned = p.outstandingBytes()
+	s.Durable.Bytes, s.Applied.Bytes = s.Pinned, n.unappliedBytes(p)
+	if n.unmeasured(p) {
+		s.Durable.Bytes, s.Applied.Bytes = -1, -1
+	}
 	if plant.AppliedLagByDurable {
 		s.Applied = s.Durable
 	}
@@ -89,7 +92,7 @@ func (n *Node) peerStatus(now Now, p *peer) PeerStatus {
 		s.Session, s.Dialed = p.link.session, p.link.id
 	}
 	if p.in != nil {
-		s.Accepted = p.in.id
+		s.Accepted, s.LeftOut = p.in.id, p.leftOut
 	}
 	s.WaitingOn = p.waitingOn(&s)
 	return s
@@ -156,6 +159,14 @@ func (p *peer) outstandingBytes() int64 {
 		return -1
 	}
 	return p.sender.Used() + p.backlog
+}
+
+// unmeasured: a log that is out of the session is ahead of the peer, and no reader tells
+// by how many bytes.
+func (n *Node) unmeasured(p *peer) bool {
+	return slices.ContainsFunc(p.stops, func(s wire.Shard) bool {
+		return n.own[s].tail.Seq > p.logs[s].durable.Seq
+	})
 }
 
 // unappliedBytes adds what the peer has durably and not applied: pages tell seqs, not
