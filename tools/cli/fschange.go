@@ -150,12 +150,13 @@ func (a *app) fsLink() *cobra.Command {
 }
 
 func (a *app) fsMove() *cobra.Command {
-	next := pathSteps{
-		syscall.EINVAL: "write both paths from / on; a directory does not go into itself",
-	}
-	return a.change("mv FROM TO", "rename within a top-level directory", "cfs fs mv /home/a /home/b", 2, 2, next,
+	return a.change("mv FROM TO", "rename within a top-level directory", "cfs fs mv /home/a /home/b", 2, 2, nil,
 		func(ctx context.Context, node *fsclient.Client, args []string) (string, int, error) {
-			return args[1], 1, node.Mv(ctx, args[0], args[1])
+			err := node.Mv(ctx, args[0], args[1])
+			if errors.Is(err, syscall.EINVAL) && strings.HasPrefix(args[1], strings.TrimRight(args[0], "/")+"/") {
+				err = failure(ExitFailed, err, "a directory does not go into itself: name a place outside of it")
+			}
+			return args[1], 1, err
 		})
 }
 
@@ -173,7 +174,7 @@ func (a *app) fsRemove() *cobra.Command {
 				}
 			}
 			n, err := node.Rm(ctx, args[0], recursive)
-			if errors.Is(err, fsclient.ErrComesBack) {
+			if errors.Is(err, fsclient.ErrComesBack) || recursive && errors.Is(err, syscall.ENOTEMPTY) {
 				err = failure(ExitPartly, err, "stop what writes there, then run it again")
 			}
 			return args[0], n, err

@@ -20,7 +20,7 @@ var pathNext = pathSteps{
 	syscall.ENOTEMPTY:    "empty the directory first, or name another path",
 	syscall.ELOOP:        "symlinks are not followed: name the path that it leads to",
 	syscall.EXDEV:        "name a place below the same top-level directory: a key stays in its shard",
-	syscall.EINVAL:       "write the path from / on, as /dir/name",
+	syscall.EINVAL:       "a path begins with / and has no name . or .., as /dir/name",
 	syscall.ENAMETOOLONG: "a name has at most 255 bytes, a path 4096",
 	syscall.EPERM:        "/ has fixed attributes, and a directory one name only: name another path",
 	syscall.EBUSY:        "/ stays: name a path below it",

@@ -278,7 +278,7 @@ func errorOf(err error) (status int, e fsapi.Error) {
 	case errno == syscall.EISDIR, errno == syscall.ENOTDIR:
 		return http.StatusBadRequest, withNext(e, "cfs fs stat tells what the path is")
 	case errno == syscall.EINVAL:
-		return http.StatusBadRequest, withNext(e, "write the path from / on, as /dir/name")
+		return http.StatusBadRequest, withNext(e, "a path begins with / and has no name . or .., as /dir/name")
 	case errno != 0, errors.Is(err, errBadQuery):
 		return http.StatusBadRequest, withNext(e, "mend the request")
 	case errors.Is(err, engine.ErrStopped):
