@@ -65,7 +65,7 @@ func (n *Node) behind(now Now, p *peer) (Behind, bool) {
 	b := p.behind
 	b.advance(p.mirror.stamp)
 	heard := p.in != nil && p.in.open && b.newest.at != 0 && now.Mono-b.newest.at <= n.c.HeartbeatTimeout
-	if !heard || len(p.refusals) > 0 || len(p.foreign) > 0 {
+	if !heard || p.leftOut > 0 || len(p.refusals) > 0 || len(p.foreign) > 0 {
 		return Behind{}, true
 	}
 	switch {
