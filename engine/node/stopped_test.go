@@ -54,3 +54,25 @@ func TestAProvenMirrorIsListedAsStoppedNoMore(t *testing.T) {
 	require.Empty(t, b.node.Status(w.now()).Stopped)
 	require.NoError(t, w.fault)
 }
+
+// What a log is behind that no reader passes is not 0 bytes, and the standby does not know
+// how far behind it is: the other logs go on.
+func TestLagOfLogLeftOutIsNotZero(t *testing.T) {
+	w, a, b := livelyPair()
+	b.crash()
+	b.mirror.batches, b.applied = nil, nil
+	a.own.base = 2
+	b.open()
+	w.pass(3 * time.Second)
+	a.append(1, 1)
+	w.pass(time.Second)
+	p := a.node.Status(w.now()).Peers[0]
+	require.Len(t, p.Stopped, 1)
+	require.EqualValues(t, 6, p.Durable.Entries)
+	require.EqualValues(t, -1, p.Durable.Bytes)
+	p = b.node.Status(w.now()).Peers[0]
+	require.EqualValues(t, 1, p.LeftOut)
+	require.True(t, p.Writes)
+	require.False(t, p.Behind.Known)
+	require.NoError(t, w.fault)
+}
