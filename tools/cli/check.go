@@ -200,6 +200,7 @@ func (a *app) replicationCheck() *cobra.Command {
 			}
 			return nil
 		})
+	c.Annotations[monitorKey] = "yes"
 	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return failure(checkUnknown, err, "see --help") })
 	addr = adminFlag(c)
 	f := c.Flags()

@@ -10,16 +10,53 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/claudefs/repl/tools/cli/remote"
+	"github.com/claudefs/repl/tools/cli/tty"
 	"github.com/claudefs/repl/tools/fsapi"
 	"github.com/claudefs/repl/tools/fsclient"
 	"github.com/claudefs/repl/tools/namespace"
 )
 
 func (a *app) fs() *cobra.Command {
-	return branch("fs", "use a site's file system: import, put, get, ls, cat, rm and more",
+	return a.warned(branch("fs", "use a site's file system: import, put, get, ls, cat, rm and more",
 		a.fsImport(), a.fsPut(), a.fsGet(), a.fsList(), a.fsStat(), a.fsCat(), a.fsMakeDir(), a.fsRemoveDir(),
 		a.fsLink(), a.fsMove(), a.fsRemove(), a.fsMode(), a.fsOwner(), a.fsTouch(), a.fsTruncate(), a.fsXattr(),
-		a.fsDigest())
+		a.fsDigest()))
+}
+
+// warned has every verb below that changes something say first that the node is FAILED:
+// what it writes may be at no other site, and the verb itself may well succeed.
+func (a *app) warned(c *cobra.Command) *cobra.Command {
+	for _, sub := range c.Commands() {
+		a.warned(sub)
+	}
+	if run := c.RunE; c.Annotations[impactKey] == string(Change) {
+		c.RunE = func(c *cobra.Command, args []string) error {
+			a.warnFailed(c)
+			return run(c, args)
+		}
+	}
+	return c
+}
+
+// warnWait is how long a verb waits for a status that it only warns by.
+const warnWait = 2 * time.Second
+
+// warnFailed says nothing where it cannot know: the verb itself tells what is wrong then.
+func (a *app) warnFailed(c *cobra.Command) {
+	addr, err := adminAddr(c.Flag("admin").Value.String())
+	if err != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(c.Context(), warnWait)
+	defer cancel()
+	s, err := remote.Status(ctx, addr)
+	if err != nil || s.Health != "FAILED" {
+		return
+	}
+	text := fmt.Sprintf("warning: %s is FAILED: %s; what is written now may be at this site alone\n",
+		tty.Plain(s.Site), tty.Plain(oneLine(s.Reason)))
+	fmt.Fprint(a.stderr, tty.Fit(a.stderr, text))
 }
 
 // clientFlag gives c the node that it talks to.

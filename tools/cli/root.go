@@ -32,6 +32,9 @@ const (
 // impactKey is the annotation that carries a verb's impact.
 const impactKey = "impact"
 
+// monitorKey is the annotation of a verb whose exit codes are those of monitoring.
+const monitorKey = "monitor"
+
 // Groups of the root's help, in order.
 const (
 	groupProve   = "prove"
@@ -62,19 +65,25 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root.SetIn(stdin)
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
-	err := root.ExecuteContext(ctx)
-	if lost := a.stdout.Close(); lost != nil && (err == nil || errors.Is(err, lost)) {
-		err = lostOutput(lost)
+	c, err := root.ExecuteContextC(ctx)
+	if lost := a.stdout.Close(); lost != nil {
+		code := ExitFailed
+		if c.Annotations[monitorKey] != "" { // whatever it found, nobody was told
+			err, code = nil, checkUnknown
+		}
+		if err == nil || errors.Is(err, lost) {
+			err = lostOutput(code, lost)
+		}
 	}
 	return report(a.stderr, err)
 }
 
 // lostOutput is the failure of a verb whose data did not reach stdout.
-func lostOutput(err error) error {
+func lostOutput(code int, err error) error {
 	if e, ok := errors.AsType[*fs.PathError](err); ok {
 		err = e.Err
 	}
-	return failure(ExitFailed, fmt.Errorf("cannot write to standard output: %w", err),
+	return failure(code, fmt.Errorf("cannot write to standard output: %w", err),
 		"send the output to a file or pipe that takes it, then run it again")
 }
 
