@@ -76,7 +76,8 @@ func TestCheckWithoutOutputIsUnknown(t *testing.T) {
 		for _, format := range []string{"text", "json", "nagios", "prometheus"} {
 			statusNode(t, status)
 			var stderr strings.Builder
-			code := Main([]string{"admin", "replication", "check", "-o", format}, strings.NewReader(""), fullDisk{}, &stderr)
+			line := []string{"admin", "replication", "check", "-o", format}
+			code := Main(line, strings.NewReader(""), fullDisk{}, &stderr)
 			require.Equal(t, checkUnknown, code, stderr.String())
 			require.Contains(t, stderr.String(), "error: cannot write to standard output: no space left on device\n")
 		}
