@@ -172,6 +172,10 @@ func (e *Engine) peerStatus(p *node.PeerStatus) PeerStatus {
 		heard := p.LastHeard
 		s.HeardAt = &heard
 	}
+	if p.CatchUpRate > 0 {
+		rate, left := p.CatchUpRate, p.CatchUpSeconds
+		s.CatchUpRate, s.CatchUpSeconds = &rate, &left
+	}
 	if p.RTT > 0 {
 		rtt := p.RTT.Seconds()
 		s.RTTSeconds = &rtt

@@ -121,6 +121,10 @@ type PeerStatus struct {
 	ReceivedBytes    int64  `json:"received_bytes_total"`
 	AcceptedSessions uint64 `json:"accepted_sessions_total"` // that this site welcomed
 	StagedBytes      int64  `json:"staged_bytes"`
+	// While the peer lacks something: how fast it confirmed lately, and how long what it
+	// lacks takes at that rate, without what is written meanwhile; null when not known.
+	CatchUpRate    *float64 `json:"catch_up_bytes_per_second"`
+	CatchUpSeconds *float64 `json:"catch_up_seconds"`
 	// Behind is how far this site is behind the peer in time, durable here, as of its newest
 	// heartbeat; null if the peer does not write. Its bytes and entries are known only when 0.
 	Behind *LagStatus `json:"behind"`

@@ -399,6 +399,8 @@ type PeerStatus struct {
 	SessionsAccepted        uint64
 	Staged                  int64        // bytes received from it that wait for a flush
 	Behind                  Behind       // how far this site is behind it
+	CatchUpRate             float64      // bytes a second that it confirmed lately, while it lacks some; 0 = not known
+	CatchUpSeconds          float64      // what it lacks, at that rate
 	Writes                  bool         // else Behind means nothing
 	Pinned                  int64        // bytes of the own journal that it has not confirmed; -1 = unknown
 	Stopped                 []StoppedLog // logs that this peer refuses or whose histories differ

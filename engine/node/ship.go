@@ -133,6 +133,7 @@ func (n *Node) acked(l *link) error {
 	if err := p.sender.Durable(a.Number); err != nil {
 		return err
 	}
+	used := p.sender.Used()
 	for {
 		ends, ok := p.sender.Next(n.now.Mono)
 		if !ok {
@@ -144,6 +145,7 @@ func (n *Node) acked(l *link) error {
 			}
 		}
 	}
+	p.pace.confirmed(n.now.Mono, used-p.sender.Used())
 	if !p.readIdle {
 		n.read(p)
 	}

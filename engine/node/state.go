@@ -181,6 +181,7 @@ type peer struct {
 	entries   int64 // in those bytes
 	question  question
 	acks      Acks
+	pace      pace
 
 	// Receiver.
 	mirror   *mirror

@@ -74,6 +74,7 @@ func (n *Node) peerStatus(now Now, p *peer) PeerStatus {
 	if n.unmeasured(p) {
 		s.Durable.Bytes, s.Applied.Bytes = -1, -1
 	}
+	s.CatchUpRate, s.CatchUpSeconds = p.catchUp(now.Mono, s.Durable)
 	if plant.AppliedLagByDurable {
 		s.Applied = s.Durable
 	}

@@ -74,6 +74,7 @@ func behindStatus() *engine.Status {
 	p.Link, p.WaitingOn, p.WindowUsed = "catching up", "apply", 18<<20
 	p.Durable, p.Applied = known(0.4, 1_992_294, 2301), known(12.4, 32_505_856, 40211)
 	p.WouldLose = p.Durable
+	p.CatchUpRate, p.CatchUpSeconds = ptr(996_147.0), ptr(2.0)
 	p.StoppedLogs = []engine.StoppedLog{{Site: "site-a", Shard: 12, Code: "chain",
 		Reason: "seq 4711: histories differ from seq 4690 on"}}
 	return s

@@ -80,6 +80,10 @@ func (b *screen) peer(s *engine.Status, p *engine.PeerStatus, o *output) {
 		rttText(p.RTTSeconds), humanBytes(p.WindowUsed), humanBytes(p.WindowBytes))
 	b.line("  durable %s   applied %s", lagText(s, p, &p.Durable), lagText(s, p, &p.Applied))
 	b.line("  waiting on %s", orNothing(p.WaitingOn))
+	if p.Link == "catching up" && p.CatchUpRate != nil && p.CatchUpSeconds != nil {
+		b.line("  catches up with %s/s, done in %s if nothing new is written", humanBytes(int64(*p.CatchUpRate)),
+			humanSeconds(*p.CatchUpSeconds))
+	}
 	if p.Behind != nil {
 		b.line("  %s", behindText(s, p))
 	}
