@@ -179,6 +179,10 @@ func importFailure(err error, again string) error {
 		return failure(ExitUnreachable, err, "start the server, then "+again)
 	}
 	_, ofPath := errors.AsType[syscall.Errno](err)
+	_, told := errors.AsType[*fsclient.AnswerError](err)
+	if errors.Is(err, fsclient.ErrRefused) && !ofPath && !told {
+		return failure(ExitRefused, err, refusedNext+"; once that is over, "+again)
+	}
 	if ofPath || errors.Is(err, fsclient.ErrRefused) || errors.Is(err, fsclient.ErrAnswer) {
 		return explain(err, nil)
 	}

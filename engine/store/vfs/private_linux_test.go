@@ -32,9 +32,9 @@ func modes(t *testing.T, dir string) map[string]fs.FileMode {
 // Not parallel: the umask is the process's.
 func TestNewFilesArePrivateUnderAnyUmask(t *testing.T) {
 	for _, umask := range []int{0, 0o022, 0o377} {
+		dir := filepath.Join(t.TempDir(), "a", "b") // before: an ordinary user could not enter it
 		old := unix.Umask(umask)
 		t.Cleanup(func() { unix.Umask(old) })
-		dir := filepath.Join(t.TempDir(), "a", "b")
 		err := vfs.OS{}.MkdirAll(dir)
 		require.NoError(t, err)
 		f, err := vfs.OS{}.Create(filepath.Join(dir, "f"))
