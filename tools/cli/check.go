@@ -202,6 +202,13 @@ func (a *app) replicationCheck() *cobra.Command {
 		})
 	c.Annotations[monitorKey] = "yes"
 	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return failure(checkUnknown, err, "see --help") })
+	counted := c.Args
+	c.Args = func(c *cobra.Command, args []string) error {
+		if err := counted(c, args); err != nil {
+			return failure(checkUnknown, err, nextOf(err))
+		}
+		return nil
+	}
 	addr = adminFlag(c)
 	f := c.Flags()
 	f.StringVarP(&format, "output", "o", "text", "`FORMAT`: text, json, nagios or prometheus")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"math"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -118,14 +119,19 @@ func TestServerThatLosesItsDirectoryEndsWithFact(t *testing.T) {
 	tree := filepath.Join(t.TempDir(), "tree")
 	require.NoError(t, os.Mkdir(tree, 0o755))
 	for _, name := range []string{"a", "b", "c", "d"} {
-		require.NoError(t, os.WriteFile(filepath.Join(tree, name), make([]byte, 16<<20), 0o644))
+		data := make([]byte, 16<<20) // no zeros: holes are not sent
+		_, _ = rand.NewChaCha8([32]byte{name[0]}).Read(data)
+		require.NoError(t, os.WriteFile(filepath.Join(tree, name), data, 0o644))
 	}
 	for _, name := range []string{"store", "repl"} {
 		require.NoError(t, os.RemoveAll(filepath.Join(dir, name)))
 	}
-	_ = exec.Command("cfs", "fs", "import", tree, "--admin", at, "--retry-for", "1s").Run() // fails
+	writer := exec.CommandContext(t.Context(), "cfs", "fs", "import", tree, "--admin", at, "--retry-for", "1h")
+	require.NoError(t, writer.Start()) // it goes on until the server has ended, however slow both are
 	s.says("error: ")
 	s.ends(ExitFailed)
+	require.NoError(t, writer.Process.Kill())
+	require.Error(t, writer.Wait())
 }
 
 func TestServerFitsItsMemory(t *testing.T) {
