@@ -70,7 +70,7 @@ copies: build ## copies of running sites' directories, and kills, for FOR: each 
 powerloss: setup ## power cuts under load on ext4 and XFS, in an emulated guest (ARGS=--red)
 	@ci/powerloss/run $(ARGS)
 
-trace-io: build ## two servers on io_uring under strace: links and journals see nothing but io_uring_enter
+trace-io: build ## two servers on io_uring under strace: links see nothing but io_uring_enter
 	@ci/trace-io
 
 strangers: setup ## 10,000 silent connections and 2,000 new ones a second for STRANGERS: a peer's dial, memory, threads

@@ -46,6 +46,7 @@ type Caller struct {
 	spin   link.Spinner
 	last   Completion
 	plain  bool             // there is no ring, or none of use: system calls do it
+	ringed bool             // there is one, of use or not
 	taken  bool             // the failed ring had taken the operation: its memory must be left to it
 	take   func(Completion) // made once
 
@@ -97,7 +98,7 @@ func openCaller(setup Setup, counts *callCounts) (*Caller, error) {
 	if err != nil {
 		return nil, errors.Join(explain(err), c.slots.region.Free())
 	}
-	c.plain = false
+	c.plain, c.ringed = false, true
 	c.op().Nop(0) // a filter may allow the setup and nothing else
 	if _, err := c.call(); err != nil {
 		return nil, errors.Join(explain(err), c.close())
@@ -108,7 +109,6 @@ func openCaller(setup Setup, counts *callCounts) (*Caller, error) {
 // plainCaller makes one without a ring.
 func plainCaller(counts *callCounts) (c *Caller, err error) {
 	c = &Caller{counts: counts, plain: true}
-	c.core.fd = -1
 	c.take = func(done Completion) { c.last = done }
 	if c.slots, err = openSlots(1, callerParts); err != nil {
 		return nil, err
@@ -120,7 +120,7 @@ func plainCaller(counts *callCounts) (c *Caller, err error) {
 // close gives the ring back. Nothing is under way: calls end before they return.
 func (c *Caller) close() error {
 	var err error
-	if c.core.fd >= 0 {
+	if c.ringed {
 		err = c.core.close()
 	}
 	if c.taken {
@@ -315,7 +315,7 @@ func (s *callers) open() (*Caller, error) {
 
 // close closes one that open made, or a plain one.
 func (s *callers) close(c *Caller) {
-	if c.core.fd >= 0 {
+	if c.ringed {
 		s.rings.Add(-1)
 	}
 	_ = c.close() // its memory is gone, whatever it says
