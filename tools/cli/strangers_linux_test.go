@@ -102,8 +102,9 @@ func costs(t *testing.T, pid int) (rssBytes, threads int) {
 	return rssBytes, threads
 }
 
-// startSite starts a server of a pair, and returns it with its address when it is ready.
-func startSite(t *testing.T, site, listen, peer string, more ...string) (*exec.Cmd, string, *bufio.Reader) {
+// startSite starts a server of a pair, and returns it with its address when it is ready
+// and has said as well what says has in it, in any order.
+func startSite(t *testing.T, says, site, listen, peer string, more ...string) (*exec.Cmd, string, *bufio.Reader) {
 	t.Helper()
 	args := []string{
 		"server", "--cluster", "try", "--site", site, "--data", filepath.Join(t.TempDir(), "data"), "--shards", "16",
@@ -115,20 +116,17 @@ func startSite(t *testing.T, site, listen, peer string, more ...string) (*exec.C
 	require.NoError(t, c.Start())
 	t.Cleanup(func() { _ = c.Process.Kill(); _ = c.Wait() })
 	log := bufio.NewReader(pipe)
-	_, at, _ := strings.Cut(awaitLine(t, log, "ready: "), "  listen ")
-	at, _, _ = strings.Cut(at, " ")
-	return c, at, log
-}
-
-func awaitLine(t *testing.T, log *bufio.Reader, with string) string {
-	t.Helper()
-	for {
+	at, said := "", says == ""
+	for at == "" || !said {
 		line, err := log.ReadString('\n')
 		require.NoError(t, err)
-		if strings.Contains(line, with) {
-			return line
+		said = said || strings.Contains(line, says)
+		if strings.Contains(line, "ready: ") {
+			_, at, _ = strings.Cut(line, "  listen ")
+			at, _, _ = strings.Cut(at, " ")
 		}
 	}
+	return c, at, log
 }
 
 // TestStrangersCostLittle floods the standby's port; the primary comes again and again
@@ -150,13 +148,12 @@ func TestStrangersCostLittle(t *testing.T) {
 }
 
 func (f *flood) judge(t *testing.T, io string, last time.Duration) {
-	b, at, log := startSite(t, "site-b", "127.0.0.1:0", "site-a=127.0.0.1:1", "--io", io)
+	b, at, log := startSite(t, "", "site-b", "127.0.0.1:0", "site-a=127.0.0.1:1", "--io", io)
 	go func() { _, _ = stdio.Copy(stdio.Discard, log) }() // ends with the server
 	// A peer has been there before: what that costs is no stranger's.
 	dial := func() time.Duration {
 		begin := time.Now()
-		a, _, log := startSite(t, "site-a", "127.0.0.1:0", "site-b="+at, "--io", io)
-		awaitLine(t, log, "answered, session")
+		a, _, _ := startSite(t, "answered, session", "site-a", "127.0.0.1:0", "site-b="+at, "--io", io)
 		took := time.Since(begin)
 		_ = a.Process.Kill()
 		_ = a.Wait() // killed
