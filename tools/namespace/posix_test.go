@@ -3,6 +3,7 @@ package namespace
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -280,10 +281,9 @@ func TestDirectoryThatGoesStopsStore(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, os.RemoveAll(dir))
 	l := newLoop(t, s)
-	op := Operation{Op: engine.OpCreate, Path: "/f"}
-	for s.Err() == nil { // until the log is to go on in a new file
+	for i := 0; s.Err() == nil; i++ { // until the log is to go on in a new file
+		op := Operation{Op: engine.OpMkDir, Path: fmt.Sprintf("/%0200d", i)}
 		_, _, _ = s.Submit(t.Context(), l, []Operation{op}, make([]Result, 1)) // the last one fails
-		op = Operation{Op: engine.OpWrite, Path: "/f", Data: bytes.Repeat([]byte("a"), ChunkBytes)}
 	}
 	<-s.Broken()
 	require.ErrorIs(t, s.Err(), ErrBroken)
