@@ -33,6 +33,8 @@ const (
 	// soakWarmEntries fill what the engine keeps in memory by choice.
 	soakWarmEntries = 16_000
 	soakShards      = 16
+	// soakSlack is how many goroutines, threads or descriptors come and go by themselves.
+	soakSlack = 3
 	// ringsIdleMax is how many rings are kept unused: 16 by a transport, because all
 	// links that were dialed while the peer stood still come and go at once, and 16 by
 	// a disk, as many as its files were once busy with.
@@ -272,9 +274,11 @@ func soak(t *testing.T, io string, stall time.Duration) {
 		return r.Lag.State == "known" && *r.Lag.Entries == 0
 	})
 	checkSoak(t, samples, took)
+	// Links that were dialed meanwhile, one a second, would leave two goroutines and a
+	// descriptor each. A segment's file is open or not, as the moment has it.
 	peerAfter := b.until("the peer's rest", "look", func(r *soakReport) bool {
-		return r.Goroutines <= peerBefore.Goroutines && r.Rings <= peerBefore.Rings+ringsIdleMax &&
-			r.Descriptors-r.Rings <= peerBefore.Descriptors-peerBefore.Rings
+		return r.Goroutines <= peerBefore.Goroutines+soakSlack && r.Rings <= peerBefore.Rings+ringsIdleMax &&
+			r.Descriptors-r.Rings <= peerBefore.Descriptors-peerBefore.Rings+soakSlack
 	})
 	t.Logf("peer before %+v", peerBefore.resources)
 	t.Logf("peer after  %+v", peerAfter.resources)
@@ -325,9 +329,9 @@ func checkSoak(t *testing.T, samples []soakReport, took time.Duration) {
 	grew("heap", first.HeapBytes/10+512<<10, func(r *resources) int64 { return r.HeapBytes })
 	grew("locked", 0, func(r *resources) int64 { return r.LockedBytes })
 	grew("pinned", 0, func(r *resources) int64 { return r.PinnedBytes })
-	grew("goroutines", 3, func(r *resources) int64 { return int64(r.Goroutines) })
-	grew("threads", 3, func(r *resources) int64 { return int64(r.Threads) })
-	grew("descriptors", 3, func(r *resources) int64 { return int64(r.Descriptors) })
+	grew("goroutines", soakSlack, func(r *resources) int64 { return int64(r.Goroutines) })
+	grew("threads", soakSlack, func(r *resources) int64 { return int64(r.Threads) })
+	grew("descriptors", soakSlack, func(r *resources) int64 { return int64(r.Descriptors) })
 	grew("rings", 1, func(r *resources) int64 { return int64(r.Rings) })
 }
 
