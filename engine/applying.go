@@ -136,7 +136,7 @@ func (a *appliers) work(worker int) {
 			if int(b.Header.Shard)%applyWorkers == worker && !result.skip {
 				result.done, result.err = a.shards[b.Header.Shard].Apply(a.e.life, b)
 				if result.done {
-					a.e.verifier.points.passed(a.e.life, a.e.o.Store, &b.Header)
+					a.e.verifier.Passed(a.e.life, &b.Header)
 				}
 			}
 		}

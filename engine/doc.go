@@ -75,7 +75,7 @@
 //     only, and health is not OK until it is in place. Own logs whose tail damage
 //     hides take no appends until a peer proves or gives it back.
 //   - I4, I7: Verify compares two sites while both work: logs by chain, Stores at
-//     one point of each shard's history (verifypoint.go); what it did not compare it
+//     one point of each shard's history (engine/verify); what it did not compare it
 //     never calls equal.
 //   - I10: memory is bounded by the options (below); a peer that stalls costs its
 //     own link only.

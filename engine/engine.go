@@ -15,6 +15,7 @@ import (
 	"github.com/claudefs/repl/engine/store/journal"
 	"github.com/claudefs/repl/engine/store/vfs"
 	"github.com/claudefs/repl/engine/store/writer"
+	"github.com/claudefs/repl/engine/verify"
 	"github.com/claudefs/repl/rdma"
 	"github.com/claudefs/repl/wire"
 	"github.com/claudefs/repl/wire/link"
@@ -204,13 +205,13 @@ type Engine struct {
 	appliers  *appliers
 	events    events
 	housework housework
-	verifier  verifier
+	verifier  *verify.Verifier
 	clock     clock
 
 	// life ends when Close begins to take things down; it is the engine's own
 	// context, for dials and the Store, and no caller's.
 	life    context.Context
-	endLife context.CancelFunc
+	endLife context.CancelCauseFunc
 	closing atomic.Bool
 	once    sync.Once
 	done    chan struct{} // closed when the engine stopped, by itself or by Close
@@ -336,7 +337,7 @@ func (e *Engine) Close(ctx context.Context) error {
 func (e *Engine) shutdown() {
 	e.own.drain() // What was appended becomes durable, if it still can.
 	e.stop.Do(func() { close(e.done) })
-	e.endLife()
+	e.endLife(ErrClosed)
 	if e.listener != nil {
 		e.listener.Close()
 	}
@@ -345,7 +346,7 @@ func (e *Engine) shutdown() {
 		r.end()
 	}
 	e.links.closeAll()
-	e.verifier.end() // It reads the journals, and the Store that the host may close next.
+	e.verifier.Close() // It reads the journals, and the Store that the host may close next.
 	e.clock.end()
 	e.workers.Wait()
 	e.appliers.end()

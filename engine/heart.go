@@ -93,10 +93,10 @@ func (e *Engine) carryOut(effects *node.Effects, b brought) {
 		e.nodeEvent(&effects.Events[i])
 	}
 	for i := range effects.Asked {
-		e.verifier.asked(e, &effects.Asked[i])
+		e.verifier.Asked(&effects.Asked[i])
 	}
 	for i := range effects.Told {
-		e.verifier.told(&effects.Told[i])
+		e.verifier.Told(&effects.Told[i])
 	}
 }
 

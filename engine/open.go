@@ -45,9 +45,9 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	}
 	slices.SortFunc(e.peers, func(a, b peerInfo) int { return cmp.Compare(a.site, b.site) })
 	e.waiters.New = newWaiter
-	e.life, e.endLife = context.WithCancel(context.Background())
+	e.life, e.endLife = context.WithCancelCause(context.Background())
 	if err := e.open(ctx); err != nil {
-		e.endLife()
+		e.endLife(err)
 		return nil, err
 	}
 	return e, nil
@@ -97,6 +97,7 @@ func (e *Engine) open(ctx context.Context) (err error) {
 			"cfs admin replication forget SITE", err)
 	}
 	e.heart.node = node.New(config, boot)
+	e.verifier = e.newVerifier()
 	e.writer = writer.New(writer.Options{
 		Cluster: e.id.cluster, Site: e.id.site, Shards: e.o.Shards, Epoch: epochFirst,
 		BytesMax: e.o.PendingBytesMax, Memory: e.memory, ClockFloor: control.ClockBound, Incarnation: newIncarnation,

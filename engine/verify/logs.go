@@ -1,4 +1,4 @@
-package engine
+package verify
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/claudefs/repl/engine/store/journal"
 	"github.com/claudefs/repl/wire"
 )
 
@@ -21,7 +22,7 @@ func (v *verification) journals(ctx context.Context) error {
 	// Before anything that takes long: whoever asked takes a silent node for none.
 	v.progress("journals", v.o.Lo)
 	if v.o.Deep {
-		scans, text, err := v.e.scanJournals(ctx, &v.pace)
+		scans, text, err := v.here.scanJournals(ctx, &v.pace)
 		if err != nil {
 			v.gap("journals", v.o.Lo, v.o.Hi, err)
 			if fatal(err) {
@@ -30,7 +31,7 @@ func (v *verification) journals(ctx context.Context) error {
 			return nil
 		}
 		v.scans, v.there = scans, make(map[wire.LogID]*logScan)
-		v.damageOfNoLog(scans, text, v.e.id.siteName)
+		v.damageOfNoLog(scans, text, v.here.name)
 	}
 	for lo := v.o.Lo; lo < v.o.Hi; lo += wire.VerifyShardMax {
 		hi := min(lo+wire.VerifyShardMax, v.o.Hi)
@@ -52,7 +53,7 @@ func (v *verification) journals(ctx context.Context) error {
 func (v *verification) logs(ctx context.Context, lo, hi int) error {
 	q := wire.Verify{
 		Kind: wire.VerifyJournals, Count: uint32(hi - lo),
-		Log: wire.LogID{Site: v.e.id.site, Shard: wire.Shard(lo)},
+		Log: wire.LogID{Site: v.here.ID, Shard: wire.Shard(lo)},
 	}
 	if v.o.Deep {
 		if err := v.stored(ctx, q); err != nil {
@@ -78,7 +79,7 @@ func (v *verification) stored(ctx context.Context, q wire.Verify) error {
 	v.text = answer.Text
 	for _, log := range slices.SortedFunc(maps.Keys(v.scans), wire.LogID.Compare) {
 		if log.Shard >= q.Log.Shard && uint32(log.Shard-q.Log.Shard) < q.Count {
-			v.damaged(log, v.scans[log].bad, v.e.id.siteName)
+			v.damaged(log, v.scans[log].bad, v.here.name)
 		}
 	}
 	return nil
@@ -86,30 +87,30 @@ func (v *verification) stored(ctx context.Context, q wire.Verify) error {
 
 // tails compares the logs of a range of shards where the peer's end.
 func (v *verification) tails(ctx context.Context, q wire.Verify) error {
-	for _, f := range v.e.journals() {
+	for _, j := range v.here.journals() {
 		// What is kept now, and what comes, is kept until it has been compared: where the
 		// peer's end lies behind here.
-		pin := f.j.NewReader(1)
+		pin := j.NewReader(1)
 		defer pin.Close()
 	}
 	here, there, err := v.ends(ctx, q)
 	if err != nil {
 		return err
 	}
-	for _, f := range v.e.journals() {
+	for _, j := range v.here.journals() {
 		at := make(map[wire.LogID]wire.Position)
 		for _, log := range here {
-			if v.e.journalOf(log) != f {
+			if v.here.Site.Journal(log) != j.Journal {
 				continue
 			}
 			if _, held := there[log]; held {
 				at[log] = there[log]
-			} else if log.Site == v.e.id.site || log.Site == v.peer.site {
+			} else if log.Site == v.here.ID || log.Site == v.peer.site {
 				v.gap("journals", int(log.Shard), int(log.Shard)+1, fmt.Errorf("site %s holds nothing of the "+
-					"log of site %s", v.peer.name, v.e.siteName(log.Site)))
+					"log of site %s", v.peer.name, v.here.Site.Name(log.Site)))
 			}
 		}
-		if err := v.compareLogs(ctx, f, at); err != nil {
+		if err := v.compareLogs(ctx, j.Journal, at); err != nil {
 			return err
 		}
 	}
@@ -123,8 +124,8 @@ func (v *verification) ends(ctx context.Context, q wire.Verify) (
 	here []wire.LogID, there map[wire.LogID]wire.Position, err error) {
 	for until := time.Now().Add(behindWaitMax); ; {
 		here = here[:0]
-		for _, f := range v.e.journals() {
-			for _, log := range f.j.Logs() {
+		for _, j := range v.here.journals() {
+			for _, log := range j.Logs() {
 				if log.Shard >= q.Log.Shard && uint32(log.Shard-q.Log.Shard) < q.Count {
 					here = append(here, log)
 				}
@@ -135,7 +136,7 @@ func (v *verification) ends(ctx context.Context, q wire.Verify) (
 			return nil, nil, err
 		}
 		there = make(map[wire.LogID]wire.Position)
-		maps.Copy(v.forks, v.e.forksWith(v.peer.site))
+		maps.Copy(v.forks, v.here.Site.Forks(v.peer.site))
 		for i := range answer.Rows {
 			row := &answer.Rows[i]
 			there[row.Log] = row.At
@@ -145,7 +146,7 @@ func (v *verification) ends(ctx context.Context, q wire.Verify) (
 		}
 		lacks := func(log wire.LogID) bool {
 			_, held := there[log]
-			return !held && log.Site == v.e.id.site
+			return !held && log.Site == v.here.ID
 		}
 		if !slices.ContainsFunc(here, lacks) || time.Now().After(until) {
 			return here, there, nil
@@ -159,11 +160,11 @@ func (v *verification) ends(ctx context.Context, q wire.Verify) (
 }
 
 // compareLogs compares logs of one journal of ours with where the peer's end.
-func (v *verification) compareLogs(ctx context.Context, f *flusher, there map[wire.LogID]wire.Position) error {
-	if err := v.catchUp(ctx, f, there); err != nil {
+func (v *verification) compareLogs(ctx context.Context, j *journal.Journal, there map[wire.LogID]wire.Position) error {
+	if err := v.catchUp(ctx, j, there); err != nil {
 		return err
 	}
-	found, err := f.positionsAt(ctx, there)
+	found, err := positionsAt(ctx, j, there)
 	if err != nil {
 		return err
 	}
@@ -171,7 +172,7 @@ func (v *verification) compareLogs(ctx context.Context, f *flusher, there map[wi
 		at := there[log]
 		here, ok := found[log]
 		if !ok {
-			here = v.tailIn(f, log)
+			here = tailIn(j, log)
 		}
 		switch {
 		case here == at:
@@ -186,48 +187,30 @@ func (v *verification) compareLogs(ctx context.Context, f *flusher, there map[wi
 		default:
 			v.gap("journals", int(log.Shard), int(log.Shard)+1, fmt.Errorf("the log of site %s ends at "+
 				"seq %d of %s here and at seq %d of %s at site %s, and no batch that is kept here ends there",
-				v.e.siteName(log.Site), here.Seq, here.Incarnation, at.Seq, at.Incarnation, v.peer.name))
+				v.here.Site.Name(log.Site), here.Seq, here.Incarnation, at.Seq, at.Incarnation, v.peer.name))
 		}
 	}
 	return nil
 }
 
 // tailIn is where a log of one of our journals ends, durably.
-func (v *verification) tailIn(f *flusher, log wire.LogID) wire.Position {
-	t, _ := f.j.Tail(log)
+func tailIn(j *journal.Journal, log wire.LogID) wire.Position {
+	t, _ := j.Tail(log)
 	return t.Position
-}
-
-// forksWith are the logs that have stopped here towards a peer because the histories
-// differ (I4).
-func (e *Engine) forksWith(peer wire.SiteID) map[wire.LogID]bool {
-	e.heart.mu.Lock()
-	heart := e.heart.node.Status(e.now())
-	e.heart.mu.Unlock()
-	forks := make(map[wire.LogID]bool)
-	for i := range heart.Peers {
-		for _, l := range heart.Peers[i].Stopped {
-			forked := l.Code == wire.RefuseChain || l.Code == wire.RefuseUnknownIncarnation
-			if heart.Peers[i].Site == peer && forked {
-				forks[l.Log] = true
-			}
-		}
-	}
-	return forks
 }
 
 // catchUp waits until our copies reach where the peer's end, for a while. What has
 // stopped, and an own log that has gone on to another incarnation, will not.
-func (v *verification) catchUp(ctx context.Context, f *flusher, there map[wire.LogID]wire.Position) error {
+func (v *verification) catchUp(ctx context.Context, j *journal.Journal, there map[wire.LogID]wire.Position) error {
 	until := time.Now().Add(behindWaitMax)
 	ticker := time.NewTicker(pointLookEvery)
 	defer ticker.Stop()
 	for {
 		behind := false
 		for log, at := range there {
-			forked, here := v.forks[log], v.tailIn(f, log)
+			forked, here := v.forks[log], tailIn(j, log)
 			other := here.Incarnation != at.Incarnation
-			if log.Site == v.e.id.site {
+			if log.Site == v.here.ID {
 				forked = forked || other
 			}
 			behind = behind || !forked && (other || here.Seq < at.Seq)
@@ -237,7 +220,7 @@ func (v *verification) catchUp(ctx context.Context, f *flusher, there map[wire.L
 		}
 		select {
 		case <-ticker.C:
-			maps.Copy(v.forks, v.e.forksWith(v.peer.site))
+			maps.Copy(v.forks, v.here.Site.Forks(v.peer.site))
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -249,10 +232,10 @@ func (v *verification) damaged(log wire.LogID, bad wire.Seq, site string) {
 	if bad == 0 {
 		return
 	}
-	v.out.differ(VerifyDifference{
-		What: "damage", Shard: int(log.Shard), Site: v.e.siteName(log.Site), Seq: uint64(bad),
+	v.out.differ(Difference{
+		What: "damage", Shard: int(log.Shard), Site: v.here.Site.Name(log.Site), Seq: uint64(bad),
 		Detail: fmt.Sprintf("the stored log of site %s at site %s does not hold from seq %d on",
-			v.e.siteName(log.Site), site, bad),
+			v.here.Site.Name(log.Site), site, bad),
 	})
 }
 
@@ -267,5 +250,5 @@ func (v *verification) damageOfNoLog(scans map[wire.LogID]*logScan, text, site s
 			return
 		}
 	}
-	v.out.differ(VerifyDifference{What: "damage", Shard: -1, Detail: fmt.Sprintf("site %s: %s", site, text)})
+	v.out.differ(Difference{What: "damage", Shard: -1, Detail: fmt.Sprintf("site %s: %s", site, text)})
 }

@@ -1,4 +1,4 @@
-package engine
+package verify
 
 import (
 	"bytes"
@@ -11,6 +11,7 @@ import (
 
 	"github.com/claudefs/repl/engine/node"
 	"github.com/claudefs/repl/engine/store"
+	"github.com/claudefs/repl/engine/store/journal"
 	"github.com/claudefs/repl/wire"
 )
 
@@ -21,26 +22,9 @@ const (
 	answerIdleMax = time.Minute
 )
 
-// verifier is what verifications of both directions share.
-type verifier struct {
-	points points
-	one    sync.Mutex // held by the one verification of ours that runs
-
-	mu      sync.Mutex
-	answers map[node.LinkID]*answerer
-	waiting map[uint64]chan told // our questions by id
-	lastID  uint64
-}
-
-// end waits for the verification of ours that runs; the engine's life has ended, and
-// with it the verification's context.
-func (v *verifier) end() {
-	v.one.Lock()
-	defer v.one.Unlock()
-}
-
-// asked hands a question to the answerer of its link. The heart's mutex is held.
-func (v *verifier) asked(e *Engine, a *node.Asked) {
+// Asked hands a peer's question to the answerer of its link. It never blocks: the
+// heart's mutex is held.
+func (v *Verifier) Asked(a *node.Asked) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	w := v.answers[a.Link]
@@ -53,14 +37,12 @@ func (v *verifier) asked(e *Engine, a *node.Asked) {
 		return
 	}
 	if w == nil {
-		if !e.links.enter() {
+		if v.closed {
 			return
 		}
-		w = &answerer{e: e, link: a.Link, kick: make(chan struct{}, 1), quit: make(chan struct{})}
-		if v.answers == nil {
-			v.answers = make(map[node.LinkID]*answerer)
-		}
+		w = &answerer{here: v, link: a.Link, kick: make(chan struct{}, 1), quit: make(chan struct{})}
 		v.answers[a.Link] = w
+		v.group.Add(1)
 		go w.run() // Ends when the asker ends it, the link does, or the engine.
 	}
 	ask := a.Ask
@@ -71,7 +53,7 @@ func (v *verifier) asked(e *Engine, a *node.Asked) {
 // answerer answers the questions of one link, one at a time; a new one ends the
 // work on the one before.
 type answerer struct {
-	e    *Engine
+	here *Verifier
 	link node.LinkID
 	kick chan struct{} // capacity 1
 	quit chan struct{}
@@ -104,7 +86,7 @@ func (w *answerer) give(ask *wire.Verify) {
 }
 
 func (w *answerer) run() {
-	defer w.e.links.group.Done()
+	defer w.here.group.Done()
 	defer w.forget()
 	idle := time.NewTimer(answerIdleMax)
 	defer idle.Stop()
@@ -116,18 +98,18 @@ func (w *answerer) run() {
 			continue
 		case <-w.quit:
 			return
-		case <-w.e.life.Done():
+		case <-w.here.Site.Closed().Done():
 			return
 		}
 		w.mu.Lock()
 		ask := w.next
 		w.next = nil
-		ctx, cancel := context.WithCancel(w.e.life)
+		ctx, cancel := context.WithCancel(w.here.Site.Closed())
 		w.cancel = cancel
 		w.mu.Unlock()
 		if ask != nil {
 			if answer := w.answer(ctx, ask); answer != nil && ctx.Err() == nil {
-				w.e.step(&node.VerifyAnswer{Link: w.link, Answer: answer})
+				w.here.Site.Ask(&node.VerifyAnswer{Link: w.link, Answer: answer})
 			}
 		}
 		cancel()
@@ -149,19 +131,19 @@ func (w *answerer) answer(ctx context.Context, ask *wire.Verify) *wire.Verified 
 	out := &wire.Verified{ID: ask.ID}
 	var err error
 	switch {
-	case int64(ask.Log.Shard) >= int64(w.e.o.Shards):
-		err = fmt.Errorf("it has %d shards, no shard %d", w.e.o.Shards, ask.Log.Shard)
+	case int64(ask.Log.Shard) >= int64(w.here.Shards):
+		err = fmt.Errorf("it has %d shards, no shard %d", w.here.Shards, ask.Log.Shard)
 	case ask.Kind == wire.VerifyState:
 		err = w.state(ctx, ask, out)
 	case ask.Kind == wire.VerifyJournals && w.scans == nil:
-		w.scans, w.text, err = w.e.scanJournals(ctx, &w.pace)
+		w.scans, w.text, err = w.here.scanJournals(ctx, &w.pace)
 		fallthrough
 	default:
 		if err == nil {
 			w.logs(ask, out)
 		}
 	}
-	if errors.Is(err, ErrClosed) {
+	if errors.Is(err, journal.ErrClosed) {
 		return nil
 	}
 	if err != nil {
@@ -181,7 +163,7 @@ func (w *answerer) state(ctx context.Context, ask *wire.Verify, out *wire.Verifi
 	if w.view == nil || w.log != ask.Log || w.seq != ask.Seq {
 		w.forget()
 		until := time.Now().Add(pointWaitMax)
-		view, err := w.e.viewAt(ctx, ask.Log, ask.Seq, func() bool { return time.Now().Before(until) })
+		view, err := w.here.viewAt(ctx, ask.Log, ask.Seq, func() bool { return time.Now().Before(until) })
 		if errors.Is(err, errPoint) {
 			return fmt.Errorf("shard %d, seq %d: %w", ask.Log.Shard, ask.Seq, err)
 		}
@@ -204,13 +186,13 @@ func (w *answerer) state(ctx context.Context, ask *wire.Verify, out *wire.Verifi
 
 // logs tells where the logs of a range of shards end, and what a reading found.
 func (w *answerer) logs(ask *wire.Verify, out *wire.Verified) {
-	forks := w.e.forksWith(ask.Log.Site)
-	for _, f := range w.e.journals() {
-		for _, log := range f.j.Logs() {
+	forks := w.here.Site.Forks(ask.Log.Site)
+	for _, j := range w.here.journals() {
+		for _, log := range j.Logs() {
 			if log.Shard < ask.Log.Shard || uint32(log.Shard-ask.Log.Shard) >= ask.Count {
 				continue
 			}
-			tail, _ := f.j.Tail(log)
+			tail, _ := j.Tail(log)
 			row := wire.VerifiedLog{Log: log, At: tail.Position}
 			if scan := w.scans[log]; scan != nil && ask.Kind == wire.VerifyJournals {
 				row.From, row.Bad = scan.from, scan.bad

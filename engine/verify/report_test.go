@@ -1,4 +1,4 @@
-package engine
+package verify
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 
 func TestShardsWithOneReasonAreOneGap(t *testing.T) {
 	down, full := errors.New("no link"), errors.New("no room")
-	var p VerifyPeer
+	var p PeerReport
 	p.gap("journals", 0, 64, down)
 	p.gap("journals", 64, 256, down)
 	p.gap("state", 0, 1, down)
@@ -21,7 +21,7 @@ func TestShardsWithOneReasonAreOneGap(t *testing.T) {
 	p.gap("state", 2, 3, down)
 	p.gap("state", 4, 5, down)
 	p.gap("state", 5, 256, fmt.Errorf("shard 5: %w", context.DeadlineExceeded))
-	require.Equal(t, []VerifyGap{
+	require.Equal(t, []Gap{
 		{"journals", 0, 256, "no link", false}, {"state", 0, 1, "no link", false},
 		{"state", 1, 1, "no room", false},
 		{"state", 2, 1, "no link", false}, {"state", 4, 1, "no link", false}, {"state", 5, 251, "time ran out", false},
@@ -30,10 +30,10 @@ func TestShardsWithOneReasonAreOneGap(t *testing.T) {
 
 // A report is bounded, however much there is to tell (I10), and says that there is more.
 func TestAReportsListsAreBounded(t *testing.T) {
-	var p VerifyPeer
+	var p PeerReport
 	for shard := range 3 * listMax {
 		p.gap("state", shard, shard+1, fmt.Errorf("reason %d", shard))
-		p.differ(VerifyDifference{Shard: shard})
+		p.differ(Difference{Shard: shard})
 	}
 	require.Len(t, p.NotCompared, listMax)
 	require.Equal(t, 2*listMax, p.MoreNot)
@@ -48,17 +48,17 @@ func TestTheWorstPeerIsTheResult(t *testing.T) {
 		result  string
 		ended   string
 	}{
-		{[]string{VerifyEqual, VerifyEqual}, nil, VerifyEqual, ""},
-		{[]string{VerifyEqual, VerifyEqual}, context.DeadlineExceeded, VerifyEqual, ""},
-		{[]string{VerifyEqual, VerifyUnreachable}, nil, VerifyPartly, ""},
-		{[]string{VerifyUnreachable, VerifyUnreachable}, nil, VerifyUnreachable, ""},
-		{[]string{VerifyEqual, VerifyPartly}, context.DeadlineExceeded, VerifyPartly, VerifyTimeout},
-		{[]string{VerifyDifferent, VerifyPartly}, context.Canceled, VerifyDifferent, VerifyInterrupted},
-		{[]string{VerifyUnreachable, VerifyDifferent}, nil, VerifyDifferent, ""},
+		{[]string{Equal, Equal}, nil, Equal, ""},
+		{[]string{Equal, Equal}, context.DeadlineExceeded, Equal, ""},
+		{[]string{Equal, Unreachable}, nil, Partly, ""},
+		{[]string{Unreachable, Unreachable}, nil, Unreachable, ""},
+		{[]string{Equal, Partly}, context.DeadlineExceeded, Partly, Timeout},
+		{[]string{Different, Partly}, context.Canceled, Different, Interrupted},
+		{[]string{Unreachable, Different}, nil, Different, ""},
 	} {
-		var r VerifyReport
+		var r Report
 		for _, result := range c.results {
-			r.Peers = append(r.Peers, VerifyPeer{Result: result})
+			r.Peers = append(r.Peers, PeerReport{Result: result})
 		}
 		r.conclude(c.cut)
 		require.Equal(t, c.result, r.Result, "%v", c)
@@ -70,15 +70,15 @@ func TestTheWorstPeerIsTheResult(t *testing.T) {
 func TestAPeersResultIsWhatWasCompared(t *testing.T) {
 	none := fmt.Errorf("site-b: %w", node.ErrNoLink)
 	for _, c := range []struct {
-		p      VerifyPeer
+		p      PeerReport
 		gap    error
 		result string
 	}{
-		{VerifyPeer{ShardsAsked: 4, ShardsCompared: 4}, nil, VerifyEqual},
-		{VerifyPeer{ShardsAsked: 4, ShardsCompared: 3}, errors.New("stopped"), VerifyPartly},
-		{VerifyPeer{ShardsAsked: 4}, none, VerifyUnreachable},
-		{VerifyPeer{ShardsAsked: 4, LogsCompared: 4}, none, VerifyPartly},
-		{VerifyPeer{ShardsAsked: 4}, context.Canceled, VerifyPartly},
+		{PeerReport{ShardsAsked: 4, ShardsCompared: 4}, nil, Equal},
+		{PeerReport{ShardsAsked: 4, ShardsCompared: 3}, errors.New("stopped"), Partly},
+		{PeerReport{ShardsAsked: 4}, none, Unreachable},
+		{PeerReport{ShardsAsked: 4, LogsCompared: 4}, none, Partly},
+		{PeerReport{ShardsAsked: 4}, context.Canceled, Partly},
 	} {
 		if c.gap != nil {
 			c.p.gap("state", c.p.ShardsCompared, 4, c.gap)

@@ -1,4 +1,4 @@
-package engine
+package verify
 
 import (
 	"bytes"
@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/claudefs/repl/engine/store"
-	"github.com/claudefs/repl/engine/store/journal"
 	"github.com/claudefs/repl/wire"
 )
 
@@ -94,11 +93,8 @@ func (p *pace) work(ctx context.Context, piece func() error) error {
 	err := piece()
 	p.ended = time.Now()
 	p.owed += p.ended.Sub(began)
-	switch {
-	case err == nil:
+	if err == nil {
 		return ctx.Err()
-	case errors.Is(err, journal.ErrClosed):
-		return ErrClosed
 	}
 	return err
 }

@@ -1,4 +1,4 @@
-package engine
+package verify
 
 import (
 	"context"
@@ -36,21 +36,28 @@ func (l *logScan) follow(h *wire.BatchHeader) {
 	l.end = h.End()
 }
 
-// journalOf is the journal that holds a log here.
-func (e *Engine) journalOf(log wire.LogID) *flusher {
-	if log.Site == e.id.site {
-		return e.own
+// named is a journal with what people call it.
+type named struct {
+	*journal.Journal
+	name string
+}
+
+// journals are both journals of this site.
+func (v *Verifier) journals() []named {
+	const nobody wire.SiteID = 0
+	return []named{
+		{v.Site.Journal(wire.LogID{Site: v.ID}), "own"},
+		{v.Site.Journal(wire.LogID{Site: nobody}), "mirror"},
 	}
-	return e.mirror
 }
 
 // scanJournals reads the stored bytes of both journals, up to what is durable when
 // it begins, and checks every digest and chain of them.
-func (e *Engine) scanJournals(ctx context.Context, p *pace) (map[wire.LogID]*logScan, string, error) {
+func (v *Verifier) scanJournals(ctx context.Context, p *pace) (map[wire.LogID]*logScan, string, error) {
 	scans := make(map[wire.LogID]*logScan)
 	damage := ""
-	for _, f := range e.journals() {
-		text, err := scanJournal(ctx, f, scans, p)
+	for _, j := range v.journals() {
+		text, err := scanJournal(ctx, j, scans, p)
 		if err != nil {
 			return nil, "", err
 		}
@@ -61,9 +68,9 @@ func (e *Engine) scanJournals(ctx context.Context, p *pace) (map[wire.LogID]*log
 	return scans, damage, nil
 }
 
-func scanJournal(ctx context.Context, f *flusher, scans map[wire.LogID]*logScan, p *pace) (string, error) {
-	tails, last := tailsOf(f.j), f.j.Durable()
-	r := f.j.NewReader(1)
+func scanJournal(ctx context.Context, j named, scans map[wire.LogID]*logScan, p *pace) (string, error) {
+	tails, last := tailsOf(j.Journal), j.Durable()
+	r := j.NewReader(1)
 	defer r.Close()
 	r.FromFiles()
 	damage := ""
@@ -83,7 +90,7 @@ func scanJournal(ctx context.Context, f *flusher, scans map[wire.LogID]*logScan,
 		switch {
 		case errors.Is(err, journal.ErrCorrupt):
 			if damage == "" {
-				damage = f.name + " journal: " + err.Error()
+				damage = j.name + " journal: " + err.Error()
 			}
 			for _, h := range r.Lost() { // a repair may be here before the reader goes on
 				if scans[h.Log] == nil {
@@ -111,7 +118,7 @@ func scanJournal(ctx context.Context, f *flusher, scans map[wire.LogID]*logScan,
 
 // positionsAt finds where the logs of one journal stood at the given seqs, which
 // lie at or below their durable tails: only those with a batch that ends there.
-func (f *flusher) positionsAt(ctx context.Context, seqs map[wire.LogID]wire.Position) (
+func positionsAt(ctx context.Context, j *journal.Journal, seqs map[wire.LogID]wire.Position) (
 	map[wire.LogID]wire.Position, error) {
 	found := make(map[wire.LogID]wire.Position)
 	note := func(log wire.LogID, at wire.Position) {
@@ -119,19 +126,20 @@ func (f *flusher) positionsAt(ctx context.Context, seqs map[wire.LogID]wire.Posi
 			found[log] = at
 		}
 	}
-	have := tailsOf(f.j) // of the others nothing is needed
+	have := tailsOf(j) // of the others nothing is needed
 	for log, at := range have {
 		note(log, at)
 	}
 	for log, at := range seqs {
 		have[log] = at
 	}
-	last := f.j.Durable()
-	unit, err := f.j.SegmentStart(find(have), func(log wire.LogID, t journal.Tail) { note(log, t.Position) })
+	last := j.Durable()
+	unit, err := j.SegmentStart(func(log wire.LogID) wire.Position { return have[log] },
+		func(log wire.LogID, t journal.Tail) { note(log, t.Position) })
 	if err != nil {
 		unit = 1 // another history may be what was asked for
 	}
-	r := f.j.NewReader(unit)
+	r := j.NewReader(unit)
 	defer r.Close()
 	var p pace
 	for len(found) < len(seqs) && r.Unit() < last {
@@ -151,4 +159,13 @@ func (f *flusher) positionsAt(ctx context.Context, seqs map[wire.LogID]wire.Posi
 		}
 	}
 	return found, nil
+}
+
+// tailsOf is where the logs of a journal end.
+func tailsOf(j *journal.Journal) map[wire.LogID]wire.Position {
+	tails := make(map[wire.LogID]wire.Position)
+	for _, log := range j.Logs() {
+		tails[log] = tailIn(j, log)
+	}
+	return tails
 }

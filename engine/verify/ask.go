@@ -1,4 +1,4 @@
-package engine
+package verify
 
 import (
 	"bytes"
@@ -18,7 +18,7 @@ type told struct {
 }
 
 // id gives a question its name.
-func (v *verifier) id() uint64 {
+func (v *Verifier) id() uint64 {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.lastID++
@@ -34,16 +34,13 @@ type question struct {
 
 // ask asks the peer, and does not wait.
 func (v *verification) ask(q wire.Verify) *question {
-	all := &v.e.verifier
+	all := v.here
 	q.ID = all.id()
 	asked := &question{v: v, id: q.ID, answer: make(chan told, 1)}
 	all.mu.Lock()
-	if all.waiting == nil {
-		all.waiting = make(map[uint64]chan told)
-	}
 	all.waiting[q.ID] = asked.answer
 	all.mu.Unlock()
-	v.e.step(&node.VerifyAsk{Peer: v.peer.site, Ask: q})
+	v.here.Site.Ask(&node.VerifyAsk{Peer: v.peer.site, Ask: q})
 	return asked
 }
 
@@ -83,7 +80,7 @@ func (e *atPeer) Unwrap() error { return e.kind }
 
 // drop forgets the question; its answer goes nowhere.
 func (q *question) drop() {
-	all := &q.v.e.verifier
+	all := q.v.here
 	all.mu.Lock()
 	defer all.mu.Unlock()
 	delete(all.waiting, q.id)
@@ -122,14 +119,15 @@ func (v *verification) linkBack(ctx context.Context, none error) error {
 			return ctx.Err()
 		}
 		_, none = v.ask(wire.Verify{
-			Kind: wire.VerifyTails, Count: 1, Log: wire.LogID{Site: v.e.id.site, Shard: wire.Shard(v.o.Lo)},
+			Kind: wire.VerifyTails, Count: 1, Log: wire.LogID{Site: v.here.ID, Shard: wire.Shard(v.o.Lo)},
 		}).await(ctx)
 	}
 	return none
 }
 
-// told hands an answer to who asked. The heart's mutex is held.
-func (v *verifier) told(t *node.Told) {
+// Told hands what came of a question to whoever asked it. It never blocks: the heart's
+// mutex is held.
+func (v *Verifier) Told(t *node.Told) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	waiter := v.waiting[t.ID]

@@ -1,4 +1,4 @@
-package engine
+package verify
 
 import (
 	"context"
@@ -9,8 +9,8 @@ import (
 	"github.com/claudefs/repl/engine/node"
 )
 
-// VerifyProgress is how far a verification is.
-type VerifyProgress struct {
+// Progress is how far a verification is.
+type Progress struct {
 	Kind   string `json:"kind"` // "progress"
 	Peer   string `json:"peer"`
 	Doing  string `json:"doing"` // "journals", "state"
@@ -21,21 +21,21 @@ type VerifyProgress struct {
 
 // Results of a verification, by the worst of what was found.
 const (
-	VerifyEqual       = "equal"       // everything that was asked for was compared, and is equal
-	VerifyPartly      = "partly"      // what was compared is equal, but something was not compared
-	VerifyUnreachable = "unreachable" // nothing was compared: no link
-	VerifyDifferent   = "different"
+	Equal       = "equal"       // everything that was asked for was compared, and is equal
+	Partly      = "partly"      // what was compared is equal, but something was not compared
+	Unreachable = "unreachable" // nothing was compared: no link
+	Different   = "different"
 )
 
 // Why a verification ended before it had compared everything.
 const (
-	VerifyTimeout     = "timeout"     // the context's deadline
-	VerifyInterrupted = "interrupted" // who asked for it has gone, or wants no more
+	Timeout     = "timeout"     // the context's deadline
+	Interrupted = "interrupted" // who asked for it has gone, or wants no more
 )
 
-// VerifyReport is what a verification found, as JSON in schema 1: additive
+// Report is what a verification found, as JSON in schema 1: additive
 // changes only.
-type VerifyReport struct {
+type Report struct {
 	Schema  int          `json:"schema"` // 1
 	Kind    string       `json:"kind"`   // "verify"
 	At      time.Time    `json:"at"`
@@ -44,26 +44,26 @@ type VerifyReport struct {
 	Seconds float64      `json:"seconds"`
 	Result  string       `json:"result"`
 	Ended   string       `json:"ended"` // "timeout", "interrupted"; "" = it went through
-	Peers   []VerifyPeer `json:"peers"`
+	Peers   []PeerReport `json:"peers"`
 }
 
-// VerifyPeer is what was compared with one peer.
-type VerifyPeer struct {
-	Site           string             `json:"site"`
-	Result         string             `json:"result"`
-	Reason         string             `json:"reason"` // of what is not equal; "" when it is
-	ShardsAsked    int                `json:"shards_asked"`
-	ShardsCompared int                `json:"shards_compared"` // their state
-	LogsCompared   int                `json:"logs_compared"`
-	Keys           uint64             `json:"keys_compared"`
-	Differences    []VerifyDifference `json:"differences"`
-	More           bool               `json:"more_differences"` // than are listed
-	NotCompared    []VerifyGap        `json:"not_compared"`
-	MoreNot        int                `json:"more_not_compared"` // than are listed
+// PeerReport is what was compared with one peer.
+type PeerReport struct {
+	Site           string       `json:"site"`
+	Result         string       `json:"result"`
+	Reason         string       `json:"reason"` // of what is not equal; "" when it is
+	ShardsAsked    int          `json:"shards_asked"`
+	ShardsCompared int          `json:"shards_compared"` // their state
+	LogsCompared   int          `json:"logs_compared"`
+	Keys           uint64       `json:"keys_compared"`
+	Differences    []Difference `json:"differences"`
+	More           bool         `json:"more_differences"` // than are listed
+	NotCompared    []Gap        `json:"not_compared"`
+	MoreNot        int          `json:"more_not_compared"` // than are listed
 }
 
-// VerifyDifference is one thing that the two sites do not have in common.
-type VerifyDifference struct {
+// Difference is one thing that the two sites do not have in common.
+type Difference struct {
 	What   string `json:"what"`  // "state", "history", "damage"
 	Shard  int    `json:"shard"` // -1 = damage that no log shows
 	Path   string `json:"path"`  // the host's name of the key; "" = none
@@ -73,9 +73,9 @@ type VerifyDifference struct {
 	Detail string `json:"detail"`
 }
 
-// VerifyGap is a range of shards of which something could not be compared, for one
+// Gap is a range of shards of which something could not be compared, for one
 // reason.
-type VerifyGap struct {
+type Gap struct {
 	What   string `json:"what"`         // "state", "journals"
 	Shard  int    `json:"shard"`        // the first
 	Count  int    `json:"shards_count"` // from it on
@@ -89,46 +89,46 @@ const listMax = 100
 
 // conclude words the result of the whole: a difference counts more than what is
 // unknown. cut is why it ended early, if it did.
-func (r *VerifyReport) conclude(cut error) {
+func (r *Report) conclude(cut error) {
 	results := make(map[string]int)
 	for i := range r.Peers {
 		results[r.Peers[i].Result]++
 	}
 	switch {
-	case results[VerifyDifferent] > 0:
-		r.Result = VerifyDifferent
-	case results[VerifyUnreachable] == len(r.Peers):
-		r.Result = VerifyUnreachable
-	case results[VerifyEqual] == len(r.Peers):
-		r.Result = VerifyEqual
+	case results[Different] > 0:
+		r.Result = Different
+	case results[Unreachable] == len(r.Peers):
+		r.Result = Unreachable
+	case results[Equal] == len(r.Peers):
+		r.Result = Equal
 		return // the end came too late to matter
 	default:
-		r.Result = VerifyPartly
+		r.Result = Partly
 	}
 	switch {
 	case errors.Is(cut, context.DeadlineExceeded):
-		r.Ended = VerifyTimeout
+		r.Ended = Timeout
 	case cut != nil:
-		r.Ended = VerifyInterrupted
+		r.Ended = Interrupted
 	}
 }
 
 // conclude words the result with one peer; err is what ended it.
-func (p *VerifyPeer) conclude(err error) {
+func (p *PeerReport) conclude(err error) {
 	nothing := p.ShardsCompared+p.LogsCompared == 0
 	switch {
 	case len(p.Differences) > 0:
-		p.Result, p.Reason = VerifyDifferent, p.Differences[0].text()
+		p.Result, p.Reason = Different, p.Differences[0].text()
 	case len(p.NotCompared) == 0 && p.ShardsCompared == p.ShardsAsked:
-		p.Result = VerifyEqual
+		p.Result = Equal
 	case nothing && errors.Is(err, node.ErrNoLink):
-		p.Result, p.Reason = VerifyUnreachable, err.Error()
+		p.Result, p.Reason = Unreachable, err.Error()
 	default:
-		p.Result, p.Reason = VerifyPartly, p.NotCompared[0].Reason
+		p.Result, p.Reason = Partly, p.NotCompared[0].Reason
 	}
 }
 
-func (d *VerifyDifference) text() string {
+func (d *Difference) text() string {
 	if d.Path != "" {
 		return d.Path + ": " + d.Detail
 	}
@@ -139,7 +139,7 @@ func (d *VerifyDifference) text() string {
 }
 
 // differ notes a difference, as long as there is room.
-func (p *VerifyPeer) differ(d VerifyDifference) {
+func (p *PeerReport) differ(d Difference) {
 	if len(p.Differences) == listMax {
 		p.More = true
 		return
@@ -149,7 +149,7 @@ func (p *VerifyPeer) differ(d VerifyDifference) {
 
 // gap notes that something of the shards [lo, hi) was not compared. What goes on from
 // the gap before for the same reason is the same gap.
-func (p *VerifyPeer) gap(what string, lo, hi int, err error) {
+func (p *PeerReport) gap(what string, lo, hi int, err error) {
 	reason := err.Error()
 	_, lasts := errors.AsType[*lasting](err)
 	switch { // as people say it, and without what the error came through
@@ -170,5 +170,5 @@ func (p *VerifyPeer) gap(what string, lo, hi int, err error) {
 		return
 	}
 	p.NotCompared = append(p.NotCompared,
-		VerifyGap{What: what, Shard: lo, Count: hi - lo, Reason: reason, Lasting: lasts})
+		Gap{What: what, Shard: lo, Count: hi - lo, Reason: reason, Lasting: lasts})
 }

@@ -1,4 +1,4 @@
-package engine
+package verify
 
 import (
 	"bytes"
@@ -36,10 +36,10 @@ var (
 // shard compares the state of one shard at a point that both sites pass: first where
 // the log ends, and then further ahead by twice as much as the views missed each other.
 func (v *verification) shard(ctx context.Context, shard wire.Shard) (err error) {
-	log := wire.LogID{Site: v.e.primary, Shard: shard}
+	log := wire.LogID{Site: v.here.Primary, Shard: shard}
 	if v.forks[log] {
 		return v.standing(ctx, log, fmt.Errorf(
-			"the histories of the log of site %s differ, and with them what was applied", v.e.siteName(log.Site)))
+			"the histories of the log of site %s differ, and with them what was applied", v.here.Site.Name(log.Site)))
 	}
 	ahead, lost := wire.Seq(0), 0
 	for range pointTriesMax {
@@ -92,7 +92,7 @@ func (v *verification) standing(ctx context.Context, log wire.LogID, why error) 
 
 // tail is where a log ends here, durably.
 func (v *verification) tail(log wire.LogID) wire.Position {
-	t, _ := v.e.journalOf(log).j.Tail(log)
+	t, _ := v.here.Site.Journal(log).Tail(log)
 	return t.Position
 }
 
@@ -106,7 +106,7 @@ type comparison struct {
 	first exchange           // what both told at the beginning
 	apart wire.Seq           // by how many entries the views missed each other
 	keys  uint64
-	found []VerifyDifference
+	found []Difference
 
 	standing bool // each site as it stands: the cursors need not be equal
 }
@@ -142,7 +142,7 @@ func (c *comparison) meet(ctx context.Context) (err error) {
 	defer q.drop()
 	end, since := c.v.tail(c.log).Seq, time.Now()
 	still, until := false, since.Add(pointWaitMax)
-	c.view, err = c.v.e.viewAt(ctx, c.log, c.seq, func() bool {
+	c.view, err = c.v.here.viewAt(ctx, c.log, c.seq, func() bool {
 		now := time.Now()
 		if at := c.v.tail(c.log).Seq; at != end {
 			end, since = at, now
@@ -167,7 +167,7 @@ func (c *comparison) meet(ctx context.Context) (err error) {
 
 // partKeys is how many keys a part has at first: all, if the Store here knows no less.
 func (c *comparison) partKeys() uint32 {
-	if _, ok := c.v.e.o.Store.(store.Viewer); !ok {
+	if _, ok := c.v.here.Store.(store.Viewer); !ok {
 		return math.MaxUint32
 	}
 	return partKeysFirst
@@ -226,10 +226,10 @@ func (c *comparison) histories() (found bool) {
 }
 
 // history words two positions of one seq that are not the same (I4).
-func (v *verification) history(log wire.LogID, here, there wire.Position) VerifyDifference {
-	return VerifyDifference{
-		What: "history", Shard: int(log.Shard), Site: v.e.siteName(log.Site), Seq: uint64(here.Seq),
-		Detail: fmt.Sprintf("the log of site %s has %s here, %s at site %s", v.e.siteName(log.Site), here, there,
+func (v *verification) history(log wire.LogID, here, there wire.Position) Difference {
+	return Difference{
+		What: "history", Shard: int(log.Shard), Site: v.here.Site.Name(log.Site), Seq: uint64(here.Seq),
+		Detail: fmt.Sprintf("the log of site %s has %s here, %s at site %s", v.here.Site.Name(log.Site), here, there,
 			v.peer.name),
 	}
 }
@@ -359,9 +359,9 @@ func (c *comparison) single(ctx context.Context, lo, hi []byte, keys int) error 
 		c.add(ctx, lo, "rows that belong to no key differ behind it")
 		return nil
 	case keys == 1 && (len(mine) == 0 || !bytes.Equal(mine[0], lo)):
-		c.add(ctx, lo, fmt.Sprintf("is at site %s, not at site %s", peer, c.v.e.id.siteName))
+		c.add(ctx, lo, fmt.Sprintf("is at site %s, not at site %s", peer, c.v.here.name))
 	case keys == 1 && len(mine) == 1:
-		c.add(ctx, lo, fmt.Sprintf("differs between site %s and site %s", c.v.e.id.siteName, peer))
+		c.add(ctx, lo, fmt.Sprintf("differs between site %s and site %s", c.v.here.name, peer))
 		return nil
 	case keys == 1:
 		if err := c.span(ctx, lo, mine[1], 1, nil); err != nil {
@@ -370,7 +370,7 @@ func (c *comparison) single(ctx context.Context, lo, hi []byte, keys int) error 
 		mine = mine[1:]
 	}
 	for _, key := range mine {
-		c.add(ctx, key, fmt.Sprintf("is at site %s, not at site %s", c.v.e.id.siteName, peer))
+		c.add(ctx, key, fmt.Sprintf("is at site %s, not at site %s", c.v.here.name, peer))
 	}
 	return nil
 }
@@ -380,12 +380,12 @@ func (c *comparison) add(ctx context.Context, key []byte, detail string) {
 	if c.standing {
 		detail += "; the log is stopped: each site as it stands"
 	}
-	d := VerifyDifference{
-		What: "state", Shard: int(c.log.Shard), Site: c.v.e.siteName(c.log.Site),
+	d := Difference{
+		What: "state", Shard: int(c.log.Shard), Site: c.v.here.Site.Name(c.log.Site),
 		Seq: uint64(seqIn(c.view.Cursors(), c.log)), Detail: detail,
 	}
 	if key != nil {
-		d.Key, d.Path = fmt.Sprintf("%x", key), c.v.e.nameOf(ctx, c.log.Shard, key)
+		d.Key, d.Path = fmt.Sprintf("%x", key), c.v.here.nameOf(ctx, c.log.Shard, key)
 	}
 	c.found = append(c.found, d)
 }

@@ -1,4 +1,4 @@
-package engine
+package verify
 
 import (
 	"context"
@@ -59,9 +59,10 @@ func (p *points) take(fits func(*point) bool) *point {
 	return at
 }
 
-// passed is told by a shard's applier which batch it has just applied, before it
+// Passed is told by a shard's applier which batch it has just applied, before it
 // applies the next one.
-func (p *points) passed(ctx context.Context, s store.Store, h *wire.BatchHeader) {
+func (v *Verifier) Passed(ctx context.Context, h *wire.BatchHeader) {
+	p := &v.points
 	if p.armed.Load() == 0 {
 		return
 	}
@@ -70,7 +71,7 @@ func (p *points) passed(ctx context.Context, s store.Store, h *wire.BatchHeader)
 		if at == nil {
 			return
 		}
-		at.view, at.err = store.ViewOf(ctx, s, h.Shard)
+		at.view, at.err = store.ViewOf(ctx, v.Store, h.Shard)
 		close(at.taken)
 	}
 }
@@ -81,24 +82,24 @@ var errPoint = errors.New("the point is not reached")
 // viewAt returns a view of the log's shard from the point on: at it, if the
 // shard's applier had not passed it yet. goOn says every now and then whether to
 // wait on.
-func (e *Engine) viewAt(ctx context.Context, log wire.LogID, seq wire.Seq, goOn func() bool) (store.View, error) {
-	if e.o.AppendAt && log.Site == e.id.site {
-		return e.hostView(ctx, log, seq, goOn)
+func (v *Verifier) viewAt(ctx context.Context, log wire.LogID, seq wire.Seq, goOn func() bool) (store.View, error) {
+	if v.HostLog && log.Site == v.ID {
+		return v.hostView(ctx, log, seq, goOn)
 	}
-	p := &e.verifier.points
+	p := &v.points
 	at := p.arm(log, seq)
 	disarm := func() bool { return p.take(func(other *point) bool { return other == at }) != nil }
-	cursors, err := e.o.Store.Cursors(log.Shard)
+	cursors, err := v.Store.Cursors(log.Shard)
 	if (err != nil || seqIn(cursors, log) >= seq) && disarm() {
 		if err != nil {
 			return nil, err
 		}
-		return store.ViewOf(ctx, e.o.Store, log.Shard)
+		return store.ViewOf(ctx, v.Store, log.Shard)
 	}
 	ticker := time.NewTicker(pointLookEvery)
 	defer ticker.Stop()
 	for {
-		err = e.appliers.endedBy(log)
+		err = v.Site.Stopped(log)
 		if err != nil && disarm() {
 			return nil, err
 		}
@@ -132,18 +133,18 @@ var errHostApplies = errors.New("the host applies its own log, and its Store has
 
 // hostView is viewAt for a log that the host applies: no applier passes its points, so
 // the Store's cursor is looked at until it is there.
-func (e *Engine) hostView(ctx context.Context, log wire.LogID, seq wire.Seq, goOn func() bool) (store.View, error) {
+func (v *Verifier) hostView(ctx context.Context, log wire.LogID, seq wire.Seq, goOn func() bool) (store.View, error) {
 	ticker := time.NewTicker(pointLookEvery)
 	defer ticker.Stop()
 	for {
-		cursors, err := e.o.Store.Cursors(log.Shard)
+		cursors, err := v.Store.Cursors(log.Shard)
 		switch at := seqIn(cursors, log); {
 		case err != nil:
 			return nil, err
 		case at >= seq:
-			return store.ViewOf(ctx, e.o.Store, log.Shard)
+			return store.ViewOf(ctx, v.Store, log.Shard)
 		case at == 0:
-			return nil, fmt.Errorf("log of site %s: %w", e.siteName(log.Site), errHostApplies)
+			return nil, fmt.Errorf("log of site %s: %w", v.Site.Name(log.Site), errHostApplies)
 		}
 		select {
 		case <-ticker.C:
