@@ -1,7 +1,6 @@
 package node
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 
@@ -10,31 +9,11 @@ import (
 	"github.com/claudefs/repl/wire"
 )
 
-// Reasons for which a log is not admitted; wrapped with site, shard and seqs.
-var (
-	// ErrSuspect: the journal is damaged and nothing proves where the log ends.
-	ErrSuspect = errors.New("log is suspect after damage")
-	// ErrDiverged: a peer holds another history of the log.
-	ErrDiverged = errors.New("log stopped")
-	// ErrPeers: more peers than a node can have.
-	ErrPeers = errors.New("too many peers")
-	// ErrHeard: the peer has answered, and may come back for what it lacks.
-	ErrHeard = errors.New("peer was heard")
-	// ErrNoPeer: no site of that name is registered or configured.
-	ErrNoPeer = errors.New("no such peer")
-	// ErrNoLink: a peer cannot be asked now.
-	ErrNoLink = errors.New("no link")
-	// ErrDataLost: a peer or the Store has entries that the journal lost.
-	ErrDataLost = errors.New("acknowledged data is missing")
-	// ErrWithheld: it is not settled that this site writes, see founding.go.
-	ErrWithheld = errors.New("it is not settled which site writes")
-)
-
 func refusalStop(r *wire.BatchRefusal) *stream.Stop { return &stream.Stop{Code: r.Code, Text: r.Text} }
 
 // startAdmission decides what can be decided without anybody's word.
 func (n *Node) startAdmission() {
-	n.waited = n.c.Primary != n.c.Site || len(n.peers) == 0
+	n.waited = n.t.C.Primary != n.t.C.Site || len(n.peers) == 0
 	if len(n.peers) == 0 {
 		n.found()
 	}
@@ -45,14 +24,14 @@ func (n *Node) startAdmission() {
 	for i := range n.own {
 		s, o := wire.Shard(i), &n.own[i]
 		switch {
-		case n.c.Primary != n.c.Site:
+		case n.t.C.Primary != n.t.C.Site:
 			n.admit(s, AdmitStandby, nil)
 		case o.suspect:
 			n.admit(s, AdmitRefused, n.suspectError(s))
-		case len(n.peers) == 0 && o.short() && n.c.PrimaryNamed:
+		case len(n.peers) == 0 && o.short() && n.t.C.PrimaryNamed:
 			n.adopt(s)
 		case len(n.peers) == 0 && o.short():
-			n.noteStopped(n.logID(s), wire.RefuseInternal, n.lostError(s).Error())
+			n.t.NoteStopped(n.t.LogID(s), wire.RefuseInternal, n.lostError(s).Error())
 			n.admit(s, AdmitRefused, n.lostError(s))
 		case len(n.peers) == 0 || plant.AppendUnproven:
 			n.admit(s, AdmitVerified, nil)
@@ -76,19 +55,19 @@ func (o *ownLog) needs(at wire.Position, who string) {
 
 func (n *Node) suspectError(s wire.Shard) error {
 	return fmt.Errorf("%s: ends at seq %d as far as it can be read, a peer must prove or give back what follows: %w",
-		n.logName(n.logID(s)), n.own[s].tail.Seq, ErrSuspect)
+		n.t.OwnName(s), n.own[s].tail.Seq, ErrSuspect)
 }
 
 // adopt has a log go on behind what the Store shows, where there is no peer that could
 // give back what the journal lost, and an operator has named this site as the writer.
 func (n *Node) adopt(s wire.Shard) {
 	o := &n.own[s]
-	n.event(EventDataLost, 0, n.logID(s), true, fmt.Sprintf(
+	n.event(EventDataLost, 0, n.t.LogID(s), true, fmt.Sprintf(
 		"%s: the journal ends at seq %d, the Store is at seq %d: the log goes on behind that, by the "+
 			"operator's word; what was acknowledged and not applied is lost",
-		n.logName(n.logID(s)), o.tail.Seq, o.need.Seq))
+		n.t.OwnName(s), o.tail.Seq, o.need.Seq))
 	o.tail = o.need
-	n.e.Adopts = append(n.e.Adopts, Log{ID: n.logID(s), Tail: o.tail, LastStamp: o.stamp, LastIndex: o.index})
+	n.t.E.Adopts = append(n.t.E.Adopts, Log{ID: n.t.LogID(s), Tail: o.tail, LastStamp: o.stamp, LastIndex: o.index})
 	n.admit(s, AdmitVerified, nil)
 }
 
@@ -96,11 +75,11 @@ func (n *Node) lostError(s wire.Shard) error {
 	o := &n.own[s]
 	if len(n.peers) == 0 {
 		return fmt.Errorf("%s: the journal ends at seq %d, %s has seq %d: restore the journal, or start with the "+
-			"peers that have it, or name site %s as the primary to go on behind the Store: %w", n.logName(n.logID(s)),
-			o.tail.Seq, o.needed, o.need.Seq, n.c.SiteName, ErrDataLost)
+			"peers that have it, or name site %s as the primary to go on behind the Store: %w", n.t.OwnName(s),
+			o.tail.Seq, o.needed, o.need.Seq, n.t.C.SiteName, ErrDataLost)
 	}
 	return fmt.Errorf("%s: the journal ends at seq %d, chain %s, %s has seq %d, chain %s: "+
-		"restore the journal, or start a site that has them: %w", n.logName(n.logID(s)),
+		"restore the journal, or start a site that has them: %w", n.t.OwnName(s),
 		o.tail.Seq, o.tail.Chain, o.needed, o.need.Seq, o.need.Chain, ErrDataLost)
 }
 
@@ -114,9 +93,9 @@ func (n *Node) admit(s wire.Shard, a Admission, err error) {
 	n.admitted[o.admission]--
 	n.admitted[a]++
 	o.admission, o.err = a, err
-	n.e.Admits = append(n.e.Admits, Admit{
+	n.t.E.Admits = append(n.t.E.Admits, Admit{
 		Shard: s, Admission: a, Err: err,
-		Tail: Log{ID: n.logID(s), Tail: o.tail, LastStamp: o.stamp, LastIndex: o.index},
+		Tail: Log{ID: n.t.LogID(s), Tail: o.tail, LastStamp: o.stamp, LastIndex: o.index},
 	})
 }
 
@@ -131,7 +110,7 @@ func (n *Node) clearOwn(s wire.Shard) {
 	if o := &n.own[s]; o.suspect {
 		o.suspect = false
 		n.whole = append(n.whole, s)
-		n.e.Clears = append(n.e.Clears, Clear{Own, n.logID(s)})
+		n.t.E.Clears = append(n.t.E.Clears, Clear{Journal: Own, Log: n.t.LogID(s)})
 	}
 }
 
@@ -139,7 +118,7 @@ func (n *Node) clearOwn(s wire.Shard) {
 // one may have more: each that is configured is heard first, or VerifyWait passes.
 func (n *Node) peerBehind(s wire.Shard) {
 	o := &n.own[s]
-	if o.stopped || o.suspect || n.c.Primary != n.c.Site || n.ownErr != nil {
+	if o.stopped || o.suspect || n.t.C.Primary != n.t.C.Site || n.t.Down[Own] != nil {
 		return
 	}
 	if o.short() {
@@ -164,7 +143,7 @@ func (n *Node) settle(s wire.Shard, a Admission) {
 		return
 	}
 	if o.err != nil {
-		n.unnoteStopped(n.logID(s), o.err.Error())
+		n.t.UnnoteStopped(n.t.LogID(s), o.err.Error())
 	}
 	n.admit(s, a, nil)
 }
@@ -178,7 +157,7 @@ func (n *Node) allAnswered() bool {
 // lastAnswered admits what the peers before it had agreed to, once the last one has
 // told its positions. What was admitted before that is verified now.
 func (n *Node) lastAnswered() {
-	if n.c.Primary != n.c.Site || n.ownErr != nil || !n.allAnswered() {
+	if n.t.C.Primary != n.t.C.Site || n.t.Down[Own] != nil || !n.allAnswered() {
 		return
 	}
 	for i := range n.own {
@@ -210,18 +189,18 @@ func (n *Node) peerAhead(p *peer, s wire.Shard) {
 	}
 	o.fetching = true
 	p.restores = append(p.restores, s)
-	n.event(EventDataLost, p.Site, n.logID(s), true, fmt.Sprintf(
+	n.event(EventDataLost, p.Site, n.t.LogID(s), true, fmt.Sprintf(
 		"%s: the journal ends at seq %d, site %s has seq %d: fetching it back",
-		n.logName(n.logID(s)), o.tail.Seq, p.Name, pl.answer.Seq))
+		n.t.OwnName(s), o.tail.Seq, p.Name, pl.answer.Seq))
 }
 
 // stopOwn stops an own log for good; nothing is overwritten.
 func (n *Node) stopOwn(s wire.Shard, code wire.RefusalCode, reason string) {
 	o := &n.own[s]
 	o.stopped = true
-	err := fmt.Errorf("%s: %s: %w", n.logName(n.logID(s)), reason, ErrDiverged)
-	n.noteStopped(n.logID(s), code, reason)
-	if n.c.Primary == n.c.Site {
+	err := fmt.Errorf("%s: %s: %w", n.t.OwnName(s), reason, ErrDiverged)
+	n.t.NoteStopped(n.t.LogID(s), code, reason)
+	if n.t.C.Primary == n.t.C.Site {
 		n.admit(s, AdmitRefused, err)
 	}
 }
@@ -242,7 +221,7 @@ func (n *Node) verifyWaitOver() {
 	if unverified > 0 {
 		n.event(EventUnverified, 0, wire.LogID{}, true, fmt.Sprintf(
 			"%d shards of site %s take appends although not every peer confirmed their tails within %s: %s",
-			unverified, n.c.SiteName, n.c.VerifyWait, n.unheard()))
+			unverified, n.t.C.SiteName, n.t.C.VerifyWait, n.unheard()))
 	}
 }
 
@@ -250,7 +229,7 @@ func (n *Node) stopWaiting(s wire.Shard) {
 	o := &n.own[s]
 	switch {
 	case o.short():
-		n.noteStopped(n.logID(s), wire.RefuseInternal, n.lostError(s).Error())
+		n.t.NoteStopped(n.t.LogID(s), wire.RefuseInternal, n.lostError(s).Error())
 		n.admit(s, AdmitRefused, n.lostError(s))
 	case o.agreed && n.allAnswered():
 		n.settle(s, AdmitVerified)
@@ -264,7 +243,7 @@ func (n *Node) refuseAll(err error) {
 	for i := range n.own {
 		o := &n.own[i]
 		o.stopped = true
-		if n.c.Primary == n.c.Site {
+		if n.t.C.Primary == n.t.C.Site {
 			n.admit(wire.Shard(i), AdmitRefused, err)
 		}
 	}

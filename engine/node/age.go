@@ -59,7 +59,7 @@ func (g *growth) between(seq wire.Seq) (after, before time.Duration) {
 // stamped notes which durable stamps ran ahead of the wall clock: after a restart, because
 // they begin at the clock's bound, and after the clock was set back. They tell no age.
 func (n *Node) stamped(last wire.Stamp) {
-	if last > n.ahead && last.Time().After(n.now.Wall) {
+	if last > n.ahead && last.Time().After(n.t.Now.Wall) {
 		n.ahead = last
 	}
 }

@@ -94,7 +94,7 @@ func TestShippingAFrameAllocatesNothing(t *testing.T) {
 			expect(t, len(e.Progress) == frameOf)
 		}
 	}
-	a.node.c.FrameBytesMax = 1 << 20
+	a.node.t.C.FrameBytesMax = 1 << 20
 	frame()
 	require.Zero(t, testing.AllocsPerRun(200, frame))
 }

@@ -59,12 +59,12 @@ func (b *behindness) advance(here wire.Stamp) {
 
 // behind is how far this site is behind p; false if p does not write.
 func (n *Node) behind(now Now, p *peer) (Behind, bool) {
-	if p.Site != n.c.Primary || p.mirror == nil {
+	if p.Site != n.t.C.Primary || p.mirror == nil {
 		return Behind{}, false
 	}
 	b := p.behind
 	b.advance(p.mirror.stamp)
-	heard := p.in != nil && p.in.open && b.newest.at != 0 && now.Mono-b.newest.at <= n.c.HeartbeatTimeout
+	heard := p.in != nil && p.in.open && b.newest.at != 0 && now.Mono-b.newest.at <= n.t.C.HeartbeatTimeout
 	if !heard || p.leftOut > 0 || len(p.refusals) > 0 || len(p.foreign) > 0 {
 		return Behind{}, true
 	}

@@ -33,9 +33,6 @@ type restored struct {
 	bytes  int64
 }
 
-// restoreBytesMax is the default of Config.RestoreBytesMax: as much as a mirror has.
-const restoreBytesMax = 4 << 20
-
 // fetchNext asks the next questions on a link that has none out: as many at a time as
 // the other end answers by one walk of its journal.
 func (n *Node) fetchNext(l *link) {
@@ -108,7 +105,7 @@ func (n *Node) goOn(l *link, f *fetch) {
 	if f == nil {
 		return
 	}
-	if !stream.Takes(n.restoreBytes, n.c.RestoreBytesMax) {
+	if !stream.Takes(n.restoreBytes, n.t.C.RestoreBytesMax) {
 		l.held = f
 		return
 	}
@@ -118,7 +115,7 @@ func (n *Node) goOn(l *link, f *fetch) {
 // restoreTaken asks for the grants that were held back.
 func (n *Node) restoreTaken(r *restored) {
 	n.restoreBytes -= r.bytes
-	if !stream.Takes(n.restoreBytes, n.c.RestoreBytesMax) {
+	if !stream.Takes(n.restoreBytes, n.t.C.RestoreBytesMax) {
 		return
 	}
 	for _, l := range n.order {
@@ -132,7 +129,7 @@ func (n *Node) restoreTaken(r *restored) {
 func (n *Node) askRestore(l *link, s wire.Shard) {
 	o := &n.own[s]
 	goal := l.peer.logs[s].answer
-	f := fetch{kind: StageRestore, log: n.logID(s), from: o.tail, to: goal.Seq, stamp: o.stamp}
+	f := fetch{kind: StageRestore, log: n.t.LogID(s), from: o.tail, to: goal.Seq, stamp: o.stamp}
 	if o.restored.Seq > o.tail.Seq {
 		f.from, f.stamp = o.restored, o.restoredStamp
 	}
@@ -168,12 +165,12 @@ func (n *Node) fetched(l *link, in *FrameIn) error {
 	if f == nil {
 		return n.strayAnswer(in.Envelope.Number)
 	}
-	lo, start := len(n.e.indexes), f.from
+	lo, start := n.t.E.Mark(), f.from
 	pending := restored{shard: f.log.Shard}
 	for i := range in.Headers {
 		h := &in.Headers[i]
-		if why := f.check(h, n.c.Cluster); why != nil {
-			n.e.indexes = n.e.indexes[:lo]
+		if why := f.check(h, n.t.C.Cluster); why != nil {
+			n.t.E.Unpick(lo)
 			n.fetchFailed(l, f, why)
 			n.fetchNext(l)
 			return nil
@@ -184,16 +181,14 @@ func (n *Node) fetched(l *link, in *FrameIn) error {
 		}
 		f.from, f.stamp = h.End(), h.LastStamp
 		pending.index = max(pending.index, h.LastIndex)
-		n.e.indexes = append(n.e.indexes, i)
+		n.t.E.Pick(i)
 	}
 	if f.kind == 0 {
-		n.e.indexes = n.e.indexes[:lo]
+		n.t.E.Unpick(lo)
 		return nil
 	}
-	n.ticket++
-	hi := len(n.e.indexes)
-	stage := Stage{Kind: f.kind, Ticket: n.ticket, Batches: n.e.indexes[lo:hi:hi], Log: f.log}
-	pending.ticket, pending.end, pending.last = n.ticket, f.from, f.stamp
+	stage := Stage{Kind: f.kind, Ticket: n.t.Ticket(), Batches: n.t.E.Picked(lo), Log: f.log}
+	pending.ticket, pending.end, pending.last = stage.Ticket, f.from, f.stamp
 	if f.kind == StageRestore {
 		o := &n.own[f.log.Shard]
 		o.restored, o.restoredStamp = f.from, f.stamp
@@ -203,10 +198,10 @@ func (n *Node) fetched(l *link, in *FrameIn) error {
 	} else {
 		stage.From, stage.Last = start, f.from.Seq >= f.to
 		if stage.Last {
-			n.repairing = append(n.repairing, repairing{n.ticket, f.repair})
+			n.repairing = append(n.repairing, repairing{stage.Ticket, f.repair})
 		}
 	}
-	n.e.Stages = append(n.e.Stages, stage)
+	n.t.E.Stages = append(n.t.E.Stages, stage)
 	return nil
 }
 
@@ -327,7 +322,7 @@ func (n *Node) restoreElsewhere(s wire.Shard) {
 	}
 	if o.short() && !o.stopped && n.restoreAt == 0 {
 		n.restorePause = min(max(2*n.restorePause, repairPauseMin), repairPauseMax)
-		n.restoreAt = n.now.Mono + n.restorePause
+		n.restoreAt = n.t.Now.Mono + n.restorePause
 	}
 	if n.waited && o.admission == AdmitWaiting {
 		n.stopWaiting(s)
@@ -337,7 +332,7 @@ func (n *Node) restoreElsewhere(s wire.Shard) {
 // retryRestores has the sites asked anew that could not give a log back: their copies,
 // damaged in other places each, may have mended each other meanwhile.
 func (n *Node) retryRestores() {
-	if n.restoreAt == 0 || n.now.Mono < n.restoreAt {
+	if n.restoreAt == 0 || n.t.Now.Mono < n.restoreAt {
 		return
 	}
 	n.restoreAt = 0
@@ -403,7 +398,7 @@ func (n *Node) restoreReached(s wire.Shard) {
 	if o.tail != goal {
 		text = fmt.Sprintf("seq %d is here again, site %s has it up to seq %d", o.tail.Seq, p.Name, goal.Seq)
 	}
-	n.event(EventDataRestored, p.Site, n.logID(s), false, n.logName(n.logID(s))+": "+text)
+	n.event(EventDataRestored, p.Site, n.t.LogID(s), false, n.t.OwnName(s)+": "+text)
 	if o.tail == goal && p.logs[s].answer == goal { // a peer that fell back since has it no more
 		n.confirm(p, s, goal)
 	}
@@ -434,8 +429,8 @@ func (n *Node) restoreFailed(in *StageFailed) bool {
 	})
 	o := &n.own[s]
 	o.restored = wire.Position{}
-	n.event(EventJournalDown, 0, n.logID(s), true,
-		fmt.Sprintf("%s: what a peer gave back could not be written: %v", n.logName(n.logID(s)), in.Err))
+	n.event(EventJournalDown, 0, n.t.LogID(s), true,
+		fmt.Sprintf("%s: what a peer gave back could not be written: %v", n.t.OwnName(s), in.Err))
 	p := o.giver
 	o.giver, o.fetching = nil, false
 	if p != nil && p.link != nil {
@@ -457,11 +452,11 @@ func (n *Node) fetchAll() {
 // holds returns the durable tail of a log that may be given to others.
 func (n *Node) holds(log wire.LogID) (wire.Position, *stream.Stop) {
 	no := func(code wire.RefusalCode, what string) *stream.Stop {
-		return &stream.Stop{Code: code, Text: fmt.Sprintf("site %s: %s %s", n.c.SiteName, n.logName(log), what)}
+		return &stream.Stop{Code: code, Text: fmt.Sprintf("site %s: %s %s", n.t.C.SiteName, n.t.LogName(log), what)}
 	}
 	if o := n.ownLog(log); o != nil {
 		switch {
-		case n.ownErr != nil:
+		case n.t.Down[Own] != nil:
 			return o.tail, no(wire.RefuseInternal, "lies in a journal that stopped")
 		case o.suspect:
 			return o.tail, no(wire.RefuseSuspect, "is damaged here as well")
@@ -472,7 +467,7 @@ func (n *Node) holds(log wire.LogID) (wire.Position, *stream.Stop) {
 	switch {
 	case m == nil || m.durable.Seq == 0:
 		return wire.Position{}, no(wire.RefuseNotRetained, "is not held here")
-	case n.mirrorErr != nil:
+	case n.t.Down[Mirror] != nil:
 		return m.durable, no(wire.RefuseInternal, "lies in a journal that stopped")
 	case m.suspect:
 		return m.durable, no(wire.RefuseSuspect, "is damaged here as well")

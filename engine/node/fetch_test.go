@@ -168,7 +168,7 @@ func TestARepairGoesOnAtAnotherLinkedSite(t *testing.T) {
 	log := wire.LogID{Site: a.c.Site}
 	a.answers, c.answers = "off", "off"
 	b.step(&MirrorDamaged{Log: log, From: b.mirror.batches[0].End(), To: 4})
-	first := map[string]*site{"site-a": a, "site-c": c}[b.node.siteName(asking(b).peer.Site)]
+	first := map[string]*site{"site-a": a, "site-c": c}[b.node.SiteName(asking(b).peer.Site)]
 	a.answers, c.answers = "", ""
 	first.answers = "off"
 	w.pass(100 * time.Millisecond)

@@ -25,13 +25,13 @@ func (n *Node) Holder(j Journal, log wire.LogID) wire.SiteID {
 
 // floor is the least position that somebody has, and who: nil = the Store.
 func (n *Node) floor(j Journal, log wire.LogID) (floor wire.Position, holder *peer) {
-	if uint32(log.Shard) >= n.c.Shards || plant.FloorsStuck {
+	if uint32(log.Shard) >= n.t.C.Shards || plant.FloorsStuck {
 		return wire.Position{}, nil
 	}
 	if j == Mirror {
 		return n.floorOfMirror(log)
 	}
-	if log.Site != n.c.Site {
+	if log.Site != n.t.C.Site {
 		return wire.Position{}, nil
 	}
 	floor = n.own[log.Shard].store
@@ -85,7 +85,7 @@ func (p *peer) mirrors(site wire.SiteID) bool {
 // ownFloor notes that the floor of an own log may have risen.
 func (n *Node) ownFloor(s wire.Shard) {
 	o := &n.own[s]
-	if floor := n.Floor(Own, n.logID(s)).Seq; floor != o.floor {
+	if floor := n.Floor(Own, n.t.LogID(s)).Seq; floor != o.floor {
 		n.rose[Own] = n.rose[Own] || floor > o.floor
 		o.floor = floor
 	}
@@ -114,11 +114,11 @@ func (n *Node) storeDurable(in *StoreDurable) {
 
 // retain has segments below the floors given back.
 func (n *Node) retain() {
-	n.retainAt = n.now.Mono + retainEvery
+	n.retainAt = n.t.Now.Mono + retainEvery
 	for j := Own; j <= Mirror; j++ {
 		if n.rose[j] {
 			n.rose[j] = false
-			n.e.Retain = append(n.e.Retain, j)
+			n.t.E.Retain = append(n.t.E.Retain, j)
 		}
 	}
 }
@@ -136,7 +136,7 @@ func (n *Node) copyRow(p *peer, row *wire.PageEntry) {
 		}
 	}
 	if ends == nil {
-		ends = make([]wire.Position, n.c.Shards)
+		ends = make([]wire.Position, n.t.C.Shards)
 		p.copies = append(p.copies, &copied{row.Log.Site, ends})
 	}
 	ends[row.Log.Shard] = row.Durable

@@ -7,26 +7,6 @@ import (
 	"github.com/claudefs/repl/wire"
 )
 
-// Forget: an operator gives a peer up that never answered, a mistyped name say. It holds
-// no floor any more and is not dialed; one that is configured comes back with the next
-// start. Answered in place.
-type Forget struct {
-	Site wire.SiteID
-	Only bool // say what it would lose; change nothing
-
-	Err  error // why not
-	Loss Loss
-}
-
-// Loss is what a peer that is forgotten could not be given any more, without a copy of
-// the whole.
-type Loss struct {
-	Shards  int   // whose logs have entries
-	Entries int64 // in them, as none was confirmed
-}
-
-func (*Forget) input() {}
-
 func (n *Node) forgetPeer(in *Forget) {
 	p := n.peer(in.Site)
 	switch {

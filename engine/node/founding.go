@@ -27,18 +27,18 @@ import (
 // found puts on record that Config.Primary writes.
 func (n *Node) found() {
 	if !n.founded {
-		n.founded, n.e.Found = true, true
+		n.founded, n.t.E.Found = true, true
 	}
 }
 
 // mayStopWaiting: the end of VerifyWait decides, because it is known who writes.
 func (n *Node) mayStopWaiting() bool {
-	return !n.waited && (plant.FreshWriter || (n.founded || n.c.PrimaryNamed) && !n.contradicted())
+	return !n.waited && (plant.FreshWriter || (n.founded || n.t.C.PrimaryNamed) && !n.contradicted())
 }
 
 // left: there are registered peers, and the configuration names none.
 func (n *Node) left() bool {
-	return n.c.Primary == n.c.Site && slices.ContainsFunc(n.peers, func(p *peer) bool { return p.registered }) &&
+	return n.t.C.Primary == n.t.C.Site && slices.ContainsFunc(n.peers, func(p *peer) bool { return p.registered }) &&
 		!slices.ContainsFunc(n.peers, func(p *peer) bool { return p.configured })
 }
 
@@ -49,7 +49,7 @@ func (n *Node) contradicted() bool {
 
 // contradict notes that a peer names another primary.
 func (n *Node) contradict(p *peer, text string) {
-	if p.contrary = text; n.c.Primary == n.c.Site && n.contradicted() {
+	if p.contrary = text; n.t.C.Primary == n.t.C.Site && n.contradicted() {
 		n.withholdAll()
 	}
 }
@@ -59,7 +59,7 @@ func (n *Node) contradict(p *peer, text string) {
 func (n *Node) agree(p *peer) {
 	was := n.contradicted()
 	p.contrary = ""
-	if n.c.Primary == n.c.Site && was && !n.contradicted() {
+	if n.t.C.Primary == n.t.C.Site && was && !n.contradicted() {
 		for s := range n.own {
 			if o := &n.own[s]; !o.stopped && !o.suspect {
 				n.admit(wire.Shard(s), AdmitWaiting, nil)
@@ -91,7 +91,7 @@ func (n *Node) withholdAll() {
 func (n *Node) withheld() string {
 	var names []string
 	switch {
-	case n.c.Primary != n.c.Site:
+	case n.t.C.Primary != n.t.C.Site:
 		return ""
 	case n.left():
 		for _, p := range n.peers {
@@ -100,7 +100,7 @@ func (n *Node) withheld() string {
 			}
 		}
 		return fmt.Sprintf("site %s had peers (%s), and is started without any: name them again",
-			n.c.SiteName, strings.Join(names, ", "))
+			n.t.C.SiteName, strings.Join(names, ", "))
 	case n.founded:
 		return ""
 	}
@@ -109,7 +109,7 @@ func (n *Node) withheld() string {
 			return p.contrary
 		}
 	}
-	if n.c.PrimaryNamed || n.allAnswered() {
+	if n.t.C.PrimaryNamed || n.allAnswered() {
 		return ""
 	}
 	return fmt.Sprintf("a new directory, and who writes is not settled before every peer has answered: %s. "+
@@ -137,5 +137,5 @@ func (n *Node) unheard() string {
 func (n *Node) otherPrimary(h *wire.Hello) *stream.Stop {
 	return &stream.Stop{Code: wire.RefusePrimary, Text: fmt.Sprintf(
 		"site %q takes %s for the primary, site %q takes %s: name the one that has the data, at every site",
-		h.SiteName, n.siteName(h.Primary), n.c.SiteName, n.siteName(n.c.Primary))}
+		h.SiteName, n.t.SiteName(h.Primary), n.t.C.SiteName, n.t.SiteName(n.t.C.Primary))}
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/claudefs/repl/engine/step"
 	"github.com/claudefs/repl/wire"
 )
 
@@ -123,7 +124,7 @@ func (m *tamperer) position() wire.Position {
 func (m *tamperer) say(e *end) {
 	log, at, number := m.log(), m.position(), uint64(m.p.byte())
 	code := wire.RefusalCode(1 + m.p.n(41))
-	var said message
+	var said step.Message
 	kind := []wire.FrameKind{
 		wire.FrameAck, wire.FrameCursorPage, wire.FrameBatchRefusal, wire.FrameHeartbeat, wire.FrameHeartbeatEcho,
 		wire.FrameFetch, wire.FrameFetchEnd, wire.FrameRefusal, wire.FrameVerify, wire.FrameVerified,
@@ -245,12 +246,12 @@ func (m *tamperer) check() {
 		logs := len(m.w.sites) * int(s.c.Shards)
 		for what, size := range map[string][2]int{
 			"links":           {len(n.order), 2*len(n.peers) + strangerMax},
-			"stopped logs":    {len(n.stopped), logs + 2*foreignLogMax},
+			"stopped logs":    {len(n.t.Stopped()), logs + 2*foreignLogMax},
 			"repairs":         {len(n.repairs), 2 * logs},
 			"restores":        {len(n.restoring), 64},
 			"foreign logs":    {len(n.peers[0].foreign), foreignLogMax},
 			"refused logs":    {len(n.peers[0].refusals), int(s.c.Shards)},
-			"bytes of a step": {cap(s.effects.bytes), 1 << 20},
+			"bytes of a step": {s.effects.Room(), 1 << 20},
 		} {
 			if size[0] > size[1] {
 				m.t.Fatalf("%s: %d %s, at most %d are expected (I10)", s.name, size[0], what, size[1])

@@ -29,9 +29,6 @@ const (
 // the walk that answers them holds a segment.
 const grantIdleMax = time.Minute
 
-// PointGrantOfOne grants one batch at a time.
-const PointGrantOfOne = "grant-of-one"
-
 // grants is what a link's other end asks for.
 type grants struct {
 	open   []granted // in the order asked
@@ -47,17 +44,6 @@ type granted struct {
 	log wire.LogID
 }
 
-// Granted answers OpGrant: so many bytes went, these questions are answered to their
-// end, and Open, if not 0, is one that is not.
-type Granted struct {
-	Link  LinkID
-	Bytes int
-	Ended []wire.FetchEnd
-	Open  uint64
-}
-
-func (*Granted) input() {}
-
 // fetchAsked takes a question for batches: it is answered from a log that we hold and
 // that is whole (I9).
 func (n *Node) fetchAsked(l *link) error {
@@ -68,18 +54,18 @@ func (n *Node) fetchAsked(l *link) error {
 	case why != nil:
 	case f.From.Seq > tail.Seq:
 		why = &stream.Stop{Code: wire.RefuseGap, Text: fmt.Sprintf(
-			"site %s has %s up to seq %d, asked from seq %d", n.c.SiteName, n.logName(f.Log), tail.Seq, f.From.Seq)}
+			"site %s has %s up to seq %d, asked from seq %d", n.t.C.SiteName, n.t.LogName(f.Log), tail.Seq, f.From.Seq)}
 	case f.From.Seq != 0 && f.From.Incarnation != tail.Incarnation,
 		f.From.Seq == tail.Seq && f.From.Seq != 0 && f.From.Chain != tail.Chain:
 		why = differ(tail, f.From)
 	case f.From.Seq < tail.Seq:
 		if len(l.grants.open) == stream.AnswerLogsMax {
 			why = &stream.Stop{Code: wire.RefuseInternal, Text: fmt.Sprintf(
-				"site %s answers %d questions at a time", n.c.SiteName, stream.AnswerLogsMax)}
+				"site %s answers %d questions at a time", n.t.C.SiteName, stream.AnswerLogsMax)}
 			break
 		}
 		l.grants.open = append(l.grants.open, granted{f.ID, f.Log})
-		n.e.Ops = append(n.e.Ops, Op{Kind: OpAnswer, Link: l.id, Journal: n.journalOf(f.Log), Fetch: f})
+		n.t.E.Ops = append(n.t.E.Ops, Op{Kind: OpAnswer, Link: l.id, Journal: n.t.JournalOf(f.Log), Fetch: f})
 		n.grant(l)
 		return nil
 	}
@@ -98,13 +84,13 @@ func (n *Node) taken(l *link, log wire.LogID) {
 	g := &l.grants
 	g.open = slices.DeleteFunc(g.open, func(q granted) bool { return q.log == log || q.id == g.paused })
 	if g.paused != 0 {
-		g.window.Acked(n.now.Mono, &g.frame)
+		g.window.Acked(n.t.Now.Mono, &g.frame)
 		g.paused, g.out = 0, false
 	}
 }
 
 func (n *Node) journalOf(log wire.LogID) Journal {
-	if log.Site == n.c.Site {
+	if log.Site == n.t.C.Site {
 		return Own
 	}
 	return Mirror
@@ -118,13 +104,13 @@ func (n *Node) grant(l *link) {
 	}
 	g.out = true
 	g.window.Min, g.window.Max = grantBytesMin, grantBytesMax
-	g.window.Sent(n.now.Mono, &g.frame, true)
+	g.window.Sent(n.t.Now.Mono, &g.frame, true)
 	bytes := g.window.Bytes()
-	if n.c.sometimes(PointGrantOfOne) {
+	if n.t.C.Chance(PointGrantOfOne) {
 		bytes = 1
 	}
-	n.e.Ops = append(n.e.Ops, Op{
-		Kind: OpGrant, Link: l.id, Journal: n.journalOf(g.open[0].log), Bytes: int(bytes),
+	n.t.E.Ops = append(n.t.E.Ops, Op{
+		Kind: OpGrant, Link: l.id, Journal: n.t.JournalOf(g.open[0].log), Bytes: int(bytes),
 		Envelope: wire.Envelope{Kind: wire.FrameFetched, Session: l.session},
 	})
 }
@@ -160,16 +146,16 @@ func (l *link) grantDue() (at time.Duration, ok bool) {
 // grantOver ends the questions of a grant that nobody takes. They may be asked anew.
 func (n *Node) grantOver(l *link) {
 	at, waits := l.grantDue()
-	if !waits || n.now.Mono < at {
+	if !waits || n.t.Now.Mono < at {
 		return
 	}
 	for _, q := range l.grants.open {
 		n.msg.fetchEnd = wire.FetchEnd{ID: q.id, Code: wire.RefuseInternal, Text: fmt.Sprintf(
-			"site %s was not asked on for %s", n.c.SiteName, grantIdleMax)}
+			"site %s was not asked on for %s", n.t.C.SiteName, grantIdleMax)}
 		n.send(l, &n.msg.fetchEnd)
 	}
 	l.grants = grants{}
 	for j := Own; j <= Mirror; j++ {
-		n.e.Ops = append(n.e.Ops, Op{Kind: OpAnswer, Link: l.id, Journal: j})
+		n.t.E.Ops = append(n.t.E.Ops, Op{Kind: OpAnswer, Link: l.id, Journal: j})
 	}
 }

@@ -6,12 +6,13 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/claudefs/repl/engine/step"
 	"github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/wire"
 )
 
 // message steps with a control message that comes over a link.
-func (s *site) message(l *link, kind wire.FrameKind, number uint64, m message) *Effects {
+func (s *site) message(l *link, kind wire.FrameKind, number uint64, m step.Message) *Effects {
 	s.effects.Reset()
 	s.node.Step(s.w.now(), &FrameIn{
 		Link: l.id, Body: m.AppendTo(nil, l.session)[wire.EnvelopeBytes:],
@@ -111,7 +112,7 @@ func TestRestoreAsksAsTheMediumTakes(t *testing.T) {
 	l := a.node.peers[0].link
 	f := l.fetches[0]
 	h := b.mirror.batches[1]
-	h.BodyBytes = restoreBytesMax
+	h.BodyBytes = uint32(a.node.t.C.RestoreBytesMax)
 	a.step(&FrameIn{
 		Link: l.id, Headers: []wire.BatchHeader{h},
 		Envelope: wire.Envelope{Kind: wire.FrameFetched, Session: l.session, Number: f.id},

@@ -15,7 +15,7 @@ import (
 const termTop wire.Term = math.MaxUint32 - 1
 
 func (n *Node) mirrorDownText() string {
-	return fmt.Sprintf("site %s: %v", n.c.SiteName, n.mirrorErr)
+	return fmt.Sprintf("site %s: %v", n.t.C.SiteName, n.t.Down[Mirror])
 }
 
 // hello decides on a link's first frame. The order of checks is FORMAT.md's:
@@ -57,7 +57,7 @@ func (n *Node) hello(l *link) error {
 	n.strangers--
 	n.agree(p)
 	l.peer, p.next, l.term = p, l, h.Term
-	l.rules = stream.Rules{Cluster: n.c.Cluster, Site: p.Site, Shards: n.c.Shards, Primary: n.c.Primary}
+	l.rules = stream.Rules{Cluster: n.t.C.Cluster, Site: p.Site, Shards: n.t.C.Shards, Primary: n.t.C.Primary}
 	n.welcome(p)
 	return nil
 }
@@ -70,35 +70,35 @@ func (n *Node) checkHello(h *wire.Hello) *stream.Stop {
 	switch {
 	case h.VersionMin > wire.Version || h.VersionMax < wire.Version:
 		return no(wire.RefuseVersion, "site %q speaks versions %d to %d, site %q speaks %d: upgrade the older one",
-			h.SiteName, h.VersionMin, h.VersionMax, n.c.SiteName, wire.Version)
-	case h.Cluster != n.c.Cluster || h.ClusterName != n.c.ClusterName:
+			h.SiteName, h.VersionMin, h.VersionMax, n.t.C.SiteName, wire.Version)
+	case h.Cluster != n.t.C.Cluster || h.ClusterName != n.t.C.ClusterName:
 		return no(wire.RefuseCluster,
 			"site %q is of cluster %q (%016x), site %q of cluster %q (%016x): check the cluster's name and the address",
-			h.SiteName, h.ClusterName, uint64(h.Cluster), n.c.SiteName, n.c.ClusterName, uint64(n.c.Cluster))
-	case h.Peer != n.c.Site:
+			h.SiteName, h.ClusterName, uint64(h.Cluster), n.t.C.SiteName, n.t.C.ClusterName, uint64(n.t.C.Cluster))
+	case h.Peer != n.t.C.Site:
 		return no(wire.RefuseSite,
 			"site %q wants site %q (%08x), this is site %q (%08x): check the address of the peer",
-			h.SiteName, h.PeerName, uint32(h.Peer), n.c.SiteName, uint32(n.c.Site))
-	case h.PeerName != n.c.SiteName:
+			h.SiteName, h.PeerName, uint32(h.Peer), n.t.C.SiteName, uint32(n.t.C.Site))
+	case h.PeerName != n.t.C.SiteName:
 		return no(wire.RefuseSiteCollision, "sites %q and %q have the same id %08x: rename one",
-			h.PeerName, n.c.SiteName, uint32(n.c.Site))
+			h.PeerName, n.t.C.SiteName, uint32(n.t.C.Site))
 	case p == nil || !p.configured:
 		return no(wire.RefuseSite, "site %q (%08x) is no configured peer of site %q: add it there",
-			h.SiteName, uint32(h.Site), n.c.SiteName)
+			h.SiteName, uint32(h.Site), n.t.C.SiteName)
 	case p.Name != h.SiteName:
 		return no(wire.RefuseSiteCollision, "sites %q and %q have the same id %08x: rename one",
 			h.SiteName, p.Name, uint32(h.Site))
-	case h.Shards != n.c.Shards:
+	case h.Shards != n.t.C.Shards:
 		return no(wire.RefuseShards,
 			"site %q has %d shards, site %q has %d: the count is fixed at creation, create one of them anew",
-			h.SiteName, h.Shards, n.c.SiteName, n.c.Shards)
+			h.SiteName, h.Shards, n.t.C.SiteName, n.t.C.Shards)
 	case h.DigestKind != wire.DigestXXH3:
 		return no(wire.RefuseDigestKind, "site %q uses digest kind %d, site %q uses %d: upgrade the older one",
-			h.SiteName, h.DigestKind, n.c.SiteName, wire.DigestXXH3)
+			h.SiteName, h.DigestKind, n.t.C.SiteName, wire.DigestXXH3)
 	case h.Features != 0:
 		return no(wire.RefuseFeature, "site %q wants features %x, site %q has %x: upgrade the older one",
-			h.SiteName, h.Features, n.c.SiteName, 0)
-	case h.Primary != n.c.Primary:
+			h.SiteName, h.Features, n.t.C.SiteName, 0)
+	case h.Primary != n.t.C.Primary:
 		why := n.otherPrimary(h)
 		n.contradict(p, why.Text)
 		return why
@@ -128,14 +128,14 @@ func (n *Node) welcome(p *peer) {
 	}
 	for _, s := range p.refusals {
 		m := &p.mirror.logs[s]
-		n.unnoteStopped(wire.LogID{Site: p.Site, Shard: s}, m.refused.Text)
+		n.t.UnnoteStopped(wire.LogID{Site: p.Site, Shard: s}, m.refused.Text)
 		m.refused = nil
 	}
 	p.failed, p.refusals, p.foreign = p.failed[:0], p.refusals[:0], p.foreign[:0]
 	n.event(EventLinkUp, p.Site, wire.LogID{}, false,
 		fmt.Sprintf("session %d/%d of site %s", l.term, l.session, p.Name))
 	n.msg.welcome = wire.Welcome{
-		Version: wire.Version, Site: n.c.Site, Node: n.c.Node, Term: n.term, SiteName: n.c.SiteName,
+		Version: wire.Version, Site: n.t.C.Site, Node: n.t.C.Node, Term: n.t.Term, SiteName: n.t.C.SiteName,
 	}
 	n.send(l, &n.msg.welcome)
 	n.sendResume(p)

@@ -6,19 +6,12 @@ import (
 	"time"
 
 	"github.com/claudefs/repl/engine/internal/plant"
+	"github.com/claudefs/repl/engine/step"
 	"github.com/claudefs/repl/wire"
 )
 
-// message is any control message of package wire.
-type message interface {
-	AppendTo(dst []byte, session uint32) []byte
-}
-
-func (n *Node) send(l *link, m message) {
-	lo := len(n.e.bytes)
-	n.e.bytes = m.AppendTo(n.e.bytes, l.session)
-	hi := len(n.e.bytes)
-	n.e.Ops = append(n.e.Ops, Op{Kind: OpSend, Link: l.id, Frame: n.e.bytes[lo:hi:hi]})
+func (n *Node) send(l *link, m step.Message) {
+	n.t.E.Send(l.id, l.session, m)
 }
 
 // close ends a link. What its session was is over at once; LinkDown then only
@@ -28,7 +21,7 @@ func (n *Node) close(l *link, reason string) {
 		return
 	}
 	l.closing = true
-	n.e.Ops = append(n.e.Ops, Op{Kind: OpClose, Link: l.id, Reason: reason})
+	n.t.E.Ops = append(n.t.E.Ops, Op{Kind: OpClose, Link: l.id, Reason: reason})
 	n.detach(l, reason)
 }
 
@@ -61,13 +54,13 @@ func (l *link) site() wire.SiteID {
 
 func (n *Node) linkUp(in *LinkUp) {
 	n.linkNumber++
-	l := &link{id: in.Link, number: n.linkNumber, heard: n.now.Mono}
+	l := &link{id: in.Link, number: n.linkNumber, heard: n.t.Now.Mono}
 	n.links[in.Link] = l
 	n.order = append(n.order, l)
 	if in.Peer == 0 {
 		n.strangers++
 		switch {
-		case n.mirrorErr != nil:
+		case n.t.Down[Mirror] != nil:
 			n.refuse(l, wire.RefuseInternal, n.mirrorDownText())
 		case n.strangers > strangerMax:
 			n.close(l, fmt.Sprintf("%d links wait for their hello", strangerMax))
@@ -133,17 +126,17 @@ func (n *Node) detach(l *link, reason string) {
 
 // redial plans the next dial: jittered, twice as long after every failure.
 func (n *Node) redial(p *peer, reason string) {
-	wait := n.c.RedialMax
+	wait := n.t.C.RedialMax
 	if p.dials < 16 {
-		wait = min(wait, n.c.RedialMin<<p.dials)
+		wait = min(wait, n.t.C.RedialMin<<p.dials)
 	}
 	p.dials++
 	wait = wait/2 + time.Duration(n.rng.Int64N(int64(wait/2)+1))
-	p.phase, p.dialAt, p.reason = phaseDown, n.now.Mono+wait, reason
+	p.phase, p.dialAt, p.reason = phaseDown, n.t.Now.Mono+wait, reason
 }
 
 func (n *Node) mayDial(p *peer) bool {
-	return p.configured && p.phase == phaseDown && n.ownErr == nil
+	return p.configured && p.phase == phaseDown && n.t.Down[Own] == nil
 }
 
 func (n *Node) frameIn(in *FrameIn) {
@@ -151,9 +144,9 @@ func (n *Node) frameIn(in *FrameIn) {
 	if l == nil || l.closing {
 		return
 	}
-	l.heard = n.now.Mono
+	l.heard = n.t.Now.Mono
 	if l.peer != nil {
-		l.peer.heard = max(n.now.Mono, 1)
+		l.peer.heard = max(n.t.Now.Mono, 1)
 	}
 	if err := n.expected(l, &in.Envelope); err != nil {
 		n.malformed(l, err)
@@ -161,7 +154,8 @@ func (n *Node) frameIn(in *FrameIn) {
 	}
 	if in.BatchErr != nil && !plant.BadFrameAcked {
 		n.event(EventCorruption, l.site(), wire.LogID{}, true,
-			fmt.Sprintf("frame %d of site %s does not hold: %v", in.Envelope.Number, n.siteName(l.site()), in.BatchErr))
+			fmt.Sprintf("frame %d of site %s does not hold: %v", in.Envelope.Number,
+				n.t.SiteName(l.site()), in.BatchErr))
 		n.refuse(l, wire.RefuseMalformed, fmt.Sprintf("frame %d does not hold: %v", in.Envelope.Number, in.BatchErr))
 		return
 	}

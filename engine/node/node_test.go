@@ -116,7 +116,7 @@ func TestStrangersAreFewAndDoNotLiveLong(t *testing.T) {
 		b.step(&LinkUp{Link: LinkID(1000 + i)})
 	}
 	require.Equal(t, strangerMax, b.node.strangers)
-	w.mono += b.node.c.HeartbeatTimeout
+	w.mono += b.node.t.C.HeartbeatTimeout
 	b.step(&Tick{})
 	require.Zero(t, b.node.strangers)
 	for i := range 2 * strangerMax {

@@ -12,7 +12,7 @@ func (n *Node) sendResume(p *peer) {
 	for _, log := range p.owed {
 		n.mirrorLog(log).owed &^= p.bit
 	}
-	p.owed, p.paged = p.owed[:0], n.now.Mono
+	p.owed, p.paged = p.owed[:0], n.t.Now.Mono
 	page := &n.msg.page
 	page.Flags, page.Entries = wire.PageResume, page.Entries[:0]
 	for _, m := range n.mirrors {
@@ -53,15 +53,15 @@ func (n *Node) pageDue(p *peer) time.Duration {
 	case len(p.owed) == 0:
 		return 1<<63 - 1
 	case n.unclean == 0:
-		return p.paged + min(pageGapMin, n.c.PageEvery)
+		return p.paged + min(pageGapMin, n.t.C.PageEvery)
 	}
-	return p.paged + n.c.PageEvery
+	return p.paged + n.t.C.PageEvery
 }
 
 // pageIfDue sends the pages that have become due with this step.
 func (n *Node) pageIfDue() {
 	for _, p := range n.peers {
-		if p.in != nil && p.in.open && n.pageDue(p) <= n.now.Mono {
+		if p.in != nil && p.in.open && n.pageDue(p) <= n.t.Now.Mono {
 			n.sendPages(p)
 		}
 	}
@@ -82,5 +82,5 @@ func (n *Node) sendPages(p *peer) {
 		page.Entries = append(page.Entries, row(log, l))
 	}
 	n.send(p.in, page)
-	p.owed, p.paged = p.owed[:0], n.now.Mono
+	p.owed, p.paged = p.owed[:0], n.t.Now.Mono
 }

@@ -77,7 +77,7 @@ func restoredBehindOne() (w *world, a, c *site) {
 // back, and the log does not fork.
 func TestNoLogIsAdmittedBeforeEveryPeerWasHeard(t *testing.T) {
 	w, a, c := restoredBehindOne()
-	w.pass(a.node.c.VerifyWait / 2)
+	w.pass(a.node.t.C.VerifyWait / 2)
 	require.Equal(t, AdmitWaiting, a.node.own[0].admission)
 	c.open()
 	w.pass(3 * time.Second)
@@ -90,7 +90,7 @@ func TestNoLogIsAdmittedBeforeEveryPeerWasHeard(t *testing.T) {
 // it contradicts then, and the log stops rather than fork.
 func TestASecondPeerThatHasMoreStopsAnAdmittedLog(t *testing.T) {
 	w, a, c := restoredBehindOne()
-	w.pass(a.node.c.VerifyWait + time.Second)
+	w.pass(a.node.t.C.VerifyWait + time.Second)
 	require.Equal(t, AdmitUnverified, a.node.own[0].admission, "site-c was not heard")
 	c.open()
 	w.pass(3 * time.Second)
@@ -191,7 +191,7 @@ func TestNoSuspectLogIsAdmittedBeforeEveryPeerWasHeard(t *testing.T) {
 	a.suspect[Own] = []wire.LogID{{Site: a.c.Site}}
 	a.open()
 	require.Equal(t, AdmitRefused, a.node.own[0].admission)
-	w.pass(a.node.c.VerifyWait / 2)
+	w.pass(a.node.t.C.VerifyWait / 2)
 	require.Empty(t, a.suspect[Own], "site-b ends where site-a ends")
 	require.Equal(t, AdmitWaiting, a.node.own[0].admission)
 	c.open()

@@ -11,7 +11,7 @@ import (
 
 // persistDue says whether there is anything to write to the control state.
 func (n *Node) persistDue() bool {
-	if n.persisting != nil || n.ownErr != nil {
+	if n.persisting != nil || n.t.Down[Own] != nil {
 		return false
 	}
 	return len(n.forget) > 0 || slices.ContainsFunc(n.peers, func(p *peer) bool {
@@ -32,7 +32,7 @@ func (n *Node) persistNext() {
 		return
 	}
 	n.persistTicket++
-	n.persistAt = n.now.Mono + persistEvery
+	n.persistAt = n.t.Now.Mono + persistEvery
 	persist := Persist{Ticket: n.persistTicket}
 	for _, p := range n.peers {
 		if !p.toRegister() && (!p.registered || len(p.changed) == 0) {
@@ -49,14 +49,14 @@ func (n *Node) persistNext() {
 			if plant.CursorAhead && p.sender.In(s) {
 				l.durable = p.sender.Sent(s)
 			}
-			r.Cursors = append(r.Cursors, stream.Cursor{Log: n.logID(s), Position: l.durable})
+			r.Cursors = append(r.Cursors, stream.Cursor{Log: n.t.LogID(s), Position: l.durable})
 		}
 		p.changed = p.changed[:0]
 		persist.Peers = append(persist.Peers, r)
 	}
 	persist.Forget, n.forget = n.forget, nil
 	n.persisting = &persist
-	n.e.Persists = append(n.e.Persists, persist)
+	n.t.E.Persists = append(n.t.E.Persists, persist)
 }
 
 // persisted takes the end of a Persist. A session with a new peer goes on from then on;

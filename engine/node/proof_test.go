@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/claudefs/repl/engine/step"
 	"github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/wire"
 )
@@ -20,9 +21,9 @@ func TestAnEchoProvesTheMomentItsHeartbeatLeft(t *testing.T) {
 	b.open()
 	w.pass(2 * time.Second)
 	p := a.node.peers[0]
-	timeout := a.node.c.HeartbeatTimeout
+	timeout := a.node.t.C.HeartbeatTimeout
 	left := w.mono
-	a.node.now, a.node.e = w.now(), &Effects{}
+	a.node.t.Now, a.node.t.E = w.now(), &Effects{}
 	a.node.beat(p.link)
 	b.mute = true
 	echo := wire.HeartbeatEcho{Number: p.link.beat}
@@ -111,7 +112,7 @@ func TestPersistsAreOneAtATimeAndTriedAgain(t *testing.T) {
 	require.Equal(t, OpDial, e.Ops[0].Kind)
 	at(time.Second, &LinkUp{Link: 1, Peer: a.c.Peers[0].Site})
 	l, p := n.links[1], n.peers[0]
-	in := func(kind wire.FrameKind, m message) *FrameIn {
+	in := func(kind wire.FrameKind, m step.Message) *FrameIn {
 		return &FrameIn{
 			Link: 1, Body: m.AppendTo(nil, l.session)[wire.EnvelopeBytes:],
 			Envelope: wire.Envelope{Kind: kind, Session: l.session},
@@ -132,14 +133,14 @@ func TestPersistsAreOneAtATimeAndTriedAgain(t *testing.T) {
 	at(3*time.Second, &Persisted{Ticket: 2})
 	require.Contains(t, kinds(e.Ops), OpSeek)
 
-	n.now, n.e = Now{Mono: 4 * time.Second}, &e
+	n.t.Now, n.t.E = Now{Mono: 4 * time.Second}, &e
 	n.setCursor(p, 3, wire.Position{Seq: 4})
 	n.setCursor(p, 1, wire.Position{Seq: 9})
 	n.setCursor(p, 3, wire.Position{Seq: 5})
 	at(5*time.Second, in(wire.FrameHeartbeatEcho, &wire.HeartbeatEcho{Number: 1}))
 	at(5*time.Second, &Tick{})
 	require.Len(t, e.Persists[0].Peers[0].Cursors, 2)
-	n.e = &e
+	n.t.E = &e
 	n.setCursor(p, 1, wire.Position{Seq: 10})
 	at(5*time.Second, &Persisted{Ticket: 3, Err: errors.New("no space left on device")})
 	at(6*time.Second, &Tick{})
@@ -178,7 +179,7 @@ func TestAStoreThatWasFedFromTheJournalIsNoWitness(t *testing.T) {
 	a.crash()
 	a.applied = slices.DeleteFunc(a.applied, func(c stream.Cursor) bool { return c.Log.Shard == 0 })
 	a.open()
-	w.pass(a.node.c.VerifyWait + time.Second)
+	w.pass(a.node.t.C.VerifyWait + time.Second)
 	require.Equal(t, a.node.own[0].tail, a.node.own[0].store, "it has caught up")
 	require.Equal(t, AdmitUnverified, a.node.own[0].admission)
 	require.Equal(t, AdmitUnverified, a.node.own[1].admission, "it stood there")

@@ -7,11 +7,12 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/claudefs/repl/engine/step"
 	"github.com/claudefs/repl/wire"
 )
 
 // frame puts a control message into an input, as a link would.
-func frame(l *link, kind wire.FrameKind, m message) *FrameIn {
+func frame(l *link, kind wire.FrameKind, m step.Message) *FrameIn {
 	b := m.AppendTo(nil, l.session)
 	return &FrameIn{
 		Link: l.id, Body: b[wire.EnvelopeBytes:], Envelope: wire.Envelope{Kind: kind, Session: l.session},

@@ -17,31 +17,30 @@ func (n *Node) batches(l *link, in *FrameIn) error {
 	if err := p.receiver.Open(in.Envelope.Number); err != nil {
 		return err
 	}
-	lo := len(n.e.indexes)
+	lo := n.t.E.Mark()
 	size := int64(0)
 	p.received.frames++
 	for i := range in.Headers {
 		h := &in.Headers[i]
 		p.received.bytes += int64(h.Bytes())
 		if n.take(p, l, h) {
-			n.e.indexes = append(n.e.indexes, i)
+			n.t.E.Pick(i)
 			size += int64(h.Bytes())
 		}
 		if l.closing { // nothing of the frame is staged: its tails go back
-			for _, taken := range n.e.indexes[lo:] {
+			for _, taken := range n.t.E.Picked(lo) {
 				p.failed = append(p.failed, in.Headers[taken].Shard)
 			}
-			n.e.indexes = n.e.indexes[:lo]
+			n.t.E.Unpick(lo)
 			return nil
 		}
 	}
 	ticket := uint64(0)
-	if hi := len(n.e.indexes); hi > lo {
-		n.ticket++
-		ticket = n.ticket
-		n.e.Stages = append(n.e.Stages, Stage{Kind: StageMirror, Ticket: ticket, Batches: n.e.indexes[lo:hi:hi]})
+	if n.t.E.Mark() > lo {
+		ticket = n.t.Ticket()
+		n.t.E.Stages = append(n.t.E.Stages, Stage{Kind: StageMirror, Ticket: ticket, Batches: n.t.E.Picked(lo)})
 	}
-	waits := p.receiver.Close(n.now.Mono, ticket, size)
+	waits := p.receiver.Close(n.t.Now.Mono, ticket, size)
 	n.ack(l, wire.LevelReceived, in.Envelope.Number)
 	if !waits || plant.AckOnReceipt {
 		n.ack(l, wire.LevelDurable, in.Envelope.Number)
@@ -61,7 +60,7 @@ func (n *Node) take(p *peer, l *link, h *wire.BatchHeader) bool {
 	log := h.Log()
 	var m *mirrorLog
 	var tail stream.Tail
-	if log.Site == p.Site && uint32(log.Shard) < n.c.Shards {
+	if log.Site == p.Site && uint32(log.Shard) < n.t.C.Shards {
 		m = &p.mirror.logs[log.Shard]
 		if m.refused != nil {
 			return false
@@ -78,7 +77,7 @@ func (n *Node) take(p *peer, l *link, h *wire.BatchHeader) bool {
 	case why != nil:
 		m.refused = why
 		p.refusals = append(p.refusals, log.Shard)
-		n.noteStopped(log, why.Code, why.Text)
+		n.t.NoteStopped(log, why.Code, why.Text)
 		n.refuseBatch(p, l, log, m.tail.Position, why)
 	}
 	if !take {
@@ -94,7 +93,7 @@ func (n *Node) take(p *peer, l *link, h *wire.BatchHeader) bool {
 
 func (n *Node) refuseBatch(p *peer, l *link, log wire.LogID, tail wire.Position, why *stream.Stop) {
 	n.event(EventLogStopped, p.Site, log, true,
-		fmt.Sprintf("refused %s from site %s: %s", n.logName(log), p.Name, why.Text))
+		fmt.Sprintf("refused %s from site %s: %s", n.t.LogName(log), p.Name, why.Text))
 	n.msg.batchRefusal = wire.BatchRefusal{Code: why.Code, Log: log, Position: tail, Text: why.Text}
 	n.send(l, &n.msg.batchRefusal)
 }
@@ -170,7 +169,7 @@ func (n *Node) stageFailed(in *StageFailed) {
 		n.event(EventJournalDown, p.Site, wire.LogID{}, true,
 			fmt.Sprintf("batches of site %s could not be mirrored: %v", p.Name, in.Err))
 		if p.in != nil {
-			n.refuse(p.in, wire.RefuseInternal, fmt.Sprintf("site %s cannot mirror: %v", n.c.SiteName, in.Err))
+			n.refuse(p.in, wire.RefuseInternal, fmt.Sprintf("site %s cannot mirror: %v", n.t.C.SiteName, in.Err))
 		}
 		n.flushed(p, 0)
 	}
@@ -190,9 +189,9 @@ func (n *Node) leftOut(p *peer, logs uint32) {
 // heartbeat is answered at once.
 func (n *Node) heartbeat(l *link) error {
 	if h := &n.msg.heartbeat; l == l.peer.in {
-		l.peer.behind.heartbeat(n.now.Mono, h.LastStamp, time.UnixMicro(int64(h.Clock)), l.peer.mirror.stamp)
+		l.peer.behind.heartbeat(n.t.Now.Mono, h.LastStamp, time.UnixMicro(int64(h.Clock)), l.peer.mirror.stamp)
 	}
-	n.msg.echo = wire.HeartbeatEcho{Clock: uint64(n.now.Wall.UnixMicro()), Number: n.msg.heartbeat.Number}
+	n.msg.echo = wire.HeartbeatEcho{Clock: uint64(n.t.Now.Wall.UnixMicro()), Number: n.msg.heartbeat.Number}
 	n.send(l, &n.msg.echo)
 	return nil
 }

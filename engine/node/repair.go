@@ -51,7 +51,7 @@ func (n *Node) missed(r *repair, by ...*link) {
 		r.tried = append(r.tried, l.number)
 	}
 	r.pause = min(max(2*r.pause, repairPauseMin), repairPauseMax)
-	r.again = n.now.Mono + r.pause
+	r.again = n.t.Now.Mono + r.pause
 }
 
 // notGiven: the other end of a link cannot give a repair, or gives another history.
@@ -59,13 +59,13 @@ func (n *Node) notGiven(l *link, f *fetch, why *stream.Stop) {
 	if !f.repair.gone {
 		n.event(EventRepairFailed, l.peer.Site, f.log, true, fmt.Sprintf(
 			"%s: %s behind seq %d cannot be repaired from site %s: %s",
-			n.logName(f.log), n.copyOf(f.log), f.start.Seq, l.peer.Name, why.Text))
+			n.t.LogName(f.log), n.copyOf(f.log), f.start.Seq, l.peer.Name, why.Text))
 		n.missed(&f.repair, l)
 	}
 	n.repairAgain(&f.repair)
 	// An own log goes on, but for who lacks the piece.
 	if n.ownLog(f.log) == nil && !f.repair.gone && !n.asked(f.log) {
-		n.noteStopped(f.log, why.Code, notRepaired+why.Text)
+		n.t.NoteStopped(f.log, why.Code, notRepaired+why.Text)
 	}
 }
 
@@ -82,7 +82,7 @@ func (n *Node) repairAgain(r *repair) {
 func (n *Node) retryRepairs() {
 	retried := false
 	for i := range n.repairs {
-		if r := &n.repairs[i]; r.again != 0 && n.now.Mono >= r.again {
+		if r := &n.repairs[i]; r.again != 0 && n.t.Now.Mono >= r.again {
 			r.tried, r.again, retried = nil, 0, true
 		}
 	}
@@ -115,7 +115,7 @@ func (n *Node) mirrorDamaged(in *MirrorDamaged) {
 		return
 	}
 	n.event(EventCorruption, in.Log.Site, in.Log, true, fmt.Sprintf(
-		"%s: seqs %d to %d of %s are damaged", n.logName(in.Log), in.From.Seq+1, in.To, n.copyOf(in.Log)))
+		"%s: seqs %d to %d of %s are damaged", n.t.LogName(in.Log), in.From.Seq+1, in.To, n.copyOf(in.Log)))
 	i := slices.IndexFunc(n.repairs, func(r repair) bool { return r.log == in.Log && !r.proof })
 	if i < 0 {
 		n.repairs = append(n.repairs, repair{log: in.Log, from: in.From, to: in.To})
@@ -145,7 +145,7 @@ func (n *Node) repairGone(log wire.LogID) {
 			r.gone = true
 		}
 	}
-	n.unnoteStopped(log, notRepaired)
+	n.t.UnnoteStopped(log, notRepaired)
 }
 
 func (n *Node) askRepair(l *link, r repair) {
@@ -159,7 +159,7 @@ func (n *Node) askRepair(l *link, r repair) {
 	} else {
 		n.event(EventMirrorRepair, l.peer.Site, r.log, false, fmt.Sprintf(
 			"%s: fetching seqs %d to %d of %s from site %s",
-			n.logName(r.log), r.from.Seq+1, r.to, n.copyOf(r.log), l.peer.Name))
+			n.t.LogName(r.log), r.from.Seq+1, r.to, n.copyOf(r.log), l.peer.Name))
 	}
 	n.ask(l, f)
 }
@@ -177,9 +177,9 @@ func (n *Node) repaired(in *Repaired) {
 		return
 	}
 	n.event(EventMirrorRepaired, r.log.Site, r.log, false, fmt.Sprintf(
-		"%s: seqs %d to %d of %s are repaired", n.logName(r.log), r.from.Seq+1, r.to, n.copyOf(r.log)))
+		"%s: seqs %d to %d of %s are repaired", n.t.LogName(r.log), r.from.Seq+1, r.to, n.copyOf(r.log)))
 	if n.ownLog(r.log) == nil {
-		n.unnoteStopped(r.log, notRepaired)
+		n.t.UnnoteStopped(r.log, notRepaired)
 		return
 	}
 	n.whole = append(n.whole, r.log.Shard)
@@ -205,7 +205,7 @@ func (n *Node) notWritten(r *repair, err error) {
 	}
 	n.event(EventRepairFailed, r.log.Site, r.log, true, fmt.Sprintf(
 		"%s: seqs %d to %d of %s came, but were not written: %v",
-		n.logName(r.log), r.from.Seq+1, r.to, n.copyOf(r.log), err))
+		n.t.LogName(r.log), r.from.Seq+1, r.to, n.copyOf(r.log), err))
 	n.missed(r, n.order...)
 	n.repairAgain(r)
 }
@@ -216,13 +216,14 @@ func (n *Node) mirrorProven(log wire.LogID) {
 	if m.suspect {
 		n.clearMirror(log, m)
 		n.event(EventMirrorRepaired, log.Site, log, false, fmt.Sprintf(
-			"%s: site %s proves the tail of the mirror at seq %d", n.logName(log), n.siteName(log.Site), m.durable.Seq))
+			"%s: site %s proves the tail of the mirror at seq %d",
+			n.t.LogName(log), n.t.SiteName(log.Site), m.durable.Seq))
 	}
 }
 
 // clearMirror: the log's own site proves the tail of a suspect mirror.
 func (n *Node) clearMirror(log wire.LogID, m *mirrorLog) {
 	m.suspect = false
-	n.e.Clears = append(n.e.Clears, Clear{Mirror, log})
-	n.unnoteStopped(log, notRepaired)
+	n.t.E.Clears = append(n.t.E.Clears, Clear{Journal: Mirror, Log: log})
+	n.t.UnnoteStopped(log, notRepaired)
 }

@@ -191,7 +191,7 @@ func (w *world) rareCommand(t *testing.T, s *site, words []string, values map[st
 	case "logs":
 		for _, j := range []*disk{&s.own, &s.mirror} {
 			for _, l := range j.logs() {
-				w.say("%s: shard %d ends at seq %d", s.node.siteName(l.ID.Site), l.ID.Shard, l.Tail.Seq)
+				w.say("%s: shard %d ends at seq %d", s.node.SiteName(l.ID.Site), l.ID.Shard, l.Tail.Seq)
 			}
 		}
 	case "floor":

@@ -9,11 +9,11 @@ import (
 
 // read asks for the next batches, if the window takes any.
 func (n *Node) read(p *peer) {
-	if p.phase != phaseLive || p.reading || p.sender.Free() <= 0 || p.sender.Busy() && n.c.sometimes(PointWindowOfOne) {
+	if p.phase != phaseLive || p.reading || p.sender.Free() <= 0 || p.sender.Busy() && n.t.C.Chance(PointWindowOfOne) {
 		return
 	}
 	p.reading, p.readIdle, p.readAgain = true, false, false
-	n.e.Ops = append(n.e.Ops, Op{Kind: OpRead, Link: p.link.id, Bytes: n.c.FrameBytesMax})
+	n.t.E.Ops = append(n.t.E.Ops, Op{Kind: OpRead, Link: p.link.id, Bytes: n.t.C.FrameBytesMax})
 }
 
 // readOn wakes a reader that stood at the end. One that is just looking may
@@ -52,7 +52,7 @@ func (n *Node) readDone(in *ReadDone) {
 // readFailed reports damage. The reader stands behind it, so reading on is
 // right: logs that miss a batch leave the session when their next one comes.
 func (n *Node) readFailed(p *peer, err error) {
-	n.event(EventCorruption, p.Site, wire.LogID{}, true, fmt.Sprintf("own journal of site %s: %v", n.c.SiteName, err))
+	n.event(EventCorruption, p.Site, wire.LogID{}, true, fmt.Sprintf("own journal of site %s: %v", n.t.C.SiteName, err))
 	p.readErrs++
 	if p.readErrs >= readErrorMax {
 		n.refuse(p.link, wire.RefuseInternal, n.unreadable(err))
@@ -63,7 +63,7 @@ func (n *Node) readFailed(p *peer, err error) {
 
 // ship puts the batches that the peer lacks into frames.
 func (n *Node) ship(p *peer, headers []wire.BatchHeader) {
-	lo := len(n.e.indexes)
+	lo := n.t.E.Mark()
 	size := 0
 	for i := range headers {
 		h := &headers[i]
@@ -84,35 +84,36 @@ func (n *Node) ship(p *peer, headers []wire.BatchHeader) {
 		if !ship {
 			continue
 		}
-		count := len(n.e.indexes) - lo
-		if count > 0 && (size+h.Bytes() > n.c.FrameBytesMax || count == frameBatchesMax ||
-			n.c.sometimes(PointBatchAFrame)) {
+		count := n.t.E.Mark() - lo
+		if count > 0 && (size+h.Bytes() > n.t.C.FrameBytesMax || count == frameBatchesMax ||
+			n.t.C.Chance(PointBatchAFrame)) {
 			n.shipFrame(p, lo)
-			lo, size, count = len(n.e.indexes), 0, 0
+			lo, size, count = n.t.E.Mark(), 0, 0
 		}
 		if count == 0 {
 			p.sender.Open()
 		}
 		p.sender.Add(h)
 		p.entries += int64(h.Count)
-		n.e.indexes = append(n.e.indexes, i)
+		n.t.E.Pick(i)
 		size += h.Bytes()
 	}
-	if len(n.e.indexes) > lo {
+	if n.t.E.Mark() > lo {
 		n.shipFrame(p, lo)
 	}
 }
 
 // shipFrame sends the batches whose indexes begin at lo.
 func (n *Node) shipFrame(p *peer, lo int) {
-	hi := len(n.e.indexes)
-	number, size := p.sender.Close(n.now.Mono)
+	batches := n.t.E.Picked(lo)
+	number, size := p.sender.Close(n.t.Now.Mono)
 	p.frames++
 	p.bytes += size
-	n.e.Ops = append(n.e.Ops, Op{
-		Kind: OpShip, Link: p.link.id, Batches: n.e.indexes[lo:hi:hi],
+	n.t.E.Ops = append(n.t.E.Ops, Op{
+		Kind: OpShip, Link: p.link.id, Batches: batches,
 		Envelope: wire.Envelope{
-			Kind: wire.FrameBatches, BatchCount: uint16(hi - lo), WireBytes: uint32(size), PlainBytes: uint32(size),
+			Kind: wire.FrameBatches, BatchCount: uint16(len(batches)),
+			WireBytes: uint32(size), PlainBytes: uint32(size),
 			Session: p.link.session, Number: number,
 		},
 	})
@@ -135,7 +136,7 @@ func (n *Node) acked(l *link) error {
 	}
 	used := p.sender.Used()
 	for {
-		ends, ok := p.sender.Next(n.now.Mono)
+		ends, ok := p.sender.Next(n.t.Now.Mono)
 		if !ok {
 			break
 		}
@@ -145,7 +146,7 @@ func (n *Node) acked(l *link) error {
 			}
 		}
 	}
-	p.pace.confirmed(n.now.Mono, used-p.sender.Used())
+	p.pace.confirmed(n.t.Now.Mono, used-p.sender.Used())
 	if !p.readIdle {
 		n.read(p)
 	}

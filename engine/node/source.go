@@ -14,7 +14,7 @@ func (n *Node) sayHello(p *peer) {
 	l := p.link
 	if p.counter++; p.counter == 0 { // 0 is a hello's, and the peer may have seen the highest
 		if p.term++; p.term > termTop {
-			p.term = n.term
+			p.term = n.t.Term
 		}
 		p.counter = 1
 	}
@@ -22,9 +22,9 @@ func (n *Node) sayHello(p *peer) {
 	l.term = p.term
 	n.msg.hello = wire.Hello{
 		VersionMin: wire.Version, VersionMax: wire.Version,
-		Cluster: n.c.Cluster, Site: n.c.Site, Node: n.c.Node, Peer: p.Site,
-		Term: p.term, Counter: p.counter, Shards: n.c.Shards, DigestKind: wire.DigestXXH3,
-		Primary: n.c.Primary, ClusterName: n.c.ClusterName, SiteName: n.c.SiteName, PeerName: p.Name,
+		Cluster: n.t.C.Cluster, Site: n.t.C.Site, Node: n.t.C.Node, Peer: p.Site,
+		Term: p.term, Counter: p.counter, Shards: n.t.C.Shards, DigestKind: wire.DigestXXH3,
+		Primary: n.t.C.Primary, ClusterName: n.t.C.ClusterName, SiteName: n.t.C.SiteName, PeerName: p.Name,
 	}
 	n.send(l, &n.msg.hello) // a hello's session is 0
 	l.session = p.counter
@@ -47,7 +47,7 @@ func (n *Node) welcomed(l *link) error {
 		n.persistNext()
 	}
 	n.agree(p)
-	l.beatAt = n.now.Mono
+	l.beatAt = n.t.Now.Mono
 	p.sender.Reset()
 	p.readStamp, p.reading, p.readIdle, p.readErrs = 0, false, false, 0
 	p.fresh = false
@@ -72,11 +72,11 @@ func (n *Node) refused(l *link) error {
 	}
 	alarm := r.Code != wire.RefuseGoodbye && r.Code != wire.RefuseSession
 	if r.Code == wire.RefuseSession && r.Term <= termTop && !sessionLess(r.Term, r.Counter, p.term, p.counter) {
-		if r.Term > n.term {
+		if r.Term > n.t.Term {
 			n.event(EventSessionSurpassed, p.Site, wire.LogID{}, true, fmt.Sprintf(
 				"site %s has seen session %d/%d under our name, our journal's term is %d: "+
 					"another node with our identity, or our journal is an older copy",
-				p.Name, r.Term, r.Counter, n.term))
+				p.Name, r.Term, r.Counter, n.t.Term))
 		}
 		p.term, p.counter = r.Term, r.Counter // the next session comes after it
 	}
@@ -119,10 +119,10 @@ func (n *Node) paged(l *link) error {
 	}
 	for i := range page.Entries {
 		row := &page.Entries[i]
-		if uint32(row.Log.Shard) >= n.c.Shards {
-			return fmt.Errorf("cursor page names shard %d of %d: %w", row.Log.Shard, n.c.Shards, wire.ErrProtocol)
+		if uint32(row.Log.Shard) >= n.t.C.Shards {
+			return fmt.Errorf("cursor page names shard %d of %d: %w", row.Log.Shard, n.t.C.Shards, wire.ErrProtocol)
 		}
-		if row.Log.Site != n.c.Site {
+		if row.Log.Site != n.t.C.Site {
 			n.copyRow(p, row)
 			continue
 		}
@@ -188,12 +188,12 @@ func (n *Node) toldApplied(p *peer, s wire.Shard, durable wire.Position) {
 	if applied := p.logs[s].applied; applied != at.Seq {
 		at.Seq, at.Chain = applied, wire.Chain{}
 	}
-	p.observe(wire.LevelApplied, n.now.Mono, p.applied.Reached(s, at.Seq))
+	p.observe(wire.LevelApplied, n.t.Now.Mono, p.applied.Reached(s, at.Seq))
 	n.progress(p, wire.LevelApplied, s, at)
 }
 
 func (n *Node) progress(p *peer, level wire.AckLevel, s wire.Shard, at wire.Position) {
-	n.e.Progress = append(n.e.Progress, Progress{Peer: p.Site, Level: level, Log: n.logID(s), Position: at})
+	n.t.E.Progress = append(n.t.E.Progress, Progress{Peer: p.Site, Level: level, Log: n.t.LogID(s), Position: at})
 }
 
 // resume has the peer's whole answer and compares every log. Only now the last
@@ -233,15 +233,15 @@ func (n *Node) resumeLog(p *peer, s wire.Shard) (proven bool) {
 	known := pl.durable // what it confirmed earlier, as a chain to compare with
 	proven = answer.Seq == 0 || answer == o.tail || answer == known && !o.short()
 	if answer.Seq < known.Seq {
-		n.event(EventPeerBehind, p.Site, n.logID(s), true, fmt.Sprintf(
+		n.event(EventPeerBehind, p.Site, n.t.LogID(s), true, fmt.Sprintf(
 			"%s: site %s came back with seq %d, it once confirmed seq %d: an older image? sending again from there",
-			n.logName(n.logID(s)), p.Name, answer.Seq, known.Seq))
+			n.t.OwnName(s), p.Name, answer.Seq, known.Seq))
 		// The floor must not trust what the peer no longer has, and what it has is no
 		// cursor before the chain there is compared.
 		n.setCursor(p, s, wire.Position{})
 	}
 	if answer.Seq < known.Seq || pl.applied < pl.appliedBefore {
-		n.e.Progress = append(n.e.Progress, Progress{Peer: p.Site, Log: n.logID(s), Lost: true})
+		n.t.E.Progress = append(n.t.E.Progress, Progress{Peer: p.Site, Log: n.t.LogID(s), Lost: true})
 	}
 	pl.appliedBefore = 0
 	relation := stream.Relate(o.tail, answer)
@@ -294,7 +294,7 @@ func (n *Node) confirm(p *peer, s wire.Shard, at wire.Position) {
 	if pl.durable != at {
 		n.setCursor(p, s, at)
 	}
-	p.observe(wire.LevelDurable, n.now.Mono, p.durable.Reached(s, at.Seq))
+	p.observe(wire.LevelDurable, n.t.Now.Mono, p.durable.Reached(s, at.Seq))
 	if at.Seq != 0 {
 		n.progress(p, wire.LevelDurable, s, at)
 		if pl.applied != 0 {
@@ -328,10 +328,10 @@ func (n *Node) seek(p *peer) {
 			at = n.own[s].tail // needs nothing
 		}
 		if at.Seq != 0 {
-			have = append(have, stream.Cursor{Log: n.logID(s), Position: at})
+			have = append(have, stream.Cursor{Log: n.t.LogID(s), Position: at})
 		}
 	}
-	n.e.Ops = append(n.e.Ops, Op{Kind: OpSeek, Link: p.link.id, Have: have})
+	n.t.E.Ops = append(n.t.E.Ops, Op{Kind: OpSeek, Link: p.link.id, Have: have})
 }
 
 // sought goes live, or takes out the logs that are no longer kept and tries again.
@@ -376,7 +376,7 @@ func (n *Node) sought(in *Sought) {
 }
 
 func (n *Node) unreadable(err error) string {
-	return fmt.Sprintf("own journal of site %s cannot be read: %v", n.c.SiteName, err)
+	return fmt.Sprintf("own journal of site %s cannot be read: %v", n.t.C.SiteName, err)
 }
 
 // proved: a batch of ours ends where the peer stands, with the same chain.
@@ -403,8 +403,8 @@ func (n *Node) takeOut(p *peer, s wire.Shard, why *stream.Stop) {
 	}
 	pl.stop = why
 	p.sender.Out(s)
-	n.event(EventLogStopped, p.Site, n.logID(s), true,
-		fmt.Sprintf("%s stopped towards site %s: %s", n.logName(n.logID(s)), p.Name, why.Text))
+	n.event(EventLogStopped, p.Site, n.t.LogID(s), true,
+		fmt.Sprintf("%s stopped towards site %s: %s", n.t.OwnName(s), p.Name, why.Text))
 }
 
 // diverged stops a log for good: the peer's history is not ours (I4).
@@ -416,10 +416,10 @@ func (n *Node) diverged(p *peer, s wire.Shard, why *stream.Stop) {
 // beat sends a heartbeat and remembers when.
 func (n *Node) beat(l *link) {
 	l.beat++
-	l.beats[l.beat%heartbeatsKept] = n.now.Mono
-	l.beatAt = n.now.Mono + n.c.HeartbeatEvery
+	l.beats[l.beat%heartbeatsKept] = n.t.Now.Mono
+	l.beatAt = n.t.Now.Mono + n.t.C.HeartbeatEvery
 	n.msg.beat = wire.SourceHeartbeat{Stopped: uint32(len(l.peer.stops)), Heartbeat: wire.Heartbeat{
-		Clock: uint64(n.now.Wall.UnixMicro()), LastStamp: n.lastStamp, Number: l.beat,
+		Clock: uint64(n.t.Now.Wall.UnixMicro()), LastStamp: n.lastStamp, Number: l.beat,
 	}}
 	n.send(l, &n.msg.beat)
 }
@@ -435,7 +435,7 @@ func (n *Node) echoed(l *link) error {
 		return nil
 	}
 	left := l.beats[e.Number%heartbeatsKept]
-	p.rtt = max(n.now.Mono-left, time.Microsecond)
+	p.rtt = max(n.t.Now.Mono-left, time.Microsecond)
 	if p.phase >= phaseSeek {
 		p.proven, p.fresh = max(p.proven, left), true
 		p.dials = 0 // only now: a peer that welcomes and then falls is not dialed in a tight loop

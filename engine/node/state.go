@@ -2,20 +2,18 @@ package node
 
 import (
 	"cmp"
-	"fmt"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/claudefs/repl/engine/internal/plant"
+	"github.com/claudefs/repl/engine/step"
 	"github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/wire"
 )
 
 // Bounds that are no knobs.
 const (
-	peerCountMax    = 64                    // a mirror remembers in one word whom it owes a page
 	strangerMax     = 32                    // accepted links that have not said hello
 	foreignLogMax   = 64                    // shards beyond the count that are refused in one session
 	readErrorMax    = 16                    // errors of a reader in a row before its link is closed
@@ -30,26 +28,19 @@ const (
 // and no randomness: the same steps give the same effects. Not for concurrent
 // use.
 type Node struct {
-	c       Config
-	term    wire.Term
+	t       *step.Turn
 	rng     *rand.Rand
 	started bool
 	startAt time.Duration
-	now     Now
 	ahead   wire.Stamp // the highest own stamp that was ahead of the wall clock
-	e       *Effects
 
 	own       []ownLog // by shard
 	admitted  [AdmitStandby + 1]int
 	waited    bool // VerifyWait has passed
 	founded   bool // see Boot.Founded
-	stopped   []StoppedLog
 	lastStamp wire.Stamp
 
 	grownBytes, grownEntries int64 // of own logs, since open
-
-	ownErr    error // the own journal stopped
-	mirrorErr error
 
 	peers      []*peer   // sorted by site
 	mirrors    []*mirror // sorted by site
@@ -59,7 +50,6 @@ type Node struct {
 	order      []*link // in the order they came up
 	strangers  int
 
-	ticket       uint64     // of stages, over both journals
 	restoring    []restored // own batches staged, oldest first
 	restoreBytes int64      // in them
 	repairing    []repairing
@@ -273,9 +263,9 @@ type link struct {
 // New returns the heart of a node that has just opened its journals. Its first
 // Tick dials the peers. b is copied.
 func New(c Config, b Boot) *Node {
-	c.setDefaults()
+	c.SetDefaults()
 	n := &Node{
-		c: c, term: b.Term, links: make(map[LinkID]*link),
+		t: &step.Turn{C: c, Term: b.Term}, links: make(map[LinkID]*link),
 		rng: rand.New(rand.NewPCG(c.Seed, uint64(c.Site))),
 		own: make([]ownLog, c.Shards), founded: b.Founded,
 	}
@@ -308,59 +298,12 @@ func New(c Config, b Boot) *Node {
 	return n
 }
 
-// Check says why no node can be made of c and b: a site has at most 64 peers, those that
-// are registered and not configured any more included.
-func Check(c *Config, b *Boot) error {
-	sites, old := map[wire.SiteID]bool{}, []string(nil)
-	for _, p := range c.Peers {
-		sites[p.Site] = true
-	}
-	for i := range b.Peers {
-		if p := &b.Peers[i]; !sites[p.Site] {
-			sites[p.Site], old = true, append(old, p.Name)
-		}
-	}
-	if len(sites) <= peerCountMax {
-		return nil
-	}
-	return fmt.Errorf("site %s has %d configured peers and %d registered ones that are not configured, %s among them: "+
-		"at most %d in all: %w", c.SiteName, len(c.Peers), len(old), strings.Join(old[:min(3, len(old))], ", "),
-		peerCountMax, ErrPeers)
-}
-
-// frameBytesDefault takes any one batch, and with envelope and extensions it fits
-// the 2 MiB that receivers hold frames of that size in; one byte more, and each
-// would take 4 MiB.
-const frameBytesDefault = 2<<20 - 512
-
-const _ = uint(frameBytesDefault - wire.BatchBytesMax)
-
-// Points of Config.Sometimes.
-const (
-	PointWindowOfOne = "window-of-one" // nothing is read while anything is under way
-	PointBatchAFrame = "batch-a-frame" // a frame ends with the batch that it has
-)
-
-func (c *Config) sometimes(point string) bool { return c.Sometimes != nil && c.Sometimes(point) }
-
-func (c *Config) setDefaults() {
-	c.WindowBytesMax = cmp.Or(c.WindowBytesMax, 64<<20)
-	c.WindowBytesMin = min(cmp.Or(c.WindowBytesMin, 1<<20), c.WindowBytesMax)
-	c.FrameBytesMax = min(cmp.Or(c.FrameBytesMax, frameBytesDefault), wire.FrameBytesMax-wire.EnvelopeBytes)
-	c.RestoreBytesMax = cmp.Or(c.RestoreBytesMax, restoreBytesMax)
-	c.HeartbeatEvery = cmp.Or(c.HeartbeatEvery, 250*time.Millisecond)
-	c.HeartbeatTimeout = cmp.Or(c.HeartbeatTimeout, 3*time.Second)
-	c.PageEvery = cmp.Or(c.PageEvery, time.Second)
-	c.VerifyWait = cmp.Or(c.VerifyWait, 3*time.Second)
-	c.RedialMin = cmp.Or(c.RedialMin, 50*time.Millisecond)
-	c.RedialMax = max(cmp.Or(c.RedialMax, 2*time.Second), c.RedialMin)
-}
-
 func (n *Node) addPeer(p Peer) *peer {
+	n.t.Know(p)
 	i, found := slices.BinarySearchFunc(n.peers, p.Site,
 		func(q *peer, s wire.SiteID) int { return cmp.Compare(q.Site, s) })
 	if !found {
-		n.peers = slices.Insert(n.peers, i, &peer{Peer: p, logs: make([]peerLog, n.c.Shards)})
+		n.peers = slices.Insert(n.peers, i, &peer{Peer: p, logs: make([]peerLog, n.t.C.Shards)})
 	}
 	return n.peers[i]
 }
@@ -378,7 +321,7 @@ func (n *Node) addMirror(site wire.SiteID) *mirror {
 	i, found := slices.BinarySearchFunc(n.mirrors, site,
 		func(m *mirror, s wire.SiteID) int { return cmp.Compare(m.site, s) })
 	if !found {
-		n.mirrors = slices.Insert(n.mirrors, i, &mirror{site: site, logs: make([]mirrorLog, n.c.Shards)})
+		n.mirrors = slices.Insert(n.mirrors, i, &mirror{site: site, logs: make([]mirrorLog, n.t.C.Shards)})
 	}
 	return n.mirrors[i]
 }
@@ -386,7 +329,7 @@ func (n *Node) addMirror(site wire.SiteID) *mirror {
 // mirrorLog returns a mirrored log, or nil if log is not one.
 func (n *Node) mirrorLog(log wire.LogID) *mirrorLog {
 	for _, m := range n.mirrors {
-		if m.site == log.Site && uint32(log.Shard) < n.c.Shards {
+		if m.site == log.Site && uint32(log.Shard) < n.t.C.Shards {
 			return &m.logs[log.Shard]
 		}
 	}
@@ -395,27 +338,14 @@ func (n *Node) mirrorLog(log wire.LogID) *mirrorLog {
 
 // ownLog returns an own log, or nil if log is not one.
 func (n *Node) ownLog(log wire.LogID) *ownLog {
-	if log.Site == n.c.Site && uint32(log.Shard) < n.c.Shards {
+	if log.Site == n.t.C.Site && uint32(log.Shard) < n.t.C.Shards {
 		return &n.own[log.Shard]
 	}
 	return nil
 }
 
-func (n *Node) logID(s wire.Shard) wire.LogID { return wire.LogID{Site: n.c.Site, Shard: s} }
-
 // SiteName is how people call a site: its name where that is known.
-func (n *Node) SiteName(site wire.SiteID) string { return n.siteName(site) }
-
-// siteName is how people call a site.
-func (n *Node) siteName(site wire.SiteID) string {
-	if site == n.c.Site {
-		return n.c.SiteName
-	}
-	if p := n.peer(site); p != nil {
-		return p.Name
-	}
-	return hexSite(site)
-}
+func (n *Node) SiteName(site wire.SiteID) string { return n.t.SiteName(site) }
 
 // bootLogs takes over what the journals and the Store hold.
 func (n *Node) bootLogs(b *Boot) {
@@ -426,7 +356,7 @@ func (n *Node) bootLogs(b *Boot) {
 		}
 	}
 	for _, l := range b.Mirror {
-		if uint32(l.ID.Shard) >= n.c.Shards {
+		if uint32(l.ID.Shard) >= n.t.C.Shards {
 			continue
 		}
 		mirror := n.addMirror(l.ID.Site)
@@ -466,7 +396,7 @@ func (n *Node) bootLogs(b *Boot) {
 		p := n.peer(r.Site)
 		p.backlog, p.measured = r.Backlog, r.Measured
 		for _, c := range r.Cursors {
-			if c.Log.Site == n.c.Site && uint32(c.Log.Shard) < n.c.Shards {
+			if c.Log.Site == n.t.C.Site && uint32(c.Log.Shard) < n.t.C.Shards {
 				p.logs[c.Log.Shard].durable = c.Position
 				n.own[c.Log.Shard].needs(c.Position, "site "+r.Name)
 			}

@@ -10,6 +10,47 @@ import (
 	"github.com/claudefs/repl/wire"
 )
 
+// PeerStatus is one peer as the node sees it.
+type PeerStatus struct {
+	Peer
+	Link                    string    // "down", "connecting", "hello", "catching up", "live", "refused"
+	Reason                  string    // why down or refused; "" else
+	LastHeard               time.Time // zero = never since open
+	RTT                     time.Duration
+	Session                 uint32
+	Dialed, Accepted        LinkID // of its sessions; 0 = none
+	Sessions                uint64 // that the peer answered since open
+	Durable                 stream.Lag
+	Applied                 stream.Lag
+	WaitingOn               stream.WaitingOn
+	WindowBytes, WindowUsed int64
+	FramesSent              uint64
+	BytesSent               int64
+	FramesReceived          uint64
+	BytesReceived           int64
+	SessionsAccepted        uint64
+	Staged                  int64        // bytes received from it that wait for a flush
+	Behind                  Behind       // how far this site is behind it
+	CatchUpRate             float64      // bytes a second that it confirmed lately, while it lacks some; 0 = not known
+	CatchUpSeconds          float64      // what it lacks, at that rate
+	Writes                  bool         // else Behind means nothing
+	Pinned                  int64        // bytes of the own journal that it has not confirmed; -1 = unknown
+	Stopped                 []StoppedLog // logs that this peer refuses or whose histories differ
+	LeftOut                 uint32       // logs of its own that it says it leaves out of the session accepted from it
+}
+
+// Status is one snapshot.
+type Status struct {
+	At        time.Time
+	Term      wire.Term
+	Admission map[Admission]int // shards in each state
+	Peers     []PeerStatus      // sorted by name
+	Stopped   []StoppedLog      // logs that stopped here
+	// Withheld is why no log of this site takes appends, whatever its own state: "" = none
+	// of these reasons.
+	Withheld string
+}
+
 func (p phase) String() string {
 	switch p {
 	case phaseDialing:
@@ -29,8 +70,8 @@ func (p phase) String() string {
 // all logs.
 func (n *Node) Status(now Now) Status {
 	s := Status{
-		At: now.Wall, Term: n.term, Admission: make(map[Admission]int, len(n.admitted)),
-		Stopped: slices.Clone(n.stopped), Withheld: n.withheld(),
+		At: now.Wall, Term: n.t.Term, Admission: make(map[Admission]int, len(n.admitted)),
+		Stopped: slices.Clone(n.t.Stopped()), Withheld: n.withheld(),
 	}
 	for a, count := range n.admitted {
 		s.Admission[Admission(a)] = count
@@ -80,7 +121,7 @@ func (n *Node) peerStatus(now Now, p *peer) PeerStatus {
 	}
 	for _, shard := range p.stops {
 		why := p.logs[shard].stop
-		s.Stopped = append(s.Stopped, StoppedLog{Log: n.logID(shard), Code: why.Code, Reason: why.Text})
+		s.Stopped = append(s.Stopped, StoppedLog{Log: n.t.LogID(shard), Code: why.Code, Reason: why.Text})
 	}
 	slices.SortFunc(s.Stopped, func(a, b StoppedLog) int { return a.Log.Compare(b.Log) })
 	switch {
@@ -126,7 +167,7 @@ func (p *peer) waitingOn(s *PeerStatus) stream.WaitingOn {
 func (n *Node) lag(now Now, p *peer, m *stream.Meter) stream.Lag {
 	age, stamped := m.Age(now.Mono, p.readStamp, func(q stream.Question) time.Duration { return n.age(now, q) })
 	lag := stream.Lag{
-		Known: p.phase >= phaseSeek && p.fresh && stamped && now.Mono-p.proven <= n.c.HeartbeatTimeout &&
+		Known: p.phase >= phaseSeek && p.fresh && stamped && now.Mono-p.proven <= n.t.C.HeartbeatTimeout &&
 			!p.contradicts(),
 		Entries: m.Entries(),
 	}

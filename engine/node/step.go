@@ -2,18 +2,14 @@ package node
 
 import (
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/claudefs/repl/wire"
 )
 
-func hexSite(s wire.SiteID) string { return fmt.Sprintf("%08x", uint32(s)) }
-
 // Step takes one input and appends what is to be done to e.
 func (n *Node) Step(now Now, in Input, e *Effects) {
-	n.now, n.e = now, e
+	n.t.Now, n.t.E = now, e
 	if !n.started {
 		n.start()
 	}
@@ -62,19 +58,19 @@ func (n *Node) Step(now Now, in Input, e *Effects) {
 	}
 	n.resumeLacking()
 	e.Wake = n.wake()
-	n.e = nil
+	n.t.E = nil
 }
 
 // start is the first step, whatever its input.
 func (n *Node) start() {
-	n.started, n.startAt = true, n.now.Mono
-	n.retainAt = n.now.Mono + retainEvery
+	n.started, n.startAt = true, n.t.Now.Mono
+	n.retainAt = n.t.Now.Mono + retainEvery
 	n.startAdmission()
 	n.persistNext()
 }
 
 func (n *Node) tick(moving []LinkID) {
-	mono := n.now.Mono
+	mono := n.t.Now.Mono
 	for _, id := range moving {
 		l := n.links[id]
 		if l == nil || l.closing || !l.open && !l.dialed { // strangers get no more time
@@ -85,7 +81,7 @@ func (n *Node) tick(moving []LinkID) {
 			n.sendPages(l.peer)
 		}
 	}
-	if n.mayStopWaiting() && mono >= n.startAt+n.c.VerifyWait {
+	if n.mayStopWaiting() && mono >= n.startAt+n.t.C.VerifyWait {
 		n.verifyWaitOver()
 	}
 	if mono >= n.persistAt {
@@ -94,7 +90,7 @@ func (n *Node) tick(moving []LinkID) {
 	for _, p := range n.peers {
 		if n.mayDial(p) && mono >= p.dialAt {
 			p.phase = phaseDialing
-			n.e.Ops = append(n.e.Ops, Op{Kind: OpDial, Peer: p.Site})
+			n.t.E.Ops = append(n.t.E.Ops, Op{Kind: OpDial, Peer: p.Site})
 		}
 		if p.in != nil && p.in.open && n.pageDue(p) <= mono {
 			n.sendPages(p)
@@ -104,8 +100,8 @@ func (n *Node) tick(moving []LinkID) {
 		if l.closing {
 			continue
 		}
-		if mono >= l.heard+n.c.HeartbeatTimeout {
-			n.close(l, fmt.Sprintf("silent for %s", n.c.HeartbeatTimeout))
+		if mono >= l.heard+n.t.C.HeartbeatTimeout {
+			n.close(l, fmt.Sprintf("silent for %s", n.t.C.HeartbeatTimeout))
 			continue
 		}
 		if l.dialed && l.peer.phase >= phaseResume && mono >= l.beatAt {
@@ -125,7 +121,7 @@ func (n *Node) wake() time.Duration {
 	next := time.Duration(1<<63 - 1)
 	due := func(at time.Duration) { next = min(next, at) }
 	if n.mayStopWaiting() {
-		due(n.startAt + n.c.VerifyWait)
+		due(n.startAt + n.t.C.VerifyWait)
 	}
 	if n.persistDue() {
 		due(n.persistAt)
@@ -142,8 +138,8 @@ func (n *Node) wake() time.Duration {
 		if l.closing {
 			continue
 		}
-		due(l.heard + n.c.HeartbeatTimeout)
-		if half := l.heard + n.c.HeartbeatTimeout/2; n.now.Mono < half {
+		due(l.heard + n.t.C.HeartbeatTimeout)
+		if half := l.heard + n.t.C.HeartbeatTimeout/2; n.t.Now.Mono < half {
 			due(half) // to see whether bytes move
 		}
 		if l.dialed && l.peer.phase >= phaseResume {
@@ -192,7 +188,7 @@ func (n *Node) ownDurable(headers []wire.BatchHeader) {
 // grow moves the durable tail of an own log.
 func (n *Node) grow(o *ownLog, s wire.Shard, first wire.Seq, end wire.Position, stamp, last wire.Stamp, index uint64) {
 	o.tail, o.stamp = end, last
-	o.growth.grew(first, max(n.now.Mono, 1))
+	o.growth.grew(first, max(n.t.Now.Mono, 1))
 	if index != 0 {
 		o.index = index
 	}
@@ -200,29 +196,29 @@ func (n *Node) grow(o *ownLog, s wire.Shard, first wire.Seq, end wire.Position, 
 	n.stamped(last)
 	for _, p := range n.peers {
 		if p.configured {
-			p.durable.Grew(s, first, end.Seq, stamp, max(n.now.Mono, 1))
-			p.applied.Grew(s, first, end.Seq, stamp, max(n.now.Mono, 1))
+			p.durable.Grew(s, first, end.Seq, stamp, max(n.t.Now.Mono, 1))
+			p.applied.Grew(s, first, end.Seq, stamp, max(n.t.Now.Mono, 1))
 			// A reader sees the end of a flush before the flush is reported, so an ack may be
 			// here already.
-			p.observe(wire.LevelDurable, n.now.Mono, p.durable.Reached(s, p.logs[s].durable.Seq))
-			p.observe(wire.LevelApplied, n.now.Mono, p.applied.Reached(s, p.logs[s].applied))
+			p.observe(wire.LevelDurable, n.t.Now.Mono, p.durable.Reached(s, p.logs[s].durable.Seq))
+			p.observe(wire.LevelApplied, n.t.Now.Mono, p.applied.Reached(s, p.logs[s].applied))
 		}
 	}
 }
 
 func (n *Node) journalDown(in *JournalDown) {
 	if in.Journal == Own {
-		if n.ownErr == nil {
-			n.ownErr = in.Err
+		if n.t.Down[Own] == nil {
+			n.t.Down[Own] = in.Err
 			n.event(EventJournalDown, 0, wire.LogID{}, true, in.Err.Error())
-			n.refuseAll(fmt.Errorf("site %s: %w", n.c.SiteName, in.Err))
+			n.refuseAll(fmt.Errorf("site %s: %w", n.t.C.SiteName, in.Err))
 		}
 		return
 	}
-	if n.mirrorErr != nil {
+	if n.t.Down[Mirror] != nil {
 		return
 	}
-	n.mirrorErr = in.Err
+	n.t.Down[Mirror] = in.Err
 	n.event(EventJournalDown, 0, wire.LogID{}, true, in.Err.Error())
 	for _, l := range n.order {
 		if !l.dialed && !l.closing {
@@ -235,33 +231,10 @@ func (n *Node) applyStopped(in *ApplyStopped) {
 	if n.ownLog(in.Log) == nil && n.mirrorLog(in.Log) == nil {
 		return
 	}
-	n.event(EventApplyStopped, 0, in.Log, true, fmt.Sprintf("%s: applier stopped: %v", n.logName(in.Log), in.Err))
-	n.noteStopped(in.Log, wire.RefuseInternal, fmt.Sprintf("applier stopped: %v", in.Err))
+	n.event(EventApplyStopped, 0, in.Log, true, fmt.Sprintf("%s: applier stopped: %v", n.t.LogName(in.Log), in.Err))
+	n.t.NoteStopped(in.Log, wire.RefuseInternal, fmt.Sprintf("applier stopped: %v", in.Err))
 }
 
-// logName names a log for people.
-func (n *Node) logName(log wire.LogID) string {
-	return fmt.Sprintf("site %s shard %d", n.siteName(log.Site), log.Shard)
-}
-
-func byLog(s StoppedLog, log wire.LogID) int { return s.Log.Compare(log) }
-
-// noteStopped lists a log as stopped here; a later reason replaces an earlier one.
-func (n *Node) noteStopped(log wire.LogID, code wire.RefusalCode, reason string) {
-	s := StoppedLog{Log: log, Code: code, Reason: reason}
-	i, found := slices.BinarySearchFunc(n.stopped, log, byLog)
-	if found {
-		n.stopped[i] = s
-		return
-	}
-	n.stopped = slices.Insert(n.stopped, i, s)
-}
-
-// unnoteStopped takes a log off the list if what it is listed for begins with reason:
-// whoever mends one fault says nothing about another.
-func (n *Node) unnoteStopped(log wire.LogID, reason string) {
-	i, found := slices.BinarySearchFunc(n.stopped, log, byLog)
-	if found && strings.HasPrefix(n.stopped[i].Reason, reason) {
-		n.stopped = slices.Delete(n.stopped, i, i+1)
-	}
+func (n *Node) event(kind string, peer wire.SiteID, log wire.LogID, alarm bool, text string) {
+	n.t.Event(kind, peer, log, alarm, text)
 }

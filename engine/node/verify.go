@@ -7,40 +7,6 @@ import (
 	"github.com/claudefs/repl/wire"
 )
 
-// VerifyAsk: ask a peer what both sites must have in common. The answer is a
-// Told; a later question to the same peer takes the place of an earlier one, and
-// a question of kind VerifyEnd has no answer. IDs rise over all peers.
-type VerifyAsk struct {
-	Peer wire.SiteID
-	Ask  wire.Verify
-}
-
-// VerifyAnswer answers an Asked.
-type VerifyAnswer struct {
-	Link   LinkID
-	Answer *wire.Verified
-}
-
-func (*VerifyAsk) input()    {}
-func (*VerifyAnswer) input() {}
-
-// Asked: answer this question of the other end of a link, with VerifyAnswer, and
-// give up the one before. Kind VerifyEnd: nothing more is asked, or the link is
-// gone; give back what was kept. Lo and Hi are borrowed.
-type Asked struct {
-	Link LinkID
-	Ask  wire.Verify
-}
-
-// Told is what became of a VerifyAsk. Answer is borrowed; nil if Err says why
-// there is none.
-type Told struct {
-	Peer   wire.SiteID
-	ID     uint64
-	Answer *wire.Verified
-	Err    error
-}
-
 // question is what is asked of a peer. All questions up to the end go over one
 // link, because the other end keeps its snapshot by link.
 type question struct {
@@ -86,15 +52,15 @@ func (n *Node) quietLink(p *peer) *link {
 	if accepted != nil && !accepted.open {
 		accepted = nil
 	}
-	if dialed == nil || accepted != nil && n.c.Primary == n.c.Site {
+	if dialed == nil || accepted != nil && n.t.C.Primary == n.t.C.Site {
 		return accepted
 	}
 	return dialed
 }
 
 func (n *Node) tellNobody(in *VerifyAsk, why string) {
-	err := fmt.Errorf("site %s is not asked: %s: %w", n.siteName(in.Peer), why, ErrNoLink)
-	n.e.Told = append(n.e.Told, Told{Peer: in.Peer, ID: in.Ask.ID, Err: err})
+	err := fmt.Errorf("site %s is not asked: %s: %w", n.t.SiteName(in.Peer), why, ErrNoLink)
+	n.t.E.Told = append(n.t.E.Told, Told{Peer: in.Peer, ID: in.Ask.ID, Err: err})
 }
 
 // verified hands an answer on. One that nobody waits for any more is dropped.
@@ -105,7 +71,7 @@ func (n *Node) verified(l *link) error {
 	}
 	if q.link == l && q.id == a.ID {
 		q.id = 0
-		n.e.Told = append(n.e.Told, Told{Peer: l.peer.Site, ID: a.ID, Answer: a})
+		n.t.E.Told = append(n.t.E.Told, Told{Peer: l.peer.Site, ID: a.ID, Answer: a})
 	}
 	return nil
 }
@@ -114,7 +80,7 @@ func (n *Node) verified(l *link) error {
 func (n *Node) verifyAsked(l *link) error {
 	a := &n.msg.verify
 	l.answering, l.answerID = a.Kind != wire.VerifyEnd, a.ID
-	n.e.Asked = append(n.e.Asked, Asked{Link: l.id, Ask: *a})
+	n.t.E.Asked = append(n.t.E.Asked, Asked{Link: l.id, Ask: *a})
 	return nil
 }
 
@@ -131,7 +97,7 @@ func (n *Node) verifyDown(l *link, reason string) {
 	if l.answering {
 		l.answering = false
 		end := wire.Verify{ID: l.answerID, Kind: wire.VerifyEnd}
-		n.e.Asked = append(n.e.Asked, Asked{Link: l.id, Ask: end})
+		n.t.E.Asked = append(n.t.E.Asked, Asked{Link: l.id, Ask: end})
 	}
 	if l.peer == nil || l.peer.question.link != l {
 		return
@@ -139,7 +105,7 @@ func (n *Node) verifyDown(l *link, reason string) {
 	q := &l.peer.question
 	if q.id != 0 {
 		err := fmt.Errorf("the link to site %s ended: %s: %w", l.peer.Name, reason, ErrNoLink)
-		n.e.Told = append(n.e.Told, Told{Peer: l.peer.Site, ID: q.id, Err: err})
+		n.t.E.Told = append(n.t.E.Told, Told{Peer: l.peer.Site, ID: q.id, Err: err})
 	}
 	*q = question{}
 }

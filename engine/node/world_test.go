@@ -221,7 +221,7 @@ func (s *site) step(in Input) {
 		s.founded = true
 	}
 	if e.Found && !s.c.PrimaryNamed {
-		s.w.say("%s: on record: %s writes", s.name, s.node.siteName(s.c.Primary))
+		s.w.say("%s: on record: %s writes", s.name, s.node.SiteName(s.c.Primary))
 	}
 	for _, a := range e.Admits {
 		s.admit(&a)

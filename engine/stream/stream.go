@@ -7,10 +7,7 @@ import (
 )
 
 // Cursor is one log's position, at a peer or here.
-type Cursor struct {
-	Log      wire.LogID
-	Position wire.Position
-}
+type Cursor = wire.Cursor
 
 // Lag is how far a peer is behind at one ack level. Known is false when no fresh
 // answer of the present session proves it: then the other fields are what the peer has

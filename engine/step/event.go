@@ -1,6 +1,4 @@
-package node
-
-import "github.com/claudefs/repl/wire"
+package step
 
 // The kinds of events. A closed list: whoever shows events may switch on it.
 const (
@@ -23,7 +21,3 @@ const (
 	EventForgotten        = "forgotten"         // an operator gave a peer up that never answered
 	EventSessionSurpassed = "session-surpassed" // the peer has seen a later session under our name
 )
-
-func (n *Node) event(kind string, peer wire.SiteID, log wire.LogID, alarm bool, text string) {
-	n.e.Events = append(n.e.Events, Event{Kind: kind, Peer: peer, Log: log, Text: text, Alarm: alarm})
-}

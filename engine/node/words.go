@@ -1,0 +1,108 @@
+package node
+
+import "github.com/claudefs/repl/engine/step"
+
+// The words of a step, as the shells know them: package step has them, because the rooms
+// of the heart speak them too.
+type (
+	Now            = step.Now
+	Config         = step.Config
+	Peer           = step.Peer
+	Log            = step.Log
+	Boot           = step.Boot
+	RegisteredPeer = step.RegisteredPeer
+	LinkID         = step.LinkID
+	Journal        = step.Journal
+	Input          = step.Input
+	Tick           = step.Tick
+	LinkUp         = step.LinkUp
+	LinkDown       = step.LinkDown
+	FrameIn        = step.FrameIn
+	Sought         = step.Sought
+	ReadDone       = step.ReadDone
+	OwnDurable     = step.OwnDurable
+	Durable        = step.Durable
+	StageFailed    = step.StageFailed
+	Repaired       = step.Repaired
+	Persisted      = step.Persisted
+	Applied        = step.Applied
+	StoreDurable   = step.StoreDurable
+	JournalDown    = step.JournalDown
+	ApplyStopped   = step.ApplyStopped
+	MirrorDamaged  = step.MirrorDamaged
+	Granted        = step.Granted
+	Forget         = step.Forget
+	Loss           = step.Loss
+	VerifyAsk      = step.VerifyAsk
+	VerifyAnswer   = step.VerifyAnswer
+	Effects        = step.Effects
+	OpKind         = step.OpKind
+	Op             = step.Op
+	StageKind      = step.StageKind
+	Stage          = step.Stage
+	Clear          = step.Clear
+	Persist        = step.Persist
+	Progress       = step.Progress
+	Admission      = step.Admission
+	Admit          = step.Admit
+	Event          = step.Event
+	Asked          = step.Asked
+	Told           = step.Told
+	StoppedLog     = step.StoppedLog
+)
+
+const (
+	Own                   = step.Own
+	Mirror                = step.Mirror
+	OpDial                = step.OpDial
+	OpClose               = step.OpClose
+	OpSend                = step.OpSend
+	OpSeek                = step.OpSeek
+	OpRead                = step.OpRead
+	OpShip                = step.OpShip
+	OpAnswer              = step.OpAnswer
+	OpGrant               = step.OpGrant
+	StageMirror           = step.StageMirror
+	StageRestore          = step.StageRestore
+	StageRepair           = step.StageRepair
+	AdmitWaiting          = step.AdmitWaiting
+	AdmitVerified         = step.AdmitVerified
+	AdmitUnverified       = step.AdmitUnverified
+	AdmitRefused          = step.AdmitRefused
+	AdmitStandby          = step.AdmitStandby
+	EventLinkUp           = step.EventLinkUp
+	EventLinkDown         = step.EventLinkDown
+	EventRefused          = step.EventRefused
+	EventSuperseded       = step.EventSuperseded
+	EventPeerBehind       = step.EventPeerBehind
+	EventLogStopped       = step.EventLogStopped
+	EventDataLost         = step.EventDataLost
+	EventDataRestored     = step.EventDataRestored
+	EventUnverified       = step.EventUnverified
+	EventMirrorRepair     = step.EventMirrorRepair
+	EventMirrorRepaired   = step.EventMirrorRepaired
+	EventRepairFailed     = step.EventRepairFailed
+	EventCorruption       = step.EventCorruption
+	EventJournalDown      = step.EventJournalDown
+	EventApplyStopped     = step.EventApplyStopped
+	EventPersistFailed    = step.EventPersistFailed
+	EventForgotten        = step.EventForgotten
+	EventSessionSurpassed = step.EventSessionSurpassed
+	PointWindowOfOne      = step.PointWindowOfOne
+	PointBatchAFrame      = step.PointBatchAFrame
+	PointGrantOfOne       = step.PointGrantOfOne
+)
+
+var (
+	ErrSuspect  = step.ErrSuspect
+	ErrDiverged = step.ErrDiverged
+	ErrPeers    = step.ErrPeers
+	ErrHeard    = step.ErrHeard
+	ErrNoPeer   = step.ErrNoPeer
+	ErrNoLink   = step.ErrNoLink
+	ErrDataLost = step.ErrDataLost
+	ErrWithheld = step.ErrWithheld
+)
+
+// Check says why no node can be made of c and b.
+func Check(c *Config, b *Boot) error { return step.Check(c, b) }

@@ -1,0 +1,143 @@
+package step
+
+import (
+	"cmp"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/claudefs/repl/wire"
+)
+
+// PeerCountMax: a mirror remembers in one word which peers it owes a page.
+const PeerCountMax = 64
+
+// restoreBytesDefault: as much as a mirror has.
+const restoreBytesDefault = 4 << 20
+
+// Now is the time of a step. Mono drives timers; Wall is the node's clock.
+type Now struct {
+	Mono time.Duration // since an arbitrary start, never goes back
+	Wall time.Time
+}
+
+// Config is what does not change while a node runs.
+type Config struct {
+	Cluster     wire.ClusterID
+	ClusterName string
+	Site        wire.SiteID
+	SiteName    string
+	Node        wire.NodeID
+	Shards      uint32
+	Primary     wire.SiteID // who writes domain 0
+	// PrimaryNamed: an operator named Primary for this start. A directory that does not
+	// know yet who writes then takes his word; else it waits for that of every peer.
+	PrimaryNamed bool
+	Peers        []Peer // configured peers, sorted by site
+
+	WindowBytesMax   int64         // per peer; default 64 MiB
+	WindowBytesMin   int64         // default 1 MiB
+	FrameBytesMax    int           // of batches in one frame; default 2 MiB less an envelope
+	HeartbeatEvery   time.Duration // default 250ms
+	HeartbeatTimeout time.Duration // silence that makes lag unknown and ends the link; default 3s
+	RestoreBytesMax  int64         // given back and not flushed, before more is asked for; default 4 MiB
+	PageEvery        time.Duration // default 1s
+	VerifyWait       time.Duration // how long appends wait for a peer's word after open; default 3s
+	RedialMin        time.Duration // default 50ms
+	RedialMax        time.Duration // default 2s
+	Seed             uint64        // for jitter
+
+	// Sometimes lets a simulator choose what is rare: whether to do now, at the
+	// named point, what is always allowed. nil = never.
+	Sometimes func(point string) bool
+}
+
+// Peer is a site that this one talks to.
+type Peer struct {
+	Site wire.SiteID
+	Name string
+	// NoAddress: it is never reached by a dial, so that its pages, which say what it
+	// mirrors of other sites, cannot come. Of a configured peer.
+	NoAddress bool
+}
+
+// Log is where a log ends in a journal.
+type Log struct {
+	ID        wire.LogID
+	Tail      wire.Position
+	LastStamp wire.Stamp
+	LastIndex uint64
+}
+
+// Boot is what the node finds when it starts.
+type Boot struct {
+	Term          wire.Term
+	Own           []Log // sorted; own journal
+	Mirror        []Log // sorted; mirror journal
+	OwnSuspect    []wire.LogID
+	MirrorSuspect []wire.LogID
+	Peers         []RegisteredPeer // sorted by site; from the control state
+	Applied       []wire.Cursor    // the Store's cursors, sorted by log
+	// Founded: the directory has it on record, or what is in it shows, that Config.Primary
+	// writes. Else this is a new directory: see Effects.Found.
+	Founded bool
+}
+
+// RegisteredPeer is a peer with the cursors that it once confirmed.
+type RegisteredPeer struct {
+	Peer
+	Cursors []wire.Cursor // sorted by log
+
+	// Boot only: bytes of the own journal that lie behind the cursors, if Measured.
+	Backlog  int64
+	Measured bool
+}
+
+// Check says why no node can be made of c and b: a site has at most 64 peers, those that
+// are registered and not configured any more included.
+func Check(c *Config, b *Boot) error {
+	sites, old := map[wire.SiteID]bool{}, []string(nil)
+	for _, p := range c.Peers {
+		sites[p.Site] = true
+	}
+	for i := range b.Peers {
+		if p := &b.Peers[i]; !sites[p.Site] {
+			sites[p.Site], old = true, append(old, p.Name)
+		}
+	}
+	if len(sites) <= PeerCountMax {
+		return nil
+	}
+	return fmt.Errorf("site %s has %d configured peers and %d registered ones that are not configured, %s among them: "+
+		"at most %d in all: %w", c.SiteName, len(c.Peers), len(old), strings.Join(old[:min(3, len(old))], ", "),
+		PeerCountMax, ErrPeers)
+}
+
+// frameBytesDefault takes any one batch, and with envelope and extensions it fits
+// the 2 MiB that receivers hold frames of that size in; one byte more, and each
+// would take 4 MiB.
+const frameBytesDefault = 2<<20 - 512
+
+const _ = uint(frameBytesDefault - wire.BatchBytesMax)
+
+// Points of Config.Sometimes.
+const (
+	PointGrantOfOne  = "grant-of-one"  // grants one batch at a time
+	PointWindowOfOne = "window-of-one" // nothing is read while anything is under way
+	PointBatchAFrame = "batch-a-frame" // a frame ends with the batch that it has
+)
+
+func (c *Config) Chance(point string) bool { return c.Sometimes != nil && c.Sometimes(point) }
+
+func (c *Config) SetDefaults() {
+	c.WindowBytesMax = cmp.Or(c.WindowBytesMax, 64<<20)
+	c.WindowBytesMin = min(cmp.Or(c.WindowBytesMin, 1<<20), c.WindowBytesMax)
+	c.FrameBytesMax = min(cmp.Or(c.FrameBytesMax, frameBytesDefault), wire.FrameBytesMax-wire.EnvelopeBytes)
+	c.RestoreBytesMax = cmp.Or(c.RestoreBytesMax, restoreBytesDefault)
+	c.HeartbeatEvery = cmp.Or(c.HeartbeatEvery, 250*time.Millisecond)
+	c.HeartbeatTimeout = cmp.Or(c.HeartbeatTimeout, 3*time.Second)
+	c.PageEvery = cmp.Or(c.PageEvery, time.Second)
+	c.VerifyWait = cmp.Or(c.VerifyWait, 3*time.Second)
+	c.RedialMin = cmp.Or(c.RedialMin, 50*time.Millisecond)
+	c.RedialMax = max(cmp.Or(c.RedialMax, 2*time.Second), c.RedialMin)
+}

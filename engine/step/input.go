@@ -1,0 +1,197 @@
+package step
+
+import (
+	"github.com/claudefs/repl/wire"
+)
+
+// LinkID is the shell's name for a link; never reused.
+type LinkID uint64
+
+// Journal names one of the node's two journals.
+type Journal uint8
+
+const (
+	Own Journal = iota + 1
+	Mirror
+)
+
+// Input is what happened. The pointer and everything behind it are borrowed
+// for the step.
+type Input interface{ input() }
+
+// Tick: a timer may be due. A tick that finds nothing due changes nothing.
+type Tick struct {
+	// Moving are links on which nothing was heard for half of HeartbeatTimeout, but part
+	// of a frame came: they count as heard, and the peer is told that somebody is here.
+	Moving []LinkID
+}
+
+// LinkUp: a link is open. Dialed links name the peer that Dial asked for.
+type LinkUp struct {
+	Link LinkID
+	Peer wire.SiteID // 0 if accepted
+	// Takeover: nobody asked for it, but it is better than the one to Peer, whose
+	// session ends for a newer one on this link.
+	Takeover bool
+}
+
+// LinkDown: a link, or a dial to Peer (Link 0), ended.
+type LinkDown struct {
+	Link LinkID
+	Peer wire.SiteID
+	Err  error
+}
+
+// FrameIn: a whole, checked frame arrived. For frames of batches, Headers are
+// those of its batches, bodies verified; BatchErr says why they do not hold.
+type FrameIn struct {
+	Link     LinkID
+	Envelope wire.Envelope
+	Body     []byte // of a control frame; nil else
+	Headers  []wire.BatchHeader
+	BatchErr error
+}
+
+// Sought answers Seek: the reader stands; Tails are the tails of all logs of
+// the own journal where it stands. If Err is that batches are no longer
+// retained, NotRetained names at least one of their logs: the node takes those
+// out and seeks again.
+type Sought struct {
+	Link        LinkID
+	Tails       []wire.Cursor
+	NotRetained []wire.LogID
+	Err         error
+}
+
+// ReadDone answers Read: the next batches in physical order; none = the reader
+// is at the durable end. Backlog is how many bytes lie behind them.
+type ReadDone struct {
+	Link    LinkID
+	Headers []wire.BatchHeader
+	Backlog int64
+	Err     error
+}
+
+// OwnDurable: the own journal flushed these batches.
+type OwnDurable struct {
+	Headers []wire.BatchHeader
+}
+
+// Staged batches up to and including this ticket are durable in that journal
+// (see Stage).
+type Durable struct {
+	Journal Journal
+	Ticket  uint64
+}
+
+// StageFailed: the batches of this ticket were not staged, or their flush failed.
+type StageFailed struct {
+	Ticket uint64
+	Err    error
+}
+
+// Repaired answers the last piece of a repair, whenever the disk is done with it.
+// Err: the damage is there as before.
+type Repaired struct {
+	Ticket uint64
+	Err    error
+}
+
+// Persisted answers Persist.
+type Persisted struct {
+	Ticket uint64
+	Err    error
+}
+
+// Applied: the Store's cursor of a log moved.
+type Applied struct {
+	Cursors []wire.Cursor
+}
+
+// StoreDurable: these cursors of the Store would survive a crash.
+type StoreDurable struct {
+	Cursors []wire.Cursor
+}
+
+// JournalDown: a journal stopped; nothing in it is acknowledged any more.
+type JournalDown struct {
+	Journal Journal
+	Err     error
+}
+
+// ApplyStopped: the applier of a log stopped; its mirror and acks go on.
+type ApplyStopped struct {
+	Log wire.LogID
+	Err error
+}
+
+// MirrorDamaged: a journal lacks a stretch of a log, of the mirror or an own one, that
+// damage took; it is to be fetched from any holder: everything in (From, To].
+type MirrorDamaged struct {
+	Log  wire.LogID
+	From wire.Position
+	To   wire.Seq
+	Gone bool // nothing of the log is missing any more, From and To mean nothing
+}
+
+// Granted answers OpGrant: so many bytes went, these questions are answered to their
+// end, and Open, if not 0, is one that is not.
+type Granted struct {
+	Link  LinkID
+	Bytes int
+	Ended []wire.FetchEnd
+	Open  uint64
+}
+
+// Forget: an operator gives a peer up that never answered, a mistyped name say. It holds
+// no floor any more and is not dialed; one that is configured comes back with the next
+// start. Answered in place.
+type Forget struct {
+	Site wire.SiteID
+	Only bool // say what it would lose; change nothing
+
+	Err  error // why not
+	Loss Loss
+}
+
+// Loss is what a peer that is forgotten could not be given any more, without a copy of
+// the whole.
+type Loss struct {
+	Shards  int   // whose logs have entries
+	Entries int64 // in them, as none was confirmed
+}
+
+// VerifyAsk: ask a peer what both sites must have in common. The answer is a
+// Told; a later question to the same peer takes the place of an earlier one, and
+// a question of kind VerifyEnd has no answer. IDs rise over all peers.
+type VerifyAsk struct {
+	Peer wire.SiteID
+	Ask  wire.Verify
+}
+
+// VerifyAnswer answers an Asked.
+type VerifyAnswer struct {
+	Link   LinkID
+	Answer *wire.Verified
+}
+
+func (*Tick) input()          {}
+func (*LinkUp) input()        {}
+func (*LinkDown) input()      {}
+func (*FrameIn) input()       {}
+func (*Sought) input()        {}
+func (*ReadDone) input()      {}
+func (*OwnDurable) input()    {}
+func (*Durable) input()       {}
+func (*StageFailed) input()   {}
+func (*Repaired) input()      {}
+func (*Persisted) input()     {}
+func (*Applied) input()       {}
+func (*StoreDurable) input()  {}
+func (*JournalDown) input()   {}
+func (*ApplyStopped) input()  {}
+func (*MirrorDamaged) input() {}
+func (*Granted) input()       {}
+func (*Forget) input()        {}
+func (*VerifyAsk) input()     {}
+func (*VerifyAnswer) input()  {}

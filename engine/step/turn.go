@@ -1,0 +1,119 @@
+package step
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/claudefs/repl/wire"
+)
+
+// StoppedLog is a log that does not move, and why.
+type StoppedLog struct {
+	Log    wire.LogID
+	Code   wire.RefusalCode
+	Reason string
+}
+
+// Message is any control message of package wire.
+type Message interface {
+	AppendTo(dst []byte, session uint32) []byte
+}
+
+// Turn is the step at hand, and what all rooms of one heart share: who they are, what
+// they call the sites, which journals and logs stopped. Its owner sets Now and E before
+// each step; E is borrowed for the step.
+type Turn struct {
+	C    Config
+	Term wire.Term // of the journal
+	Now  Now
+	E    *Effects
+	Down [Mirror + 1]error // why a journal stopped; nil = it works
+
+	known   []Peer       // whose names are known
+	stopped []StoppedLog // sorted by log
+	ticket  uint64       // the last one given to a stage, over both journals
+}
+
+// Know notes what a site is called.
+func (t *Turn) Know(p Peer) {
+	for i := range t.known {
+		if t.known[i].Site == p.Site {
+			t.known[i] = p
+			return
+		}
+	}
+	t.known = append(t.known, p)
+}
+
+// SiteName is how people call a site: its name where that is known.
+func (t *Turn) SiteName(site wire.SiteID) string {
+	if site == t.C.Site {
+		return t.C.SiteName
+	}
+	for i := range t.known {
+		if t.known[i].Site == site {
+			return t.known[i].Name
+		}
+	}
+	return fmt.Sprintf("%08x", uint32(site))
+}
+
+// LogID names an own log.
+func (t *Turn) LogID(s wire.Shard) wire.LogID { return wire.LogID{Site: t.C.Site, Shard: s} }
+
+// LogName names a log for people.
+func (t *Turn) LogName(log wire.LogID) string {
+	return fmt.Sprintf("site %s shard %d", t.SiteName(log.Site), log.Shard)
+}
+
+// OwnName names an own log for people.
+func (t *Turn) OwnName(s wire.Shard) string { return t.LogName(t.LogID(s)) }
+
+// JournalOf is the journal that a log belongs in.
+func (t *Turn) JournalOf(log wire.LogID) Journal {
+	if log.Site == t.C.Site {
+		return Own
+	}
+	return Mirror
+}
+
+// Mono is the steady clock, and never 0, which stands for "not yet".
+func (t *Turn) Mono() time.Duration { return max(t.Now.Mono, 1) }
+
+// Ticket numbers the next stage.
+func (t *Turn) Ticket() uint64 {
+	t.ticket++
+	return t.ticket
+}
+
+// Event tells people something.
+func (t *Turn) Event(kind string, peer wire.SiteID, log wire.LogID, alarm bool, text string) {
+	t.E.Events = append(t.E.Events, Event{Kind: kind, Peer: peer, Log: log, Text: text, Alarm: alarm})
+}
+
+func byLog(s StoppedLog, log wire.LogID) int { return s.Log.Compare(log) }
+
+// Stopped lists the logs that stopped here, sorted; shared.
+func (t *Turn) Stopped() []StoppedLog { return t.stopped }
+
+// NoteStopped lists a log as stopped here; a later reason replaces an earlier one.
+func (t *Turn) NoteStopped(log wire.LogID, code wire.RefusalCode, reason string) {
+	s := StoppedLog{Log: log, Code: code, Reason: reason}
+	i, found := slices.BinarySearchFunc(t.stopped, log, byLog)
+	if found {
+		t.stopped[i] = s
+		return
+	}
+	t.stopped = slices.Insert(t.stopped, i, s)
+}
+
+// UnnoteStopped takes a log off the list if what it is listed for begins with reason:
+// repairing one fault says nothing about another.
+func (t *Turn) UnnoteStopped(log wire.LogID, reason string) {
+	i, found := slices.BinarySearchFunc(t.stopped, log, byLog)
+	if found && strings.HasPrefix(t.stopped[i].Reason, reason) {
+		t.stopped = slices.Delete(t.stopped, i, i+1)
+	}
+}
