@@ -19,7 +19,7 @@ type DiskStatus struct {
 	SizeBytes *int64 `json:"size_bytes"`
 	// FullSeconds is when it is full if the journals go on growing as they did in the last
 	// ten minutes at most; null while they do not grow, or too little was seen.
-	FullSeconds *float64 `json:"full_seconds"`
+	FullSeconds *float64 `json:"time_to_full_seconds"`
 }
 
 // filling remembers how large the journals were. Invariant: at most filledMax/filledGap+1

@@ -64,7 +64,7 @@ type JournalStatus struct {
 	Damage   int    `json:"damage_count"`         // places that do not hold, of what is kept
 	Holes    int    `json:"holes_count"`          // stretches of logs that damage took
 	Repaired int    `json:"holes_repaired_count"` // of them: fetched and in place
-	Missing  int    `json:"holes_missing_count"`  // of them: nothing has filled yet
+	Missing  int    `json:"holes_open_count"`     // of them: nothing has filled yet
 	Suspect  int    `json:"suspect_logs"`         // of the missing: nothing proves where the log ends
 	// HeldBy is what the oldest segment is kept for: a site that has yet to confirm what is
 	// in it, or "store", this site's own; "" where nothing keeps one.
@@ -103,7 +103,7 @@ type PeerStatus struct {
 	Transport       string     `json:"transport"`        // of the link, or of the next dial
 	TransportReason string     `json:"transport_reason"` // why nothing better; "" where there is nothing better
 	Streams         int        `json:"streams"`          // connections of the open link; 0 = no link
-	HeardAt         *time.Time `json:"heard_at"`
+	HeardAt         *time.Time `json:"last_heard_at"`
 	RTTSeconds      *float64   `json:"rtt_seconds"`
 	Durable         LagStatus  `json:"durable"`
 	Applied         LagStatus  `json:"applied"`
@@ -124,10 +124,10 @@ type PeerStatus struct {
 	// While the peer lacks something: how fast it confirmed lately, and how long what it
 	// lacks takes at that rate, without what is written meanwhile; null when not known.
 	CatchUpRate    *float64 `json:"catch_up_bytes_per_second"`
-	CatchUpSeconds *float64 `json:"catch_up_seconds"`
+	CatchUpSeconds *float64 `json:"catch_up_eta_seconds"`
 	// Behind is how far this site is behind the peer in time, durable here, as of its newest
 	// heartbeat; null if the peer does not write. Its bytes and entries are known only when 0.
-	Behind *LagStatus `json:"behind"`
+	Behind *LagStatus `json:"standby_lag"`
 	// WouldLose is what a failover to this peer would lose now: its durable lag.
 	WouldLose        LagStatus    `json:"would_lose_now"`
 	MayPromote       bool         `json:"may_promote"`

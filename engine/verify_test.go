@@ -189,7 +189,7 @@ func TestAVerificationThatIsGivenUpSaysWhatItDidNotCompare(t *testing.T) {
 	a.put(0, "key", "value", engine.Applied(1))
 	ctx, cancel := context.WithCancel(soon(t))
 	r, err := a.Verify(ctx, engine.VerifyOptions{Progress: func(p engine.VerifyProgress) {
-		if p.Doing == "state" && p.Shards == 2 {
+		if p.Phase == "state" && p.Shards == 2 {
 			cancel()
 		}
 	}})
@@ -215,7 +215,7 @@ func TestTheFirstProgressIsToldBeforeAnythingIsRead(t *testing.T) {
 			told = append(told, p)
 		}})
 		require.NoError(t, err)
-		require.Equal(t, engine.VerifyProgress{Kind: "progress", Peer: "site-b", Doing: "journals", Of: 3}, told[0])
+		require.Equal(t, engine.VerifyProgress{Kind: "progress", Peer: "site-b", Phase: "journals", ShardsTotal: 3}, told[0])
 	}
 }
 

@@ -14,16 +14,16 @@ type histogram struct {
 }
 
 var histograms = []histogram{
-	{"claudefs_repl_append_seconds",
-		"From the append of the oldest entry of a flush unit until the unit was durable here, per unit.", nil,
+	{"claudefs_repl_append_duration_seconds",
+		"Time from the append of a flush unit's oldest entry until the unit was durable here.", nil,
 		func(s *snapshot, out func(*engine.Histogram, ...string)) { out(&s.Append) }},
-	{"claudefs_repl_flush_seconds", "From the write's begin of a flush unit until it was durable, per unit.",
+	{"claudefs_repl_flush_duration_seconds", "Time to write and flush one unit.",
 		journalLabel, func(s *snapshot, out func(*engine.Histogram, ...string)) {
 			out(&s.Own.Flush, "own")
 			out(&s.Mirror.Flush, "mirror")
 		}},
-	{"claudefs_repl_ack_seconds",
-		"From when the oldest entry that a peer newly confirms became durable here, per log and confirmation.",
+	{"claudefs_repl_ack_duration_seconds",
+		"Time from durable here until the peer confirmed, for the oldest newly confirmed entry, per log.",
 		lagLabels, func(s *snapshot, out func(*engine.Histogram, ...string)) {
 			for i := range s.Acks {
 				out(&s.Acks[i].Durable, s.Acks[i].Site, "durable")

@@ -24,7 +24,7 @@ import (
 	"github.com/claudefs/repl/wire/link/linktest"
 )
 
-var rewrite = flag.Bool("rewrite", false, "write testdata anew")
+var rewrite = flag.Bool("rewrite", false, "rewrite the files of testdata")
 
 // patience bounds every wait; a passing test needs a fraction.
 const patience = 20 * time.Second
@@ -169,7 +169,7 @@ func TestUnknownLagIsAbsentAndSaysSo(t *testing.T) {
 		require.Contains(t, page, name+`{level="durable",peer="site-b"}`)
 		require.NotContains(t, page, name+`{level="durable",peer="site-c"}`)
 	}
-	require.NotContains(t, page, `peer_heard_timestamp_seconds{peer="site-c"}`)
+	require.NotContains(t, page, `peer_last_heard_timestamp_seconds{peer="site-c"}`)
 	require.NotContains(t, page, `shard=`)
 }
 
@@ -214,13 +214,13 @@ func TestARealPairIsShown(t *testing.T) {
 	page := scrape(t, a)
 	requireLine(t, scrape(t, b), `claudefs_repl_peer_accepted_sessions_total{peer="site-a"} 1`)
 	require.Regexp(t, `claudefs_repl_peer_received_bytes_total{peer="site-a"} [1-9]`, scrape(t, b))
-	require.Contains(t, scrape(t, b), `claudefs_repl_behind_known{peer="site-a"}`)
-	require.NotContains(t, page, "claudefs_repl_behind_known{")
+	require.Contains(t, scrape(t, b), `claudefs_repl_standby_lag_known{peer="site-a"}`)
+	require.NotContains(t, page, "claudefs_repl_standby_lag_known{")
 	requireLine(t, page, "claudefs_repl_append_entries_total 4")
 	for _, histogram := range []string{
-		`append_seconds_bucket{le="+Inf"}`, `flush_seconds_bucket{journal="own",le="+Inf"}`,
-		`ack_seconds_bucket{level="durable",peer="site-b",le="+Inf"}`,
-		`ack_seconds_bucket{level="applied",peer="site-b",le="+Inf"}`,
+		`append_duration_seconds_bucket{le="+Inf"}`, `flush_seconds_bucket{journal="own",le="+Inf"}`,
+		`ack_duration_seconds_bucket{level="durable",peer="site-b",le="+Inf"}`,
+		`ack_duration_seconds_bucket{level="applied",peer="site-b",le="+Inf"}`,
 	} {
 		require.Regexp(t, regexp.QuoteMeta("claudefs_repl_"+histogram)+" [1-9]", page)
 	}

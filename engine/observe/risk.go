@@ -26,7 +26,7 @@ func told[T int64 | float64](n *T, out func(float64)) {
 }
 
 var riskMetrics = []metric{
-	gauge("at_risk_entries", "Entries that a peer has not confirmed; by its saved cursors while it is away.", peerLabel,
+	gauge("at_risk_entries", "Entries that a peer has not confirmed; from saved cursors while it is away.", peerLabel,
 		risks(func(_ *snapshot, l *engine.LagStatus, out func(float64)) {
 			told(cmp.Or(l.Entries, l.AtLeastEntries), out)
 		})),
@@ -47,12 +47,12 @@ var riskMetrics = []metric{
 				told(s.Peers[i].PinnedBytes, func(v float64) { out(v, s.Peers[i].Site) })
 			}
 		}),
-	gauge("disk_free_bytes", "Free on the file system of the journals; absent if unknown.", nil,
+	gauge("disk_free_bytes", "Free bytes on the journals' file system; absent if unknown.", nil,
 		func(s *snapshot, out emit) { told(s.Disk.FreeBytes, func(v float64) { out(v) }) }),
-	gauge("disk_size_bytes", "Size of the file system of the journals; absent if unknown.", nil,
+	gauge("disk_size_bytes", "Size of the journals' file system; absent if unknown.", nil,
 		func(s *snapshot, out emit) { told(s.Disk.SizeBytes, func(v float64) { out(v) }) }),
 	gauge("disk_full_timestamp_seconds",
-		"When that file system is full if the journals go on growing as they do; absent while they do not.", nil,
+		"When the journals' file system will be full at the current growth; absent without growth.", nil,
 		func(s *snapshot, out emit) {
 			told(s.Disk.FullSeconds, func(v float64) { out(seconds(s.At) + v) })
 		}),

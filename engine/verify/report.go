@@ -11,12 +11,12 @@ import (
 
 // Progress is how far a verification is.
 type Progress struct {
-	Kind   string `json:"kind"` // "progress"
-	Peer   string `json:"peer"`
-	Doing  string `json:"doing"` // "journals", "state"
-	Shards int    `json:"shards_done"`
-	Of     int    `json:"shards_of"`
-	Keys   uint64 `json:"keys_compared"`
+	Kind        string `json:"kind"` // "progress"
+	Peer        string `json:"peer"`
+	Phase       string `json:"phase"` // "journals", "state"
+	Shards      int    `json:"shards_done"`
+	ShardsTotal int    `json:"shards_total"`
+	Keys        uint64 `json:"keys_compared"`
 }
 
 // Results of a verification, by the worst of what was found.
@@ -52,14 +52,14 @@ type PeerReport struct {
 	Site           string       `json:"site"`
 	Result         string       `json:"result"`
 	Reason         string       `json:"reason"` // of what is not equal; "" when it is
-	ShardsAsked    int          `json:"shards_asked"`
+	ShardsAsked    int          `json:"shards_requested"`
 	ShardsCompared int          `json:"shards_compared"` // their state
 	LogsCompared   int          `json:"logs_compared"`
 	Keys           uint64       `json:"keys_compared"`
 	Differences    []Difference `json:"differences"`
-	More           bool         `json:"more_differences"` // than are listed
+	More           bool         `json:"differences_truncated"` // than are listed
 	NotCompared    []Gap        `json:"not_compared"`
-	MoreNot        int          `json:"more_not_compared"` // than are listed
+	MoreNot        int          `json:"not_compared_truncated"` // than are listed
 }
 
 // Difference is one thing that the two sites do not have in common.
@@ -81,7 +81,7 @@ type Gap struct {
 	Count  int    `json:"shards_count"` // from it on
 	Reason string `json:"reason"`
 	// Lasting: it would be so again, until somebody decides.
-	Lasting bool `json:"lasting"`
+	Lasting bool `json:"permanent"`
 }
 
 // listMax bounds each of a report's lists for one peer.

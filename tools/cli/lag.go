@@ -20,7 +20,7 @@ type lagReport struct {
 // lagRow is one peer's lag; -o jsonl prints these.
 type lagRow struct {
 	Peer      string           `json:"peer"`
-	HeardAt   *time.Time       `json:"heard_at"`
+	HeardAt   *time.Time       `json:"last_heard_at"`
 	Link      string           `json:"link"`
 	WaitingOn string           `json:"waiting_on"`
 	Durable   engine.LagStatus `json:"durable"`

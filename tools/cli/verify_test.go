@@ -140,9 +140,9 @@ func TestTheProgressOfAVerificationTellsItsRateAndItsEnd(t *testing.T) {
 	now := at
 	m := &verifyMeter{now: func() time.Time { return now }}
 	state := func(shards int, keys uint64) engine.VerifyProgress {
-		return engine.VerifyProgress{Peer: "site-b", Doing: "state", Shards: shards, Of: 256, Keys: keys}
+		return engine.VerifyProgress{Peer: "site-b", Phase: "state", Shards: shards, ShardsTotal: 256, Keys: keys}
 	}
-	m.take(engine.VerifyProgress{Kind: "progress", Peer: "site-b", Doing: "journals", Of: 256})
+	m.take(engine.VerifyProgress{Kind: "progress", Peer: "site-b", Phase: "journals", ShardsTotal: 256})
 	require.Equal(t, "site-b: journals of 0 of 256 shards", m.text())
 	now = now.Add(time.Minute) // which is not the state's
 	m.take(state(0, 0))

@@ -116,7 +116,7 @@ type verifyMeter struct {
 
 // take takes what the node told.
 func (m *verifyMeter) take(p engine.VerifyProgress) {
-	if p.Peer != m.first.Peer || p.Doing != m.first.Doing {
+	if p.Peer != m.first.Peer || p.Phase != m.first.Phase {
 		m.began, m.first = m.now(), p
 	}
 	m.last = p
@@ -124,7 +124,7 @@ func (m *verifyMeter) take(p engine.VerifyProgress) {
 
 func (m *verifyMeter) text() string {
 	p := &m.last
-	text := fmt.Sprintf("%s: %s of %d of %s", p.Peer, p.Doing, p.Shards, plural(p.Of, "shard", "shards"))
+	text := fmt.Sprintf("%s: %s of %d of %s", p.Peer, p.Phase, p.Shards, plural(p.ShardsTotal, "shard", "shards"))
 	took, done := m.now().Sub(m.began).Seconds(), p.Shards-m.first.Shards
 	if p.Keys > 0 {
 		text += ", " + plural(p.Keys, "key", "keys")
@@ -135,6 +135,6 @@ func (m *verifyMeter) text() string {
 	if rate := float64(p.Keys-m.first.Keys) / took; rate >= 1 {
 		text += fmt.Sprintf(", %s/s", humanCount(int64(rate)))
 	}
-	left := took * float64(p.Of-p.Shards) / float64(done)
+	left := took * float64(p.ShardsTotal-p.Shards) / float64(done)
 	return text + fmt.Sprintf(", %s left", time.Duration(left*float64(time.Second)).Round(time.Second))
 }

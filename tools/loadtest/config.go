@@ -50,7 +50,7 @@ type Config struct {
 	SizeBytes int     `json:"size_bytes"`      // payload of an entry
 	Shards    int     `json:"shards_count"`    // not for the link
 	Duration  Seconds `json:"duration_seconds"`
-	Warm      Seconds `json:"warm_seconds"`
+	Warm      Seconds `json:"warmup_seconds"`
 	Link      string  `json:"link"`
 	RTT       Seconds `json:"rtt_seconds"`               // added by the proxy; 0 = none
 	Bandwidth int64   `json:"bandwidth_bits_per_second"` // of the proxy, each way; 0 = no limit

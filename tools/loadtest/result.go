@@ -25,7 +25,7 @@ type Result struct {
 	Rate           *float64 `json:"rate_per_second"`
 	BytesPerSecond *float64 `json:"bytes_per_second"`
 	Latency        Latency  `json:"latency"`
-	Late           *Latency `json:"late"` // how late the open loop handed entries over; null = closed loop
+	Late           *Latency `json:"schedule_delay"` // how late the open loop handed entries over; null = closed loop
 
 	Errors     int64    `json:"errors_count"`
 	ErrorTexts []string `json:"errors"` // some of them
@@ -48,7 +48,7 @@ type Latency struct {
 	P99     *float64 `json:"p99_seconds"`
 	P999    *float64 `json:"p99_9_seconds"`
 	Max     *float64 `json:"max_seconds"`
-	Bins    []Bin    `json:"bins"` // those with samples, rising
+	Bins    []Bin    `json:"buckets"` // those with samples, rising
 }
 
 // Bin counts the samples of [From, To].

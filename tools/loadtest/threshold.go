@@ -83,7 +83,7 @@ type Verdict struct {
 	Missed bool     `json:"missed"`
 	// Said is the verdict for people: what it is, what it may be, and by how much
 	// it missed.
-	Said string `json:"said"`
+	Said string `json:"text"`
 }
 
 var expression = regexp.MustCompile(`^\s*([a-z][a-z0-9.-]*)\s*(<=|>=|<|>)\s*(\S+)\s*$`)

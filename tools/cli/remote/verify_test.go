@@ -23,7 +23,7 @@ func nodeThatCompares(t *testing.T, report *engine.VerifyReport) (addr string) {
 		rc := http.NewResponseController(w)
 		encoder := json.NewEncoder(w)
 		_ = rc.EnableFullDuplex()
-		_ = encoder.Encode(engine.VerifyProgress{Kind: "progress", Peer: "site-b", Doing: "state", Of: 256})
+		_ = encoder.Encode(engine.VerifyProgress{Kind: "progress", Peer: "site-b", Phase: "state", ShardsTotal: 256})
 		_ = rc.Flush()
 		if timeout, err := time.ParseDuration(r.URL.Query().Get("timeout")); err == nil {
 			<-time.After(timeout)
