@@ -378,20 +378,27 @@ func TestTenThousandRingsLeaveNothingBehind(t *testing.T) {
 	}
 	usage(t) // the runtime opens descriptors of its own with the first file
 	region, features := mapped(t, 4096), uring.Probe()
-	cycle := func() {
+	once := func() error {
 		r, err := uring.Open(uring.Options{Entries: 8})
-		require.NoError(t, err)
+		if err != nil {
+			return err
+		}
+		defer r.Close()
 		if features.Has(uring.FeatureBufferRing) {
 			b, err := r.NewBufferRing(uring.BufferOptions{Count: 8, Bytes: 64})
-			require.NoError(t, err)
+			if err != nil {
+				return err
+			}
 			require.Equal(t, 8, b.Lent())
 		}
-		_, err = r.RegisterBuffers([][]byte{region})
-		require.NoError(t, err)
+		if _, err := r.RegisterBuffers([][]byte{region}); err != nil {
+			return err
+		}
 		r.Next().Nop(1)
 		require.NoError(t, r.Submit())
-		require.NoError(t, r.Close())
+		return r.Close()
 	}
+	cycle := func() { require.NoError(t, withLockable(once)) }
 	for range 20 {
 		cycle()
 	}
