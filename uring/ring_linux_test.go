@@ -409,7 +409,7 @@ func TestTenThousandRingsLeaveNothingBehind(t *testing.T) {
 	// The kernel takes a closed ring apart a little later.
 	require.Eventually(t, func() bool {
 		fdsNow, mapsNow, lockedNow := usage(t)
-		if fdsNow == fds && mapsNow <= maps+50 && lockedNow <= locked { // the Go runtime maps too
+		if fdsNow <= fds && mapsNow <= maps+50 && lockedNow <= locked { // the Go runtime maps too
 			return true
 		}
 		t.Logf("descriptors %d -> %d, mappings %d -> %d, kB pinned %d -> %d",
