@@ -36,9 +36,10 @@ var floors = map[string][]string{
 
 	"engine/internal/plant": {},
 
-	"engine/stream": {"wire", "engine/internal/plant"},
+	"engine/stream": {"wire", "engine/role", "engine/internal/plant"},
 	"engine/step":   {"wire"},
-	"engine/node":   {"wire", "engine/step", "engine/stream", "engine/internal/plant"},
+	"engine/role":   {"wire", "engine/step", "engine/internal/plant"},
+	"engine/node":   {"wire", "engine/step", "engine/role", "engine/stream", "engine/internal/plant"},
 
 	"engine/store":             {"wire"},
 	"engine/store/vfs":         {},
@@ -53,7 +54,7 @@ var floors = map[string][]string{
 
 	"engine": {
 		"wire", "wire/link", "wire/link/socket", "wire/link/stripe", "wire/link/tcp", "uring", "rdma",
-		"engine/stream", "engine/node",
+		"engine/role", "engine/stream", "engine/node",
 		"engine/apply", "engine/store", "engine/store/vfs", "engine/store/journal", "engine/store/writer",
 		"engine/store/arena", "engine/verify", "engine/internal/plant",
 	},
@@ -62,7 +63,7 @@ var floors = map[string][]string{
 	"bench/busy":     {},
 	"bench":          {}, // benchmarks only; tests may look anywhere
 	"engine/sim": {
-		"wire", "engine/stream", "engine/node", "engine/apply", "engine/internal/plant",
+		"wire", "engine/role", "engine/stream", "engine/node", "engine/apply", "engine/internal/plant",
 		"engine/store", "engine/store/vfs", "engine/store/journal", "engine/store/writer",
 	},
 }
@@ -73,7 +74,7 @@ var owners = map[string]string{"github.com/prometheus/": "engine/observe"}
 
 // pure rooms take values and return values: what they know comes in as an
 // argument, what they want goes out as an effect.
-var pure = []string{"engine/step", "engine/stream", "engine/node", "engine/apply"}
+var pure = []string{"engine/step", "engine/role", "engine/stream", "engine/node", "engine/apply"}
 
 // impure are imports that a pure room has no use for.
 var impure = []string{

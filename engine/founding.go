@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/claudefs/repl/engine/node"
+	"github.com/claudefs/repl/engine/role"
 	"github.com/claudefs/repl/engine/store/journal"
 	"github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/wire"
@@ -76,7 +77,7 @@ func (e *Engine) found(effects *node.Effects) {
 	if !effects.Found {
 		return
 	}
-	first := journal.DomainEpoch{Epoch: epochFirst, Writer: e.primary}
+	first := journal.DomainEpoch{Epoch: role.First, Writer: e.primary}
 	_, err := e.own.j.StageControl([]journal.ControlRecord{{Epoch: &first}}, wire.StampOf(time.Now()))
 	if err != nil { // a journal that takes nothing any more says so itself; nothing is acknowledged in it
 		e.events.tell(Event{Kind: node.EventPersistFailed, Shard: -1, Alarm: true, Text: fmt.Sprintf(

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/claudefs/repl/engine/node"
+	"github.com/claudefs/repl/engine/role"
 	"github.com/claudefs/repl/engine/store/arena"
 	"github.com/claudefs/repl/engine/store/journal"
 	"github.com/claudefs/repl/engine/store/vfs"
@@ -22,9 +23,6 @@ import (
 // arenaBytesMax bounds the region that an engine maps; what needs more has it
 // from the heap. Only touched pages take memory.
 const arenaBytesMax = 1 << 30
-
-// epochFirst is the epoch of the cluster's writer until there is failover.
-const epochFirst wire.Epoch = 1
 
 // Open validates o, opens the journals, redoes what the Store lacks, starts
 // replication, and returns when appends may begin or are being verified. The
@@ -99,7 +97,7 @@ func (e *Engine) open(ctx context.Context) (err error) {
 	e.heart.node = node.New(config, boot)
 	e.verifier = e.newVerifier()
 	e.writer = writer.New(writer.Options{
-		Cluster: e.id.cluster, Site: e.id.site, Shards: e.o.Shards, Epoch: epochFirst,
+		Cluster: e.id.cluster, Site: e.id.site, Shards: e.o.Shards, Epoch: role.First,
 		BytesMax: e.o.PendingBytesMax, Memory: e.memory, ClockFloor: control.ClockBound, Incarnation: newIncarnation,
 	})
 	if e.o.Listen != "" {

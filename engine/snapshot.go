@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/claudefs/repl/engine/node"
+	"github.com/claudefs/repl/engine/role"
 	"github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/wire"
 	"github.com/claudefs/repl/wire/link"
@@ -29,7 +30,7 @@ func (e *Engine) Status() Status {
 	e.heart.mu.Unlock()
 	s := Status{
 		Schema: 1, Kind: "status", At: heart.At, Cluster: e.id.clusterName, Site: e.id.siteName,
-		Role: e.role(e.id.siteName), Primary: e.o.Primary, Epoch: uint64(epochFirst), Term: uint32(heart.Term),
+		Role: e.role(e.id.siteName), Primary: e.o.Primary, Epoch: uint64(role.First), Term: uint32(heart.Term),
 		Shards: len(e.shards), Transport: e.path.carriers[0].Name(), TransportReason: e.transportReason(),
 		Listen: e.Addr(), Insecure: e.o.Insecure, DataPath: e.dataPathStatus(),
 		Journals: []JournalStatus{}, Peers: []PeerStatus{}, StoppedLogs: e.stoppedLogs(heart.Stopped),

@@ -22,7 +22,7 @@ type PeerAcks struct {
 // Acks returns those of the configured peers, sorted by name, and shares nothing.
 func (n *Node) Acks() (acks []PeerAcks) {
 	for _, p := range n.peers {
-		if p.configured {
+		if p.Configured {
 			acks = append(acks, PeerAcks{p.Name, p.acks})
 		}
 	}

@@ -2,7 +2,6 @@ package node
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/claudefs/repl/engine/internal/plant"
 	"github.com/claudefs/repl/engine/stream"
@@ -13,18 +12,18 @@ func refusalStop(r *wire.BatchRefusal) *stream.Stop { return &stream.Stop{Code: 
 
 // startAdmission decides what can be decided without anybody's word.
 func (n *Node) startAdmission() {
-	n.waited = n.t.C.Primary != n.t.C.Site || len(n.peers) == 0
+	n.waited = !n.role.Own() || len(n.peers) == 0
 	if len(n.peers) == 0 {
-		n.found()
+		n.role.Found()
 	}
-	if n.left() {
+	if n.role.Left() {
 		n.withholdAll()
 		return
 	}
 	for i := range n.own {
 		s, o := wire.Shard(i), &n.own[i]
 		switch {
-		case n.t.C.Primary != n.t.C.Site:
+		case !n.role.Own():
 			n.admit(s, AdmitStandby, nil)
 		case o.suspect:
 			n.admit(s, AdmitRefused, n.suspectError(s))
@@ -118,7 +117,7 @@ func (n *Node) clearOwn(s wire.Shard) {
 // one may have more: each that is configured is heard first, or VerifyWait passes.
 func (n *Node) peerBehind(s wire.Shard) {
 	o := &n.own[s]
-	if o.stopped || o.suspect || n.t.C.Primary != n.t.C.Site || n.t.Down[Own] != nil {
+	if o.stopped || o.suspect || !n.role.Own() || n.t.Down[Own] != nil {
 		return
 	}
 	if o.short() {
@@ -126,8 +125,8 @@ func (n *Node) peerBehind(s wire.Shard) {
 	}
 	o.agreed = true
 	switch {
-	case n.contradicted():
-	case n.allAnswered():
+	case n.role.Contradicted():
+	case n.role.AllAnswered():
 		n.settle(s, AdmitVerified)
 	case n.waited:
 		n.settle(s, AdmitUnverified)
@@ -148,16 +147,10 @@ func (n *Node) settle(s wire.Shard, a Admission) {
 	n.admit(s, a, nil)
 }
 
-// allAnswered: every peer has told its positions since we opened, also one that is
-// registered only: it may have more.
-func (n *Node) allAnswered() bool {
-	return plant.VerifiedUnheard || !slices.ContainsFunc(n.peers, (*peer).unheard)
-}
-
 // lastAnswered admits what the peers before it had agreed to, once the last one has
 // told its positions. What was admitted before that is verified now.
 func (n *Node) lastAnswered() {
-	if n.t.C.Primary != n.t.C.Site || n.t.Down[Own] != nil || !n.allAnswered() {
+	if !n.role.Own() || n.t.Down[Own] != nil || !n.role.AllAnswered() {
 		return
 	}
 	for i := range n.own {
@@ -200,7 +193,7 @@ func (n *Node) stopOwn(s wire.Shard, code wire.RefusalCode, reason string) {
 	o.stopped = true
 	err := fmt.Errorf("%s: %s: %w", n.t.OwnName(s), reason, ErrDiverged)
 	n.t.NoteStopped(n.t.LogID(s), code, reason)
-	if n.t.C.Primary == n.t.C.Site {
+	if n.role.Own() {
 		n.admit(s, AdmitRefused, err)
 	}
 }
@@ -208,7 +201,7 @@ func (n *Node) stopOwn(s wire.Shard, code wire.RefusalCode, reason string) {
 // verifyWaitOver admits what nobody spoke for.
 func (n *Node) verifyWaitOver() {
 	n.waited = true
-	n.found() // an operator named the writer, or it was on record
+	n.role.Found() // an operator named the writer, or it was on record
 	unverified := 0
 	for i := range n.own {
 		if n.own[i].admission == AdmitWaiting && !n.own[i].fetching {
@@ -221,7 +214,7 @@ func (n *Node) verifyWaitOver() {
 	if unverified > 0 {
 		n.event(EventUnverified, 0, wire.LogID{}, true, fmt.Sprintf(
 			"%d shards of site %s take appends although not every peer confirmed their tails within %s: %s",
-			unverified, n.t.C.SiteName, n.t.C.VerifyWait, n.unheard()))
+			unverified, n.t.C.SiteName, n.t.C.VerifyWait, n.role.Unheard()))
 	}
 }
 
@@ -231,7 +224,7 @@ func (n *Node) stopWaiting(s wire.Shard) {
 	case o.short():
 		n.t.NoteStopped(n.t.LogID(s), wire.RefuseInternal, n.lostError(s).Error())
 		n.admit(s, AdmitRefused, n.lostError(s))
-	case o.agreed && n.allAnswered():
+	case o.agreed && n.role.AllAnswered():
 		n.settle(s, AdmitVerified)
 	default:
 		n.settle(s, AdmitUnverified)
@@ -243,7 +236,7 @@ func (n *Node) refuseAll(err error) {
 	for i := range n.own {
 		o := &n.own[i]
 		o.stopped = true
-		if n.t.C.Primary == n.t.C.Site {
+		if n.role.Own() {
 			n.admit(wire.Shard(i), AdmitRefused, err)
 		}
 	}

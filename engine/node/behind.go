@@ -59,7 +59,7 @@ func (b *behindness) advance(here wire.Stamp) {
 
 // behind is how far this site is behind p; false if p does not write.
 func (n *Node) behind(now Now, p *peer) (Behind, bool) {
-	if p.Site != n.t.C.Primary || p.mirror == nil {
+	if !n.role.Writes(p.Site) || p.mirror == nil {
 		return Behind{}, false
 	}
 	b := p.behind

@@ -46,7 +46,7 @@ func (n *Node) floor(j Journal, log wire.LogID) (floor wire.Position, holder *pe
 		if plant.RetainBySent {
 			at = p.sender.Sent(log.Shard)
 		}
-		if (p.registered || p.configured) && at.Seq < floor.Seq {
+		if (p.Registered || p.Configured) && at.Seq < floor.Seq {
 			floor, holder = at, p
 		}
 	}
@@ -76,7 +76,7 @@ func (n *Node) floorOfMirror(log wire.LogID) (floor wire.Position, holder *peer)
 // pages can come, and not while they come and name none of that site's. Such a peer has
 // no link to that site, or is new to it: what it lacks is kept there.
 func (p *peer) mirrors(site wire.SiteID) bool {
-	if !p.configured || p.NoAddress || p.Site == site {
+	if !p.Configured || p.NoAddress || p.Site == site {
 		return false
 	}
 	return p.phase < phaseSeek || slices.ContainsFunc(p.copies, func(c *copied) bool { return c.site == site })

@@ -10,7 +10,7 @@ import (
 func (n *Node) forgetPeer(in *Forget) {
 	p := n.peer(in.Site)
 	switch {
-	case p == nil || !p.configured && !p.registered:
+	case p == nil || !p.Configured && !p.Registered:
 		in.Err = ErrNoPeer
 		return
 	case n.wasHeard(p):
@@ -26,13 +26,13 @@ func (n *Node) forgetPeer(in *Forget) {
 	if in.Only {
 		return
 	}
-	if p.registered {
+	if p.Registered {
 		n.forget = append(n.forget, p.Site)
 	}
 	if p.link != nil {
 		n.close(p.link, "it is forgotten")
 	}
-	p.configured, p.registered = false, false
+	p.Configured, p.Registered = false, false
 	n.event(EventForgotten, p.Site, wire.LogID{}, true, fmt.Sprintf(
 		"site %s is forgotten, which never answered: %d entries of %d shards are not kept for it any more",
 		p.Name, in.Loss.Entries, in.Loss.Shards))

@@ -57,7 +57,7 @@ func (n *Node) hello(l *link) error {
 	n.strangers--
 	n.agree(p)
 	l.peer, p.next, l.term = p, l, h.Term
-	l.rules = stream.Rules{Cluster: n.t.C.Cluster, Site: p.Site, Shards: n.t.C.Shards, Primary: n.t.C.Primary}
+	l.rules = stream.Rules{Cluster: n.t.C.Cluster, Site: p.Site, Shards: n.t.C.Shards, Writers: n.role.Writers}
 	n.welcome(p)
 	return nil
 }
@@ -82,7 +82,7 @@ func (n *Node) checkHello(h *wire.Hello) *stream.Stop {
 	case h.PeerName != n.t.C.SiteName:
 		return no(wire.RefuseSiteCollision, "sites %q and %q have the same id %08x: rename one",
 			h.PeerName, n.t.C.SiteName, uint32(n.t.C.Site))
-	case p == nil || !p.configured:
+	case p == nil || !p.Configured:
 		return no(wire.RefuseSite, "site %q (%08x) is no configured peer of site %q: add it there",
 			h.SiteName, uint32(h.Site), n.t.C.SiteName)
 	case p.Name != h.SiteName:
@@ -98,10 +98,10 @@ func (n *Node) checkHello(h *wire.Hello) *stream.Stop {
 	case h.Features != 0:
 		return no(wire.RefuseFeature, "site %q wants features %x, site %q has %x: upgrade the older one",
 			h.SiteName, h.Features, n.t.C.SiteName, 0)
-	case h.Primary != n.t.C.Primary:
-		why := n.otherPrimary(h)
-		n.contradict(p, why.Text)
-		return why
+	}
+	if why, ok := n.role.Names(h); !ok {
+		n.contradict(p, why)
+		return &stream.Stop{Code: wire.RefusePrimary, Text: why}
 	}
 	return nil
 }

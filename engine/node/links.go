@@ -72,7 +72,7 @@ func (n *Node) linkUp(in *LinkUp) {
 	if in.Takeover && p != nil {
 		n.giveWay(p)
 	}
-	if p == nil || !p.configured || p.phase != phaseDialing {
+	if p == nil || !p.Configured || p.phase != phaseDialing {
 		n.close(l, "nobody dialed it")
 		return
 	}
@@ -136,7 +136,7 @@ func (n *Node) redial(p *peer, reason string) {
 }
 
 func (n *Node) mayDial(p *peer) bool {
-	return p.configured && p.phase == phaseDown && n.t.Down[Own] == nil
+	return p.Configured && p.phase == phaseDown && n.t.Down[Own] == nil
 }
 
 func (n *Node) frameIn(in *FrameIn) {

@@ -15,14 +15,14 @@ func (n *Node) persistDue() bool {
 		return false
 	}
 	return len(n.forget) > 0 || slices.ContainsFunc(n.peers, func(p *peer) bool {
-		return p.toRegister() || p.registered && len(p.changed) > 0
+		return p.toRegister() || p.Registered && len(p.changed) > 0
 	})
 }
 
 // toRegister: it welcomed us, so that it may come to hold what is not yet anywhere else:
 // from then on the journal keeps for it what it lacks, whatever the configuration says
 // (I12). A name that nobody answers to is kept for only while it is configured.
-func (p *peer) toRegister() bool { return p.configured && p.heardOnce && !p.registered }
+func (p *peer) toRegister() bool { return p.Configured && p.heardOnce && !p.Registered }
 
 // persistNext registers peers and saves cursors that moved: one Persist at a
 // time, at most one per persistEvery. A saved cursor is one that a peer has
@@ -35,13 +35,13 @@ func (n *Node) persistNext() {
 	n.persistAt = n.t.Now.Mono + persistEvery
 	persist := Persist{Ticket: n.persistTicket}
 	for _, p := range n.peers {
-		if !p.toRegister() && (!p.registered || len(p.changed) == 0) {
+		if !p.toRegister() && (!p.Registered || len(p.changed) == 0) {
 			continue
 		}
 		if p.toRegister() && len(p.changed) == 0 { // a cursor says that it was heard
 			p.changed = append(p.changed, 0)
 		}
-		r := RegisteredPeer{Peer: p.Peer}
+		r := RegisteredPeer{Peer: p.Peer.Peer}
 		slices.Sort(p.changed)
 		for _, s := range p.changed {
 			l := &p.logs[s]
@@ -74,7 +74,7 @@ func (n *Node) persisted(in *Persisted) {
 	for i := range written {
 		p := n.peer(written[i].Site)
 		if in.Err == nil {
-			p.registered = true
+			p.Registered = true
 			if p.seekHeld {
 				p.seekHeld = false
 				n.seek(p)

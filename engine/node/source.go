@@ -24,7 +24,7 @@ func (n *Node) sayHello(p *peer) {
 		VersionMin: wire.Version, VersionMax: wire.Version,
 		Cluster: n.t.C.Cluster, Site: n.t.C.Site, Node: n.t.C.Node, Peer: p.Site,
 		Term: p.term, Counter: p.counter, Shards: n.t.C.Shards, DigestKind: wire.DigestXXH3,
-		Primary: n.t.C.Primary, ClusterName: n.t.C.ClusterName, SiteName: n.t.C.SiteName, PeerName: p.Name,
+		Primary: n.role.Primary, ClusterName: n.t.C.ClusterName, SiteName: n.t.C.SiteName, PeerName: p.Name,
 	}
 	n.send(l, &n.msg.hello) // a hello's session is 0
 	l.session = p.counter
@@ -199,9 +199,9 @@ func (n *Node) progress(p *peer, level wire.AckLevel, s wire.Shard, at wire.Posi
 // resume has the peer's whole answer and compares every log. Only now the last
 // session's stops go: until then what they contradicted is not known (I14).
 func (n *Node) resume(p *peer) {
-	p.phase, p.answered, p.measured = phaseSeek, true, false
+	p.phase, p.Answered, p.measured = phaseSeek, true, false
 	n.rose[Mirror] = true // what its pages do not name is not waited for any more
-	n.agreed()
+	n.role.Agreed()
 	for _, s := range p.stops {
 		p.logs[s].stop = nil
 	}
@@ -316,7 +316,7 @@ func (n *Node) setCursor(p *peer, s wire.Shard, at wire.Position) {
 
 // seek places the reader before everything that the peer lacks.
 func (n *Node) seek(p *peer) {
-	if !p.registered {
+	if !p.Registered {
 		p.seekHeld = true // nothing is sent that a crash would let be forgotten
 		return
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/claudefs/repl/engine/internal/plant"
+	"github.com/claudefs/repl/engine/role"
 	"github.com/claudefs/repl/engine/step"
 	"github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/wire"
@@ -29,6 +30,7 @@ const (
 // use.
 type Node struct {
 	t       *step.Turn
+	role    *role.Role
 	rng     *rand.Rand
 	started bool
 	startAt time.Duration
@@ -37,7 +39,6 @@ type Node struct {
 	own       []ownLog // by shard
 	admitted  [AdmitStandby + 1]int
 	waited    bool // VerifyWait has passed
-	founded   bool // see Boot.Founded
 	lastStamp wire.Stamp
 
 	grownBytes, grownEntries int64 // of own logs, since open
@@ -128,13 +129,11 @@ type peerLog struct {
 // peer is another site: the source's side of the session that we dial, and the
 // receiver's side of the one that it dials.
 type peer struct {
-	Peer
-	bit        uint64 // in mirrorLog.owed
-	configured bool
-	registered bool      // in the control state: it welcomed us once, and holds the floor until it is forgotten
-	heardOnce  bool      // it welcomed us, in this life or before
-	seekHeld   bool      // the session waits for its registration to be written
-	logs       []peerLog // by shard
+	*role.Peer
+	bit       uint64    // in mirrorLog.owed
+	heardOnce bool      // it welcomed us, in this life or before
+	seekHeld  bool      // the session waits for its registration to be written
+	logs      []peerLog // by shard
 
 	// Source. nil and zero for a peer that is not configured.
 	sender    *stream.Sender
@@ -148,9 +147,7 @@ type peer struct {
 	counter   uint32
 	reason    string
 	refused   bool
-	answered  bool   // told its positions at least once since open
-	contrary  string // it names another primary: what was said; "" = it does not, or has not said
-	readIdle  bool   // the reader stands at the end
+	readIdle  bool // the reader stands at the end
 	reading   bool
 	readAgain bool // the end moved while it was looked for
 	readErrs  int
@@ -267,16 +264,17 @@ func New(c Config, b Boot) *Node {
 	n := &Node{
 		t: &step.Turn{C: c, Term: b.Term}, links: make(map[LinkID]*link),
 		rng: rand.New(rand.NewPCG(c.Seed, uint64(c.Site))),
-		own: make([]ownLog, c.Shards), founded: b.Founded,
+		own: make([]ownLog, c.Shards),
 	}
+	n.role = role.New(n.t, b.Founded)
 	n.admitted[AdmitWaiting] = int(c.Shards)
 	for i := range b.Peers {
 		p := n.addPeer(b.Peers[i].Peer)
-		p.registered, p.heardOnce = true, len(b.Peers[i].Cursors) > 0
+		p.Registered, p.heardOnce = true, len(b.Peers[i].Cursors) > 0
 	}
 	for _, p := range c.Peers {
 		q := n.addPeer(p)
-		q.configured, q.Peer = true, p
+		q.Configured, q.Peer.Peer = true, p
 		q.sender = stream.NewSender(c.Shards, c.WindowBytesMin, c.WindowBytesMax)
 		q.durable, q.applied = stream.NewMeter(c.Shards), stream.NewMeter(c.Shards)
 		// Frames name their session by its counter alone. Each life begins it anywhere, so
@@ -303,7 +301,9 @@ func (n *Node) addPeer(p Peer) *peer {
 	i, found := slices.BinarySearchFunc(n.peers, p.Site,
 		func(q *peer, s wire.SiteID) int { return cmp.Compare(q.Site, s) })
 	if !found {
-		n.peers = slices.Insert(n.peers, i, &peer{Peer: p, logs: make([]peerLog, n.t.C.Shards)})
+		q := &role.Peer{Peer: p}
+		n.role.Peers = slices.Insert(n.role.Peers, i, q)
+		n.peers = slices.Insert(n.peers, i, &peer{Peer: q, logs: make([]peerLog, n.t.C.Shards)})
 	}
 	return n.peers[i]
 }
@@ -406,7 +406,7 @@ func (n *Node) bootLogs(b *Boot) {
 
 func (n *Node) bootMeters(p *peer) {
 	for s := range p.logs {
-		if p.configured {
+		if p.Configured {
 			o := &n.own[s]
 			at := p.logs[s].durable.Seq
 			p.durable.Set(wire.Shard(s), o.tail.Seq, at, at, o.stamp)

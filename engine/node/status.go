@@ -71,13 +71,13 @@ func (p phase) String() string {
 func (n *Node) Status(now Now) Status {
 	s := Status{
 		At: now.Wall, Term: n.t.Term, Admission: make(map[Admission]int, len(n.admitted)),
-		Stopped: slices.Clone(n.t.Stopped()), Withheld: n.withheld(),
+		Stopped: slices.Clone(n.t.Stopped()), Withheld: n.role.Withheld(),
 	}
 	for a, count := range n.admitted {
 		s.Admission[Admission(a)] = count
 	}
 	for _, p := range n.peers {
-		if !p.configured && !p.registered {
+		if !p.Configured && !p.Registered {
 			continue // forgotten
 		}
 		s.Peers = append(s.Peers, n.peerStatus(now, p))
@@ -87,11 +87,11 @@ func (n *Node) Status(now Now) Status {
 }
 
 func (n *Node) peerStatus(now Now, p *peer) PeerStatus {
-	s := PeerStatus{Peer: p.Peer, Link: p.phase.String(), Reason: p.reason, RTT: p.rtt}
+	s := PeerStatus{Peer: p.Peer.Peer, Link: p.phase.String(), Reason: p.reason, RTT: p.rtt}
 	if p.heard != 0 {
 		s.LastHeard = now.Wall.Add(p.heard - now.Mono)
 	}
-	if !p.configured {
+	if !p.Configured {
 		s.Reason = "registered, but not configured: it holds the retention floor until it is removed"
 		s.WaitingOn, s.Pinned = stream.WaitLink, -1
 		for shard := range p.logs {

@@ -81,7 +81,7 @@ func (n *Node) tick(moving []LinkID) {
 			n.sendPages(l.peer)
 		}
 	}
-	if n.mayStopWaiting() && mono >= n.startAt+n.t.C.VerifyWait {
+	if !n.waited && n.role.Settled() && mono >= n.startAt+n.t.C.VerifyWait {
 		n.verifyWaitOver()
 	}
 	if mono >= n.persistAt {
@@ -120,7 +120,7 @@ func (n *Node) tick(moving []LinkID) {
 func (n *Node) wake() time.Duration {
 	next := time.Duration(1<<63 - 1)
 	due := func(at time.Duration) { next = min(next, at) }
-	if n.mayStopWaiting() {
+	if !n.waited && n.role.Settled() {
 		due(n.startAt + n.t.C.VerifyWait)
 	}
 	if n.persistDue() {
@@ -195,7 +195,7 @@ func (n *Node) grow(o *ownLog, s wire.Shard, first wire.Seq, end wire.Position, 
 	n.lastStamp = max(n.lastStamp, last)
 	n.stamped(last)
 	for _, p := range n.peers {
-		if p.configured {
+		if p.Configured {
 			p.durable.Grew(s, first, end.Seq, stamp, max(n.t.Now.Mono, 1))
 			p.applied.Grew(s, first, end.Seq, stamp, max(n.t.Now.Mono, 1))
 			// A reader sees the end of a flush before the flush is reported, so an ack may be

@@ -52,7 +52,7 @@ func (n *Node) quietLink(p *peer) *link {
 	if accepted != nil && !accepted.open {
 		accepted = nil
 	}
-	if dialed == nil || accepted != nil && n.t.C.Primary == n.t.C.Site {
+	if dialed == nil || accepted != nil && n.role.Own() {
 		return accepted
 	}
 	return dialed

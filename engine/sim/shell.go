@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/claudefs/repl/engine/node"
+	"github.com/claudefs/repl/engine/role"
 	"github.com/claudefs/repl/engine/store"
 	"github.com/claudefs/repl/engine/store/journal"
 	simstream "github.com/claudefs/repl/engine/stream"
@@ -377,7 +378,7 @@ func (p *process) noteDamage(mark string, found []journal.Damage) {
 
 // found puts on record which site writes, before anything that follows from it.
 func (p *process) found() {
-	first := &journal.DomainEpoch{Epoch: 1, Writer: p.site.writer()}
+	first := &journal.DomainEpoch{Epoch: role.First, Writer: p.site.writer()}
 	if _, err := p.own.j.StageControl([]journal.ControlRecord{{Epoch: first}}, wire.StampOf(p.wall())); err != nil {
 		p.site.w.note(p.site.index, "not put on record: "+err.Error())
 		return

@@ -10,6 +10,7 @@ import (
 
 	"github.com/claudefs/repl/engine/apply"
 	"github.com/claudefs/repl/engine/node"
+	"github.com/claudefs/repl/engine/role"
 	"github.com/claudefs/repl/engine/store"
 	"github.com/claudefs/repl/engine/store/journal"
 	"github.com/claudefs/repl/engine/store/vfs"
@@ -168,7 +169,7 @@ func (s *site) start() {
 	p.openAppliers()
 	p.node = node.New(s.config(), p.boot())
 	p.writer = writer.New(writer.Options{
-		Cluster: wire.ClusterIDOf(clusterName), Site: s.id, Shards: s.w.plan.shards, Epoch: 1,
+		Cluster: wire.ClusterIDOf(clusterName), Site: s.id, Shards: s.w.plan.shards, Epoch: role.First,
 		BytesMax: s.w.plan.pendingBytes, ClockFloor: p.own.j.Control().ClockBound, Incarnation: s.incarnation,
 		Now: p.wall, Sometimes: s.sometimes(),
 	})

@@ -16,6 +16,9 @@ type StoppedLog struct {
 	Reason string
 }
 
+// Never is when a room that waits for no timer wants to be woken.
+const Never = time.Duration(1<<63 - 1)
+
 // Message is any control message of package wire.
 type Message interface {
 	AppendTo(dst []byte, session uint32) []byte

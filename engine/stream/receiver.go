@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/claudefs/repl/engine/internal/plant"
+	"github.com/claudefs/repl/engine/role"
 	"github.com/claudefs/repl/wire"
 )
 
@@ -21,7 +22,7 @@ type Rules struct {
 	Cluster wire.ClusterID
 	Site    wire.SiteID // the session's peer
 	Shards  uint32
-	Primary wire.SiteID
+	Writers role.Writers
 }
 
 // Judge decides on a batch by its header alone. The order is identity, shard,
@@ -73,14 +74,9 @@ func (r *Rules) identity(tail *Tail, h *wire.BatchHeader) *Stop {
 		return stop(wire.RefuseShardRange, "shard %d, the cluster has %d", h.Shard, r.Shards)
 	case h.Kind == wire.BatchControl:
 		return stop(wire.RefuseMalformed, "seq %d is a control batch: those are never shipped", h.FirstSeq)
-	case h.Domain != 0:
-		return stop(wire.RefuseNotWriter, "seq %d is of domain %08x, the cluster has one writer", h.FirstSeq, h.Domain)
-	case h.Site != r.Primary:
-		return stop(wire.RefuseNotWriter, "seq %d is of site %08x, the primary is site %08x",
-			h.FirstSeq, h.Site, r.Primary)
-	case h.Epoch < tail.Epoch:
-		return stop(wire.RefuseEpoch, "seq %d is of epoch %d, the log has reached epoch %d",
-			h.FirstSeq, h.Epoch, tail.Epoch)
+	}
+	if code, text := r.Writers.Judge(h, tail.Epoch); code != 0 {
+		return &Stop{Code: code, Text: text}
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
+	"github.com/claudefs/repl/engine/role"
 	"github.com/claudefs/repl/wire"
 )
 
@@ -156,7 +157,7 @@ func TestAFrameHasOneEndPerLog(t *testing.T) {
 // the order of the format, gives the code (I11).
 func TestABatchIsJudgedInTheOrderOfTheFormat(t *testing.T) {
 	list := batches(0, 3, 2)
-	rules := Rules{Cluster: 7, Site: 1, Shards: 1, Primary: 1}
+	rules := Rules{Cluster: 7, Site: 1, Shards: 1, Writers: role.Writers{Primary: 1}}
 	tail := Tail{Position: list[0].End(), Stamp: list[0].LastStamp, Epoch: 1}
 	h, r, tl := list[1], rules, tail
 	breaks := []struct {
@@ -168,7 +169,7 @@ func TestABatchIsJudgedInTheOrderOfTheFormat(t *testing.T) {
 		{wire.RefuseGap, func() { h.FirstSeq++ }},
 		{wire.RefuseUnknownIncarnation, func() { h.Incarnation = wire.Incarnation{2} }},
 		{wire.RefuseEpoch, func() { tl.Epoch = 2 }},
-		{wire.RefuseNotWriter, func() { r.Primary = 2 }},
+		{wire.RefuseNotWriter, func() { r.Writers.Primary = 2 }},
 		{wire.RefuseNotWriter, func() { h.Domain = 1 }},
 		{wire.RefuseMalformed, func() { h.Kind = wire.BatchControl }},
 		{wire.RefuseShardRange, func() { h.Shard = 1 }},
@@ -190,7 +191,7 @@ func TestABatchIsJudgedInTheOrderOfTheFormat(t *testing.T) {
 
 func TestWhatTheMirrorHasIsDroppedUnlessItDiffers(t *testing.T) {
 	list := batches(0, 3, 2, 4)
-	rules := Rules{Cluster: 7, Site: 1, Shards: 1, Primary: 1}
+	rules := Rules{Cluster: 7, Site: 1, Shards: 1, Writers: role.Writers{Primary: 1}}
 	tail := Tail{Position: list[1].End(), Stamp: list[1].LastStamp}
 	for i, want := range []bool{false, false, true} {
 		take, why := rules.Judge(&tail, &list[i])

@@ -1,0 +1,34 @@
+// Package role answers one question, for every room that asks it: who may write which log,
+// at which epoch. It is pure.
+//
+// Today one site, the configured primary, writes all logs of domain 0 at epoch [First].
+// Which site that is, is durable state of a directory. A new directory does not know it
+// yet: it may be a new site of a cluster in which another one writes, or the writer's own,
+// replaced. Until it is founded, its default says nothing:
+//
+//	         every configured peer took our session, so it names the same primary,
+//	         or there is no peer; or an operator named it, and VerifyWait passed
+//	new ───────────────────────────────────────────────────────────────────────▶ founded
+//	 │ ▲
+//	 ▼ │ it takes our session, or we take its
+//	refused: a peer names another primary
+//
+// A site that had peers and is started without any takes no appends either: a flag may be
+// missing, and the others may have gone on.
+//
+// # Invariants
+//
+//   - I5, one writer per domain and epoch: [Writers.Judge] is the only place that says
+//     whether a batch comes from its writer, [Role.Own] the only one that says whether
+//     this site writes. A peer's word counts against a directory that is not founded, and
+//     against no other.
+//
+// # Limits
+//
+// One record per peer. No call costs more than the peers there are.
+//
+// # What it does not do
+//
+// It has no epochs beyond the first, no witness and no lease: there is no failover yet. It
+// admits nothing: package admission does, and asks here.
+package role

@@ -1,0 +1,35 @@
+package role
+
+import (
+	"fmt"
+
+	"github.com/claudefs/repl/wire"
+)
+
+// First is the epoch of the cluster's writer until there is failover.
+const First wire.Epoch = 1
+
+// Writers says which site writes which domain. The zero value lets nobody write.
+type Writers struct {
+	Primary wire.SiteID // writes domain 0, the only one
+}
+
+// Writes says whether a site writes its logs now.
+func (w Writers) Writes(site wire.SiteID) bool { return site == w.Primary }
+
+// Judge says by its header whether a batch comes from the writer of its log, which was
+// seen at epoch reached before. Code 0: it does.
+func (w Writers) Judge(h *wire.BatchHeader, reached wire.Epoch) (code wire.RefusalCode, text string) {
+	switch {
+	case h.Domain != 0:
+		return wire.RefuseNotWriter, fmt.Sprintf(
+			"seq %d is of domain %08x, the cluster has one writer", h.FirstSeq, h.Domain)
+	case !w.Writes(h.Site):
+		return wire.RefuseNotWriter, fmt.Sprintf(
+			"seq %d is of site %08x, the primary is site %08x", h.FirstSeq, h.Site, w.Primary)
+	case h.Epoch < reached:
+		return wire.RefuseEpoch, fmt.Sprintf(
+			"seq %d is of epoch %d, the log has reached epoch %d", h.FirstSeq, h.Epoch, reached)
+	}
+	return 0, ""
+}
