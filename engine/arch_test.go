@@ -36,10 +36,11 @@ var floors = map[string][]string{
 
 	"engine/internal/plant": {},
 
-	"engine/stream": {"wire", "engine/role", "engine/internal/plant"},
-	"engine/step":   {"wire"},
-	"engine/role":   {"wire", "engine/step", "engine/internal/plant"},
-	"engine/node":   {"wire", "engine/step", "engine/role", "engine/stream", "engine/internal/plant"},
+	"engine/stream":    {"wire", "engine/role", "engine/internal/plant"},
+	"engine/step":      {"wire"},
+	"engine/admission": {"wire", "engine/step", "engine/role", "engine/stream", "engine/internal/plant"},
+	"engine/role":      {"wire", "engine/step", "engine/internal/plant"},
+	"engine/node":      {"wire", "engine/step", "engine/role", "engine/admission", "engine/stream", "engine/internal/plant"},
 
 	"engine/store":             {"wire"},
 	"engine/store/vfs":         {},
@@ -74,7 +75,9 @@ var owners = map[string]string{"github.com/prometheus/": "engine/observe"}
 
 // pure rooms take values and return values: what they know comes in as an
 // argument, what they want goes out as an effect.
-var pure = []string{"engine/step", "engine/role", "engine/stream", "engine/node", "engine/apply"}
+var pure = []string{
+	"engine/step", "engine/role", "engine/admission", "engine/stream", "engine/node", "engine/apply",
+}
 
 // impure are imports that a pure room has no use for.
 var impure = []string{

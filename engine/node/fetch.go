@@ -129,8 +129,8 @@ func (n *Node) restoreTaken(r *restored) {
 func (n *Node) askRestore(l *link, s wire.Shard) {
 	o := &n.own[s]
 	goal := l.peer.logs[s].answer
-	f := fetch{kind: StageRestore, log: n.t.LogID(s), from: o.tail, to: goal.Seq, stamp: o.stamp}
-	if o.restored.Seq > o.tail.Seq {
+	f := fetch{kind: StageRestore, log: n.t.LogID(s), from: o.Tail, to: goal.Seq, stamp: o.LastStamp}
+	if o.restored.Seq > o.Tail.Seq {
 		f.from, f.stamp = o.restored, o.restoredStamp
 	}
 	// Where all that another site had is on its way to the medium, that is waited for.
@@ -192,7 +192,7 @@ func (n *Node) fetched(l *link, in *FrameIn) error {
 	if f.kind == StageRestore {
 		o := &n.own[f.log.Shard]
 		o.restored, o.restoredStamp = f.from, f.stamp
-		n.clearOwn(f.log.Shard) // the peer's copy goes on from our tail: that proves it
+		n.gate.Clear(f.log.Shard) // the peer's copy goes on from our tail: that proves it
 		n.restoring = append(n.restoring, pending)
 		n.restoreBytes += pending.bytes
 	} else {
@@ -284,10 +284,10 @@ func (n *Node) fetchFailed(l *link, f *fetch, why *stream.Stop) {
 		return
 	}
 	o := &n.own[f.log.Shard]
-	o.fetching = false
+	o.Fetching = false
 	cannot := &stream.Stop{Code: why.Code, Text: fmt.Sprintf(
 		"the journal ends at seq %d, chain %s, the peer has seq %d, chain %s, and cannot give it back: %s",
-		o.tail.Seq, o.tail.Chain, o.goal.Seq, o.goal.Chain, why.Text)}
+		o.Tail.Seq, o.Tail.Chain, o.goal.Seq, o.goal.Chain, why.Text)}
 	if lacks(why.Code) {
 		n.takeOut(p, f.log.Shard, cannot)
 		o.giver = nil
@@ -307,25 +307,25 @@ func lacks(code wire.RefusalCode) bool {
 // had. Where none is linked that has it, one may come: until then nothing is appended.
 func (n *Node) restoreElsewhere(s wire.Shard) {
 	o := &n.own[s]
-	o.fetching = false
+	o.Fetching = false
 	for _, p := range n.peers {
 		pl := &p.logs[s]
-		if p.link == nil || p.link.closing || p.phase < phaseSeek || pl.stop != nil || o.stopped {
+		if p.link == nil || p.link.closing || p.phase < phaseSeek || pl.stop != nil || o.Stopped {
 			continue
 		}
-		more := o.restored.Seq <= o.tail.Seq || pl.answer.Seq > o.restored.Seq // than what is staged
-		if more && stream.Relate(o.tail, pl.answer) == stream.Ahead {
+		more := o.restored.Seq <= o.Tail.Seq || pl.answer.Seq > o.restored.Seq // than what is staged
+		if more && stream.Relate(o.Tail, pl.answer) == stream.Ahead {
 			n.peerAhead(p, s)
 			n.fetchNext(p.link)
 			return
 		}
 	}
-	if o.short() && !o.stopped && n.restoreAt == 0 {
+	if o.Short() && !o.Stopped && n.restoreAt == 0 {
 		n.restorePause = min(max(2*n.restorePause, repairPauseMin), repairPauseMax)
 		n.restoreAt = n.t.Now.Mono + n.restorePause
 	}
-	if n.waited && o.admission == AdmitWaiting {
-		n.stopWaiting(s)
+	if n.gate.Waited() && o.State == AdmitWaiting {
+		n.gate.StopWaiting(s)
 	}
 }
 
@@ -337,8 +337,8 @@ func (n *Node) retryRestores() {
 	}
 	n.restoreAt = 0
 	for s := range n.own {
-		if o := &n.own[s]; o.short() && !o.stopped && !o.fetching {
-			n.whole = append(n.whole, wire.Shard(s))
+		if o := &n.own[s]; o.Short() && !o.Stopped && !o.Fetching {
+			n.gate.Whole = append(n.gate.Whole, wire.Shard(s))
 		}
 	}
 }
@@ -348,23 +348,23 @@ func (n *Node) retryRestores() {
 // are served, or asked again, once nothing more is on its way back. It ends a step,
 // because it may end any link.
 func (n *Node) resumeLacking() {
-	if len(n.whole) == 0 || len(n.restoring) > 0 || slices.ContainsFunc(n.peers, func(p *peer) bool {
+	if len(n.gate.Whole) == 0 || len(n.restoring) > 0 || slices.ContainsFunc(n.peers, func(p *peer) bool {
 		return len(p.restores) > 0 || p.link != nil && slices.ContainsFunc(p.link.fetches, func(f *fetch) bool {
 			return f.kind == StageRestore
 		})
 	}) {
 		if plant.BackUntold {
-			n.whole = n.whole[:0]
+			n.gate.Whole = n.gate.Whole[:0]
 		}
 		return
 	}
 	for _, p := range n.peers {
 		left := func(s wire.Shard) bool { return p.logs[s].stop != nil && lacks(p.logs[s].stop.Code) }
-		if p.phase >= phaseSeek && slices.ContainsFunc(n.whole, left) {
+		if p.phase >= phaseSeek && slices.ContainsFunc(n.gate.Whole, left) {
 			n.close(p.link, "a log that was not whole is tried again")
 		}
 	}
-	n.whole = n.whole[:0]
+	n.gate.Whole = n.gate.Whole[:0]
 }
 
 // restoredDurable adds what came back to the own logs.
@@ -374,7 +374,7 @@ func (n *Node) restoredDurable(ticket uint64) {
 		n.restoring = slices.Delete(n.restoring, 0, 1)
 		n.restoreTaken(&r)
 		o := &n.own[r.shard]
-		if r.end.Seq > o.tail.Seq {
+		if r.end.Seq > o.Tail.Seq {
 			n.grow(o, r.shard, r.first, r.end, r.stamp, r.last, r.index)
 		}
 		n.restoreReached(r.shard)
@@ -385,33 +385,33 @@ func (n *Node) restoredDurable(ticket uint64) {
 // more gave before it went may lie behind that: then the session proves the peer's place.
 func (n *Node) restoreReached(s wire.Shard) {
 	o := &n.own[s]
-	if o.giver == nil || o.stopped || o.tail.Seq < o.goal.Seq {
+	if o.giver == nil || o.Stopped || o.Tail.Seq < o.goal.Seq {
 		return
 	}
 	p, goal := o.giver, o.goal
-	o.giver, o.fetching = nil, false
-	if o.tail.Seq == goal.Seq && o.tail != goal {
-		n.diverged(p, s, differ(o.tail, goal))
+	o.giver, o.Fetching = nil, false
+	if o.Tail.Seq == goal.Seq && o.Tail != goal {
+		n.diverged(p, s, differ(o.Tail, goal))
 		return
 	}
 	text := fmt.Sprintf("site %s gave back everything up to seq %d", p.Name, goal.Seq)
-	if o.tail != goal {
-		text = fmt.Sprintf("seq %d is here again, site %s has it up to seq %d", o.tail.Seq, p.Name, goal.Seq)
+	if o.Tail != goal {
+		text = fmt.Sprintf("seq %d is here again, site %s has it up to seq %d", o.Tail.Seq, p.Name, goal.Seq)
 	}
 	n.event(EventDataRestored, p.Site, n.t.LogID(s), false, n.t.OwnName(s)+": "+text)
-	if o.tail == goal && p.logs[s].answer == goal { // a peer that fell back since has it no more
+	if o.Tail == goal && p.logs[s].answer == goal { // a peer that fell back since has it no more
 		n.confirm(p, s, goal)
 	}
-	n.tailProven(s)
-	if o.short() {
+	n.gate.Proven(s)
+	if o.Short() {
 		n.restoreElsewhere(s) // another site has more still
 		return
 	}
 	n.restorePause = 0
-	if n.waited && o.admission == AdmitWaiting {
-		n.stopWaiting(s)
+	if n.gate.Waited() && o.State == AdmitWaiting {
+		n.gate.StopWaiting(s)
 	}
-	n.whole = append(n.whole, s)
+	n.gate.Whole = append(n.gate.Whole, s)
 }
 
 // restoreFailed: the own journal did not take what came back.
@@ -432,11 +432,11 @@ func (n *Node) restoreFailed(in *StageFailed) bool {
 	n.event(EventJournalDown, 0, n.t.LogID(s), true,
 		fmt.Sprintf("%s: what a peer gave back could not be written: %v", n.t.OwnName(s), in.Err))
 	p := o.giver
-	o.giver, o.fetching = nil, false
+	o.giver, o.Fetching = nil, false
 	if p != nil && p.link != nil {
 		n.close(p.link, "the own journal does not take what was given back")
 	}
-	if !o.fetching { // else the end of the link had another site asked
+	if !o.Fetching { // else the end of the link had another site asked
 		n.restoreElsewhere(s)
 	}
 	return true
@@ -457,11 +457,11 @@ func (n *Node) holds(log wire.LogID) (wire.Position, *stream.Stop) {
 	if o := n.ownLog(log); o != nil {
 		switch {
 		case n.t.Down[Own] != nil:
-			return o.tail, no(wire.RefuseInternal, "lies in a journal that stopped")
-		case o.suspect:
-			return o.tail, no(wire.RefuseSuspect, "is damaged here as well")
+			return o.Tail, no(wire.RefuseInternal, "lies in a journal that stopped")
+		case o.Suspect:
+			return o.Tail, no(wire.RefuseSuspect, "is damaged here as well")
 		}
-		return o.tail, nil
+		return o.Tail, nil
 	}
 	m := n.mirrorLog(log)
 	switch {

@@ -80,10 +80,10 @@ func TestAnAnswerThatDoesNotContinueStopsTheLog(t *testing.T) {
 				}
 			}
 			require.NoError(t, w.fault)
-			require.Equal(t, AdmitRefused, a.node.own[0].admission)
-			require.ErrorIs(t, a.node.own[0].err, ErrDiverged)
+			require.Equal(t, AdmitRefused, a.node.own[0].State)
+			require.ErrorIs(t, a.node.own[0].Err, ErrDiverged)
 			require.Equal(t, wire.Seq(4), a.own.tail(wire.LogID{Site: a.c.Site}).Seq, "only what continued was staged")
-			require.Equal(t, AdmitVerified, a.node.own[1].admission, "the others go on")
+			require.Equal(t, AdmitVerified, a.node.own[1].State, "the others go on")
 		})
 	}
 }

@@ -36,7 +36,7 @@ func (n *Node) floor(j Journal, log wire.LogID) (floor wire.Position, holder *pe
 	}
 	floor = n.own[log.Shard].store
 	if plant.RetainPastStore {
-		floor = n.own[log.Shard].tail
+		floor = n.own[log.Shard].Tail
 	}
 	for _, p := range n.peers {
 		if plant.RetainPastAbsent && p.link == nil {

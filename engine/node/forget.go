@@ -18,7 +18,7 @@ func (n *Node) forgetPeer(in *Forget) {
 		return
 	}
 	for i := range n.own {
-		if seq := n.own[i].tail.Seq; seq != 0 {
+		if seq := n.own[i].Tail.Seq; seq != 0 {
 			in.Loss.Shards++
 			in.Loss.Entries += int64(seq)
 		}
@@ -41,7 +41,7 @@ func (n *Node) forgetPeer(in *Forget) {
 	}
 	n.rose[Own], n.rose[Mirror] = true, true
 	n.persistNext()
-	n.lastAnswered() // nobody waits for it
+	n.gate.AllHeard() // nobody waits for it
 }
 
 // wasHeard says whether a peer ever answered, or confirmed anything.

@@ -304,7 +304,7 @@ func (m *tamperer) othersGoOn(session uint64) {
 	}
 	for shard := range wire.Shard(3) {
 		log := wire.LogID{Site: m.a.c.Site, Shard: shard}
-		if !m.a.takes[shard] || m.a.node.own[shard].stopped || p.logs[shard].stop != nil {
+		if !m.a.takes[shard] || m.a.node.own[shard].Stopped || p.logs[shard].stop != nil {
 			continue // a peer's word that histories differ stops the log (I4)
 		}
 		h := m.a.append(shard, 1)

@@ -58,7 +58,7 @@ func TestAnotherHistoryIsKeptAtBothSites(t *testing.T) {
 	require.Len(t, a.own.batches, before)
 	require.Len(t, b.mirror.batches, mirror)
 	require.Equal(t, other, b.mirror.batches[last], "nothing was overwritten")
-	require.Equal(t, AdmitRefused, a.node.own[0].admission)
+	require.Equal(t, AdmitRefused, a.node.own[0].State)
 	require.NotEmpty(t, a.node.Status(w.now()).Stopped)
 	require.Equal(t, log, a.node.Status(w.now()).Stopped[0].Log)
 	require.Contains(t, a.node.Status(w.now()).Stopped[0].Reason, "histories differ")

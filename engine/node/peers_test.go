@@ -78,11 +78,11 @@ func restoredBehindOne() (w *world, a, c *site) {
 func TestNoLogIsAdmittedBeforeEveryPeerWasHeard(t *testing.T) {
 	w, a, c := restoredBehindOne()
 	w.pass(a.node.t.C.VerifyWait / 2)
-	require.Equal(t, AdmitWaiting, a.node.own[0].admission)
+	require.Equal(t, AdmitWaiting, a.node.own[0].State)
 	c.open()
 	w.pass(3 * time.Second)
-	require.Equal(t, AdmitVerified, a.node.own[0].admission)
-	require.Equal(t, wire.Seq(2), a.node.own[0].tail.Seq)
+	require.Equal(t, AdmitVerified, a.node.own[0].State)
+	require.Equal(t, wire.Seq(2), a.node.own[0].Tail.Seq)
 	require.NoError(t, w.fault)
 }
 
@@ -91,12 +91,12 @@ func TestNoLogIsAdmittedBeforeEveryPeerWasHeard(t *testing.T) {
 func TestASecondPeerThatHasMoreStopsAnAdmittedLog(t *testing.T) {
 	w, a, c := restoredBehindOne()
 	w.pass(a.node.t.C.VerifyWait + time.Second)
-	require.Equal(t, AdmitUnverified, a.node.own[0].admission, "site-c was not heard")
+	require.Equal(t, AdmitUnverified, a.node.own[0].State, "site-c was not heard")
 	c.open()
 	w.pass(3 * time.Second)
-	require.Equal(t, AdmitRefused, a.node.own[0].admission)
-	require.ErrorContains(t, a.node.own[0].err, "when appends were admitted")
-	require.Equal(t, AdmitVerified, a.node.own[1].admission)
+	require.Equal(t, AdmitRefused, a.node.own[0].State)
+	require.ErrorContains(t, a.node.own[0].Err, "when appends were admitted")
+	require.Equal(t, AdmitVerified, a.node.own[1].State)
 	require.NoError(t, w.fault)
 }
 
@@ -190,14 +190,14 @@ func TestNoSuspectLogIsAdmittedBeforeEveryPeerWasHeard(t *testing.T) {
 	a.crash()
 	a.suspect[Own] = []wire.LogID{{Site: a.c.Site}}
 	a.open()
-	require.Equal(t, AdmitRefused, a.node.own[0].admission)
+	require.Equal(t, AdmitRefused, a.node.own[0].State)
 	w.pass(a.node.t.C.VerifyWait / 2)
 	require.Empty(t, a.suspect[Own], "site-b ends where site-a ends")
-	require.Equal(t, AdmitWaiting, a.node.own[0].admission)
+	require.Equal(t, AdmitWaiting, a.node.own[0].State)
 	c.open()
 	w.pass(3 * time.Second)
-	require.Equal(t, AdmitVerified, a.node.own[0].admission)
-	require.Equal(t, wire.Seq(2), a.node.own[0].tail.Seq)
+	require.Equal(t, AdmitVerified, a.node.own[0].State)
+	require.Equal(t, wire.Seq(2), a.node.own[0].Tail.Seq)
 	require.NoError(t, w.fault)
 }
 
@@ -223,11 +223,11 @@ func TestAPeerThatComesBackWithAnotherHistoryProvesNothing(t *testing.T) {
 			m()
 		}
 		require.NoError(t, w.fault)
-		require.NotEqual(t, AdmitVerified, a.node.own[0].admission)
+		require.NotEqual(t, AdmitVerified, a.node.own[0].State)
 		require.NotEqual(t, other.End(), a.node.peers[0].logs[0].durable)
 	}
-	require.Equal(t, AdmitRefused, a.node.own[0].admission)
-	require.ErrorContains(t, a.node.own[0].err, "histories differ")
+	require.Equal(t, AdmitRefused, a.node.own[0].State)
+	require.ErrorContains(t, a.node.own[0].Err, "histories differ")
 	require.Zero(t, a.node.Floor(Own, log).Seq)
 }
 

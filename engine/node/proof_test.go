@@ -76,7 +76,7 @@ func TestALogThatAPeerHasMoreOfIsNotAdmittedUnverified(t *testing.T) {
 	a.crash()
 	a.own, a.mirror, a.peers, a.applied = image.own, image.mirror, image.peers, image.applied
 	a.open()
-	for a.node.own[0].need.Seq < 2 {
+	for a.node.own[0].Need.Seq < 2 {
 		w.tickAll(time.Millisecond)
 		for _, m := range w.moves() {
 			m()
@@ -87,13 +87,13 @@ func TestALogThatAPeerHasMoreOfIsNotAdmittedUnverified(t *testing.T) {
 		p.cut(errors.New("reset"))
 	}
 	w.pass(5 * time.Second)
-	require.Equal(t, AdmitRefused, a.node.own[0].admission)
-	require.ErrorIs(t, a.node.own[0].err, ErrDataLost)
-	require.ErrorContains(t, a.node.own[0].err, "site site-b has seq 2")
-	require.Equal(t, AdmitVerified, a.node.own[1].admission)
+	require.Equal(t, AdmitRefused, a.node.own[0].State)
+	require.ErrorIs(t, a.node.own[0].Err, ErrDataLost)
+	require.ErrorContains(t, a.node.own[0].Err, "site site-b has seq 2")
+	require.Equal(t, AdmitVerified, a.node.own[1].State)
 	b.noDial = false
 	w.pass(5 * time.Second)
-	require.Equal(t, AdmitVerified, a.node.own[0].admission)
+	require.Equal(t, AdmitVerified, a.node.own[0].State)
 	require.NoError(t, w.fault)
 }
 
@@ -180,12 +180,12 @@ func TestAStoreThatWasFedFromTheJournalIsNoWitness(t *testing.T) {
 	a.applied = slices.DeleteFunc(a.applied, func(c stream.Cursor) bool { return c.Log.Shard == 0 })
 	a.open()
 	w.pass(a.node.t.C.VerifyWait + time.Second)
-	require.Equal(t, a.node.own[0].tail, a.node.own[0].store, "it has caught up")
-	require.Equal(t, AdmitUnverified, a.node.own[0].admission)
-	require.Equal(t, AdmitUnverified, a.node.own[1].admission, "it stood there")
+	require.Equal(t, a.node.own[0].Tail, a.node.own[0].store, "it has caught up")
+	require.Equal(t, AdmitUnverified, a.node.own[0].State)
+	require.Equal(t, AdmitUnverified, a.node.own[1].State, "it stood there")
 	b.open()
 	w.pass(2 * time.Second)
-	require.Equal(t, AdmitVerified, a.node.own[0].admission)
-	require.Equal(t, AdmitVerified, a.node.own[1].admission)
+	require.Equal(t, AdmitVerified, a.node.own[0].State)
+	require.Equal(t, AdmitVerified, a.node.own[1].State)
 	require.NoError(t, w.fault)
 }

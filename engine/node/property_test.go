@@ -28,7 +28,7 @@ func (s *site) admitted(shard wire.Shard) bool {
 	if s.node == nil {
 		return false
 	}
-	a := s.node.own[shard].admission
+	a := s.node.own[shard].State
 	return a == AdmitVerified || a == AdmitUnverified
 }
 
@@ -149,7 +149,7 @@ func TestLostDataComesBackThroughCutsAndCrashes(t *testing.T) {
 		require.NoError(t, w.fault)
 		require.Equal(t, want, b.mirror.batches[:len(want)], "nothing is overwritten")
 		for shard := range a.node.own {
-			require.Equal(t, AdmitVerified, a.node.own[shard].admission)
+			require.Equal(t, AdmitVerified, a.node.own[shard].State)
 			log := wire.LogID{Site: a.c.Site, Shard: wire.Shard(shard)}
 			require.Equal(t, a.own.tail(log).Position, b.mirror.tail(log).Position)
 		}

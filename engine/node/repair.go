@@ -182,7 +182,7 @@ func (n *Node) repaired(in *Repaired) {
 		n.t.UnnoteStopped(r.log, notRepaired)
 		return
 	}
-	n.whole = append(n.whole, r.log.Shard)
+	n.gate.Whole = append(n.gate.Whole, r.log.Shard)
 	n.resumePassed(&r)
 }
 

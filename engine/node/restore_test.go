@@ -44,14 +44,14 @@ func TestARestoreGoesOnBehindWhatIsStaged(t *testing.T) {
 	cutAll(w)
 	w.pass(time.Second)
 	require.Len(t, a.own.staged, 2, "the third batch came over the next link")
-	require.Equal(t, AdmitWaiting, a.node.own[0].admission)
+	require.Equal(t, AdmitWaiting, a.node.own[0].State)
 	cutAll(w)
 	w.pass(time.Second)
 	require.Len(t, a.own.staged, 2)
 	require.Empty(t, a.node.peers[0].link.fetches, "nothing is left to ask for")
 	a.noFlush = false
 	w.pass(time.Second)
-	require.Equal(t, AdmitVerified, a.node.own[0].admission)
+	require.Equal(t, AdmitVerified, a.node.own[0].State)
 	require.Equal(t, b.mirror.batches, a.own.batches)
 	require.NoError(t, w.fault)
 }
@@ -65,10 +65,10 @@ func TestARestoreEndsWithoutALink(t *testing.T) {
 	b.noDial = true
 	cutAll(w)
 	w.pass(5 * time.Second)
-	require.Equal(t, AdmitWaiting, a.node.own[0].admission, "it is on its way to the medium")
+	require.Equal(t, AdmitWaiting, a.node.own[0].State, "it is on its way to the medium")
 	a.noFlush = false
 	w.pass(time.Second)
-	require.Equal(t, AdmitVerified, a.node.own[0].admission)
+	require.Equal(t, AdmitVerified, a.node.own[0].State)
 	require.NoError(t, w.fault)
 }
 
@@ -84,12 +84,12 @@ func TestARestoreThatCannotBeStagedIsTriedAgain(t *testing.T) {
 	require.Nil(t, a.node.peers[0].link)
 	a.noFlush = false
 	w.pass(5 * time.Second)
-	require.Equal(t, AdmitRefused, a.node.own[0].admission)
-	require.ErrorIs(t, a.node.own[0].err, ErrDataLost)
+	require.Equal(t, AdmitRefused, a.node.own[0].State)
+	require.ErrorIs(t, a.node.own[0].Err, ErrDataLost)
 	require.Equal(t, wire.Seq(2), a.own.tail(wire.LogID{Site: a.c.Site}).Seq)
 	b.noDial = false
 	w.pass(5 * time.Second)
-	require.Equal(t, AdmitVerified, a.node.own[0].admission)
+	require.Equal(t, AdmitVerified, a.node.own[0].State)
 	require.Equal(t, b.mirror.batches, a.own.batches)
 	require.NoError(t, w.fault)
 }
@@ -129,7 +129,7 @@ func TestWhatNoSiteCouldGiveBackIsAskedForAgain(t *testing.T) {
 	require.Less(t, a.node.peers[0].sessions-before, uint64(20))
 	b.mirror.base = 0
 	w.pass(repairPauseMax + 5*time.Second)
-	require.Equal(t, AdmitVerified, a.node.own[0].admission)
+	require.Equal(t, AdmitVerified, a.node.own[0].State)
 	require.Equal(t, b.mirror.batches, a.own.batches)
 	require.Nil(t, a.node.peers[0].logs[0].stop)
 	require.NoError(t, w.fault)
@@ -207,12 +207,12 @@ func TestASiteIsServedWhateverBecameOfTheOtherLogs(t *testing.T) {
 		}
 	}
 	require.NotNil(t, last)
-	require.Equal(t, wire.Seq(2), a.node.own[0].tail.Seq)
+	require.Equal(t, wire.Seq(2), a.node.own[0].Tail.Seq)
 	require.NotNil(t, a.node.peer(b.c.Site).logs[0].stop)
 	a.step(last)
 	w.pass(2 * time.Second)
 	require.Nil(t, a.node.peer(b.c.Site).logs[0].stop)
-	require.Equal(t, AdmitVerified, a.node.own[0].admission)
+	require.Equal(t, AdmitVerified, a.node.own[0].State)
 	a.append(0, 1)
 	w.pass(2 * time.Second)
 	require.Equal(t, wire.Seq(3), b.mirror.tail(wire.LogID{Site: a.c.Site}).Seq)
@@ -271,7 +271,7 @@ func TestWhatIsFlushedBeforeItsAnswerEndsIsServedToAll(t *testing.T) {
 			a.work = a.work[1:]
 			told()
 		}
-		require.Equal(t, wire.Seq(6), a.node.own[0].tail.Seq)
+		require.Equal(t, wire.Seq(6), a.node.own[0].Tail.Seq)
 		l := a.node.peer(c.c.Site).link
 		require.NotEmpty(t, l.fetches, "the answer has not ended")
 		ending(w, a.end(l.id))

@@ -148,7 +148,7 @@ func (n *Node) paged(l *link) error {
 func (n *Node) pageRow(p *peer, row *wire.PageEntry) error {
 	s := row.Log.Shard
 	pl, at := &p.logs[s], row.Durable
-	if pl.stop != nil || n.own[s].fetching || !p.sender.In(s) {
+	if pl.stop != nil || n.own[s].Fetching || !p.sender.In(s) {
 		return nil
 	}
 	if at.Seq < pl.durable.Seq {
@@ -211,8 +211,8 @@ func (n *Node) resume(p *peer) {
 		fmt.Sprintf("site %s answered, session %d/%d", p.Name, p.link.term, p.link.session))
 	for i := range p.logs {
 		s, proven := wire.Shard(i), true
-		if n.own[s].tail.Seq != 0 || p.logs[s].answer.Seq != 0 || p.logs[s].durable.Seq != 0 ||
-			n.own[s].admission == AdmitWaiting || n.own[s].admission == AdmitUnverified {
+		if n.own[s].Tail.Seq != 0 || p.logs[s].answer.Seq != 0 || p.logs[s].durable.Seq != 0 ||
+			n.own[s].State == AdmitWaiting || n.own[s].State == AdmitUnverified {
 			proven = n.resumeLog(p, s)
 		}
 		p.sender.Begin(s, p.logs[s].answer, proven)
@@ -220,7 +220,7 @@ func (n *Node) resume(p *peer) {
 			p.sender.Out(s)
 		}
 	}
-	n.lastAnswered()
+	n.gate.AllHeard()
 	n.seek(p)
 	n.fetchNext(p.link)
 }
@@ -231,7 +231,7 @@ func (n *Node) resumeLog(p *peer, s wire.Shard) (proven bool) {
 	o, pl := &n.own[s], &p.logs[s]
 	answer := pl.answer
 	known := pl.durable // what it confirmed earlier, as a chain to compare with
-	proven = answer.Seq == 0 || answer == o.tail || answer == known && !o.short()
+	proven = answer.Seq == 0 || answer == o.Tail || answer == known && !o.Short()
 	if answer.Seq < known.Seq {
 		n.event(EventPeerBehind, p.Site, n.t.LogID(s), true, fmt.Sprintf(
 			"%s: site %s came back with seq %d, it once confirmed seq %d: an older image? sending again from there",
@@ -244,33 +244,33 @@ func (n *Node) resumeLog(p *peer, s wire.Shard) (proven bool) {
 		n.t.E.Progress = append(n.t.E.Progress, Progress{Peer: p.Site, Log: n.t.LogID(s), Lost: true})
 	}
 	pl.appliedBefore = 0
-	relation := stream.Relate(o.tail, answer)
+	relation := stream.Relate(o.Tail, answer)
 	if relation == stream.Differ {
-		n.diverged(p, s, differ(o.tail, answer))
+		n.diverged(p, s, differ(o.Tail, answer))
 		return false
 	}
 	if answer.Seq != 0 && answer.Seq == known.Seq && answer != known && relation != stream.Ahead {
 		n.diverged(p, s, differ(known, answer))
 		return false
 	}
-	p.durable.Set(s, o.tail.Seq, answer.Seq, answer.Seq, o.stamp)
-	p.applied.Set(s, o.tail.Seq, pl.applied, answer.Seq, o.stamp)
+	p.durable.Set(s, o.Tail.Seq, answer.Seq, answer.Seq, o.LastStamp)
+	p.applied.Set(s, o.Tail.Seq, pl.applied, answer.Seq, o.LastStamp)
 	switch relation {
 	case stream.Ahead:
 		n.peerAhead(p, s)
 	case stream.Equal:
 		n.confirm(p, s, answer)
-		n.tailProven(s)
+		n.gate.Proven(s)
 	case stream.Behind:
-		if o.suspect { // a damaged copy is no source (I9)
+		if o.Suspect { // a damaged copy is no source (I9)
 			n.takeOut(p, s, &stream.Stop{Code: wire.RefuseSuspect, Text: fmt.Sprintf(
 				"the own journal is damaged, nothing proves its tail at seq %d; the peer has it up to seq %d",
-				o.tail.Seq, answer.Seq)})
+				o.Tail.Seq, answer.Seq)})
 			return false
 		}
 		if proven {
 			n.confirm(p, s, answer)
-			n.peerBehind(s)
+			n.gate.Covered(s)
 		}
 	}
 	return proven
@@ -325,7 +325,7 @@ func (n *Node) seek(p *peer) {
 		s := wire.Shard(i)
 		at := p.logs[s].answer
 		if p.logs[s].stop != nil {
-			at = n.own[s].tail // needs nothing
+			at = n.own[s].Tail // needs nothing
 		}
 		if at.Seq != 0 {
 			have = append(have, stream.Cursor{Log: n.t.LogID(s), Position: at})
@@ -382,7 +382,7 @@ func (n *Node) unreadable(err error) string {
 // proved: a batch of ours ends where the peer stands, with the same chain.
 func (n *Node) proved(p *peer, s wire.Shard) {
 	n.confirm(p, s, p.logs[s].answer)
-	n.peerBehind(s)
+	n.gate.Covered(s)
 }
 
 // outOfSession sorts why the sender gave a log up: histories differ, or the
@@ -410,7 +410,7 @@ func (n *Node) takeOut(p *peer, s wire.Shard, why *stream.Stop) {
 // diverged stops a log for good: the peer's history is not ours (I4).
 func (n *Node) diverged(p *peer, s wire.Shard, why *stream.Stop) {
 	n.takeOut(p, s, why)
-	n.stopOwn(s, why.Code, fmt.Sprintf("site %s: %s", p.Name, why.Text))
+	n.gate.Stop(s, why.Code, fmt.Sprintf("site %s: %s", p.Name, why.Text))
 }
 
 // beat sends a heartbeat and remembers when.

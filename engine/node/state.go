@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/claudefs/repl/engine/admission"
 	"github.com/claudefs/repl/engine/internal/plant"
 	"github.com/claudefs/repl/engine/role"
 	"github.com/claudefs/repl/engine/step"
@@ -31,14 +32,13 @@ const (
 type Node struct {
 	t       *step.Turn
 	role    *role.Role
+	gate    *admission.Gate
 	rng     *rand.Rand
 	started bool
 	startAt time.Duration
 	ahead   wire.Stamp // the highest own stamp that was ahead of the wall clock
 
 	own       []ownLog // by shard
-	admitted  [AdmitStandby + 1]int
-	waited    bool // VerifyWait has passed
 	lastStamp wire.Stamp
 
 	grownBytes, grownEntries int64 // of own logs, since open
@@ -55,8 +55,7 @@ type Node struct {
 	restoreBytes int64      // in them
 	repairing    []repairing
 	fetchID      uint64
-	repairs      []repair     // waiting for a link that has them
-	whole        []wire.Shard // own logs that are whole again; see resumeLacking
+	repairs      []repair // waiting for a link that has them
 
 	restoreAt    time.Duration // when sites are asked anew for what none could give back; 0 = no need
 	restorePause time.Duration // before that
@@ -92,23 +91,13 @@ type messages struct {
 
 // ownLog is a log that this site writes.
 type ownLog struct {
-	tail      wire.Position // durable
-	boot      wire.Seq      // of tail when we opened
-	stamp     wire.Stamp
-	index     uint64
-	store     wire.Position // durable in the Store
-	growth    growth
-	floor     wire.Seq // last Floor
-	admission Admission
-	err       error
-	suspect   bool
-	stopped   bool // for good, until an operator decides
+	*admission.Log
+	boot   wire.Seq      // of Tail when we opened
+	store  wire.Position // durable in the Store
+	growth growth
+	floor  wire.Seq // last Floor
 
 	// A source that lost acknowledged data.
-	need          wire.Position // the highest that the Store or a peer is known to have had
-	needed        string        // who
-	agreed        bool          // a peer's position lies in our history
-	fetching      bool          // a restore is queued or under way
 	restored      wire.Position // end of what is staged to restore it; zero = nothing
 	restoredStamp wire.Stamp    // there
 	goal          wire.Position // what giver had when it was asked to give it back
@@ -267,7 +256,10 @@ func New(c Config, b Boot) *Node {
 		own: make([]ownLog, c.Shards),
 	}
 	n.role = role.New(n.t, b.Founded)
-	n.admitted[AdmitWaiting] = int(c.Shards)
+	n.gate = admission.New(n.t, n.role)
+	for s := range n.own {
+		n.own[s].Log = &n.gate.Logs[s]
+	}
 	for i := range b.Peers {
 		p := n.addPeer(b.Peers[i].Peer)
 		p.Registered, p.heardOnce = true, len(b.Peers[i].Cursors) > 0
@@ -351,7 +343,7 @@ func (n *Node) SiteName(site wire.SiteID) string { return n.t.SiteName(site) }
 func (n *Node) bootLogs(b *Boot) {
 	for _, l := range b.Own {
 		if o := n.ownLog(l.ID); o != nil {
-			o.tail, o.boot, o.stamp, o.index = l.Tail, l.Tail.Seq, l.LastStamp, l.LastIndex
+			o.Tail, o.boot, o.LastStamp, o.LastIndex = l.Tail, l.Tail.Seq, l.LastStamp, l.LastIndex
 			n.lastStamp = max(n.lastStamp, l.LastStamp)
 		}
 	}
@@ -369,7 +361,7 @@ func (n *Node) bootLogs(b *Boot) {
 		if o := n.ownLog(c.Log); o != nil {
 			o.store = c.Position
 			if !plant.StoreIgnored {
-				o.needs(c.Position, "the Store")
+				o.Needs(c.Position, "the Store")
 			}
 		} else if m := n.mirrorLog(c.Log); m != nil {
 			// It may be ahead of a damaged mirror: what comes again is not applied again.
@@ -378,7 +370,7 @@ func (n *Node) bootLogs(b *Boot) {
 	}
 	for _, id := range b.OwnSuspect {
 		if o := n.ownLog(id); o != nil {
-			o.suspect = true
+			o.Suspect = true
 		}
 	}
 	for _, id := range b.MirrorSuspect {
@@ -398,7 +390,7 @@ func (n *Node) bootLogs(b *Boot) {
 		for _, c := range r.Cursors {
 			if c.Log.Site == n.t.C.Site && uint32(c.Log.Shard) < n.t.C.Shards {
 				p.logs[c.Log.Shard].durable = c.Position
-				n.own[c.Log.Shard].needs(c.Position, "site "+r.Name)
+				n.own[c.Log.Shard].Needs(c.Position, "site "+r.Name)
 			}
 		}
 	}
@@ -409,8 +401,8 @@ func (n *Node) bootMeters(p *peer) {
 		if p.Configured {
 			o := &n.own[s]
 			at := p.logs[s].durable.Seq
-			p.durable.Set(wire.Shard(s), o.tail.Seq, at, at, o.stamp)
-			p.applied.Set(wire.Shard(s), o.tail.Seq, 0, at, o.stamp)
+			p.durable.Set(wire.Shard(s), o.Tail.Seq, at, at, o.LastStamp)
+			p.applied.Set(wire.Shard(s), o.Tail.Seq, 0, at, o.LastStamp)
 		}
 	}
 }

@@ -70,11 +70,11 @@ func (p phase) String() string {
 // all logs.
 func (n *Node) Status(now Now) Status {
 	s := Status{
-		At: now.Wall, Term: n.t.Term, Admission: make(map[Admission]int, len(n.admitted)),
+		At: now.Wall, Term: n.t.Term, Admission: make(map[Admission]int, AdmitStandby+1),
 		Stopped: slices.Clone(n.t.Stopped()), Withheld: n.role.Withheld(),
 	}
-	for a, count := range n.admitted {
-		s.Admission[Admission(a)] = count
+	for a := AdmitWaiting; a <= AdmitStandby; a++ {
+		s.Admission[a] = n.gate.Count(a)
 	}
 	for _, p := range n.peers {
 		if !p.Configured && !p.Registered {
@@ -95,7 +95,7 @@ func (n *Node) peerStatus(now Now, p *peer) PeerStatus {
 		s.Reason = "registered, but not configured: it holds the retention floor until it is removed"
 		s.WaitingOn, s.Pinned = stream.WaitLink, -1
 		for shard := range p.logs {
-			s.Durable.Entries += int64(n.own[shard].tail.Seq - min(n.own[shard].tail.Seq, p.logs[shard].durable.Seq))
+			s.Durable.Entries += int64(n.own[shard].Tail.Seq - min(n.own[shard].Tail.Seq, p.logs[shard].durable.Seq))
 		}
 		if p.measured {
 			s.Pinned = p.backlog
@@ -207,7 +207,7 @@ func (p *peer) outstandingBytes() int64 {
 // by how many bytes.
 func (n *Node) unmeasured(p *peer) bool {
 	return slices.ContainsFunc(p.stops, func(s wire.Shard) bool {
-		return n.own[s].tail.Seq > p.logs[s].durable.Seq
+		return n.own[s].Tail.Seq > p.logs[s].durable.Seq
 	})
 }
 

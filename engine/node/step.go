@@ -65,7 +65,7 @@ func (n *Node) Step(now Now, in Input, e *Effects) {
 func (n *Node) start() {
 	n.started, n.startAt = true, n.t.Now.Mono
 	n.retainAt = n.t.Now.Mono + retainEvery
-	n.startAdmission()
+	n.gate.Start()
 	n.persistNext()
 }
 
@@ -81,9 +81,7 @@ func (n *Node) tick(moving []LinkID) {
 			n.sendPages(l.peer)
 		}
 	}
-	if !n.waited && n.role.Settled() && mono >= n.startAt+n.t.C.VerifyWait {
-		n.verifyWaitOver()
-	}
+	n.gate.Tick()
 	if mono >= n.persistAt {
 		n.persistNext()
 	}
@@ -120,9 +118,7 @@ func (n *Node) tick(moving []LinkID) {
 func (n *Node) wake() time.Duration {
 	next := time.Duration(1<<63 - 1)
 	due := func(at time.Duration) { next = min(next, at) }
-	if !n.waited && n.role.Settled() {
-		due(n.startAt + n.t.C.VerifyWait)
-	}
+	due(n.gate.Due())
 	if n.persistDue() {
 		due(n.persistAt)
 	}
@@ -171,7 +167,7 @@ func (n *Node) ownDurable(headers []wire.BatchHeader) {
 	for i := range headers {
 		h := &headers[i]
 		o := n.ownLog(h.Log())
-		if o == nil || h.LastSeq() <= o.tail.Seq {
+		if o == nil || h.LastSeq() <= o.Tail.Seq {
 			continue
 		}
 		n.grow(o, h.Shard, h.FirstSeq, h.End(), h.FirstStamp, h.LastStamp, h.LastIndex)
@@ -187,10 +183,10 @@ func (n *Node) ownDurable(headers []wire.BatchHeader) {
 
 // grow moves the durable tail of an own log.
 func (n *Node) grow(o *ownLog, s wire.Shard, first wire.Seq, end wire.Position, stamp, last wire.Stamp, index uint64) {
-	o.tail, o.stamp = end, last
+	o.Tail, o.LastStamp = end, last
 	o.growth.grew(first, max(n.t.Now.Mono, 1))
 	if index != 0 {
-		o.index = index
+		o.LastIndex = index
 	}
 	n.lastStamp = max(n.lastStamp, last)
 	n.stamped(last)
@@ -211,7 +207,7 @@ func (n *Node) journalDown(in *JournalDown) {
 		if n.t.Down[Own] == nil {
 			n.t.Down[Own] = in.Err
 			n.event(EventJournalDown, 0, wire.LogID{}, true, in.Err.Error())
-			n.refuseAll(fmt.Errorf("site %s: %w", n.t.C.SiteName, in.Err))
+			n.gate.RefuseAll(fmt.Errorf("site %s: %w", n.t.C.SiteName, in.Err))
 		}
 		return
 	}

@@ -1,0 +1,309 @@
+package admission
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/claudefs/repl/engine/internal/plant"
+	"github.com/claudefs/repl/engine/role"
+	"github.com/claudefs/repl/engine/step"
+	"github.com/claudefs/repl/engine/stream"
+	"github.com/claudefs/repl/wire"
+)
+
+// Gate is the admission of all logs of this site.
+type Gate struct {
+	Logs []Log // by shard
+	// Whole are logs that are whole again: whoever was left without them may be served.
+	// Its reader empties it.
+	Whole []wire.Shard
+
+	t       *step.Turn
+	role    *role.Role
+	count   [step.AdmitStandby + 1]int // of logs, by state
+	waited  bool                       // VerifyWait has passed, or nobody is waited for
+	startAt time.Duration
+}
+
+// New returns the gate of a site that has just opened its journals: every log waits.
+func New(t *step.Turn, r *role.Role) *Gate {
+	g := &Gate{Logs: make([]Log, t.C.Shards), t: t, role: r}
+	g.count[step.AdmitWaiting] = len(g.Logs)
+	for s := range g.Logs {
+		g.Logs[s].ID = t.LogID(wire.Shard(s))
+	}
+	return g
+}
+
+// Count is how many logs are in a state.
+func (g *Gate) Count(a step.Admission) int { return g.count[a] }
+
+// Waited says that VerifyWait has passed, or nobody is waited for.
+func (g *Gate) Waited() bool { return g.waited }
+
+// Due is when the gate wants to be woken.
+func (g *Gate) Due() time.Duration {
+	if g.waited || !g.role.Settled() {
+		return step.Never
+	}
+	return g.startAt + g.t.C.VerifyWait
+}
+
+// Tick lets what is due happen.
+func (g *Gate) Tick() {
+	if g.t.Now.Mono >= g.Due() {
+		g.over()
+	}
+}
+
+// Check says which inequality does not hold, of every log and of the counts.
+func (g *Gate) Check() error {
+	var count [len(g.count)]int
+	for s := range g.Logs {
+		l := &g.Logs[s]
+		count[l.State]++
+		if err := l.check(); err != nil {
+			return fmt.Errorf("admission of %s: %w", g.t.OwnName(wire.Shard(s)), err)
+		}
+		if l.Open() && !g.role.Own() {
+			return fmt.Errorf("admission of %s: open, and site %08x writes", g.t.OwnName(wire.Shard(s)), g.role.Primary)
+		}
+	}
+	if count != g.count {
+		return fmt.Errorf("admission: %v logs by state, counted %v", count, g.count)
+	}
+	return nil
+}
+
+// Reopen: a peer that had contradicted agrees. What was refused for it is waiting again.
+func (g *Gate) Reopen() {
+	for s := range g.Logs {
+		if l := &g.Logs[s]; !l.Stopped && !l.Suspect {
+			g.admit(wire.Shard(s), step.AdmitWaiting, nil)
+		}
+	}
+}
+
+// Ahead: who has entries of a log that are not here. Before anything was appended they are
+// to be fetched, if nobody is giving them back already; afterwards two histories exist.
+func (g *Gate) Ahead(s wire.Shard, at wire.Position, who string) (ask bool, why *stream.Stop) {
+	l := &g.Logs[s]
+	switch {
+	case l.Stopped:
+		return false, &stream.Stop{Code: wire.RefuseChain, Text: "the log is stopped here"}
+	case l.Open():
+		return false, &stream.Stop{Code: wire.RefuseChain, Text: fmt.Sprintf(
+			"acknowledged data was lost: the peer has seq %d, chain %s, the journal ended at seq %d, chain %s, "+
+				"when appends were admitted", at.Seq, at.Chain, l.Tail.Seq, l.Tail.Chain)}
+	}
+	l.Needs(at, "site "+who)
+	ask, l.Fetching = !l.Fetching, true
+	return ask, nil
+}
+
+func (g *Gate) end(s wire.Shard) step.Log { return g.Logs[s].Log }
+
+// Start decides what can be decided without anybody's word.
+func (g *Gate) Start() {
+	g.startAt = g.t.Now.Mono
+	g.waited = !g.role.Own() || len(g.role.Peers) == 0
+	if len(g.role.Peers) == 0 {
+		g.role.Found()
+	}
+	if g.role.Left() {
+		g.Withhold()
+		return
+	}
+	for i := range g.Logs {
+		s, o := wire.Shard(i), &g.Logs[i]
+		switch {
+		case !g.role.Own():
+			g.admit(s, step.AdmitStandby, nil)
+		case o.Suspect:
+			g.admit(s, step.AdmitRefused, g.suspectError(s))
+		case len(g.role.Peers) == 0 && o.Short() && g.t.C.PrimaryNamed:
+			g.adopt(s)
+		case len(g.role.Peers) == 0 && o.Short():
+			g.t.NoteStopped(g.t.LogID(s), wire.RefuseInternal, g.lostError(s).Error())
+			g.admit(s, step.AdmitRefused, g.lostError(s))
+		case len(g.role.Peers) == 0 || plant.AppendUnproven:
+			g.admit(s, step.AdmitVerified, nil)
+		}
+	}
+}
+
+func (g *Gate) suspectError(s wire.Shard) error {
+	return fmt.Errorf("%s: ends at seq %d as far as it can be read, a peer must prove or give back what follows: %w",
+		g.t.OwnName(s), g.Logs[s].Tail.Seq, step.ErrSuspect)
+}
+
+// adopt has a log go on behind what the Store shows, where there is no peer that could
+// give back what the journal lost, and an operator has named this site as the writer.
+func (g *Gate) adopt(s wire.Shard) {
+	o := &g.Logs[s]
+	g.t.Event(step.EventDataLost, 0, g.t.LogID(s), true, fmt.Sprintf(
+		"%s: the journal ends at seq %d, the Store is at seq %d: the log goes on behind that, by the "+
+			"operator's word; what was acknowledged and not applied is lost",
+		g.t.OwnName(s), o.Tail.Seq, o.Need.Seq))
+	o.Tail = o.Need
+	g.t.E.Adopts = append(g.t.E.Adopts, g.end(s))
+	g.admit(s, step.AdmitVerified, nil)
+}
+
+func (g *Gate) lostError(s wire.Shard) error {
+	o := &g.Logs[s]
+	if len(g.role.Peers) == 0 {
+		return fmt.Errorf("%s: the journal ends at seq %d, %s has seq %d: restore the journal, or start with the "+
+			"peers that have it, or name site %s as the primary to go on behind the Store: %w", g.t.OwnName(s),
+			o.Tail.Seq, o.Needed, o.Need.Seq, g.t.C.SiteName, step.ErrDataLost)
+	}
+	return fmt.Errorf("%s: the journal ends at seq %d, chain %s, %s has seq %d, chain %s: "+
+		"restore the journal, or start a site that has them: %w", g.t.OwnName(s),
+		o.Tail.Seq, o.Tail.Chain, o.Needed, o.Need.Seq, o.Need.Chain, step.ErrDataLost)
+}
+
+// admit changes a shard's admission and tells.
+func (g *Gate) admit(s wire.Shard, a step.Admission, err error) {
+	o := &g.Logs[s]
+	if o.State == a && (o.Err == nil) == (err == nil) {
+		o.Err = err
+		return
+	}
+	g.count[o.State]--
+	g.count[a]++
+	o.State, o.Err = a, err
+	g.t.E.Admits = append(g.t.E.Admits, step.Admit{
+		Shard: s, Admission: a, Err: err,
+		Tail: g.end(s),
+	})
+}
+
+// Proven: a peer ends exactly where we end.
+func (g *Gate) Proven(s wire.Shard) {
+	g.Clear(s)
+	g.Covered(s)
+}
+
+// Clear: a peer's copy proves the tail of an own log.
+func (g *Gate) Clear(s wire.Shard) {
+	if o := &g.Logs[s]; o.Suspect {
+		o.Suspect = false
+		g.Whole = append(g.Whole, s)
+		g.t.E.Clears = append(g.t.E.Clears, step.Clear{Journal: step.Own, Log: g.t.LogID(s)})
+	}
+}
+
+// Covered: a peer's position lies in our history, so what it has we have. Another
+// one may have more: each that is configured is heard first, or VerifyWait passes.
+func (g *Gate) Covered(s wire.Shard) {
+	o := &g.Logs[s]
+	if o.Stopped || o.Suspect || !g.role.Own() || g.t.Down[step.Own] != nil {
+		return
+	}
+	if o.Short() {
+		return // whoever gives it back is yet to come
+	}
+	o.Agreed = true
+	switch {
+	case g.role.Contradicted():
+	case g.role.AllAnswered():
+		g.settle(s, step.AdmitVerified)
+	case g.waited:
+		g.settle(s, step.AdmitUnverified)
+	case o.State == step.AdmitRefused: // for damage that is proven to have taken nothing of what a peer has
+		g.admit(s, step.AdmitWaiting, nil)
+	}
+}
+
+// settle admits a log; what it was listed for as stopped is over.
+func (g *Gate) settle(s wire.Shard, a step.Admission) {
+	o := &g.Logs[s]
+	if o.State == step.AdmitVerified {
+		return
+	}
+	if o.Err != nil {
+		g.t.UnnoteStopped(g.t.LogID(s), o.Err.Error())
+	}
+	g.admit(s, a, nil)
+}
+
+// AllHeard admits what the peers before it had agreed to, once the last one has
+// told its positions. What was admitted before that is verified now.
+func (g *Gate) AllHeard() {
+	if !g.role.Own() || g.t.Down[step.Own] != nil || !g.role.AllAnswered() {
+		return
+	}
+	for i := range g.Logs {
+		o := &g.Logs[i]
+		if o.Agreed && o.Waits() && !o.Stopped && !o.Suspect && !o.Short() {
+			g.settle(wire.Shard(i), step.AdmitVerified)
+		}
+	}
+}
+
+// Stop stops an own log for good; nothing is overwritten.
+func (g *Gate) Stop(s wire.Shard, code wire.RefusalCode, reason string) {
+	o := &g.Logs[s]
+	o.Stopped = true
+	err := fmt.Errorf("%s: %s: %w", g.t.OwnName(s), reason, step.ErrDiverged)
+	g.t.NoteStopped(g.t.LogID(s), code, reason)
+	if g.role.Own() {
+		g.admit(s, step.AdmitRefused, err)
+	}
+}
+
+// over admits what nobody spoke for.
+func (g *Gate) over() {
+	g.waited = true
+	g.role.Found() // an operator named the writer, or it was on record
+	unverified := 0
+	for i := range g.Logs {
+		if g.Logs[i].State == step.AdmitWaiting && !g.Logs[i].Fetching {
+			g.StopWaiting(wire.Shard(i))
+		}
+		if g.Logs[i].State == step.AdmitUnverified {
+			unverified++
+		}
+	}
+	if unverified > 0 {
+		g.t.Event(step.EventUnverified, 0, wire.LogID{}, true, fmt.Sprintf(
+			"%d shards of site %s take appends although not every peer confirmed their tails within %s: %s",
+			unverified, g.t.C.SiteName, g.t.C.VerifyWait, g.role.Unheard()))
+	}
+}
+
+// StopWaiting decides about a log as VerifyWait is over.
+func (g *Gate) StopWaiting(s wire.Shard) {
+	o := &g.Logs[s]
+	switch {
+	case o.Short():
+		g.t.NoteStopped(g.t.LogID(s), wire.RefuseInternal, g.lostError(s).Error())
+		g.admit(s, step.AdmitRefused, g.lostError(s))
+	case o.Agreed && g.role.AllAnswered():
+		g.settle(s, step.AdmitVerified)
+	default:
+		g.settle(s, step.AdmitUnverified)
+	}
+}
+
+// RefuseAll ends all admissions: the own journal is gone.
+func (g *Gate) RefuseAll(err error) {
+	for i := range g.Logs {
+		o := &g.Logs[i]
+		o.Stopped = true
+		if g.role.Own() {
+			g.admit(wire.Shard(i), step.AdmitRefused, err)
+		}
+	}
+}
+
+// Withhold refuses all logs: it is not settled that this site writes.
+func (g *Gate) Withhold() {
+	if plant.FreshWriter {
+		return
+	}
+	err := fmt.Errorf("%s: %w", g.role.Withheld(), step.ErrWithheld)
+	for s := range g.Logs {
+		g.admit(wire.Shard(s), step.AdmitRefused, err)
+	}
+}

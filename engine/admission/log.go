@@ -1,0 +1,65 @@
+package admission
+
+import (
+	"fmt"
+
+	"github.com/claudefs/repl/engine/step"
+	"github.com/claudefs/repl/engine/stream"
+	"github.com/claudefs/repl/wire"
+)
+
+// Log is one own log: where it ends durably, and whether it takes appends.
+//
+//	Open() only while not Stopped, not Suspect and not Short()
+//	Short() == Need lies beyond Tail, or is another history
+type Log struct {
+	step.Log
+	State    step.Admission
+	Err      error // why it is refused
+	Suspect  bool  // the journal is damaged, and nothing proves where the log ends
+	Stopped  bool  // permanently, until an operator decides
+	Agreed   bool  // a peer's position lies in our history
+	Fetching bool  // what it lacks is asked for, or about to be
+
+	// Of a source that lost acknowledged data: the highest position that the Store or a
+	// peer is known to have had, and who that is.
+	Need   wire.Position
+	Needed string
+}
+
+// Open says whether the log takes appends.
+func (l *Log) Open() bool { return l.State == step.AdmitVerified || l.State == step.AdmitUnverified }
+
+// Waits says whether a peer's word may still change the log's state.
+func (l *Log) Waits() bool { return l.State == step.AdmitWaiting || l.State == step.AdmitUnverified }
+
+// Short says that the journal lacks what was acknowledged: the Store has applied it, or a
+// peer once confirmed it.
+func (l *Log) Short() bool {
+	r := stream.Relate(l.Tail, l.Need)
+	return r == stream.Ahead || r == stream.Differ
+}
+
+// Needs raises what the journal must hold before anything is appended.
+func (l *Log) Needs(at wire.Position, who string) {
+	if at.Seq > l.Need.Seq {
+		l.Need, l.Needed = at, who
+	}
+}
+
+// check says which of the inequalities does not hold.
+func (l *Log) check() error {
+	switch {
+	case l.Open() && l.Suspect:
+		return fmt.Errorf("it is %d and suspect", l.State)
+	case l.Open() && l.Stopped:
+		return fmt.Errorf("it is %d and stopped", l.State)
+	case l.Open() && l.Err != nil:
+		return fmt.Errorf("it is %d and refused: %w", l.State, l.Err)
+	case l.State == step.AdmitRefused && l.Err == nil:
+		return fmt.Errorf("it is refused without a reason")
+	case l.State == step.AdmitVerified && l.Fetching:
+		return fmt.Errorf("it is verified and fetched back")
+	}
+	return nil
+}
