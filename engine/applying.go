@@ -10,9 +10,7 @@ import (
 
 	"github.com/claudefs/repl/engine/apply"
 	"github.com/claudefs/repl/engine/node"
-	"github.com/claudefs/repl/engine/store"
 	"github.com/claudefs/repl/engine/store/journal"
-	"github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/wire"
 )
 
@@ -85,22 +83,18 @@ func newAppliers(e *Engine) (*appliers, error) {
 
 // cursors are the applied positions of all logs, sorted by log. Only before
 // start.
-func (a *appliers) cursors() []stream.Cursor {
-	var all []stream.Cursor
-	var some []store.Cursor
+func (a *appliers) cursors() []wire.Cursor {
+	var all []wire.Cursor
 	for _, applier := range a.shards {
-		some = applier.Cursors(some[:0])
-		for _, c := range some {
-			all = append(all, stream.Cursor{Log: c.Log, Position: c.Position})
-		}
+		all = applier.Cursors(all)
 	}
-	slices.SortFunc(all, func(x, y stream.Cursor) int { return x.Log.Compare(y.Log) })
+	slices.SortFunc(all, func(x, y wire.Cursor) int { return x.Log.Compare(y.Log) })
 	return all
 }
 
 // start begins to apply. A host that applies its own entries has only mirrored
 // logs applied here.
-func (a *appliers) start(cursors []stream.Cursor) {
+func (a *appliers) start(cursors []wire.Cursor) {
 	if !a.e.o.AppendAt {
 		a.add(a.e.own, cursors)
 	}
@@ -115,7 +109,7 @@ func (a *appliers) start(cursors []stream.Cursor) {
 	}
 }
 
-func (a *appliers) add(f *flusher, cursors []stream.Cursor) {
+func (a *appliers) add(f *flusher, cursors []wire.Cursor) {
 	r := &applyReader{a: a, f: f, logs: make(map[wire.LogID]*readLog), kick: make(chan struct{}, 1)}
 	for _, c := range cursors {
 		if (c.Log.Site == a.e.id.site) == (f.kind == node.Own) {
@@ -343,7 +337,7 @@ func (r *applyReader) report(refs []wire.BatchRef) {
 		case result.done:
 			r.a.applied.Add(uint64(h.Count))
 			if result.log.cursor == 0 {
-				cursors = append(cursors, stream.Cursor{Log: h.Log()})
+				cursors = append(cursors, wire.Cursor{Log: h.Log()})
 				result.log.cursor = len(cursors)
 			}
 			cursors[result.log.cursor-1].Position = h.End()
@@ -352,7 +346,7 @@ func (r *applyReader) report(refs []wire.BatchRef) {
 	for i := range r.round.results {
 		r.round.results[i].log.cursor = 0
 	}
-	slices.SortFunc(cursors, func(x, y stream.Cursor) int { return x.Log.Compare(y.Log) })
+	slices.SortFunc(cursors, func(x, y wire.Cursor) int { return x.Log.Compare(y.Log) })
 	r.input.Cursors = cursors
 	if len(cursors) == 0 {
 		return
@@ -373,8 +367,8 @@ func (r *applyReader) report(refs []wire.BatchRef) {
 }
 
 // lastOfEach keeps the last cursor of each log, sorted by log.
-func lastOfEach(cursors []stream.Cursor) []stream.Cursor {
-	slices.SortStableFunc(cursors, func(x, y stream.Cursor) int { return x.Log.Compare(y.Log) })
+func lastOfEach(cursors []wire.Cursor) []wire.Cursor {
+	slices.SortStableFunc(cursors, func(x, y wire.Cursor) int { return x.Log.Compare(y.Log) })
 	kept := 0
 	for i := range cursors {
 		if i+1 == len(cursors) || cursors[i+1].Log != cursors[i].Log {

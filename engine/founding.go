@@ -8,7 +8,6 @@ import (
 	"github.com/claudefs/repl/engine/node"
 	"github.com/claudefs/repl/engine/role"
 	"github.com/claudefs/repl/engine/store/journal"
-	"github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/wire"
 )
 
@@ -16,7 +15,7 @@ import (
 // whose logs lie in it; else the one that the options name. founded: the directory says
 // so. An option that contradicts it is refused, because a writer moves by a failover
 // only; what no option says, the directory does.
-func (e *Engine) settlePrimary(control *journal.Control, cursors []stream.Cursor) (founded bool, err error) {
+func (e *Engine) settlePrimary(control *journal.Control, cursors []wire.Cursor) (founded bool, err error) {
 	e.primary = wire.SiteIDOf(e.o.Cluster, e.o.Primary)
 	writer := e.writerFound(control, cursors)
 	if writer == 0 {
@@ -35,7 +34,7 @@ func (e *Engine) settlePrimary(control *journal.Control, cursors []stream.Cursor
 // writerFound is the site that the directory knows to write; 0 = it is new, or was only
 // ever started alone and holds nothing. Where the record was lost with the own journal,
 // the logs of one site only are as good.
-func (e *Engine) writerFound(control *journal.Control, cursors []stream.Cursor) wire.SiteID {
+func (e *Engine) writerFound(control *journal.Control, cursors []wire.Cursor) wire.SiteID {
 	writers := make(map[wire.SiteID]bool)
 	for _, f := range e.journals() {
 		for _, log := range logsOf(f.j) {

@@ -6,7 +6,6 @@ import (
 
 	"github.com/claudefs/repl/engine/node"
 	"github.com/claudefs/repl/engine/store/journal"
-	"github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/wire"
 	"github.com/claudefs/repl/wire/link"
 )
@@ -135,7 +134,7 @@ func (e *Engine) stage(s *node.Stage, b brought) {
 func (e *Engine) persist(p *node.Persist) {
 	records := make([]journal.ControlRecord, 0, len(p.Peers))
 	for i := range p.Peers {
-		records = append(records, journal.ControlRecord{Peer: registered(&p.Peers[i])})
+		records = append(records, journal.ControlRecord{Peer: &p.Peers[i]})
 	}
 	for _, site := range p.Forget {
 		records = append(records, journal.ControlRecord{RemovePeer: site})
@@ -146,24 +145,6 @@ func (e *Engine) persist(p *node.Persist) {
 		return
 	}
 	e.own.awaitPersist(ticket{number: p.Ticket, unit: unit})
-}
-
-// registered is a peer in the journal's words.
-func registered(p *node.RegisteredPeer) *journal.RegisteredPeer {
-	r := &journal.RegisteredPeer{Site: p.Site, Name: p.Name}
-	for _, c := range p.Cursors {
-		r.Cursors = append(r.Cursors, journal.PeerCursor{Log: c.Log, Position: c.Position})
-	}
-	return r
-}
-
-// peerOf is the same in the node's words.
-func peerOf(p *journal.RegisteredPeer) node.RegisteredPeer {
-	r := node.RegisteredPeer{Peer: node.Peer{Site: p.Site, Name: p.Name}}
-	for _, c := range p.Cursors {
-		r.Cursors = append(r.Cursors, stream.Cursor{Log: c.Log, Position: c.Position})
-	}
-	return r
 }
 
 // admission lets a shard's log take appends, or not. The writer learns the tail

@@ -9,7 +9,6 @@ import (
 
 	"github.com/claudefs/repl/engine/node"
 	"github.com/claudefs/repl/engine/store/journal"
-	"github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/wire"
 )
 
@@ -120,7 +119,7 @@ func (e *Engine) syncStore() {
 }
 
 // syncShards makes the Store durable and returns the cursors of these shards.
-func (e *Engine) syncShards(shards []wire.Shard) (all []stream.Cursor, err error) {
+func (e *Engine) syncShards(shards []wire.Shard) (all []wire.Cursor, err error) {
 	if err := e.o.Store.Sync(e.life); err != nil {
 		return nil, fmt.Errorf("sync: %w", err)
 	}
@@ -129,9 +128,7 @@ func (e *Engine) syncShards(shards []wire.Shard) (all []stream.Cursor, err error
 		if err != nil {
 			return nil, fmt.Errorf("durable cursors of shard %d: %w", shard, err)
 		}
-		for _, c := range cursors {
-			all = append(all, stream.Cursor{Log: c.Log, Position: c.Position})
-		}
+		all = append(all, cursors...)
 	}
 	return all, nil
 }
@@ -141,7 +138,7 @@ func (e *Engine) syncShards(shards []wire.Shard) (all []stream.Cursor, err error
 func (f *flusher) hostApplied(headers []wire.BatchHeader) {
 	cursors := f.applied.Cursors[:0]
 	for i := range headers {
-		cursors = append(cursors, stream.Cursor{Log: headers[i].Log(), Position: headers[i].End()})
+		cursors = append(cursors, wire.Cursor{Log: headers[i].Log(), Position: headers[i].End()})
 	}
 	f.applied.Cursors = lastOfEach(cursors)
 	f.stored.Cursors = f.applied.Cursors
@@ -150,7 +147,7 @@ func (f *flusher) hostApplied(headers []wire.BatchHeader) {
 }
 
 // hostHas tells the heart that the host needs nothing up to these cursors.
-func (e *Engine) hostHas(cursors []stream.Cursor) {
+func (e *Engine) hostHas(cursors []wire.Cursor) {
 	e.step(&node.Applied{Cursors: cursors})
 	e.step(&node.StoreDurable{Cursors: cursors})
 }

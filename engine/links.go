@@ -9,7 +9,6 @@ import (
 
 	"github.com/claudefs/repl/engine/node"
 	"github.com/claudefs/repl/engine/store/journal"
-	"github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/wire"
 	"github.com/claudefs/repl/wire/link"
 )
@@ -167,7 +166,7 @@ type opQueue struct {
 	ops     []queuedOp
 	bytes   []byte
 	indexes []int
-	cursors []stream.Cursor
+	cursors []wire.Cursor
 }
 
 // queuedOp is an Op whose slices are ranges of its queue, because those move as

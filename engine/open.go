@@ -16,7 +16,6 @@ import (
 	"github.com/claudefs/repl/engine/store/journal"
 	"github.com/claudefs/repl/engine/store/vfs"
 	"github.com/claudefs/repl/engine/store/writer"
-	"github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/wire"
 )
 
@@ -198,15 +197,16 @@ func (e *Engine) hadJournal(kind journal.Kind) (bool, error) {
 }
 
 // boot is what the heart finds when it starts.
-func (e *Engine) boot(control *journal.Control, cursors []stream.Cursor) node.Boot {
+func (e *Engine) boot(control *journal.Control, cursors []wire.Cursor) node.Boot {
 	b := node.Boot{
 		Term: e.own.j.Term(), Own: logsOf(e.own.j), Mirror: logsOf(e.mirror.j),
 		OwnSuspect: e.recovered[0].Suspect, MirrorSuspect: e.recovered[1].Suspect, Applied: cursors,
+		Peers: control.Peers, Backlogs: make(map[wire.SiteID]int64),
 	}
-	for i := range control.Peers {
-		p := peerOf(&control.Peers[i])
-		e.measure(&p)
-		b.Peers = append(b.Peers, p)
+	for i := range b.Peers {
+		if bytes, known := e.measure(&b.Peers[i]); known {
+			b.Backlogs[b.Peers[i].Site] = bytes
+		}
 	}
 	return b
 }
@@ -268,7 +268,7 @@ func (e *Engine) nodeConfig(seed uint64) node.Config {
 }
 
 // start starts the goroutines, and the heart with its first tick.
-func (e *Engine) start(cursors []stream.Cursor) {
+func (e *Engine) start(cursors []wire.Cursor) {
 	e.events.open(&e.o)
 	e.clock.open(e)
 	e.housework.open()
@@ -293,10 +293,10 @@ func (e *Engine) start(cursors []stream.Cursor) {
 }
 
 // ownTails is where the own logs end.
-func ownTails(j *journal.Journal) []stream.Cursor {
-	var tails []stream.Cursor
+func ownTails(j *journal.Journal) []wire.Cursor {
+	var tails []wire.Cursor
 	for _, log := range logsOf(j) {
-		tails = append(tails, stream.Cursor{Log: log.ID, Position: log.Tail})
+		tails = append(tails, wire.Cursor{Log: log.ID, Position: log.Tail})
 	}
 	return tails
 }

@@ -7,7 +7,6 @@ import (
 
 	"github.com/claudefs/repl/engine/node"
 	"github.com/claudefs/repl/engine/store/journal"
-	"github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/wire"
 	"github.com/claudefs/repl/wire/link"
 )
@@ -43,13 +42,13 @@ func (s *source) close() {
 }
 
 // seek places the link's reader so that it meets everything beyond have.
-func (l *peerLink) seek(have []stream.Cursor) {
+func (l *peerLink) seek(have []wire.Cursor) {
 	s := &l.source
 	s.close()
 	s.refs = nil
 	j := l.e.own.j
 	done := node.Sought{Link: l.id}
-	byLog := func(c stream.Cursor, log wire.LogID) int { return c.Log.Compare(log) }
+	byLog := func(c wire.Cursor, log wire.LogID) int { return c.Log.Compare(log) }
 	find := func(log wire.LogID) wire.Position {
 		at, found := slices.BinarySearchFunc(have, log, byLog)
 		if !found {
@@ -59,7 +58,7 @@ func (l *peerLink) seek(have []stream.Cursor) {
 	}
 	var unit journal.UnitNumber
 	unit, done.Err = j.SegmentStart(find, func(log wire.LogID, t journal.Tail) {
-		done.Tails = append(done.Tails, stream.Cursor{Log: log, Position: t.Position})
+		done.Tails = append(done.Tails, wire.Cursor{Log: log, Position: t.Position})
 	})
 	if errors.Is(done.Err, journal.ErrNotRetained) {
 		done.NotRetained = j.NotRetained(find)

@@ -103,6 +103,21 @@ func (p Position) String() string {
 	return fmt.Sprintf("%s:%d:%s", p.Incarnation, p.Seq, p.Chain)
 }
 
+// Cursor is how far one log has come, here or at a peer: durable, applied or
+// confirmed, as the field that holds it says.
+type Cursor struct {
+	Log      LogID
+	Position Position // Seq counts in the incarnation that Position names
+}
+
+// RegisteredPeer is a site that a node keeps batches for. It leaves only by
+// an operator's verb, never by its absence from a configuration.
+type RegisteredPeer struct {
+	Site    SiteID
+	Name    string
+	Cursors []Cursor // sorted by log; what the peer has confirmed as durable; lazily saved, never ahead of truth
+}
+
 // Ref names one appended entry.
 type Ref struct {
 	Log         LogID

@@ -116,12 +116,6 @@ type PageEntry struct {
 	Applied Seq      // in the Store, same incarnation; ≤ Durable.Seq
 }
 
-// Cursor is one log's position, at a peer or here.
-type Cursor struct {
-	Log      LogID
-	Position Position
-}
-
 // Heartbeat carries the source's clock and its last stamp.
 type Heartbeat struct {
 	Clock     uint64 // source's wall clock, microseconds

@@ -6,7 +6,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/wire"
 )
 
@@ -127,7 +126,7 @@ func TestMirroringAFrameAllocatesNothing(t *testing.T) {
 		applied.Cursors = applied.Cursors[:0]
 		for i := range in.Headers {
 			h := &in.Headers[i]
-			applied.Cursors = append(applied.Cursors, stream.Cursor{Log: h.Log(), Position: h.End()})
+			applied.Cursors = append(applied.Cursors, wire.Cursor{Log: h.Log(), Position: h.End()})
 		}
 		now.Mono += 60 * time.Millisecond
 		step(&applied)

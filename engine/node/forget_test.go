@@ -68,7 +68,7 @@ func TestOldRegistrationIsForgotten(t *testing.T) {
 	w := newWorld()
 	a := w.addSite("site-a", 1, "site-a")
 	typo := Peer{Site: wire.SiteIDOf("prod", "site-bb"), Name: "site-bb"}
-	a.peers = []RegisteredPeer{{Peer: typo}}
+	a.peers = []wire.RegisteredPeer{{Site: typo.Site, Name: typo.Name}}
 	a.open()
 	settled(w)
 	require.Equal(t, "site-bb", a.node.Status(w.now()).Peers[0].Name)
@@ -84,7 +84,7 @@ func TestMorePeersThanFit(t *testing.T) {
 	var b Boot
 	for i := range 40 {
 		c.Peers = append(c.Peers, Peer{Site: wire.SiteID(100 + i), Name: fmt.Sprint("new-", i)})
-		b.Peers = append(b.Peers, RegisteredPeer{Peer: Peer{Site: wire.SiteID(200 + i), Name: fmt.Sprint("old-", i)}})
+		b.Peers = append(b.Peers, wire.RegisteredPeer{Site: wire.SiteID(200 + i), Name: fmt.Sprint("old-", i)})
 	}
 	require.ErrorIs(t, Check(&c, &b), ErrPeers)
 	require.ErrorContains(t, Check(&c, &b), "old-0, old-1, old-2 among them")

@@ -7,7 +7,6 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/wire"
 )
 
@@ -64,9 +63,9 @@ func (h hostile) headers() (list []wire.BatchHeader) {
 	return list
 }
 
-func (h hostile) cursors() (list []stream.Cursor) {
+func (h hostile) cursors() (list []wire.Cursor) {
 	for range h.n(2, "cursors") {
-		list = append(list, stream.Cursor{Log: h.log(), Position: h.position()})
+		list = append(list, wire.Cursor{Log: h.log(), Position: h.position()})
 	}
 	return list
 }

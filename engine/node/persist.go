@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"github.com/claudefs/repl/engine/internal/plant"
-	"github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/wire"
 )
 
@@ -41,7 +40,7 @@ func (n *Node) persistNext() {
 		if p.toRegister() && len(p.changed) == 0 { // a cursor says that it was heard
 			p.changed = append(p.changed, 0)
 		}
-		r := RegisteredPeer{Peer: p.Peer.Peer}
+		r := wire.RegisteredPeer{Site: p.Site, Name: p.Name}
 		slices.Sort(p.changed)
 		for _, s := range p.changed {
 			l := &p.logs[s]
@@ -49,7 +48,7 @@ func (n *Node) persistNext() {
 			if plant.CursorAhead && p.sender.In(s) {
 				l.durable = p.sender.Sent(s)
 			}
-			r.Cursors = append(r.Cursors, stream.Cursor{Log: n.t.LogID(s), Position: l.durable})
+			r.Cursors = append(r.Cursors, wire.Cursor{Log: n.t.LogID(s), Position: l.durable})
 		}
 		p.changed = p.changed[:0]
 		persist.Peers = append(persist.Peers, r)

@@ -177,7 +177,7 @@ func TestAStoreThatWasFedFromTheJournalIsNoWitness(t *testing.T) {
 	w.pass(2 * time.Second)
 	b.crash()
 	a.crash()
-	a.applied = slices.DeleteFunc(a.applied, func(c stream.Cursor) bool { return c.Log.Shard == 0 })
+	a.applied = slices.DeleteFunc(a.applied, func(c wire.Cursor) bool { return c.Log.Shard == 0 })
 	a.open()
 	w.pass(a.node.t.C.VerifyWait + time.Second)
 	require.Equal(t, a.node.own[0].Tail, a.node.own[0].store, "it has caught up")

@@ -15,7 +15,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/wire"
 )
 
@@ -177,7 +176,7 @@ func (w *world) rareCommand(t *testing.T, s *site, words []string, values map[st
 		}
 		s.step(&JournalDown{Journal: j, Err: errors.New(name + " journal stopped: disk: input/output error")})
 	case "register":
-		s.peers = append(s.peers, RegisteredPeer{Peer: Peer{Site: wire.SiteIDOf("prod", words[2]), Name: words[2]}})
+		s.peers = append(s.peers, wire.RegisteredPeer{Site: wire.SiteIDOf("prod", words[2]), Name: words[2]})
 	case "alone": // its configuration names no peer
 		s.c.Peers = nil
 	case "primary":
@@ -307,8 +306,8 @@ func (w *world) rawAgain(s *site) {
 // disks is an image of everything that a site keeps.
 type disks struct {
 	own, mirror disk
-	peers       []RegisteredPeer
-	applied     []stream.Cursor
+	peers       []wire.RegisteredPeer
+	applied     []wire.Cursor
 }
 
 func (s *site) copyDisks() disks {

@@ -320,7 +320,7 @@ func (n *Node) seek(p *peer) {
 		p.seekHeld = true // nothing is sent that a crash would let be forgotten
 		return
 	}
-	var have []stream.Cursor
+	var have []wire.Cursor
 	for i := range p.logs {
 		s := wire.Shard(i)
 		at := p.logs[s].answer
@@ -328,7 +328,7 @@ func (n *Node) seek(p *peer) {
 			at = n.own[s].Tail // needs nothing
 		}
 		if at.Seq != 0 {
-			have = append(have, stream.Cursor{Log: n.t.LogID(s), Position: at})
+			have = append(have, wire.Cursor{Log: n.t.LogID(s), Position: at})
 		}
 	}
 	n.t.E.Ops = append(n.t.E.Ops, Op{Kind: OpSeek, Link: p.link.id, Have: have})

@@ -261,7 +261,7 @@ func New(c Config, b Boot) *Node {
 		n.own[s].Log = &n.gate.Logs[s]
 	}
 	for i := range b.Peers {
-		p := n.addPeer(b.Peers[i].Peer)
+		p := n.addPeer(Peer{Site: b.Peers[i].Site, Name: b.Peers[i].Name})
 		p.Registered, p.heardOnce = true, len(b.Peers[i].Cursors) > 0
 	}
 	for _, p := range c.Peers {
@@ -386,7 +386,7 @@ func (n *Node) bootLogs(b *Boot) {
 	}
 	for _, r := range b.Peers {
 		p := n.peer(r.Site)
-		p.backlog, p.measured = r.Backlog, r.Measured
+		p.backlog, p.measured = b.Backlogs[r.Site]
 		for _, c := range r.Cursors {
 			if c.Log.Site == n.t.C.Site && uint32(c.Log.Shard) < n.t.C.Shards {
 				p.logs[c.Log.Shard].durable = c.Position

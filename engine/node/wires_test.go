@@ -6,7 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/wire"
 )
 
@@ -166,7 +165,7 @@ func describe(env *wire.Envelope, body []byte) string {
 // reader begins at the start of one.
 const segmentBatches = 3
 
-func (s *site) seek(e *end, have []stream.Cursor) *Sought {
+func (s *site) seek(e *end, have []wire.Cursor) *Sought {
 	in := &Sought{Link: e.id}
 	has := func(log wire.LogID) wire.Seq {
 		for _, c := range have {
@@ -194,7 +193,7 @@ func (s *site) seek(e *end, have []stream.Cursor) *Sought {
 	at = max(at/segmentBatches*segmentBatches, s.own.base)
 	e.reader = at
 	for _, l := range tailsOf(s.own.batches[:at]) {
-		in.Tails = append(in.Tails, stream.Cursor{Log: l.ID, Position: l.Tail})
+		in.Tails = append(in.Tails, wire.Cursor{Log: l.ID, Position: l.Tail})
 	}
 	return in
 }

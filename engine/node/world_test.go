@@ -34,8 +34,8 @@ type site struct {
 	node    *Node
 	own     disk
 	mirror  disk
-	peers   []RegisteredPeer
-	applied []stream.Cursor
+	peers   []wire.RegisteredPeer
+	applied []wire.Cursor
 	suspect [Mirror + 1][]wire.LogID
 	term    wire.Term
 	stamp   wire.Stamp
@@ -287,15 +287,15 @@ func (s *site) flush(j Journal) {
 // apply moves the Store behind a durable position.
 func (s *site) apply(log wire.LogID, at wire.Position) {
 	s.later(func() {
-		c := stream.Cursor{Log: log, Position: at}
+		c := wire.Cursor{Log: log, Position: at}
 		if old := s.cursor(log); old.Seq >= at.Seq {
 			return
 		}
-		s.applied = slices.DeleteFunc(slices.Clone(s.applied), func(o stream.Cursor) bool { return o.Log == log })
+		s.applied = slices.DeleteFunc(slices.Clone(s.applied), func(o wire.Cursor) bool { return o.Log == log })
 		s.applied = append(s.applied, c)
-		slices.SortFunc(s.applied, func(a, b stream.Cursor) int { return a.Log.Compare(b.Log) })
-		s.step(&Applied{Cursors: []stream.Cursor{c}})
-		s.later(func() { s.step(&StoreDurable{Cursors: []stream.Cursor{c}}) })
+		slices.SortFunc(s.applied, func(a, b wire.Cursor) int { return a.Log.Compare(b.Log) })
+		s.step(&Applied{Cursors: []wire.Cursor{c}})
+		s.later(func() { s.step(&StoreDurable{Cursors: []wire.Cursor{c}}) })
 	})
 }
 
@@ -377,22 +377,22 @@ func (s *site) stage(st *Stage, in *FrameIn) {
 
 func (s *site) persist(p *Persist) {
 	for _, r := range p.Peers {
-		i := slices.IndexFunc(s.peers, func(o RegisteredPeer) bool { return o.Site == r.Site })
+		i := slices.IndexFunc(s.peers, func(o wire.RegisteredPeer) bool { return o.Site == r.Site })
 		if i < 0 {
-			s.peers = append(s.peers, RegisteredPeer{Peer: r.Peer})
-			slices.SortFunc(s.peers, func(a, b RegisteredPeer) int { return int(int64(a.Site) - int64(b.Site)) })
-			i = slices.IndexFunc(s.peers, func(o RegisteredPeer) bool { return o.Site == r.Site })
+			s.peers = append(s.peers, wire.RegisteredPeer{Site: r.Site, Name: r.Name})
+			slices.SortFunc(s.peers, func(a, b wire.RegisteredPeer) int { return int(int64(a.Site) - int64(b.Site)) })
+			i = slices.IndexFunc(s.peers, func(o wire.RegisteredPeer) bool { return o.Site == r.Site })
 		}
 		for _, c := range r.Cursors {
 			list := slices.DeleteFunc(slices.Clone(s.peers[i].Cursors),
-				func(o stream.Cursor) bool { return o.Log == c.Log })
+				func(o wire.Cursor) bool { return o.Log == c.Log })
 			list = append(list, c)
-			slices.SortFunc(list, func(a, b stream.Cursor) int { return a.Log.Compare(b.Log) })
+			slices.SortFunc(list, func(a, b wire.Cursor) int { return a.Log.Compare(b.Log) })
 			s.peers[i].Cursors = list
 		}
 	}
 	for _, site := range p.Forget {
-		s.peers = slices.DeleteFunc(s.peers, func(r RegisteredPeer) bool { return r.Site == site })
+		s.peers = slices.DeleteFunc(s.peers, func(r wire.RegisteredPeer) bool { return r.Site == site })
 	}
 	s.step(&Persisted{Ticket: p.Ticket})
 }

@@ -103,7 +103,7 @@ func (c *checker) hoards(s *site) string {
 	for _, peer := range s.p.own.j.Control().Peers {
 		other := c.w.siteOf(peer.Site)
 		for log, l := range c.ledgers[other.index][node.Mirror] {
-			i := slices.IndexFunc(peer.Cursors, func(k journal.PeerCursor) bool { return k.Log == log })
+			i := slices.IndexFunc(peer.Cursors, func(k wire.Cursor) bool { return k.Log == log })
 			if log.Site == s.id && (i < 0 || peer.Cursors[i].Position.Seq < l.tail().seq) {
 				return fmt.Sprintf("%s has not written down that %s has log %s up to seq %d",
 					siteNames[s.index], siteNames[other.index], log, l.tail().seq)

@@ -6,7 +6,6 @@ import (
 
 	"github.com/claudefs/repl/engine/node"
 	"github.com/claudefs/repl/engine/store/journal"
-	simstream "github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/wire"
 )
 
@@ -104,7 +103,7 @@ func (f *feed) unreadable(err error) {
 // apply gives batches to their appliers. A log with a hole before the next batch
 // waits for its repair, the others go on.
 func (f *feed) apply(refs []wire.BatchRef) {
-	var moved []simstream.Cursor
+	var moved []wire.Cursor
 	for i := range refs {
 		h := &refs[i].Header
 		log := h.Log()
@@ -122,7 +121,7 @@ func (f *feed) apply(refs []wire.BatchRef) {
 			f.p.site.w.fail("I3", "%s: the applier of log %s stopped: %v", siteNames[f.p.site.index], log, err)
 		}
 		if done {
-			moved = append(moved, simstream.Cursor{Log: log, Position: a.Cursor(log)})
+			moved = append(moved, wire.Cursor{Log: log, Position: a.Cursor(log)})
 		}
 	}
 	if len(moved) > 0 {
@@ -133,14 +132,14 @@ func (f *feed) apply(refs []wire.BatchRef) {
 }
 
 // merged keeps the last cursor of each log, sorted.
-func merged(moved []simstream.Cursor) []simstream.Cursor {
+func merged(moved []wire.Cursor) []wire.Cursor {
 	last := map[wire.LogID]wire.Position{}
 	for _, c := range moved {
 		last[c.Log] = c.Position
 	}
-	var out []simstream.Cursor
+	var out []wire.Cursor
 	for _, log := range sortedLogs(last) {
-		out = append(out, simstream.Cursor{Log: log, Position: last[log]})
+		out = append(out, wire.Cursor{Log: log, Position: last[log]})
 	}
 	return out
 }

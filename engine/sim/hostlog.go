@@ -6,7 +6,6 @@ import (
 	"github.com/claudefs/repl/engine/node"
 	"github.com/claudefs/repl/engine/store/journal"
 	"github.com/claudefs/repl/engine/store/writer"
-	simstream "github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/wire"
 )
 
@@ -112,16 +111,16 @@ func (h *hostLog) waiting() (n int) {
 
 // hostHas tells the heart that the host needs nothing of its own logs up to here:
 // it applied them from its own log.
-func (p *process) hostHas(cursors []simstream.Cursor) {
+func (p *process) hostHas(cursors []wire.Cursor) {
 	p.step(&node.Applied{Cursors: cursors}, "host applied", uint64(len(cursors)), 0)
 	p.step(&node.StoreDurable{Cursors: cursors}, "host durable", uint64(len(cursors)), 0)
 }
 
 // hostApplied does so after a flush.
 func (p *process) hostApplied(headers []wire.BatchHeader) {
-	var moved []simstream.Cursor
+	var moved []wire.Cursor
 	for i := range headers {
-		moved = append(moved, simstream.Cursor{Log: headers[i].Log(), Position: headers[i].End()})
+		moved = append(moved, wire.Cursor{Log: headers[i].Log(), Position: headers[i].End()})
 	}
 	p.hostHas(merged(moved))
 }
@@ -129,10 +128,10 @@ func (p *process) hostApplied(headers []wire.BatchHeader) {
 // hosted says whether this process's own entries are the host's to apply.
 func (p *process) hosted() bool { return p.site.w.plan.hostLog && p.site.index == 0 }
 
-func ownTails(j *journal.Journal) (cursors []simstream.Cursor) {
+func ownTails(j *journal.Journal) (cursors []wire.Cursor) {
 	for _, log := range j.Logs() {
 		t, _ := j.Tail(log)
-		cursors = append(cursors, simstream.Cursor{Log: log, Position: t.Position})
+		cursors = append(cursors, wire.Cursor{Log: log, Position: t.Position})
 	}
 	return cursors
 }

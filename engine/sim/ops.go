@@ -5,7 +5,6 @@ import (
 
 	"github.com/claudefs/repl/engine/node"
 	"github.com/claudefs/repl/engine/store/journal"
-	simstream "github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/wire"
 )
 
@@ -69,7 +68,7 @@ func (p *process) seek(o *node.Op) {
 	unit, err := p.own.j.SegmentStart(
 		func(log wire.LogID) wire.Position { return have[log] },
 		func(log wire.LogID, t journal.Tail) {
-			in.Tails = append(in.Tails, simstream.Cursor{Log: log, Position: t.Position})
+			in.Tails = append(in.Tails, wire.Cursor{Log: log, Position: t.Position})
 		})
 	if err != nil {
 		in.Err, in.NotRetained = err, p.own.j.NotRetained(func(log wire.LogID) wire.Position { return have[log] })

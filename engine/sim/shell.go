@@ -389,11 +389,7 @@ func (p *process) found() {
 func (p *process) persist(e *node.Persist) {
 	var records []journal.ControlRecord
 	for i := range e.Peers {
-		peer := &journal.RegisteredPeer{Site: e.Peers[i].Site, Name: e.Peers[i].Name}
-		for _, c := range e.Peers[i].Cursors {
-			peer.Cursors = append(peer.Cursors, journal.PeerCursor{Log: c.Log, Position: c.Position})
-		}
-		records = append(records, journal.ControlRecord{Peer: peer})
+		records = append(records, journal.ControlRecord{Peer: &e.Peers[i]})
 	}
 	for _, site := range e.Forget {
 		records = append(records, journal.ControlRecord{RemovePeer: site})

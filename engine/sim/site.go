@@ -15,7 +15,6 @@ import (
 	"github.com/claudefs/repl/engine/store/journal"
 	"github.com/claudefs/repl/engine/store/vfs"
 	"github.com/claudefs/repl/engine/store/writer"
-	simstream "github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/wire"
 )
 
@@ -268,16 +267,11 @@ func (s *site) writer() wire.SiteID {
 }
 
 func (p *process) boot() node.Boot {
+	control := p.own.j.Control()
 	b := node.Boot{
 		Term: p.own.j.Term(), Own: logsOf(p.own.j), Mirror: logsOf(p.mirror.j),
-		OwnSuspect: p.own.suspect, MirrorSuspect: p.mirror.suspect, Founded: len(p.own.j.Control().Epochs) > 0,
-	}
-	for _, r := range p.own.j.Control().Peers {
-		peer := node.RegisteredPeer{Peer: node.Peer{Site: r.Site, Name: r.Name}}
-		for _, c := range r.Cursors {
-			peer.Cursors = append(peer.Cursors, simstream.Cursor{Log: c.Log, Position: c.Position})
-		}
-		b.Peers = append(b.Peers, peer)
+		OwnSuspect: p.own.suspect, MirrorSuspect: p.mirror.suspect, Founded: len(control.Epochs) > 0,
+		Peers: control.Peers,
 	}
 	b.Applied = p.site.store.cursors((*store.Mem).Cursors)
 	return b

@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"github.com/claudefs/repl/engine/store"
-	simstream "github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/wire"
 )
 
@@ -34,18 +33,16 @@ func (s *siteStore) Apply(ctx context.Context, c *store.Change) error {
 }
 
 // cursors collects the cursors of all shards, sorted by log.
-func (s *siteStore) cursors(of func(*store.Mem, wire.Shard) ([]store.Cursor, error)) []simstream.Cursor {
-	var all []simstream.Cursor
+func (s *siteStore) cursors(of func(*store.Mem, wire.Shard) ([]store.Cursor, error)) []wire.Cursor {
+	var all []wire.Cursor
 	for shard := range wire.Shard(s.site.w.plan.shards) {
 		cursors, err := of(s.mem, shard)
 		if err != nil {
 			s.site.w.fail("world", "cursors of the memory Store: %v", err)
 		}
-		for _, c := range cursors {
-			all = append(all, simstream.Cursor{Log: c.Log, Position: c.Position})
-		}
+		all = append(all, cursors...)
 	}
-	slices.SortFunc(all, func(a, b simstream.Cursor) int { return a.Log.Compare(b.Log) })
+	slices.SortFunc(all, func(a, b wire.Cursor) int { return a.Log.Compare(b.Log) })
 	return all
 }
 

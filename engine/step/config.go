@@ -76,21 +76,12 @@ type Boot struct {
 	Mirror        []Log // sorted; mirror journal
 	OwnSuspect    []wire.LogID
 	MirrorSuspect []wire.LogID
-	Peers         []RegisteredPeer // sorted by site; from the control state
-	Applied       []wire.Cursor    // the Store's cursors, sorted by log
+	Peers         []wire.RegisteredPeer // sorted by site; from the control state
+	Backlogs      map[wire.SiteID]int64 // bytes of the own journal that lie behind a peer's cursors, where measured
+	Applied       []wire.Cursor         // the Store's cursors, sorted by log
 	// Founded: the directory has it on record, or what is in it shows, that Config.Primary
 	// writes. Else this is a new directory: see Effects.Found.
 	Founded bool
-}
-
-// RegisteredPeer is a peer with the cursors that it once confirmed.
-type RegisteredPeer struct {
-	Peer
-	Cursors []wire.Cursor // sorted by log
-
-	// Boot only: bytes of the own journal that lie behind the cursors, if Measured.
-	Backlog  int64
-	Measured bool
 }
 
 // Check says why no node can be made of c and b: a site has at most 64 peers, those that

@@ -132,7 +132,7 @@ type Clear struct {
 // Persisted.
 type Persist struct {
 	Ticket uint64
-	Peers  []RegisteredPeer
+	Peers  []wire.RegisteredPeer
 	Forget []wire.SiteID // these are registered no more
 }
 

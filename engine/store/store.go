@@ -52,10 +52,7 @@ type Store interface {
 }
 
 // Cursor is one log's applied position.
-type Cursor struct {
-	Log      wire.LogID
-	Position wire.Position
-}
+type Cursor = wire.Cursor
 
 // Change is what one batch does to one shard.
 type Change struct {

@@ -2,12 +2,7 @@ package stream
 
 import (
 	"time"
-
-	"github.com/claudefs/repl/wire"
 )
-
-// Cursor is one log's position, at a peer or here.
-type Cursor = wire.Cursor
 
 // Lag is how far a peer is behind at one ack level. Known is false when no fresh
 // answer of the present session proves it: then the other fields are what the peer has

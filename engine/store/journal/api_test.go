@@ -191,12 +191,12 @@ func TestControlStateOutlivesSegmentsAndOpenings(t *testing.T) { // I1
 	for _, records := range [][]ControlRecord{
 		{{ClockBound: 100}, {Epoch: &DomainEpoch{Domain: 7, Epoch: 3, Writer: 5}}, {Epoch: &DomainEpoch{Epoch: 2}}},
 		{
-			{Peer: &RegisteredPeer{Site: 8, Name: "site-b", Cursors: []PeerCursor{{log, at}}}},
-			{Peer: &RegisteredPeer{Site: 6}},
+			{Peer: &wire.RegisteredPeer{Site: 8, Name: "site-b", Cursors: []wire.Cursor{{Log: log, Position: at}}}},
+			{Peer: &wire.RegisteredPeer{Site: 6}},
 		},
 		{{ClockBound: 50}, {RemovePeer: 6}, {Epoch: &DomainEpoch{Domain: 7, Epoch: 1, Writer: 9}}},
-		{{Peer: &RegisteredPeer{Site: 8, Name: "site-b", Cursors: []PeerCursor{
-			{wire.LogID{Site: 5, Shard: 1}, at}, {log, later},
+		{{Peer: &wire.RegisteredPeer{Site: 8, Name: "site-b", Cursors: []wire.Cursor{
+			{Log: wire.LogID{Site: 5, Shard: 1}, Position: at}, {Log: log, Position: later},
 		}}}},
 	} {
 		_, err := j.StageControl(records, 1)
@@ -206,8 +206,8 @@ func TestControlStateOutlivesSegmentsAndOpenings(t *testing.T) { // I1
 	want := Control{
 		ClockBound: 100,
 		Epochs:     []DomainEpoch{{0, 2, 0}, {7, 3, 5}},
-		Peers: []RegisteredPeer{{Site: 8, Name: "site-b", Cursors: []PeerCursor{
-			{wire.LogID{Site: 5, Shard: 1}, at}, {log, later},
+		Peers: []wire.RegisteredPeer{{Site: 8, Name: "site-b", Cursors: []wire.Cursor{
+			{Log: wire.LogID{Site: 5, Shard: 1}, Position: at}, {Log: log, Position: later},
 		}}},
 	}
 	require.Equal(t, want, j.Control())
@@ -236,15 +236,15 @@ func TestControlStateOutlivesSegmentsAndOpenings(t *testing.T) { // I1
 func TestManyPeerCursorsSpanControlBatches(t *testing.T) { // I10
 	o := Options{FS: vfs.NewMem(vfs.MemOptions{}), Dir: "j", Kind: Own, Cluster: testCluster, Site: 5}
 	j, _ := reopen(t, o, nil)
-	p := RegisteredPeer{Site: 8, Name: "site-b"}
+	p := wire.RegisteredPeer{Site: 8, Name: "site-b"}
 	for shard := range wire.Shard(30000) {
-		p.Cursors = append(p.Cursors, PeerCursor{wire.LogID{Site: 5, Shard: shard}, wire.Position{Seq: 1}})
+		p.Cursors = append(p.Cursors, wire.Cursor{Log: wire.LogID{Site: 5, Shard: shard}, Position: wire.Position{Seq: 1}})
 	}
 	_, err := j.StageControl([]ControlRecord{{Peer: &p}}, 1)
 	require.NoError(t, err)
 	require.NoError(t, flush(j))
 	for range 2 {
-		require.Equal(t, []RegisteredPeer{p}, j.Control().Peers)
+		require.Equal(t, []wire.RegisteredPeer{p}, j.Control().Peers)
 		j, _ = reopen(t, o, j)
 	}
 }

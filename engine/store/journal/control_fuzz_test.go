@@ -12,7 +12,7 @@ import (
 // sameControl: no rows are as good as no slice.
 func sameControl(a, b *Control) bool {
 	return a.ClockBound == b.ClockBound && slices.Equal(a.Epochs, b.Epochs) &&
-		slices.EqualFunc(a.Peers, b.Peers, func(a, b RegisteredPeer) bool {
+		slices.EqualFunc(a.Peers, b.Peers, func(a, b wire.RegisteredPeer) bool {
 			return a.Site == b.Site && a.Name == b.Name && slices.Equal(a.Cursors, b.Cursors)
 		})
 }
@@ -23,7 +23,7 @@ func FuzzControl(f *testing.F) {
 	c := Control{
 		ClockBound: 9,
 		Epochs:     []DomainEpoch{{Domain: 0, Epoch: 3, Writer: 7}, {Domain: 7, Epoch: 1, Writer: 7}},
-		Peers: []RegisteredPeer{{Site: 8, Name: "site-b", Cursors: []PeerCursor{{
+		Peers: []wire.RegisteredPeer{{Site: 8, Name: "site-b", Cursors: []wire.Cursor{{
 			Log:      wire.LogID{Site: 7, Shard: 1},
 			Position: wire.Position{Incarnation: wire.Incarnation{1}, Seq: 5, Chain: wire.Chain{2}},
 		}}}},

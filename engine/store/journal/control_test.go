@@ -120,7 +120,7 @@ func TestAHeadIsNeverLargerThanAnOpenReads(t *testing.T) {
 	logs := (limit - HeadFixedBytes) / HeadLogBytes
 	require.EqualValues(t, HeadBytesMax, headBytes(int(logs), int(limit)))
 
-	p := RegisteredPeer{Site: 8, Cursors: make([]PeerCursor, limit/peerCursorBytes)}
+	p := wire.RegisteredPeer{Site: 8, Cursors: make([]wire.Cursor, limit/peerCursorBytes)}
 	for i := range p.Cursors {
 		p.Cursors[i].Log = wire.LogID{Site: 5, Shard: wire.Shard(i)}
 	}
@@ -137,9 +137,9 @@ func TestAHeadIsNeverLargerThanAnOpenReads(t *testing.T) {
 // cursorsOf are the cursors of peers 1 to n, each of all shards.
 func cursorsOf(shards, n int, seq wire.Seq) (all []ControlRecord) {
 	for peer := range n {
-		p := &RegisteredPeer{Site: wire.SiteID(1 + peer), Name: "site"}
+		p := &wire.RegisteredPeer{Site: wire.SiteID(1 + peer), Name: "site"}
 		for s := range wire.Shard(shards) {
-			p.Cursors = append(p.Cursors, PeerCursor{Log: wire.LogID{Site: 5, Shard: s},
+			p.Cursors = append(p.Cursors, wire.Cursor{Log: wire.LogID{Site: 5, Shard: s},
 				Position: wire.Position{Incarnation: wire.Incarnation{1}, Seq: seq, Chain: wire.Chain{1}}})
 		}
 		all = append(all, ControlRecord{Peer: p})

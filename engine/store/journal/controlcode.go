@@ -36,7 +36,7 @@ func appendRecord(b []byte, kind uint8, fields []byte) []byte {
 	return append(b, fields...)
 }
 
-func appendPeer(b []byte, p *RegisteredPeer, cursors []PeerCursor) []byte {
+func appendPeer(b []byte, p *wire.RegisteredPeer, cursors []wire.Cursor) []byte {
 	le := binary.LittleEndian
 	f := le.AppendUint32(nil, uint32(p.Site))
 	f = append(f, uint8(len(p.Name)))
@@ -127,7 +127,7 @@ func (c *Control) growth(records []ControlRecord) (n int) {
 		if r == nil {
 			continue
 		}
-		var known []PeerCursor
+		var known []wire.Cursor
 		for k := range c.Peers {
 			if c.Peers[k].Site == r.Site {
 				known = c.Peers[k].Cursors
@@ -198,7 +198,7 @@ func foldRecord(c *Control, kind uint8, f []byte) error {
 		c.setEpoch(DomainEpoch{wire.Domain(le.Uint32(f)), wire.Epoch(le.Uint64(f[4:])), wire.SiteID(le.Uint32(f[12:]))})
 	case kind == recordRemovePeer && len(f) == 4:
 		site := wire.SiteID(le.Uint32(f))
-		c.Peers = slices.DeleteFunc(c.Peers, func(p RegisteredPeer) bool { return p.Site == site })
+		c.Peers = slices.DeleteFunc(c.Peers, func(p wire.RegisteredPeer) bool { return p.Site == site })
 	case kind == recordPeer && len(f) >= 9:
 		return foldPeer(c, f)
 	default:
@@ -233,22 +233,22 @@ func foldPeer(c *Control, f []byte) error {
 		return fmt.Errorf("control record of peer %08x: %d cursors in %d bytes: %w",
 			uint32(site), count, len(f), wire.ErrProtocol)
 	}
-	i, found := slices.BinarySearchFunc(c.Peers, site, func(p RegisteredPeer, s wire.SiteID) int {
+	i, found := slices.BinarySearchFunc(c.Peers, site, func(p wire.RegisteredPeer, s wire.SiteID) int {
 		return int(int64(p.Site) - int64(s))
 	})
 	if !found {
-		c.Peers = slices.Insert(c.Peers, i, RegisteredPeer{Site: site})
+		c.Peers = slices.Insert(c.Peers, i, wire.RegisteredPeer{Site: site})
 	}
 	p := &c.Peers[i]
 	p.Name = name
 	for ; len(f) > 0; f = f[peerCursorBytes:] {
-		cursor := PeerCursor{
+		cursor := wire.Cursor{
 			Log: wire.LogID{Site: wire.SiteID(le.Uint32(f)), Shard: wire.Shard(le.Uint32(f[4:]))},
 			Position: wire.Position{
 				Incarnation: wire.Incarnation(f[8:24]), Chain: wire.Chain(f[24:40]), Seq: wire.Seq(le.Uint64(f[40:])),
 			},
 		}
-		k, found := slices.BinarySearchFunc(p.Cursors, cursor.Log, func(a PeerCursor, l wire.LogID) int {
+		k, found := slices.BinarySearchFunc(p.Cursors, cursor.Log, func(a wire.Cursor, l wire.LogID) int {
 			return a.Log.Compare(l)
 		})
 		if found {

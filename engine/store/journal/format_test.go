@@ -132,7 +132,7 @@ func frozenJournal(t *testing.T) (*image, Options, [][]byte) {
 			_, err := j.Stage([]wire.BatchRef{b}, nil)
 			require.NoError(t, err)
 		}
-		records := []ControlRecord{{ClockBound: w.stamp}, {Peer: &RegisteredPeer{Site: 8, Name: "site-b"}}}
+		records := []ControlRecord{{ClockBound: w.stamp}, {Peer: &wire.RegisteredPeer{Site: 8, Name: "site-b"}}}
 		_, err = j.StageControl(records, w.stamp)
 		require.NoError(t, err)
 		require.NoError(t, flush(j))

@@ -26,7 +26,7 @@ func idleJournal(t *testing.T) (mem *vfs.Mem, o Options, tail Tail, segments []s
 		require.NoError(t, err)
 		require.NoError(t, flush(j))
 	}
-	_, err := j.StageControl([]ControlRecord{{Peer: &RegisteredPeer{Site: 9, Name: "b"}}}, 1)
+	_, err := j.StageControl([]ControlRecord{{Peer: &wire.RegisteredPeer{Site: 9, Name: "b"}}}, 1)
 	require.NoError(t, err)
 	require.NoError(t, flush(j))
 	tail, _ = j.Tail(wire.LogID{Site: 5})
