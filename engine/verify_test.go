@@ -215,7 +215,8 @@ func TestTheFirstProgressIsToldBeforeAnythingIsRead(t *testing.T) {
 			told = append(told, p)
 		}})
 		require.NoError(t, err)
-		require.Equal(t, engine.VerifyProgress{Kind: "progress", Peer: "site-b", Phase: "journals", ShardsTotal: 3}, told[0])
+		want := engine.VerifyProgress{Kind: "progress", Peer: "site-b", Phase: "journals", ShardsTotal: 3}
+		require.Equal(t, want, told[0])
 	}
 }
 
