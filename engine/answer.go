@@ -85,7 +85,7 @@ func (x *answers) read(j *journal.Journal) (int, error) {
 	}
 	refs, err := x.reader.Next(fetchedBytesMax)
 	switch {
-	case errors.Is(err, journal.ErrCorrupt):
+	case errors.Is(err, journal.ErrDamaged):
 		x.walk.Damaged(err)
 		return fetchedBytesMax, nil
 	case err != nil:

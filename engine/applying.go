@@ -276,7 +276,7 @@ func (r *applyReader) turn() (more bool, err error) {
 	}
 	refs, err := r.reader.Next(roundBytesMax)
 	switch {
-	case errors.Is(err, journal.ErrCorrupt):
+	case errors.Is(err, journal.ErrDamaged):
 		return true, nil // what it took is being fetched; the others go on
 	case err != nil || len(refs) == 0:
 		return false, err

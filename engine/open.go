@@ -260,7 +260,6 @@ func (e *Engine) nodeConfig(seed uint64) node.Config {
 		Shards: uint32(e.o.Shards), Primary: e.primary, PrimaryNamed: e.named != "", WindowBytesMax: e.o.WindowBytesMax,
 		HeartbeatTimeout: e.o.HeartbeatTimeout, VerifyWait: e.o.VerifyWait, Seed: seed,
 	}
-	c.HeartbeatEvery = min(250*time.Millisecond, e.o.HeartbeatTimeout/4)
 	for _, p := range e.peers {
 		c.Peers = append(c.Peers, node.Peer{Site: p.site, Name: p.name, NoAddress: len(p.addrs) == 0})
 	}

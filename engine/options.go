@@ -9,6 +9,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/claudefs/repl/engine/node"
 	"github.com/claudefs/repl/engine/store/journal"
 	"github.com/claudefs/repl/rdma"
 	"github.com/claudefs/repl/wire"
@@ -16,23 +17,20 @@ import (
 
 // Defaults and bounds of the options.
 const (
-	shardsDefault           = 256
-	pendingBytesDefault     = 32 << 20
-	pendingBytesMin         = 4 << 20 // any one entry fits beside a full batch
-	windowBytesDefault      = 64 << 20
-	windowBytesMin          = 2 << 20 // any one batch fits
-	recentBytesDefault      = 32 << 20
-	recentBytesMin          = 4 << 20 // any one unit fits
-	segmentBytesDefault     = 64 << 20
-	segmentBytesMin         = 4 << 20
-	segmentBytesStep        = 4 << 10
-	verifyWaitDefault       = 3 * time.Second
-	heartbeatTimeoutDefault = 3 * time.Second
-	heartbeatTimeoutMin     = 500 * time.Millisecond // two heartbeats
-	durationMax             = time.Hour
-	bytesMax                = 1 << 40
-	nameBytesMax            = 255
-	peersMax                = 63
+	shardsDefault       = 256
+	pendingBytesDefault = 32 << 20
+	pendingBytesMin     = 4 << 20 // any one entry fits beside a full batch
+	windowBytesMin      = 2 << 20 // any one batch fits
+	recentBytesDefault  = 32 << 20
+	recentBytesMin      = 4 << 20 // any one unit fits
+	segmentBytesDefault = 64 << 20
+	segmentBytesMin     = 4 << 20
+	segmentBytesStep    = 4 << 10
+	heartbeatTimeoutMin = 500 * time.Millisecond // two heartbeats
+	durationMax         = time.Hour
+	bytesMax            = 1 << 40
+	nameBytesMax        = 255
+	peersMax            = 63
 )
 
 // Validate reports all faults of o at once, each with the name of its field, as one
@@ -230,11 +228,11 @@ func (o *Options) primaryName() string {
 func (o Options) withDefaults() Options {
 	o.Shards = cmp.Or(o.Shards, shardsDefault)
 	o.PendingBytesMax = cmp.Or(o.PendingBytesMax, pendingBytesDefault)
-	o.WindowBytesMax = cmp.Or(o.WindowBytesMax, windowBytesDefault)
+	o.WindowBytesMax = cmp.Or(o.WindowBytesMax, node.WindowBytesDefault)
 	o.RecentBytesMax = cmp.Or(o.RecentBytesMax, recentBytesDefault)
 	o.SegmentBytes = cmp.Or(o.SegmentBytes, segmentBytesDefault)
-	o.VerifyWait = cmp.Or(o.VerifyWait, verifyWaitDefault)
-	o.HeartbeatTimeout = cmp.Or(o.HeartbeatTimeout, heartbeatTimeoutDefault)
+	o.VerifyWait = cmp.Or(o.VerifyWait, node.VerifyWaitDefault)
+	o.HeartbeatTimeout = cmp.Or(o.HeartbeatTimeout, node.HeartbeatTimeoutDefault)
 	o.IO = cmp.Or(o.IO, ioAuto)
 	o.ReturnPauseMin = cmp.Or(o.ReturnPauseMin, returnPauseMinDefault)
 	o.ReturnPauseMax = cmp.Or(o.ReturnPauseMax, returnPauseMaxDefault)

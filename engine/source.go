@@ -93,7 +93,7 @@ func (l *peerLink) read(bytes int) {
 		s.readDone.Err = errors.New("read before seek")
 	} else {
 		s.refs, s.readDone.Err = s.reader.Next(bytes)
-		for errors.Is(s.readDone.Err, journal.ErrCorrupt) { // the reader goes on behind it
+		for errors.Is(s.readDone.Err, journal.ErrDamaged) { // the reader goes on behind it
 			s.refs, s.readDone.Err = s.reader.Next(bytes)
 		}
 		s.readDone.Backlog = s.reader.Backlog()

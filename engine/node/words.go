@@ -51,6 +51,10 @@ type (
 )
 
 const (
+	WindowBytesDefault      = step.WindowBytesDefault
+	VerifyWaitDefault       = step.VerifyWaitDefault
+	HeartbeatTimeoutDefault = step.HeartbeatTimeoutDefault
+
 	Own                   = step.Own
 	Mirror                = step.Mirror
 	OpDial                = step.OpDial

@@ -94,7 +94,7 @@ func (x *answers) read(p *process, j *journal.Journal) error {
 	}
 	refs, err := x.r.Next(p.site.plan().feedBytes)
 	switch {
-	case errors.Is(err, journal.ErrCorrupt):
+	case errors.Is(err, journal.ErrDamaged):
 		p.site.w.mark("answer met damage")
 		x.walk.Damaged(err)
 		return nil

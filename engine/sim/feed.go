@@ -69,7 +69,7 @@ func (f *feed) turn() {
 	}
 	refs, err := f.r.Next(f.p.site.plan().feedBytes)
 	switch {
-	case errors.Is(err, journal.ErrCorrupt):
+	case errors.Is(err, journal.ErrDamaged):
 		f.p.site.w.mark("feed met damage")
 		f.p.site.w.note(f.p.site.index, err.Error())
 		f.kick()

@@ -100,7 +100,7 @@ func (p *process) read(o *node.Op) {
 func (p *process) next(r *journal.Reader, bytes int) ([]wire.BatchRef, error) {
 	for {
 		refs, err := r.Next(bytes)
-		if !errors.Is(err, journal.ErrCorrupt) {
+		if !errors.Is(err, journal.ErrDamaged) {
 			return refs, err
 		}
 		p.site.w.mark("shipping met damage")

@@ -3,17 +3,18 @@ package sim
 import (
 	"cmp"
 	"time"
+
+	"github.com/claudefs/repl/engine/node"
 )
 
 // Patterns of cuts that have a name, because random cuts hardly ever make them.
 // In two sites a site is isolated by a cut of the pair, so isolation is drawn for
 // three only; there a cut of one pair is a partial partition.
 
-// heartbeatTimeoutDefault is the heart's own.
-const heartbeatTimeoutDefault = 3 * time.Second
-
 // patience is what silence it takes to end a link.
-func (p *Plan) patience() time.Duration { return cmp.Or(p.heartbeatTimeout, heartbeatTimeoutDefault) }
+func (p *Plan) patience() time.Duration {
+	return cmp.Or(p.heartbeatTimeout, node.HeartbeatTimeoutDefault)
+}
 
 // drawPatterns strikes with a random half of the patterns. In a third of the
 // worlds links end after a shorter silence, so that more of them do.

@@ -61,7 +61,7 @@ func (c *checker) walk(s *site, f *flusher) string {
 	at, book := map[wire.LogID]wire.Position{}, c.ledgers[s.index][f.which]
 	for {
 		refs, err := r.Next(1 << 20)
-		if errors.Is(err, journal.ErrCorrupt) {
+		if errors.Is(err, journal.ErrDamaged) {
 			c.w.mark("damage found at rest")
 			continue // the reader goes on behind it; what it took is a hole now
 		}

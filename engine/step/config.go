@@ -12,6 +12,16 @@ import (
 // PeerCountMax: a mirror remembers in one word which peers it owes a page.
 const PeerCountMax = 64
 
+// Defaults that the shells know as well: an engine shows its options with them.
+const (
+	WindowBytesDefault      = 64 << 20
+	VerifyWaitDefault       = 3 * time.Second
+	HeartbeatTimeoutDefault = 3 * time.Second
+)
+
+// heartbeatEveryDefault, or a quarter of the timeout where that is less.
+const heartbeatEveryDefault = 250 * time.Millisecond
+
 // restoreBytesDefault: as much as a mirror has.
 const restoreBytesDefault = 4 << 20
 
@@ -38,7 +48,7 @@ type Config struct {
 	WindowBytesMax   int64         // per peer; default 64 MiB
 	WindowBytesMin   int64         // default 1 MiB
 	FrameBytesMax    int           // of batches in one frame; default 2 MiB less an envelope
-	HeartbeatEvery   time.Duration // default 250ms
+	HeartbeatEvery   time.Duration // default 250ms, at most a quarter of HeartbeatTimeout
 	HeartbeatTimeout time.Duration // silence that makes lag unknown and ends the link; default 3s
 	RestoreBytesMax  int64         // given back and not flushed, before more is asked for; default 4 MiB
 	PageEvery        time.Duration // default 1s
@@ -121,14 +131,14 @@ const (
 func (c *Config) Chance(point string) bool { return c.Sometimes != nil && c.Sometimes(point) }
 
 func (c *Config) SetDefaults() {
-	c.WindowBytesMax = cmp.Or(c.WindowBytesMax, 64<<20)
+	c.WindowBytesMax = cmp.Or(c.WindowBytesMax, WindowBytesDefault)
 	c.WindowBytesMin = min(cmp.Or(c.WindowBytesMin, 1<<20), c.WindowBytesMax)
 	c.FrameBytesMax = min(cmp.Or(c.FrameBytesMax, frameBytesDefault), wire.FrameBytesMax-wire.EnvelopeBytes)
 	c.RestoreBytesMax = cmp.Or(c.RestoreBytesMax, restoreBytesDefault)
-	c.HeartbeatEvery = cmp.Or(c.HeartbeatEvery, 250*time.Millisecond)
-	c.HeartbeatTimeout = cmp.Or(c.HeartbeatTimeout, 3*time.Second)
+	c.HeartbeatTimeout = cmp.Or(c.HeartbeatTimeout, HeartbeatTimeoutDefault)
+	c.HeartbeatEvery = cmp.Or(c.HeartbeatEvery, min(heartbeatEveryDefault, c.HeartbeatTimeout/4))
 	c.PageEvery = cmp.Or(c.PageEvery, time.Second)
-	c.VerifyWait = cmp.Or(c.VerifyWait, 3*time.Second)
+	c.VerifyWait = cmp.Or(c.VerifyWait, VerifyWaitDefault)
 	c.RedialMin = cmp.Or(c.RedialMin, 50*time.Millisecond)
 	c.RedialMax = max(cmp.Or(c.RedialMax, 2*time.Second), c.RedialMin)
 }

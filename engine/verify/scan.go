@@ -88,7 +88,7 @@ func scanJournal(ctx context.Context, j named, scans map[wire.LogID]*logScan, p 
 			return err
 		})
 		switch {
-		case errors.Is(err, journal.ErrCorrupt):
+		case errors.Is(err, journal.ErrDamaged):
 			if damage == "" {
 				damage = j.name + " journal: " + err.Error()
 			}
@@ -148,7 +148,7 @@ func positionsAt(ctx context.Context, j *journal.Journal, seqs map[wire.LogID]wi
 			refs, err = r.Next(scanBytesMax)
 			return err
 		})
-		if errors.Is(err, journal.ErrCorrupt) {
+		if errors.Is(err, journal.ErrDamaged) {
 			continue
 		}
 		if err != nil || len(refs) == 0 {

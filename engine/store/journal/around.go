@@ -55,7 +55,7 @@ func (r *Reader) tell() error {
 	return nil
 }
 
-// Lost is what was taken by the damage that ErrCorrupt told of last, whether it was
+// Lost is what was taken by the damage that ErrDamaged told of last, whether it was
 // repaired meanwhile or not.
 func (r *Reader) Lost() []Hole {
 	r.j.mu.Lock()
@@ -70,7 +70,7 @@ func (r *Reader) Lost() []Hole {
 }
 
 func (d *damage) err() error {
-	return fmt.Errorf("%s: offset %d: unit %d: %s: %w", d.File, d.Offset, d.Unit, d.Reason, ErrCorrupt)
+	return fmt.Errorf("%s: offset %d: unit %d: %s: %w", d.File, d.Offset, d.Unit, d.Reason, ErrDamaged)
 }
 
 // checkHead reads the segment's head, which nothing but recovery needs.
@@ -216,7 +216,7 @@ func (r *Reader) openRepair(rf *repairFile) (vfs.File, error) {
 		if _, err = decodeHead(b); err == nil {
 			return f, nil
 		}
-		err = fmt.Errorf("%w: %w", ErrCorrupt, err)
+		err = fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	_ = f.Close() // only read from
 	return nil, err
@@ -225,14 +225,14 @@ func (r *Reader) openRepair(rf *repairFile) (vfs.File, error) {
 // spoilt gives a repair up whose bytes do not hold, or that somebody else gave up.
 func (r *Reader) spoilt(p piece, err error) error {
 	name := r.j.o.path(p.repair.name)
-	if errors.Is(err, ErrCorrupt) || errors.Is(err, io.EOF) {
+	if errors.Is(err, ErrDamaged) || errors.Is(err, io.EOF) {
 		r.j.distrust(p.hole, p.repair, err)
 	}
 	r.j.mu.Lock()
 	gone := p.hole.repair != p.repair
 	r.j.mu.Unlock()
-	if gone && !errors.Is(err, ErrCorrupt) {
-		return fmt.Errorf("%s: given up: %w: %w", name, ErrCorrupt, err)
+	if gone && !errors.Is(err, ErrDamaged) {
+		return fmt.Errorf("%s: given up: %w: %w", name, ErrDamaged, err)
 	}
 	return fmt.Errorf("%s: %w", name, err)
 }
@@ -244,7 +244,7 @@ func (r *Reader) repairUnit(rf *repairFile, b []byte, off int64) error {
 		err = r.u.fault
 	}
 	if err != nil {
-		return fmt.Errorf("offset %d: %w: %w", off, ErrCorrupt, err)
+		return fmt.Errorf("offset %d: %w: %w", off, ErrDamaged, err)
 	}
 	r.refs = append(r.refs, r.v.refs...)
 	return nil
@@ -258,7 +258,7 @@ func (r *Reader) readRepair(bytesMax int) error {
 	if err != nil {
 		err = r.spoilt(p, err)
 	}
-	if err != nil && !errors.Is(err, ErrCorrupt) || err == nil && r.at < p.repair.end {
+	if err != nil && !errors.Is(err, ErrDamaged) || err == nil && r.at < p.repair.end {
 		return err
 	}
 	if r.repair != nil {

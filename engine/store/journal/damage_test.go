@@ -127,7 +127,7 @@ func TestLostUnitsAreNamedAndRepairedFromAnotherHolder(t *testing.T) { // I4, I9
 			_, errs := readLogs(t, j)
 			require.NotEmpty(t, errs)
 			for _, err := range errs {
-				require.ErrorIs(t, err, ErrCorrupt)
+				require.ErrorIs(t, err, ErrDamaged)
 			}
 			repairAll(t, j, all)
 			requireWhole(t, j, all)
@@ -153,7 +153,8 @@ func TestADamagedBodyTakesOnlyItsOwnLog(t *testing.T) { // I9, I10
 	require.Len(t, holes, 1)
 	logs, errs := readLogs(t, j)
 	require.Len(t, errs, 1)
-	require.ErrorIs(t, errs[0], ErrCorrupt)
+	require.ErrorIs(t, errs[0], ErrDamaged)
+	require.ErrorIs(t, errs[0], wire.ErrCorrupt, "one mark for bytes that do not hold")
 	for log, batches := range all {
 		want := len(batches)
 		if log == holes[0].Log {
@@ -184,7 +185,7 @@ func TestALogWhoseTailNothingProvesIsSuspectUntilItIs(t *testing.T) { // I9
 	next := all.fetch(suspect, tail.Position, wire.Position{})
 	require.Len(t, next, 1, "the damaged unit had one batch of it")
 	_, err := j.Stage(next, nil)
-	require.ErrorIs(t, err, ErrCorrupt)
+	require.ErrorIs(t, err, ErrDamaged)
 
 	repairAll(t, j, all)
 	requireWhole(t, j, all)
@@ -472,7 +473,7 @@ func TestBytesThatGoBadLaterAreToldByTheReader(t *testing.T) { // I9
 	require.NoError(t, f.WriteAt([][]byte{{0xff, 0xff}}, units[4].off+200))
 	got, errs := readAll(j, 1)
 	require.Len(t, errs, 1)
-	require.ErrorIs(t, errs[0], ErrCorrupt)
+	require.ErrorIs(t, errs[0], ErrDamaged)
 	require.ErrorContains(t, errs[0], "unit 5")
 	require.NotEmpty(t, got)
 }

@@ -41,7 +41,7 @@
 // A steady stream reuses its files: a segment that is no longer needed becomes the next one.
 // Prepare writes zeros only if none is available (NeedsSpare).
 //
-//	reader meets bytes that do not hold ─▶ examine: replay that segment ─▶ ErrCorrupt
+//	reader meets bytes that do not hold ─▶ examine: replay that segment ─▶ ErrDamaged
 //	                                              │
 //	readers go on: what is intact, repairs ◀── Repair(log, batches) ◀── Holes
 //

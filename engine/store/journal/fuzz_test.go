@@ -132,7 +132,7 @@ func TestAnyDamageIsSurvivedAndRepairedToTheLastBatch(t *testing.T) { // I4, I9
 		j, rec := reopen(t, o, nil)
 		logs, errs := readLogs(t, j)
 		for _, err := range errs {
-			require.ErrorIs(t, err, ErrCorrupt, "seed %d", seed)
+			require.ErrorIs(t, err, ErrDamaged, "seed %d", seed)
 		}
 		for log, got := range logs { // what is read is genuine and in order
 			i := 0

@@ -16,9 +16,9 @@ import (
 
 // Errors of a journal, wrapped with file, offset and log.
 var (
-	// ErrCorrupt: bytes at or below a durable-through mark do not hold. What they took
-	// of which log is among Holes from then on.
-	ErrCorrupt = errors.New("journal damaged")
+	// ErrDamaged: bytes at or below a durable-through mark do not hold. What they took
+	// of which log is among Holes from then on. It is a wire.ErrCorrupt, too.
+	ErrDamaged error = damagedError{}
 	// ErrPoisoned: a write or flush failed. Nothing is acknowledged any more;
 	// what was under way has an unknown outcome. Close, find the cause, open again.
 	ErrPoisoned = errors.New("a write or flush failed")
@@ -35,6 +35,13 @@ var (
 	// ErrWrongJournal: the directory belongs to another cluster, site or kind.
 	ErrWrongJournal = errors.New("not this journal")
 )
+
+// damagedError is wire.ErrCorrupt of bytes that were durable.
+type damagedError struct{}
+
+func (damagedError) Error() string { return "journal damaged" }
+
+func (damagedError) Unwrap() error { return wire.ErrCorrupt }
 
 // Kind tells the two journals of a node apart. Part of the format.
 type Kind uint8

@@ -74,7 +74,7 @@ func (j *Journal) NewReader(from UnitNumber) *Reader {
 // No batches and no error: the reader stands at the durable end. The result is
 // borrowed until the next call. Units replaced by a repair are read from the
 // repair; where damages overlap, one may come again: who follows a log drops what
-// ends at or below its position. ErrCorrupt names file, offset and unit, and what it took is among Holes
+// ends at or below its position. ErrDamaged names file, offset and unit, and what it took is among Holes
 // when it is returned; the next call goes on with what is intact of it, or behind
 // it. Any other error changes nothing: the next call tries again.
 func (r *Reader) Next(bytesMax int) ([]wire.BatchRef, error) {

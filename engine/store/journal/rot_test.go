@@ -118,7 +118,7 @@ func (l *living) meet() (errs []error) {
 		refs, err := r.Next(8 << 10)
 		switch {
 		case err != nil:
-			require.ErrorIs(l.t, err, ErrCorrupt)
+			require.ErrorIs(l.t, err, ErrDamaged)
 			errs = append(errs, err)
 			require.Less(l.t, len(errs), 200)
 		case len(refs) == 0:

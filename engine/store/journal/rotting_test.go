@@ -79,7 +79,7 @@ func TestReadersThatStandAnywhereMissNothing(t *testing.T) {
 			for {
 				refs, err := r.Next(4 << 10)
 				if err != nil {
-					require.ErrorIs(t, err, ErrCorrupt)
+					require.ErrorIs(t, err, ErrDamaged)
 					told = true
 					continue
 				}
@@ -171,13 +171,13 @@ func TestAReadingThatFailsIsNoDamage(t *testing.T) {
 		failed := 0
 		for {
 			refs, err := r.Next(8 << 10)
-			if err != nil && !errors.Is(err, ErrCorrupt) {
+			if err != nil && !errors.Is(err, ErrDamaged) {
 				require.ErrorIs(t, err, syscall.EIO)
 				require.Empty(t, l.j.Holes(), "call %d", k)
 				require.Zero(t, l.j.Stats().Damaged)
 				failed++
 			}
-			if errors.Is(err, ErrCorrupt) || err == nil && len(refs) == 0 {
+			if errors.Is(err, ErrDamaged) || err == nil && len(refs) == 0 {
 				break
 			}
 		}

@@ -35,5 +35,5 @@ func TestLogsOfAShortenedFileAreSuspect(t *testing.T) {
 	require.Equal(t, []wire.LogID{{Site: o.Site, Shard: 3}}, r.Suspect)
 	next := w.batch(3, 100)
 	_, err = j.Stage([]wire.BatchRef{next}, nil)
-	require.ErrorIs(t, err, ErrCorrupt)
+	require.ErrorIs(t, err, ErrDamaged)
 }

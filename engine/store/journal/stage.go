@@ -28,7 +28,7 @@ type undo struct {
 // Stage puts whole closed batches into the open unit. Each must continue its
 // log: same incarnation, first seq = tail + 1, prev = tail's chain, stamps that
 // rise; or be the START of a new incarnation. A suspect log takes none
-// (ErrCorrupt). All are staged or none. The bytes are borrowed until
+// (ErrDamaged). All are staged or none. The bytes are borrowed until
 // owner.Release, called once: before an error return, or after the flush that
 // holds them ended with an error, or, when it ended well, once they are not
 // recent any more (Options.RecentBytesMax) and no reader lends them out. owner
@@ -196,7 +196,7 @@ func (j *Journal) advance(b *wire.BatchRef, control bool) error {
 	}
 	if st.suspect {
 		return fmt.Errorf("log %s is suspect after damage, nothing proves its tail %s: %w",
-			log, st.durable.Position, ErrCorrupt)
+			log, st.durable.Position, ErrDamaged)
 	}
 	if err := st.staged.continues(h); err != nil {
 		return err
@@ -254,7 +254,7 @@ func (j *Journal) StagedBytes() int {
 
 // StageIdle stages an empty unit if nothing waits and the last durable unit
 // holds batches that lie below no durable-through mark yet, or damage was found
-// since. Call it within 1 s of the last flush, and of ErrCorrupt from a reader, and
+// since. Call it within 1 s of the last flush, and of ErrDamaged from a reader, and
 // flush as usual if it returns true; damage to the last batches can then be told
 // from a torn tail, and what damage took from what was never there.
 func (j *Journal) StageIdle() bool {

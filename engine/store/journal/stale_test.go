@@ -185,7 +185,7 @@ func (l *toiling) requireRead(t *testing.T, k *Journal, what string) {
 	ends := map[wire.LogID]wire.Position{}
 	for {
 		refs, err := r.Next(1 << 20)
-		if errors.Is(err, ErrCorrupt) {
+		if errors.Is(err, ErrDamaged) {
 			continue
 		}
 		require.NoError(t, err, what)
