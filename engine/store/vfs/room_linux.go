@@ -1,10 +1,10 @@
-package engine
+package vfs
 
 import "golang.org/x/sys/unix"
 
-// diskRoom is what is free on the file system of a directory for whoever is no root, and
+// Room is what is free on the file system of a directory for whoever is no root, and
 // its size; 0, 0 where it cannot be told.
-func diskRoom(dir string) (free, size int64) {
+func Room(dir string) (free, size int64) {
 	var s unix.Statfs_t
 	if dir == "" || unix.Statfs(dir, &s) != nil {
 		return 0, 0
