@@ -36,11 +36,16 @@ var floors = map[string][]string{
 
 	"engine/internal/plant": {},
 
-	"engine/stream":    {"wire", "engine/role", "engine/internal/plant"},
+	// The heart: node composes the rooms, which share the words of a step.
 	"engine/step":      {"wire"},
-	"engine/admission": {"wire", "engine/step", "engine/role", "engine/stream", "engine/internal/plant"},
 	"engine/role":      {"wire", "engine/step", "engine/internal/plant"},
-	"engine/node":      {"wire", "engine/step", "engine/role", "engine/admission", "engine/stream", "engine/internal/plant"},
+	"engine/stream":    {"wire", "engine/role", "engine/internal/plant"},
+	"engine/admission": {"wire", "engine/step", "engine/role", "engine/stream", "engine/internal/plant"},
+	"engine/fetch":     {"wire", "engine/step", "engine/admission", "engine/stream"},
+	"engine/node": {
+		"wire", "engine/step", "engine/role", "engine/stream", "engine/admission", "engine/fetch",
+		"engine/internal/plant",
+	},
 
 	"engine/store":             {"wire"},
 	"engine/store/vfs":         {},
@@ -76,7 +81,7 @@ var owners = map[string]string{"github.com/prometheus/": "engine/observe"}
 // pure rooms take values and return values: what they know comes in as an
 // argument, what they want goes out as an effect.
 var pure = []string{
-	"engine/step", "engine/role", "engine/admission", "engine/stream", "engine/node", "engine/apply",
+	"engine/step", "engine/role", "engine/stream", "engine/admission", "engine/fetch", "engine/node", "engine/apply",
 }
 
 // impure are imports that a pure room has no use for.

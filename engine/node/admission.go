@@ -33,7 +33,7 @@ func (n *Node) peerAhead(p *peer, s wire.Shard) {
 	case why != nil:
 		n.diverged(p, s, why)
 	case ask:
-		p.restores = append(p.restores, s)
+		n.desk.Want(p.link.Line, s, at)
 		n.event(EventDataLost, p.Site, n.t.LogID(s), true, fmt.Sprintf(
 			"%s: the journal ends at seq %d, site %s has seq %d: fetching it back",
 			n.t.OwnName(s), o.Tail.Seq, p.Name, at.Seq))

@@ -49,7 +49,7 @@ func livePair(t *testing.T) (w *world, a, b *site, dialed, accepted LinkID) {
 	b.open()
 	w.pass(2 * time.Second)
 	require.NoError(t, w.fault)
-	return w, a, b, a.node.peers[0].link.id, b.node.peers[0].in.id
+	return w, a, b, a.node.peers[0].link.Link, b.node.peers[0].in.Link
 }
 
 func expect(t *testing.T, ok bool) {
@@ -86,9 +86,9 @@ func TestShippingAFrameAllocatesNothing(t *testing.T) {
 		step(&end)
 		for _, level := range []wire.AckLevel{wire.LevelReceived, wire.LevelDurable} {
 			m := wire.Ack{Level: level, Number: number}
-			body = m.AppendTo(body[:0], a.node.peers[0].link.session)
+			body = m.AppendTo(body[:0], a.node.peers[0].link.Session)
 			ack = FrameIn{Link: link, Body: body[wire.EnvelopeBytes:]}
-			ack.Envelope = wire.Envelope{Kind: wire.FrameAck, Session: a.node.peers[0].link.session}
+			ack.Envelope = wire.Envelope{Kind: wire.FrameAck, Session: a.node.peers[0].link.Session}
 			step(&ack)
 			expect(t, len(e.Progress) == frameOf)
 		}
@@ -115,7 +115,7 @@ func TestMirroringAFrameAllocatesNothing(t *testing.T) {
 	frame := func() {
 		in.Link, in.Headers = link, f.next(a)
 		in.Envelope = wire.Envelope{
-			Kind: wire.FrameBatches, BatchCount: frameOf, Session: b.node.peers[0].in.session,
+			Kind: wire.FrameBatches, BatchCount: frameOf, Session: b.node.peers[0].in.Session,
 			Number: in.Envelope.Number + 1,
 		}
 		step(&in)

@@ -169,7 +169,7 @@ func (m *tamperer) session(e *end) uint32 {
 	if l == nil || m.p.n(8) == 7 {
 		return uint32(m.p.byte())
 	}
-	return l.session
+	return l.Session
 }
 
 // forgeBatches puts a frame of known batches on the way, with one field changed.
@@ -243,12 +243,13 @@ func (m *tamperer) check() {
 	}
 	for _, s := range m.w.sites {
 		n := s.node
+		repairs, restores := n.desk.Counts()
 		logs := len(m.w.sites) * int(s.c.Shards)
 		for what, size := range map[string][2]int{
 			"links":           {len(n.order), 2*len(n.peers) + strangerMax},
 			"stopped logs":    {len(n.t.Stopped()), logs + 2*foreignLogMax},
-			"repairs":         {len(n.repairs), 2 * logs},
-			"restores":        {len(n.restoring), 64},
+			"repairs":         {repairs, 2 * logs},
+			"restores":        {restores, 64},
 			"foreign logs":    {len(n.peers[0].foreign), foreignLogMax},
 			"refused logs":    {len(n.peers[0].refusals), int(s.c.Shards)},
 			"bytes of a step": {s.effects.Room(), 1 << 20},

@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/claudefs/repl/engine/fetch"
 	"github.com/claudefs/repl/engine/step"
 	"github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/wire"
@@ -15,8 +16,8 @@ import (
 func (s *site) message(l *link, kind wire.FrameKind, number uint64, m step.Message) *Effects {
 	s.effects.Reset()
 	s.node.Step(s.w.now(), &FrameIn{
-		Link: l.id, Body: m.AppendTo(nil, l.session)[wire.EnvelopeBytes:],
-		Envelope: wire.Envelope{Kind: kind, Session: l.session, Number: number},
+		Link: l.Link, Body: m.AppendTo(nil, l.Session)[wire.EnvelopeBytes:],
+		Envelope: wire.Envelope{Kind: kind, Session: l.Session, Number: number},
 	}, &s.effects)
 	return &s.effects
 }
@@ -41,31 +42,31 @@ func TestGrantWaitsUntilTaken(t *testing.T) {
 	first := b.mirror.batches[0].End()
 	e := b.fetches(l, 7, log, first)
 	require.Equal(t, []OpKind{OpAnswer, OpGrant}, kinds(e.Ops))
-	require.LessOrEqual(t, e.Ops[1].Bytes, grantBytesMax)
+	require.LessOrEqual(t, e.Ops[1].Bytes, fetch.GrantBytesMax)
 	require.Equal(t, Mirror, e.Ops[1].Journal)
 	e = b.message(l, wire.FrameHeartbeat, 0, &wire.Heartbeat{Number: 1})
 	require.Equal(t, []OpKind{OpSend}, kinds(e.Ops), "an echo, while the grant is under way")
 
-	step := func(in Input) *Effects {
+	after := func(in Input) *Effects {
 		b.effects.Reset()
 		b.node.Step(b.w.now(), in, &b.effects)
 		return &b.effects
 	}
-	e = step(&Granted{Link: l.id, Open: 7})
+	e = after(&Granted{Link: l.Link, Open: 7})
 	require.Equal(t, []OpKind{OpGrant}, kinds(e.Ops), "it met nothing yet")
-	e = step(&Granted{Link: l.id, Bytes: 1 << 20, Open: 7})
+	e = after(&Granted{Link: l.Link, Bytes: 1 << 20, Open: 7})
 	require.Equal(t, []OpKind{OpSend}, kinds(e.Ops))
 	var end wire.FetchEnd
 	require.NoError(t, end.Decode(e.Ops[0].Frame[wire.EnvelopeBytes:]))
 	require.Equal(t, wire.FetchEnd{ID: 7, Text: stream.AnswerMore}, end)
-	require.Empty(t, step(&Tick{}).Ops)
-	require.Empty(t, step(&Granted{Link: l.id, Bytes: 1, Open: 99}).Ops[:0])
+	require.Empty(t, after(&Tick{}).Ops)
+	require.Empty(t, after(&Granted{Link: l.Link, Bytes: 1, Open: 99}).Ops[:0])
 
 	e = b.fetches(l, 8, log, b.mirror.batches[1].End())
 	require.Equal(t, []OpKind{OpAnswer, OpGrant}, kinds(e.Ops))
-	e = step(&Granted{Link: l.id, Bytes: 10, Ended: []wire.FetchEnd{{ID: 8}}})
+	e = after(&Granted{Link: l.Link, Bytes: 10, Ended: []wire.FetchEnd{{ID: 8}}})
 	require.Equal(t, []OpKind{OpSend}, kinds(e.Ops))
-	require.Empty(t, l.grants.open)
+	require.Equal(t, step.Never, l.Due())
 }
 
 // TestGrantFollowsThePath: on a slow path a grant is small, on a long one large, so that
@@ -76,8 +77,8 @@ func TestGrantFollowsThePath(t *testing.T) {
 		delay    time.Duration
 		min, max int
 	}{
-		{1 << 20, time.Millisecond, grantBytesMin, 2*grantBytesMin + 4096},
-		{1 << 30, 50 * time.Millisecond, grantBytesMax, grantBytesMax},
+		{1 << 20, time.Millisecond, fetch.GrantBytesMin, 2*fetch.GrantBytesMin + 4096},
+		{1 << 30, 50 * time.Millisecond, fetch.GrantBytesMax, fetch.GrantBytesMax},
 	} {
 		w, a, b := livelyPair()
 		l := b.node.peers[0].in
@@ -87,7 +88,7 @@ func TestGrantFollowsThePath(t *testing.T) {
 			e := b.fetches(l, id, log, b.mirror.batches[0].End())
 			bytes = e.Ops[1].Bytes
 			b.effects.Reset()
-			b.node.Step(w.now(), &Granted{Link: l.id, Bytes: bytes, Open: id}, &b.effects)
+			b.node.Step(w.now(), &Granted{Link: l.Link, Bytes: bytes, Open: id}, &b.effects)
 			w.mono += path.delay + time.Duration(float64(bytes)/path.rate*float64(time.Second))
 		}
 		require.GreaterOrEqual(t, bytes, path.min)
@@ -110,15 +111,14 @@ func TestRestoreAsksAsTheMediumTakes(t *testing.T) {
 		}
 	}
 	l := a.node.peers[0].link
-	f := l.fetches[0]
+	id := l.Open[0].ID
 	h := b.mirror.batches[1]
 	h.BodyBytes = uint32(a.node.t.C.RestoreBytesMax)
 	a.step(&FrameIn{
-		Link: l.id, Headers: []wire.BatchHeader{h},
-		Envelope: wire.Envelope{Kind: wire.FrameFetched, Session: l.session, Number: f.id},
+		Link: l.Link, Headers: []wire.BatchHeader{h},
+		Envelope: wire.Envelope{Kind: wire.FrameFetched, Session: l.Session, Number: id},
 	})
-	require.True(t, l.brought)
-	e := a.message(l, wire.FrameFetchEnd, f.id, &wire.FetchEnd{ID: f.id, Text: stream.AnswerMore})
+	e := a.message(l, wire.FrameFetchEnd, id, &wire.FetchEnd{ID: id, Text: stream.AnswerMore})
 	require.Empty(t, e.Ops)
 	a.effects.Reset()
 	a.node.Step(w.now(), &Durable{Journal: Own, Ticket: a.own.ticket}, &a.effects)
@@ -129,11 +129,11 @@ func TestRestoreAsksAsTheMediumTakes(t *testing.T) {
 	require.Greater(t, next.ID, uint64(0))
 }
 
-func (l *link) fetchesOut() []*fetch {
+func (l *link) fetchesOut() []*fetch.Question {
 	if l == nil {
 		return nil
 	}
-	return l.fetches
+	return l.Open
 }
 
 // TestMoreWithoutAnyFails: a peer that says that there is more, and sends nothing, is not
@@ -151,24 +151,9 @@ func TestMoreWithoutAnyFails(t *testing.T) {
 		}
 	}
 	l := a.node.peers[0].link
-	id := l.fetches[0].id
+	id := l.Open[0].ID
 	e := a.message(l, wire.FrameFetchEnd, id, &wire.FetchEnd{ID: id, Text: stream.AnswerMore})
 	require.NotContains(t, kinds(e.Ops), OpSend)
-	require.Empty(t, l.fetches)
-	require.NotZero(t, a.node.restoreAt, "asked anew after a pause")
-}
-
-// TestGrantNobodyTakesEnds: its walk would hold a segment as long as the link lives.
-func TestGrantNobodyTakesEnds(t *testing.T) {
-	w, a, b := livelyPair()
-	l := b.node.peers[0].in
-	a.node.fetchID = 7 // as if it had asked
-	b.fetches(l, 7, wire.LogID{Site: a.c.Site}, b.mirror.batches[0].End())
-	b.step(&Granted{Link: l.id, Bytes: 10, Open: 7})
-	require.NotZero(t, l.grants.paused)
-	w.pass(grantIdleMax - time.Second)
-	require.NotZero(t, l.grants.paused)
-	w.pass(2 * time.Second)
-	require.Equal(t, grants{}, l.grants)
-	require.NoError(t, w.fault)
+	require.Empty(t, l.Open)
+	require.NotEqual(t, step.Never, a.node.desk.Due(), "asked anew after a pause")
 }

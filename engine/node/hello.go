@@ -22,7 +22,7 @@ func (n *Node) mirrorDownText() string {
 // version, cluster, site, shards, digest kind, features, primary, session.
 func (n *Node) hello(l *link) error {
 	h := &n.msg.hello
-	l.session = h.Counter
+	l.Session = h.Counter
 	if h.Term > termTop {
 		return fmt.Errorf("hello of term %d, the highest is %d: %w", h.Term, termTop, wire.ErrProtocol)
 	}
@@ -49,7 +49,7 @@ func (n *Node) hello(l *link) error {
 	for _, old := range []*link{p.in, p.next} {
 		if old != nil {
 			text := fmt.Sprintf("session %d/%d of site %s takes over from %d/%d",
-				h.Term, h.Counter, p.Name, old.term, old.session)
+				h.Term, h.Counter, p.Name, old.term, old.Session)
 			n.event(EventSuperseded, p.Site, wire.LogID{}, false, text)
 			n.refuse(old, wire.RefuseSuperseded, text)
 		}
@@ -57,6 +57,7 @@ func (n *Node) hello(l *link) error {
 	n.strangers--
 	n.agree(p)
 	l.peer, p.next, l.term = p, l, h.Term
+	l.Site, l.Name = p.Site, p.Name
 	l.rules = stream.Rules{Cluster: n.t.C.Cluster, Site: p.Site, Shards: n.t.C.Shards, Writers: n.role.Writers}
 	n.welcome(p)
 	return nil
@@ -114,7 +115,7 @@ func (n *Node) welcome(p *peer) {
 	}
 	l := p.next
 	p.in, p.next = l, nil
-	l.open = true
+	l.open, l.Ready = true, true
 	p.leftOut = 0
 	p.receiver.Begin()
 	p.behind = behindness{}
@@ -133,11 +134,11 @@ func (n *Node) welcome(p *peer) {
 	}
 	p.failed, p.refusals, p.foreign = p.failed[:0], p.refusals[:0], p.foreign[:0]
 	n.event(EventLinkUp, p.Site, wire.LogID{}, false,
-		fmt.Sprintf("session %d/%d of site %s", l.term, l.session, p.Name))
+		fmt.Sprintf("session %d/%d of site %s", l.term, l.Session, p.Name))
 	n.msg.welcome = wire.Welcome{
 		Version: wire.Version, Site: n.t.C.Site, Node: n.t.C.Node, Term: n.t.Term, SiteName: n.t.C.SiteName,
 	}
 	n.send(l, &n.msg.welcome)
 	n.sendResume(p)
-	n.fetchNext(l)
+	n.desk.Next(l.Line)
 }

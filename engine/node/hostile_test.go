@@ -93,8 +93,8 @@ func (h hostile) frame(l *link) Input {
 	case 6:
 		return frame(l, wire.FrameFetchEnd, &wire.FetchEnd{ID: number, Code: wire.RefusalCode(h.n(40, "code"))})
 	case 7:
-		in := &FrameIn{Link: l.id, Headers: h.headers()}
-		in.Envelope = wire.Envelope{Kind: wire.FrameFetched, Session: l.session, Number: number}
+		in := &FrameIn{Link: l.Link, Headers: h.headers()}
+		in.Envelope = wire.Envelope{Kind: wire.FrameFetched, Session: l.Session, Number: number}
 		return in
 	case 8, 9:
 		in := numbered(l, number)
@@ -163,7 +163,7 @@ func TestNothingThatArrivesMakesTheNodePanic(t *testing.T) {
 				if h.n(2, "frame") > 0 {
 					s.node.Step(w.now(), h.frame(l), &e)
 				} else {
-					s.node.Step(w.now(), h.other(l.id), &e)
+					s.node.Step(w.now(), h.other(l.Link), &e)
 				}
 				s.node.Status(w.now())
 			}

@@ -5,23 +5,24 @@ import (
 	"slices"
 	"time"
 
+	"github.com/claudefs/repl/engine/fetch"
 	"github.com/claudefs/repl/engine/internal/plant"
 	"github.com/claudefs/repl/engine/step"
 	"github.com/claudefs/repl/wire"
 )
 
 func (n *Node) send(l *link, m step.Message) {
-	n.t.E.Send(l.id, l.session, m)
+	n.t.E.Send(l.Link, l.Session, m)
 }
 
 // close ends a link. What its session was is over at once; LinkDown then only
 // takes the link off the list.
 func (n *Node) close(l *link, reason string) {
-	if l.closing {
+	if l.Closed {
 		return
 	}
-	l.closing = true
-	n.t.E.Ops = append(n.t.E.Ops, Op{Kind: OpClose, Link: l.id, Reason: reason})
+	l.Closed = true
+	n.t.E.Ops = append(n.t.E.Ops, Op{Kind: OpClose, Link: l.Link, Reason: reason})
 	n.detach(l, reason)
 }
 
@@ -32,7 +33,7 @@ func (n *Node) refuse(l *link, code wire.RefusalCode, text string) {
 }
 
 func (n *Node) refuseWith(l *link) {
-	if l.closing {
+	if l.Closed {
 		return
 	}
 	n.send(l, &n.msg.refusal)
@@ -54,7 +55,8 @@ func (l *link) site() wire.SiteID {
 
 func (n *Node) linkUp(in *LinkUp) {
 	n.linkNumber++
-	l := &link{id: in.Link, number: n.linkNumber, heard: n.t.Now.Mono}
+	l := &link{Line: &fetch.Line{Link: in.Link, Number: n.linkNumber}, heard: n.t.Now.Mono}
+	n.desk.Add(l.Line)
 	n.links[in.Link] = l
 	n.order = append(n.order, l)
 	if in.Peer == 0 {
@@ -67,7 +69,7 @@ func (n *Node) linkUp(in *LinkUp) {
 		}
 		return
 	}
-	l.dialed = true
+	l.Dialed = true
 	p := n.peer(in.Peer)
 	if in.Takeover && p != nil {
 		n.giveWay(p)
@@ -77,6 +79,7 @@ func (n *Node) linkUp(in *LinkUp) {
 		return
 	}
 	l.peer, p.link = p, l
+	l.Site, l.Name = p.Site, p.Name
 	n.sayHello(p)
 }
 
@@ -98,20 +101,21 @@ func (n *Node) linkDown(in *LinkDown) {
 	}
 	delete(n.links, in.Link)
 	n.order = slices.DeleteFunc(n.order, func(o *link) bool { return o == l })
-	if !l.closing {
-		l.closing = true
+	n.desk.Remove(l.Line)
+	if !l.Closed {
+		l.Closed = true
 		n.detach(l, reason)
 	}
 }
 
 // detach ends what a link carried.
 func (n *Node) detach(l *link, reason string) {
-	n.fetchLost(l)
-	n.verifyDown(l, reason)
+	n.desk.Lost(l.Line)
+	n.desk.CompareLost(l.Line, reason)
 	p := l.peer
 	switch {
 	case p == nil:
-		if !l.dialed {
+		if !l.Dialed {
 			n.strangers--
 		}
 	case l == p.link:
@@ -141,7 +145,7 @@ func (n *Node) mayDial(p *peer) bool {
 
 func (n *Node) frameIn(in *FrameIn) {
 	l := n.links[in.Link]
-	if l == nil || l.closing {
+	if l == nil || l.Closed {
 		return
 	}
 	l.heard = n.t.Now.Mono
@@ -169,27 +173,27 @@ func (n *Node) expected(l *link, e *wire.Envelope) error {
 	ok := false
 	switch e.Kind {
 	case wire.FrameHello:
-		ok = !l.dialed && l.peer == nil
+		ok = !l.Dialed && l.peer == nil
 	case wire.FrameRefusal:
 		return nil
 	case wire.FrameWelcome:
-		ok = l.dialed && l.peer.phase == phaseHello
+		ok = l.Dialed && l.peer.phase == phaseHello
 	case wire.FrameAck, wire.FrameBatchRefusal:
-		ok = l.dialed && l.peer.phase == phaseLive
+		ok = l.Dialed && l.peer.phase == phaseLive
 	case wire.FrameCursorPage, wire.FrameHeartbeatEcho:
-		ok = l.dialed && l.peer.phase >= phaseResume
+		ok = l.Dialed && l.peer.phase >= phaseResume
 	case wire.FrameBatches:
 		ok = l.open
 	case wire.FrameHeartbeat:
 		ok = l.open
 	case wire.FrameFetch, wire.FrameFetched, wire.FrameFetchEnd, wire.FrameVerify, wire.FrameVerified:
-		ok = l.open || l.dialed && l.peer.phase >= phaseResume
+		ok = l.open || l.Dialed && l.peer.phase >= phaseResume
 	}
 	if !ok {
 		return fmt.Errorf("a frame of kind %d is not due: %w", e.Kind, wire.ErrProtocol)
 	}
-	if e.Kind != wire.FrameHello && e.Session != l.session && !plant.StaleSession {
-		return fmt.Errorf("a frame of session %d in session %d: %w", e.Session, l.session, wire.ErrProtocol)
+	if e.Kind != wire.FrameHello && e.Session != l.Session && !plant.StaleSession {
+		return fmt.Errorf("a frame of session %d in session %d: %w", e.Session, l.Session, wire.ErrProtocol)
 	}
 	return nil
 }

@@ -51,8 +51,8 @@ func TestASessionThatEndsInMidFrameStagesNothingOfIt(t *testing.T) {
 	bad.Cluster++
 	p := b.node.peers[0]
 	b.step(&FrameIn{
-		Link: p.in.id, Headers: []wire.BatchHeader{good, bad},
-		Envelope: wire.Envelope{Kind: wire.FrameBatches, BatchCount: 2, Session: p.in.session, Number: 1},
+		Link: p.in.Link, Headers: []wire.BatchHeader{good, bad},
+		Envelope: wire.Envelope{Kind: wire.FrameBatches, BatchCount: 2, Session: p.in.Session, Number: 1},
 	})
 	require.Empty(t, b.effects.Stages)
 	require.Nil(t, p.in)
@@ -73,8 +73,8 @@ func TestShardsBeyondTheCountAreRefusedWithinABound(t *testing.T) {
 	send := func(number uint64, shard wire.Shard) {
 		h.Shard = shard
 		b.step(&FrameIn{
-			Link: p.in.id, Headers: []wire.BatchHeader{h},
-			Envelope: wire.Envelope{Kind: wire.FrameBatches, BatchCount: 1, Session: p.in.session, Number: number},
+			Link: p.in.Link, Headers: []wire.BatchHeader{h},
+			Envelope: wire.Envelope{Kind: wire.FrameBatches, BatchCount: 1, Session: p.in.Session, Number: number},
 		})
 	}
 	for i := range uint64(foreignLogMax) {

@@ -27,11 +27,11 @@ func TestAnEchoProvesTheMomentItsHeartbeatLeft(t *testing.T) {
 	a.node.beat(p.link)
 	b.mute = true
 	echo := wire.HeartbeatEcho{Number: p.link.beat}
-	frame := echo.AppendTo(nil, p.link.session)
+	frame := echo.AppendTo(nil, p.link.Session)
 	w.mono += timeout - time.Millisecond
 	a.step(&FrameIn{
-		Link: p.link.id, Body: frame[wire.EnvelopeBytes:],
-		Envelope: wire.Envelope{Kind: wire.FrameHeartbeatEcho, Session: p.link.session},
+		Link: p.link.Link, Body: frame[wire.EnvelopeBytes:],
+		Envelope: wire.Envelope{Kind: wire.FrameHeartbeatEcho, Session: p.link.Session},
 	})
 	require.True(t, a.node.Status(w.now()).Peers[0].Durable.Known)
 	require.Equal(t, timeout-time.Millisecond, p.rtt)
@@ -114,8 +114,8 @@ func TestPersistsAreOneAtATimeAndTriedAgain(t *testing.T) {
 	l, p := n.links[1], n.peers[0]
 	in := func(kind wire.FrameKind, m step.Message) *FrameIn {
 		return &FrameIn{
-			Link: 1, Body: m.AppendTo(nil, l.session)[wire.EnvelopeBytes:],
-			Envelope: wire.Envelope{Kind: kind, Session: l.session},
+			Link: 1, Body: m.AppendTo(nil, l.Session)[wire.EnvelopeBytes:],
+			Envelope: wire.Envelope{Kind: kind, Session: l.Session},
 		}
 	}
 	at(time.Second, in(wire.FrameWelcome, &wire.Welcome{Version: 1, Site: p.Site, Node: 1, Term: 1, SiteName: p.Name}))

@@ -13,16 +13,16 @@ import (
 
 // frame puts a control message into an input, as a link would.
 func frame(l *link, kind wire.FrameKind, m step.Message) *FrameIn {
-	b := m.AppendTo(nil, l.session)
+	b := m.AppendTo(nil, l.Session)
 	return &FrameIn{
-		Link: l.id, Body: b[wire.EnvelopeBytes:], Envelope: wire.Envelope{Kind: kind, Session: l.session},
+		Link: l.Link, Body: b[wire.EnvelopeBytes:], Envelope: wire.Envelope{Kind: kind, Session: l.Session},
 	}
 }
 
 // numbered is a frame of no batches.
 func numbered(l *link, number uint64) *FrameIn {
 	return &FrameIn{
-		Link: l.id, Envelope: wire.Envelope{Kind: wire.FrameBatches, Session: l.session, Number: number},
+		Link: l.Link, Envelope: wire.Envelope{Kind: wire.FrameBatches, Session: l.Session, Number: number},
 	}
 }
 
@@ -95,11 +95,11 @@ func TestWhoeverBreaksTheProtocolLosesTheLink(t *testing.T) {
 			w, a, b := livelyPair()
 			l, in := breaks(a.node.peers[0].link, b.node.peers[0].in)
 			s := a
-			if !l.dialed {
+			if !l.Dialed {
 				s = b
 			}
 			s.step(in)
-			require.True(t, l.closing)
+			require.True(t, l.Closed)
 			ops := s.effects.Ops
 			require.Equal(t, OpClose, ops[len(ops)-1].Kind)
 			var told wire.Refusal
@@ -129,7 +129,7 @@ func TestACursorPageWithAnotherChainStopsTheLog(t *testing.T) {
 			at := a.own.tail(log).Position
 			forge(&at)
 			a.step(frame(l, wire.FrameCursorPage, &wire.CursorPage{Entries: []wire.PageEntry{{Log: log, Durable: at}}}))
-			require.False(t, l.closing)
+			require.False(t, l.Closed)
 			require.Equal(t, AdmitRefused, a.node.own[0].State)
 			require.ErrorContains(t, a.node.own[0].Err, at.Chain.String())
 			require.Equal(t, wire.RefuseChain, a.node.Status(w.now()).Stopped[0].Code)

@@ -27,7 +27,7 @@ func (n *Node) batches(l *link, in *FrameIn) error {
 			n.t.E.Pick(i)
 			size += int64(h.Bytes())
 		}
-		if l.closing { // nothing of the frame is staged: its tails go back
+		if l.Closed { // nothing of the frame is staged: its tails go back
 			for _, taken := range n.t.E.Picked(lo) {
 				p.failed = append(p.failed, in.Headers[taken].Shard)
 			}
@@ -115,7 +115,7 @@ func (n *Node) takeForeign(p *peer, l *link, log wire.LogID, why *stream.Stop) {
 // durable takes the end of flushes.
 func (n *Node) durable(in *Durable) {
 	if in.Journal == Own {
-		n.restoredDurable(in.Ticket)
+		n.desk.Durable(in.Ticket)
 		return
 	}
 	for _, p := range n.peers {
@@ -159,7 +159,7 @@ func (n *Node) flushed(p *peer, ticket uint64) {
 // stageFailed: the batches of a ticket are nowhere. The session that brought
 // them ends; the next one begins at what is durable.
 func (n *Node) stageFailed(in *StageFailed) {
-	if n.restoreFailed(in) {
+	if n.desk.StageFailed(in) {
 		return
 	}
 	for _, p := range n.peers {

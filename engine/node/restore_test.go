@@ -48,7 +48,7 @@ func TestARestoreGoesOnBehindWhatIsStaged(t *testing.T) {
 	cutAll(w)
 	w.pass(time.Second)
 	require.Len(t, a.own.staged, 2)
-	require.Empty(t, a.node.peers[0].link.fetches, "nothing is left to ask for")
+	require.Empty(t, a.node.peers[0].link.Open, "nothing is left to ask for")
 	a.noFlush = false
 	w.pass(time.Second)
 	require.Equal(t, AdmitVerified, a.node.own[0].State)
@@ -99,7 +99,7 @@ func TestARestoreThatCannotBeStagedIsTriedAgain(t *testing.T) {
 func TestANewJournalUsesNoSessionOfTheOldOne(t *testing.T) {
 	w, a, b := livelyPair()
 	peer := a.node.peers[0]
-	term, session := peer.term, peer.link.session
+	term, session := peer.term, peer.link.Session
 	a.crash()
 	b.crash() // so that nobody remembers the sessions
 	a.term, a.own.batches, a.peers = 0, nil, nil
@@ -109,7 +109,7 @@ func TestANewJournalUsesNoSessionOfTheOldOne(t *testing.T) {
 	peer = a.node.peers[0]
 	require.Equal(t, term, peer.term)
 	require.Greater(t, peer.sessions, uint64(0))
-	require.Less(t, uint32(1<<16), max(session, peer.link.session)-min(session, peer.link.session))
+	require.Less(t, uint32(1<<16), max(session, peer.link.Session)-min(session, peer.link.Session))
 	require.Equal(t, b.mirror.batches, a.own.batches, "given back")
 	require.NoError(t, w.fault)
 }
@@ -128,7 +128,7 @@ func TestWhatNoSiteCouldGiveBackIsAskedForAgain(t *testing.T) {
 	w.pass(10 * time.Minute)
 	require.Less(t, a.node.peers[0].sessions-before, uint64(20))
 	b.mirror.base = 0
-	w.pass(repairPauseMax + 5*time.Second)
+	w.pass(65 * time.Second)
 	require.Equal(t, AdmitVerified, a.node.own[0].State)
 	require.Equal(t, b.mirror.batches, a.own.batches)
 	require.Nil(t, a.node.peers[0].logs[0].stop)
@@ -142,17 +142,12 @@ func TestARepairThatCannotBeWrittenIsAskedAgain(t *testing.T) {
 	log := wire.LogID{Site: a.c.Site}
 	b.step(&MirrorDamaged{Log: log, From: wire.Position{}, To: 2})
 	b.step(&MirrorDamaged{Log: log, From: b.mirror.batches[0].End(), To: 4})
-	require.Len(t, b.node.repairs, 1, "the second waits: one question about the log is out")
-	for len(b.node.repairing) == 0 {
-		for _, m := range w.moves() {
-			m()
-		}
-	}
-	b.step(&Repaired{Ticket: b.node.repairing[0].ticket, Err: errors.New("no space left on device")})
+	require.Equal(t, 1, repairs(b), "the second waits: one question about the log is out")
+	b.step(&Repaired{Ticket: lastPiece(w, b), Err: errors.New("no space left on device")})
 	require.Contains(t, w.take(), "repair-failed!")
 	cutAll(w)
 	w.pass(2 * time.Second)
-	require.Empty(t, b.node.repairs)
+	require.Zero(t, repairs(b))
 	require.Contains(t, w.take(), "mirror-repaired")
 }
 
@@ -198,8 +193,8 @@ func TestASiteIsServedWhateverBecameOfTheOtherLogs(t *testing.T) {
 	for range 2000 {
 		w.tickAll(time.Millisecond)
 		for _, m := range w.moves() {
-			if l := a.node.peer(b.c.Site).link; last == nil && l != nil && len(l.fetches) == 2 {
-				if last = a.end(l.id).hold(wire.FrameFetchEnd, l.fetches[1].id); last != nil {
+			if l := a.node.peer(b.c.Site).link; last == nil && l != nil && len(l.Open) == 2 {
+				if last = a.end(l.Link).hold(wire.FrameFetchEnd, l.Open[1].ID); last != nil {
 					c.open()
 				}
 			}
@@ -273,8 +268,8 @@ func TestWhatIsFlushedBeforeItsAnswerEndsIsServedToAll(t *testing.T) {
 		}
 		require.Equal(t, wire.Seq(6), a.node.own[0].Tail.Seq)
 		l := a.node.peer(c.c.Site).link
-		require.NotEmpty(t, l.fetches, "the answer has not ended")
-		ending(w, a.end(l.id))
+		require.NotEmpty(t, l.Open, "the answer has not ended")
+		ending(w, a.end(l.Link))
 		w.pass(5 * time.Second)
 		a.append(0, 1)
 		w.pass(5 * time.Second)

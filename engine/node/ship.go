@@ -13,7 +13,7 @@ func (n *Node) read(p *peer) {
 		return
 	}
 	p.reading, p.readIdle, p.readAgain = true, false, false
-	n.t.E.Ops = append(n.t.E.Ops, Op{Kind: OpRead, Link: p.link.id, Bytes: n.t.C.FrameBytesMax})
+	n.t.E.Ops = append(n.t.E.Ops, Op{Kind: OpRead, Link: p.link.Link, Bytes: n.t.C.FrameBytesMax})
 }
 
 // readOn wakes a reader that stood at the end. One that is just looking may
@@ -29,7 +29,7 @@ func (n *Node) readOn(p *peer) {
 // readDone ships what the peer lacks of what was read.
 func (n *Node) readDone(in *ReadDone) {
 	l := n.links[in.Link]
-	if l == nil || l.closing || !l.dialed || l.peer.phase != phaseLive || !l.peer.reading {
+	if l == nil || l.Closed || !l.Dialed || l.peer.phase != phaseLive || !l.peer.reading {
 		return
 	}
 	p := l.peer
@@ -110,11 +110,11 @@ func (n *Node) shipFrame(p *peer, lo int) {
 	p.frames++
 	p.bytes += size
 	n.t.E.Ops = append(n.t.E.Ops, Op{
-		Kind: OpShip, Link: p.link.id, Batches: batches,
+		Kind: OpShip, Link: p.link.Link, Batches: batches,
 		Envelope: wire.Envelope{
 			Kind: wire.FrameBatches, BatchCount: uint16(len(batches)),
 			WireBytes: uint32(size), PlainBytes: uint32(size),
-			Session: p.link.session, Number: number,
+			Session: p.link.Session, Number: number,
 		},
 	})
 }

@@ -27,7 +27,7 @@ func (n *Node) sayHello(p *peer) {
 		Primary: n.role.Primary, ClusterName: n.t.C.ClusterName, SiteName: n.t.C.SiteName, PeerName: p.Name,
 	}
 	n.send(l, &n.msg.hello) // a hello's session is 0
-	l.session = p.counter
+	l.Session = p.counter
 }
 
 // welcomed takes the peer's welcome; its positions follow.
@@ -58,7 +58,6 @@ func (n *Node) welcomed(l *link) error {
 	for _, c := range p.copies { // its pages name only what it has: it may have lost some
 		clear(c.ends)
 	}
-	p.restores = p.restores[:0]
 	n.beat(l)
 	return nil
 }
@@ -66,7 +65,7 @@ func (n *Node) welcomed(l *link) error {
 // refused takes the other end's last word.
 func (n *Node) refused(l *link) error {
 	r, p := &n.msg.refusal, l.peer
-	if !l.dialed {
+	if !l.Dialed {
 		n.close(l, r.Text)
 		return nil
 	}
@@ -101,12 +100,10 @@ func (n *Node) sourceDown(p *peer, reason string) {
 	if p.phase >= phaseResume {
 		n.event(EventLinkDown, p.Site, wire.LogID{}, false, fmt.Sprintf("session to site %s ended: %s", p.Name, reason))
 	}
+	l := p.link
 	p.link, p.rtt, p.seekHeld = nil, 0, false
 	p.backlog += p.sender.Drop() // to be sent again
-	for _, s := range p.restores {
-		n.restoreElsewhere(s)
-	}
-	p.restores = p.restores[:0]
+	n.desk.Unwant(l.Line)
 	n.redial(p, reason)
 }
 
@@ -200,6 +197,7 @@ func (n *Node) progress(p *peer, level wire.AckLevel, s wire.Shard, at wire.Posi
 // session's stops go: until then what they contradicted is not known (I14).
 func (n *Node) resume(p *peer) {
 	p.phase, p.Answered, p.measured = phaseSeek, true, false
+	p.link.Ready = true
 	n.rose[Mirror] = true // what its pages do not name is not waited for any more
 	n.role.Agreed()
 	for _, s := range p.stops {
@@ -208,7 +206,7 @@ func (n *Node) resume(p *peer) {
 	p.stops = p.stops[:0]
 	p.sessions++
 	n.event(EventLinkUp, p.Site, wire.LogID{}, false,
-		fmt.Sprintf("site %s answered, session %d/%d", p.Name, p.link.term, p.link.session))
+		fmt.Sprintf("site %s answered, session %d/%d", p.Name, p.link.term, p.link.Session))
 	for i := range p.logs {
 		s, proven := wire.Shard(i), true
 		if n.own[s].Tail.Seq != 0 || p.logs[s].answer.Seq != 0 || p.logs[s].durable.Seq != 0 ||
@@ -222,7 +220,7 @@ func (n *Node) resume(p *peer) {
 	}
 	n.gate.AllHeard()
 	n.seek(p)
-	n.fetchNext(p.link)
+	n.desk.Next(p.link.Line)
 }
 
 // resumeLog compares the peer's position with ours. proven says whether the chain there
@@ -246,11 +244,11 @@ func (n *Node) resumeLog(p *peer, s wire.Shard) (proven bool) {
 	pl.appliedBefore = 0
 	relation := stream.Relate(o.Tail, answer)
 	if relation == stream.Differ {
-		n.diverged(p, s, differ(o.Tail, answer))
+		n.diverged(p, s, stream.Differing(o.Tail, answer))
 		return false
 	}
 	if answer.Seq != 0 && answer.Seq == known.Seq && answer != known && relation != stream.Ahead {
-		n.diverged(p, s, differ(known, answer))
+		n.diverged(p, s, stream.Differing(known, answer))
 		return false
 	}
 	p.durable.Set(s, o.Tail.Seq, answer.Seq, answer.Seq, o.LastStamp)
@@ -274,18 +272,6 @@ func (n *Node) resumeLog(p *peer, s wire.Shard) (proven bool) {
 		}
 	}
 	return proven
-}
-
-// differ words two positions of one seq that are not the same history.
-func differ(own, peer wire.Position) *stream.Stop {
-	if own.Incarnation != peer.Incarnation {
-		return &stream.Stop{Code: wire.RefuseUnknownIncarnation, Text: fmt.Sprintf(
-			"incarnation %s, seq %d here, incarnation %s, seq %d at the peer", own.Incarnation, own.Seq,
-			peer.Incarnation, peer.Seq)}
-	}
-	return &stream.Stop{Code: wire.RefuseChain, Text: fmt.Sprintf(
-		"histories differ: the batch that ends at seq %d has chain %s here, %s at the peer",
-		own.Seq, own.Chain, peer.Chain)}
 }
 
 // confirm notes a position that the peer has durably and that is in our history.
@@ -331,13 +317,13 @@ func (n *Node) seek(p *peer) {
 			have = append(have, wire.Cursor{Log: n.t.LogID(s), Position: at})
 		}
 	}
-	n.t.E.Ops = append(n.t.E.Ops, Op{Kind: OpSeek, Link: p.link.id, Have: have})
+	n.t.E.Ops = append(n.t.E.Ops, Op{Kind: OpSeek, Link: p.link.Link, Have: have})
 }
 
 // sought goes live, or takes out the logs that are no longer kept and tries again.
 func (n *Node) sought(in *Sought) {
 	l := n.links[in.Link]
-	if l == nil || l.closing || !l.dialed || l.peer.phase != phaseSeek {
+	if l == nil || l.Closed || !l.Dialed || l.peer.phase != phaseSeek {
 		return
 	}
 	p := l.peer

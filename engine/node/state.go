@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/claudefs/repl/engine/admission"
+	"github.com/claudefs/repl/engine/fetch"
 	"github.com/claudefs/repl/engine/internal/plant"
 	"github.com/claudefs/repl/engine/role"
 	"github.com/claudefs/repl/engine/step"
@@ -33,6 +34,7 @@ type Node struct {
 	t       *step.Turn
 	role    *role.Role
 	gate    *admission.Gate
+	desk    *fetch.Desk
 	rng     *rand.Rand
 	started bool
 	startAt time.Duration
@@ -51,23 +53,12 @@ type Node struct {
 	order      []*link // in the order they came up
 	strangers  int
 
-	restoring    []restored // own batches staged, oldest first
-	restoreBytes int64      // in them
-	repairing    []repairing
-	fetchID      uint64
-	repairs      []repair // waiting for a link that has them
-
-	restoreAt    time.Duration // when sites are asked anew for what none could give back; 0 = no need
-	restorePause time.Duration // before that
-
 	persisting    *Persist // under way, or nil
 	persistTicket uint64
 	forget        []wire.SiteID // to be written
 	persistAt     time.Duration // next time cursors may be saved
 	rose          [Mirror + 1]bool
 	retainAt      time.Duration
-
-	questions uint64 // the highest id of a VerifyAsk
 
 	msg messages
 }
@@ -97,11 +88,6 @@ type ownLog struct {
 	growth growth
 	floor  wire.Seq // last Floor
 
-	// A source that lost acknowledged data.
-	restored      wire.Position // end of what is staged to restore it; zero = nothing
-	restoredStamp wire.Stamp    // there
-	goal          wire.Position // what giver had when it was asked to give it back
-	giver         *peer
 }
 
 // peerLog is an own log at a peer.
@@ -148,14 +134,12 @@ type peer struct {
 	copies    []*copied
 	rtt       time.Duration
 	heard     time.Duration // 0 = never
-	restores  []wire.Shard  // to be fetched back
 	changed   []wire.Shard  // with dirty cursors
 	stops     []wire.Shard  // logs with a stop
 	sessions  uint64        // answered since open
 	frames    uint64
 	bytes     int64
 	entries   int64 // in those bytes
-	question  question
 	acks      Acks
 	pace      pace
 
@@ -224,26 +208,15 @@ const (
 
 // link is one link as long as the shell knows it.
 type link struct {
-	id      LinkID
-	number  uint64 // rises with every link, from 1
-	peer    *peer  // nil until the hello of an accepted link
-	dialed  bool
-	closing bool
-	open    bool // accepted: welcomed
-	session uint32
-	term    wire.Term
-	heard   time.Duration
-	beatAt  time.Duration // next heartbeat
-	beat    uint64
-	beats   [heartbeatsKept]time.Duration
-	fetches []*fetch // what we asked for on it, not answered to the end
-	brought bool     // batches came since the last question
-	held    *fetch   // of them: to be asked on for, once less waits for the medium
-	grants  grants   // what the other end asked for
-	rules   stream.Rules
-
-	answering bool   // a question of the other end, or its snapshot, is kept
-	answerID  uint64 // the question's
+	*fetch.Line
+	peer   *peer // nil until the hello of an accepted link
+	open   bool  // accepted: welcomed
+	term   wire.Term
+	heard  time.Duration
+	beatAt time.Duration // next heartbeat
+	beat   uint64
+	beats  [heartbeatsKept]time.Duration
+	rules  stream.Rules
 }
 
 // New returns the heart of a node that has just opened its journals. Its first
@@ -257,6 +230,7 @@ func New(c Config, b Boot) *Node {
 	}
 	n.role = role.New(n.t, b.Founded)
 	n.gate = admission.New(n.t, n.role)
+	n.desk = fetch.New(n.t, n.gate, onFetch{n})
 	for s := range n.own {
 		n.own[s].Log = &n.gate.Logs[s]
 	}
@@ -376,7 +350,7 @@ func (n *Node) bootLogs(b *Boot) {
 	for _, id := range b.MirrorSuspect {
 		if m := n.mirrorLog(id); m != nil {
 			m.suspect = true
-			n.repairs = append(n.repairs, repair{log: id, from: m.durable, to: m.durable.Seq + 1, proof: true})
+			n.desk.Suspect(id, m.durable)
 		}
 	}
 	for _, m := range n.mirrors {

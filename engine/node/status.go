@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/claudefs/repl/engine/fetch"
 	"github.com/claudefs/repl/engine/internal/plant"
 	"github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/wire"
@@ -131,10 +132,10 @@ func (n *Node) peerStatus(now Now, p *peer) PeerStatus {
 		s.Link = "refused"
 	}
 	if p.link != nil {
-		s.Session, s.Dialed = p.link.session, p.link.id
+		s.Session, s.Dialed = p.link.Session, p.link.Link
 	}
 	if p.in != nil {
-		s.Accepted, s.LeftOut = p.in.id, p.leftOut
+		s.Accepted, s.LeftOut = p.in.Link, p.leftOut
 	}
 	s.WaitingOn = p.waitingOn(&s)
 	return s
@@ -187,7 +188,7 @@ func (n *Node) lag(now Now, p *peer, m *stream.Meter) stream.Lag {
 // how much of ours it has.
 func (p *peer) contradicts() bool {
 	return slices.ContainsFunc(p.stops, func(s wire.Shard) bool {
-		return p.logs[s].stop != nil && !lacks(p.logs[s].stop.Code)
+		return p.logs[s].stop != nil && !fetch.Missing(p.logs[s].stop.Code)
 	})
 }
 

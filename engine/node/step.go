@@ -30,7 +30,9 @@ func (n *Node) Step(now Now, in Input, e *Effects) {
 	case *Forget:
 		n.forgetPeer(in)
 	case *Granted:
-		n.granted(in)
+		if l := n.links[in.Link]; l != nil {
+			n.desk.Granted(l.Line, in)
+		}
 	case *OwnDurable:
 		n.ownDurable(in.Headers)
 	case *Durable:
@@ -38,7 +40,7 @@ func (n *Node) Step(now Now, in Input, e *Effects) {
 	case *StageFailed:
 		n.stageFailed(in)
 	case *Repaired:
-		n.repaired(in)
+		n.desk.Repaired(in)
 	case *Persisted:
 		n.persisted(in)
 	case *Applied:
@@ -54,7 +56,9 @@ func (n *Node) Step(now Now, in Input, e *Effects) {
 	case *VerifyAsk:
 		n.verifyAsk(in)
 	case *VerifyAnswer:
-		n.verifyAnswer(in)
+		if l := n.links[in.Link]; l != nil {
+			n.desk.CompareAnswer(l.Line, in.Answer)
+		}
 	}
 	n.resumeLacking()
 	e.Wake = n.wake()
@@ -73,7 +77,7 @@ func (n *Node) tick(moving []LinkID) {
 	mono := n.t.Now.Mono
 	for _, id := range moving {
 		l := n.links[id]
-		if l == nil || l.closing || !l.open && !l.dialed { // strangers get no more time
+		if l == nil || l.Closed || !l.open && !l.Dialed { // strangers get no more time
 			continue
 		}
 		l.heard = mono
@@ -95,20 +99,19 @@ func (n *Node) tick(moving []LinkID) {
 		}
 	}
 	for _, l := range n.order {
-		if l.closing {
+		if l.Closed {
 			continue
 		}
 		if mono >= l.heard+n.t.C.HeartbeatTimeout {
 			n.close(l, fmt.Sprintf("silent for %s", n.t.C.HeartbeatTimeout))
 			continue
 		}
-		if l.dialed && l.peer.phase >= phaseResume && mono >= l.beatAt {
+		if l.Dialed && l.peer.phase >= phaseResume && mono >= l.beatAt {
 			n.beat(l)
 		}
-		n.grantOver(l)
+		n.desk.TickLine(l.Line)
 	}
-	n.retryRepairs()
-	n.retryRestores()
+	n.desk.Tick()
 	if mono >= n.retainAt && (n.rose[Own] || n.rose[Mirror]) {
 		n.retain()
 	}
@@ -131,28 +134,19 @@ func (n *Node) wake() time.Duration {
 		}
 	}
 	for _, l := range n.order {
-		if l.closing {
+		if l.Closed {
 			continue
 		}
 		due(l.heard + n.t.C.HeartbeatTimeout)
 		if half := l.heard + n.t.C.HeartbeatTimeout/2; n.t.Now.Mono < half {
 			due(half) // to see whether bytes move
 		}
-		if l.dialed && l.peer.phase >= phaseResume {
+		if l.Dialed && l.peer.phase >= phaseResume {
 			due(l.beatAt)
 		}
-		if at, waits := l.grantDue(); waits {
-			due(at)
-		}
+		due(l.Due())
 	}
-	for i := range n.repairs {
-		if at := n.repairs[i].again; at != 0 {
-			due(at)
-		}
-	}
-	if n.restoreAt != 0 {
-		due(n.restoreAt)
-	}
+	due(n.desk.Due())
 	if n.rose[Own] || n.rose[Mirror] {
 		due(n.retainAt)
 	}
@@ -217,7 +211,7 @@ func (n *Node) journalDown(in *JournalDown) {
 	n.t.Down[Mirror] = in.Err
 	n.event(EventJournalDown, 0, wire.LogID{}, true, in.Err.Error())
 	for _, l := range n.order {
-		if !l.dialed && !l.closing {
+		if !l.Dialed && !l.Closed {
 			n.refuse(l, wire.RefuseInternal, n.mirrorDownText())
 		}
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/claudefs/repl/engine/fetch"
 	"github.com/claudefs/repl/wire"
 )
 
@@ -45,7 +46,7 @@ func TestAProvenMirrorIsListedAsStoppedNoMore(t *testing.T) {
 	w.pass(2 * time.Second)
 	stopped := b.node.Status(w.now()).Stopped
 	require.Len(t, stopped, 1)
-	require.Contains(t, stopped[0].Reason, notRepaired)
+	require.Contains(t, stopped[0].Reason, fetch.NotRepaired)
 	a.crash()
 	a.own.batches = whole
 	a.open()

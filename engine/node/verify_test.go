@@ -74,7 +74,7 @@ func TestAnAnswerToAQuestionNeverAskedEndsTheLink(t *testing.T) {
 	w, a, _ := livelyPair()
 	l := a.node.peers[0].link
 	a.step(frame(l, wire.FrameVerified, &wire.Verified{ID: 9}))
-	require.True(t, l.closing)
+	require.True(t, l.Closed)
 	require.Empty(t, a.told)
 	w.settle()
 }

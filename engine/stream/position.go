@@ -1,6 +1,10 @@
 package stream
 
-import "github.com/claudefs/repl/wire"
+import (
+	"fmt"
+
+	"github.com/claudefs/repl/wire"
+)
 
 // Relation is how a peer's position of a log stands to our own.
 type Relation uint8
@@ -32,4 +36,16 @@ func Relate(own, peer wire.Position) Relation {
 		return Differ
 	}
 	return Equal
+}
+
+// Differing words two positions of one seq that are not the same history.
+func Differing(own, peer wire.Position) *Stop {
+	if own.Incarnation != peer.Incarnation {
+		return &Stop{Code: wire.RefuseUnknownIncarnation, Text: fmt.Sprintf(
+			"incarnation %s, seq %d here, incarnation %s, seq %d at the peer", own.Incarnation, own.Seq,
+			peer.Incarnation, peer.Seq)}
+	}
+	return &Stop{Code: wire.RefuseChain, Text: fmt.Sprintf(
+		"histories differ: the batch that ends at seq %d has chain %s here, %s at the peer",
+		own.Seq, own.Chain, peer.Chain)}
 }

@@ -1,0 +1,116 @@
+package fetch
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/claudefs/repl/engine/step"
+	"github.com/claudefs/repl/wire"
+)
+
+// compared are the questions of a verification that are asked of peers. All questions to a
+// peer up to the end go over one link, because the other end keeps its snapshot by link.
+type compared struct {
+	top   uint64 // the highest id asked
+	asked []comparison
+}
+
+type comparison struct {
+	site wire.SiteID
+	line *Line
+	id   uint64 // waited for; 0 = none
+}
+
+// answering is a question of a link's other end, or its snapshot, that is kept.
+type answering struct {
+	kept bool
+	id   uint64
+}
+
+func (c *compared) of(site wire.SiteID) *comparison {
+	for i := range c.asked {
+		if c.asked[i].site == site {
+			return &c.asked[i]
+		}
+	}
+	return nil
+}
+
+func (c *compared) end(site wire.SiteID) {
+	c.asked = slices.DeleteFunc(c.asked, func(q comparison) bool { return q.site == site })
+}
+
+// Compare puts a question of a verification on the link where the peer's questions are, or
+// else on quiet, nil = none, because of why.
+func (d *Desk) Compare(in *step.VerifyAsk, quiet *Line, why string) {
+	q := d.compared.of(in.Peer)
+	switch {
+	case q == nil && quiet == nil && in.Ask.Kind == wire.VerifyEnd:
+		return
+	case q == nil && quiet == nil:
+		d.nobody(in, "no link: "+cmp.Or(why, "it has not answered yet"))
+		return
+	case q == nil:
+		d.compared.asked = append(d.compared.asked, comparison{site: in.Peer, line: quiet})
+		q = &d.compared.asked[len(d.compared.asked)-1]
+	}
+	d.compared.top = max(d.compared.top, in.Ask.ID)
+	ask := in.Ask // an input does not leave the step
+	d.t.E.Send(q.line.Link, q.line.Session, &ask)
+	q.id = in.Ask.ID
+	if in.Ask.Kind == wire.VerifyEnd {
+		d.compared.end(in.Peer)
+	}
+}
+
+// NoPeer answers a question of a verification to a site that is no peer.
+func (d *Desk) NoPeer(in *step.VerifyAsk) { d.nobody(in, "it is no peer") }
+
+func (d *Desk) nobody(in *step.VerifyAsk, why string) {
+	err := fmt.Errorf("site %s is not asked: %s: %w", d.t.SiteName(in.Peer), why, step.ErrNoLink)
+	d.t.E.Told = append(d.t.E.Told, step.Told{Peer: in.Peer, ID: in.Ask.ID, Err: err})
+}
+
+// Compared hands an answer on. One that nobody waits for any more is dropped.
+func (d *Desk) Compared(l *Line, a *wire.Verified) error {
+	if a.ID > d.compared.top {
+		return fmt.Errorf("answer to question %d, asked up to %d: %w", a.ID, d.compared.top, wire.ErrProtocol)
+	}
+	if q := d.compared.of(l.Site); q != nil && q.line == l && q.id == a.ID {
+		q.id = 0
+		d.t.E.Told = append(d.t.E.Told, step.Told{Peer: l.Site, ID: a.ID, Answer: a})
+	}
+	return nil
+}
+
+// CompareAsked hands a question of a verification to the shell.
+func (d *Desk) CompareAsked(l *Line, a *wire.Verify) {
+	l.compare = answering{a.Kind != wire.VerifyEnd, a.ID}
+	d.t.E.Asked = append(d.t.E.Asked, step.Asked{Link: l.Link, Ask: *a})
+}
+
+// CompareAnswer sends an answer, unless the question was given up meanwhile.
+func (d *Desk) CompareAnswer(l *Line, a *wire.Verified) {
+	if !l.Closed && l.compare.kept && l.compare.id == a.ID {
+		d.t.E.Send(l.Link, l.Session, a)
+	}
+}
+
+// CompareLost ends the questions in both directions of a link that ended.
+func (d *Desk) CompareLost(l *Line, reason string) {
+	if l.compare.kept {
+		l.compare.kept = false
+		end := wire.Verify{ID: l.compare.id, Kind: wire.VerifyEnd}
+		d.t.E.Asked = append(d.t.E.Asked, step.Asked{Link: l.Link, Ask: end})
+	}
+	q := d.compared.of(l.Site)
+	if q == nil || q.line != l {
+		return
+	}
+	if q.id != 0 {
+		err := fmt.Errorf("the link to site %s ended: %s: %w", l.Name, reason, step.ErrNoLink)
+		d.t.E.Told = append(d.t.E.Told, step.Told{Peer: l.Site, ID: q.id, Err: err})
+	}
+	d.compared.end(l.Site)
+}

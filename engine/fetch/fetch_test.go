@@ -1,0 +1,274 @@
+package fetch
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/claudefs/repl/engine/admission"
+	"github.com/claudefs/repl/engine/role"
+	"github.com/claudefs/repl/engine/step"
+	"github.com/claudefs/repl/engine/stream"
+	"github.com/claudefs/repl/wire"
+)
+
+const here, there = wire.SiteID(1), wire.SiteID(2)
+
+// rest is the rest of the heart: it notes what it is told.
+type rest struct {
+	desk    *Desk
+	tails   map[wire.LogID]wire.Position
+	suspect bool
+	told    []string
+}
+
+func (r *rest) Holds(log wire.LogID) (wire.Position, *stream.Stop) {
+	if at, ok := r.tails[log]; ok {
+		return at, nil
+	}
+	return wire.Position{}, &stream.Stop{Code: wire.RefuseNotRetained, Text: "it is not held here"}
+}
+
+func (r *rest) Mirror(log wire.LogID) (wire.Position, bool, bool) {
+	return r.tails[log], r.suspect, true
+}
+func (r *rest) MirrorProven(wire.LogID)                  { r.told = append(r.told, "proven") }
+func (r *rest) Elsewhere(wire.Shard, wire.Position) bool { return false }
+func (r *rest) NotTaken(wire.SiteID)                     { r.told = append(r.told, "not taken") }
+
+func (r *rest) Repaired(wire.LogID, wire.Position, wire.Seq) { r.told = append(r.told, "repaired") }
+
+func (r *rest) Grow(g *Given) { r.desk.gate.Logs[g.Shard].Tail = g.End }
+
+func (r *rest) GaveBack(wire.SiteID, wire.Shard, wire.Position) { r.told = append(r.told, "gave back") }
+
+func (r *rest) CannotGive(wire.SiteID, wire.Shard, *stream.Stop) {
+	r.told = append(r.told, "cannot give")
+}
+
+func (r *rest) Diverged(wire.SiteID, wire.Shard, *stream.Stop) { r.told = append(r.told, "diverged") }
+
+// room is a desk of site 1 with a dialed, ready link to site 2.
+func room() (*Desk, *rest, *Line, *step.Effects) {
+	e := &step.Effects{}
+	t := &step.Turn{C: step.Config{Site: here, SiteName: "site-a", Primary: here, Shards: 2, Cluster: 7}, E: e}
+	t.C.SetDefaults()
+	t.Know(step.Peer{Site: there, Name: "site-b"})
+	ro := role.New(t, true)
+	ro.Peers = []*role.Peer{{Peer: step.Peer{Site: there, Name: "site-b"}, Configured: true}}
+	r := &rest{tails: map[wire.LogID]wire.Position{}}
+	r.desk = New(t, admission.New(t, ro), r)
+	l := &Line{Link: 1, Number: 1, Session: 3, Site: there, Name: "site-b", Dialed: true, Ready: true}
+	r.desk.Add(l)
+	return r.desk, r, l, e
+}
+
+// batches are count batches of one entry each, of a log that stands at from.
+func batches(log wire.LogID, from wire.Position, count int) (all []wire.BatchHeader) {
+	for range count {
+		h := wire.BatchHeader{
+			Kind: wire.BatchData, DigestKind: wire.DigestXXH3, Cluster: 7, Site: log.Site, Shard: log.Shard, Epoch: 1,
+			Incarnation: wire.Incarnation{1}, Prev: from.Chain, Count: 1, FirstSeq: from.Seq + 1,
+			FirstStamp: wire.Stamp(from.Seq + 1), LastStamp: wire.Stamp(from.Seq + 1),
+		}
+		wire.CloseBatch(make([]byte, wire.BatchHeaderBytes+40), &h)
+		all, from = append(all, h), h.End()
+	}
+	return all
+}
+
+func fetched(t *testing.T, op step.Op) (f wire.Fetch) {
+	t.Helper()
+	require.Equal(t, step.OpSend, op.Kind)
+	require.NoError(t, f.Decode(op.Frame[wire.EnvelopeBytes:]))
+	return f
+}
+
+// TestRestoreGoesOnUntilTheGoal: asked, staged, flushed, told.
+func TestRestoreGoesOnUntilTheGoal(t *testing.T) {
+	d, r, l, e := room()
+	log := wire.LogID{Site: here}
+	all := batches(log, wire.Position{}, 4)
+	d.gate.Logs[0].Tail, d.gate.Logs[0].LastStamp = all[0].End(), 1
+	d.Want(l, 0, all[3].End())
+	require.True(t, d.Restoring())
+	d.Next(l)
+	f := fetched(t, e.Ops[0])
+	require.Equal(t, wire.Fetch{ID: 1, Log: log, From: all[0].End(), To: 4}, f)
+	require.NoError(t, d.Fetched(l, f.ID, all[1:3]))
+	require.Equal(t, step.StageRestore, e.Stages[0].Kind)
+	require.NoError(t, d.Check())
+	require.NoError(t, d.Ended(l, &wire.FetchEnd{ID: 1, Text: stream.AnswerMore}))
+	f = fetched(t, e.Ops[1])
+	require.Equal(t, all[2].End(), f.From)
+	require.NoError(t, d.Fetched(l, f.ID, all[3:]))
+	require.NoError(t, d.Ended(l, &wire.FetchEnd{ID: f.ID}))
+	require.Empty(t, r.told, "nothing is flushed")
+	d.Durable(e.Stages[1].Ticket)
+	require.Equal(t, []string{"gave back"}, r.told)
+	require.False(t, d.Restoring())
+	require.Equal(t, []wire.Shard{0}, d.gate.Whole)
+	require.NoError(t, d.Check())
+}
+
+// TestPieceThatDoesNotContinueIsDropped: nothing of it is staged (I4).
+func TestPieceThatDoesNotContinueIsDropped(t *testing.T) {
+	for name, change := range map[string]func(*wire.BatchHeader){
+		"another cluster":     func(h *wire.BatchHeader) { h.Cluster = 8 },
+		"another log":         func(h *wire.BatchHeader) { h.Shard = 1 },
+		"another incarnation": func(h *wire.BatchHeader) { h.Incarnation = wire.Incarnation{9} },
+		"a gap":               func(h *wire.BatchHeader) { h.FirstSeq++ },
+		"another chain":       func(h *wire.BatchHeader) { h.Prev[0]++ },
+		"stamps that fall":    func(h *wire.BatchHeader) { h.FirstStamp = 1 },
+	} {
+		d, r, l, e := room()
+		all := batches(wire.LogID{Site: here}, wire.Position{}, 3)
+		d.gate.Logs[0].Tail, d.gate.Logs[0].LastStamp = all[0].End(), 1
+		d.Want(l, 0, all[2].End())
+		d.Next(l)
+		change(&all[2])
+		require.NoError(t, d.Fetched(l, 1, all[1:]), name)
+		require.Empty(t, e.Stages, name)
+		require.Equal(t, []string{"diverged"}, r.told, name)
+		require.NoError(t, d.Check(), name)
+	}
+}
+
+// TestMissingIsNoContradiction: what a site does not have says nothing about our history;
+// it is asked for again after a pause (I9, I14).
+func TestMissingIsNoContradiction(t *testing.T) {
+	d, r, l, _ := room()
+	all := batches(wire.LogID{Site: here}, wire.Position{}, 2)
+	d.gate.Logs[0].Needs(all[1].End(), "site-b")
+	d.Want(l, 0, all[1].End())
+	d.Next(l)
+	require.NoError(t, d.Ended(l, &wire.FetchEnd{ID: 1, Code: wire.RefuseSuspect, Text: "damaged"}))
+	require.Equal(t, []string{"cannot give"}, r.told)
+	require.Equal(t, pauseMin, d.Due())
+	d.Tick()
+	require.Empty(t, d.gate.Whole)
+	d.t.Now.Mono = pauseMin
+	d.Tick()
+	require.Equal(t, []wire.Shard{0}, d.gate.Whole)
+	require.Equal(t, step.Never, d.Due())
+}
+
+// TestAnswerToNoQuestionIsRefused: one to a question that was given up is not.
+func TestAnswerToNoQuestionIsRefused(t *testing.T) {
+	d, _, l, _ := room()
+	require.ErrorIs(t, d.Fetched(l, 1, nil), wire.ErrProtocol)
+	require.ErrorIs(t, d.Ended(l, &wire.FetchEnd{ID: 1}), wire.ErrProtocol)
+	d.Want(l, 0, wire.Position{Seq: 9})
+	d.Next(l)
+	d.Lost(l)
+	require.NoError(t, d.Fetched(l, 1, nil))
+	require.NoError(t, d.Ended(l, &wire.FetchEnd{ID: 1}))
+}
+
+// TestRepairTriesEachLinkOnce: then it waits, doubling, and asks all anew (I14).
+func TestRepairTriesEachLinkOnce(t *testing.T) {
+	d, r, l, e := room()
+	log := wire.LogID{Site: there}
+	all := batches(log, wire.Position{}, 3)
+	d.Damaged(&step.MirrorDamaged{Log: log, From: all[0].End(), To: 3})
+	require.Equal(t, Repair, l.Open[0].Kind)
+	require.NoError(t, d.Ended(l, &wire.FetchEnd{ID: 1, Code: wire.RefuseNotRetained, Text: "gone"}))
+	require.Empty(t, l.Open)
+	require.Len(t, d.t.Stopped(), 1)
+	require.Equal(t, pauseMin, d.Due())
+	d.t.Now.Mono = pauseMin
+	d.Tick()
+	require.Len(t, l.Open, 1, "asked anew")
+	require.NoError(t, d.Fetched(l, 2, all[1:]))
+	last := e.Stages[len(e.Stages)-1]
+	require.True(t, last.Last)
+	require.Equal(t, all[0].End(), last.From)
+	require.NoError(t, d.Ended(l, &wire.FetchEnd{ID: 2}))
+	d.Repaired(&step.Repaired{Ticket: last.Ticket})
+	require.Empty(t, d.t.Stopped())
+	require.Empty(t, r.told, "a mirror: no session has to begin anew")
+	waiting, _ := d.Counts()
+	require.Zero(t, waiting)
+	require.NoError(t, d.Check())
+}
+
+// TestProofAsksTheLogsOwnSite: what comes proves the tail, and is dropped (I9).
+func TestProofAsksTheLogsOwnSite(t *testing.T) {
+	d, r, l, e := room()
+	log := wire.LogID{Site: 3}
+	all := batches(log, wire.Position{}, 2)
+	r.tails[log], r.suspect = all[0].End(), true
+	d.Suspect(log, all[0].End())
+	d.Next(l)
+	require.Empty(t, l.Open, "site-b does not write it")
+	l.Site = 3
+	d.Next(l)
+	require.Equal(t, Proof, l.Open[0].Kind)
+	require.NoError(t, d.Fetched(l, 1, all[1:]))
+	require.Empty(t, e.Stages)
+	require.NoError(t, d.Ended(l, &wire.FetchEnd{ID: 1}))
+	require.Equal(t, []string{"proven"}, r.told)
+}
+
+// TestQuestionsPerLinkAreBounded: and one log has one question out (I10).
+func TestQuestionsPerLinkAreBounded(t *testing.T) {
+	d, _, l, _ := room()
+	for s := range wire.Shard(2 * stream.AnswerLogsMax) {
+		d.Suspect(wire.LogID{Site: there, Shard: s}, wire.Position{Seq: 1})
+		d.Suspect(wire.LogID{Site: there, Shard: s}, wire.Position{Seq: 1})
+	}
+	d.heart.(*rest).suspect = true
+	d.Next(l)
+	require.Len(t, l.Open, stream.AnswerLogsMax)
+	logs := map[wire.LogID]bool{}
+	for _, q := range l.Open {
+		require.False(t, logs[q.Log], "asked twice at a time")
+		logs[q.Log] = true
+	}
+	require.NoError(t, d.Check())
+	l.Open = append(l.Open, l.Open[0])
+	require.Error(t, d.Check())
+}
+
+// TestGrantNobodyTakesEnds: its walk would hold a segment as long as the link lives.
+func TestGrantNobodyTakesEnds(t *testing.T) {
+	d, r, l, e := room()
+	log := wire.LogID{Site: there}
+	all := batches(log, wire.Position{}, 3)
+	r.tails[log] = all[2].End()
+	d.Asked(l, &wire.Fetch{ID: 7, Log: log, From: all[0].End()})
+	d.Granted(l, &step.Granted{Bytes: 10, Open: 7})
+	require.NoError(t, d.Check())
+	require.Equal(t, GrantIdleMax, l.Due())
+	d.t.Now.Mono = GrantIdleMax - time.Second
+	d.TickLine(l)
+	require.NotEqual(t, step.Never, l.Due())
+	d.t.Now.Mono, e.Ops = GrantIdleMax, nil
+	d.TickLine(l)
+	require.Equal(t, step.Never, l.Due())
+	require.Len(t, e.Ops, 3, "its end, and both walks dropped")
+	require.Equal(t, grants{}, l.grants)
+	l.grants.paused = 7
+	require.Error(t, d.Check(), "none is out")
+}
+
+// TestComparisonStaysOnItsLink: the other end keeps its snapshot by link.
+func TestComparisonStaysOnItsLink(t *testing.T) {
+	d, _, l, e := room()
+	ask := &step.VerifyAsk{Peer: there, Ask: wire.Verify{ID: 5, Kind: wire.VerifyTails, Count: 1}}
+	d.Compare(ask, nil, "refused")
+	require.ErrorContains(t, e.Told[0].Err, "no link: refused")
+	d.Compare(ask, l, "")
+	other := &Line{Link: 2, Session: 9, Site: there}
+	ask.Ask.ID = 6
+	d.Compare(ask, other, "")
+	require.Equal(t, l.Link, e.Ops[len(e.Ops)-1].Link)
+	require.ErrorIs(t, d.Compared(l, &wire.Verified{ID: 7}), wire.ErrProtocol)
+	require.NoError(t, d.Compared(l, &wire.Verified{ID: 5}), "given up: dropped")
+	require.Len(t, e.Told, 1)
+	d.CompareLost(l, "reset")
+	require.ErrorIs(t, e.Told[1].Err, step.ErrNoLink)
+	d.Compare(ask, other, "")
+	require.Equal(t, other.Link, e.Ops[len(e.Ops)-1].Link, "the link is gone")
+}

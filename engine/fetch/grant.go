@@ -1,0 +1,154 @@
+package fetch
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/claudefs/repl/engine/step"
+	"github.com/claudefs/repl/engine/stream"
+	"github.com/claudefs/repl/wire"
+)
+
+// A grant is a piece of the answers to a peer's questions for batches. Between two of
+// them a link carries what else it has to, and the peer must have taken the first
+// before it gets the second: so whatever the path's rate, nothing waits behind more
+// than one.
+//
+//	fetch, fetch … ─▶ OpAnswer …, OpGrant ─▶ Granted ─▶ fetch end "more"
+//	                     ▲                                    │
+//	                     └──────────── fetch, from there ◀────┘
+//
+// GrantBytesMin and GrantBytesMax bound one: between them it is what the path takes
+// in two round trips.
+const (
+	GrantBytesMin = 128 << 10
+	GrantBytesMax = 4 << 20
+)
+
+// GrantIdleMax is how long a grant waits to be taken. Then its questions end, because
+// the walk that answers them holds a segment.
+const GrantIdleMax = time.Minute
+
+// grants is what a link's other end asks for. paused != 0 only while out.
+type grants struct {
+	open   []granted // in the order asked
+	out    bool      // a grant is under way, or the peer has yet to take one
+	window stream.Window
+	frame  stream.Frame // the grant that the peer has yet to take
+	paused uint64       // the question that ended it; 0 = the shell is at it
+}
+
+// granted is an open question.
+type granted struct {
+	id  uint64
+	log wire.LogID
+}
+
+// Asked takes a question for batches: it is answered from a log that this site holds and
+// that is whole (I9).
+func (d *Desk) Asked(l *Line, f *wire.Fetch) {
+	l.taken(d.t.Now.Mono, f.Log)
+	tail, why := d.heart.Holds(f.Log)
+	switch {
+	case why != nil:
+	case f.From.Seq > tail.Seq:
+		why = &stream.Stop{Code: wire.RefuseGap, Text: fmt.Sprintf("site %s has %s up to seq %d, asked from seq %d",
+			d.t.C.SiteName, d.t.LogName(f.Log), tail.Seq, f.From.Seq)}
+	case f.From.Seq != 0 && f.From.Incarnation != tail.Incarnation,
+		f.From.Seq == tail.Seq && f.From.Seq != 0 && f.From.Chain != tail.Chain:
+		why = stream.Differing(tail, f.From)
+	case f.From.Seq < tail.Seq:
+		if len(l.grants.open) == stream.AnswerLogsMax {
+			why = &stream.Stop{Code: wire.RefuseInternal, Text: fmt.Sprintf(
+				"site %s answers %d questions at a time", d.t.C.SiteName, stream.AnswerLogsMax)}
+			break
+		}
+		l.grants.open = append(l.grants.open, granted{f.ID, f.Log})
+		d.t.E.Ops = append(d.t.E.Ops, step.Op{
+			Kind: step.OpAnswer, Link: l.Link, Journal: d.t.JournalOf(f.Log), Fetch: *f,
+		})
+		d.grant(l)
+		return
+	}
+	end := wire.FetchEnd{ID: f.ID}
+	if why != nil {
+		end.Code, end.Text = why.Code, why.Text
+	}
+	d.t.E.Send(l.Link, l.Session, &end)
+	d.grant(l)
+}
+
+// taken: a question shows that the peer has what was granted, and replaces the one that
+// is open for its log.
+func (l *Line) taken(now time.Duration, log wire.LogID) {
+	g := &l.grants
+	g.open = slices.DeleteFunc(g.open, func(q granted) bool { return q.log == log || q.id == g.paused })
+	if g.paused != 0 {
+		g.window.Acked(now, &g.frame)
+		g.paused, g.out = 0, false
+	}
+}
+
+// grant has the shell send a piece of what is asked for.
+func (d *Desk) grant(l *Line) {
+	g := &l.grants
+	if l.Closed || g.out || len(g.open) == 0 {
+		return
+	}
+	g.out = true
+	g.window.Min, g.window.Max = GrantBytesMin, GrantBytesMax
+	g.window.Sent(d.t.Now.Mono, &g.frame, true)
+	bytes := g.window.Bytes()
+	if d.t.C.Chance(step.PointGrantOfOne) {
+		bytes = 1
+	}
+	d.t.E.Ops = append(d.t.E.Ops, step.Op{
+		Kind: step.OpGrant, Link: l.Link, Journal: d.t.JournalOf(g.open[0].log), Bytes: int(bytes),
+		Envelope: wire.Envelope{Kind: wire.FrameFetched, Session: l.Session},
+	})
+}
+
+// Granted tells the peer what is answered. It must take what was sent before more is; a
+// walk that met nothing yet goes on.
+func (d *Desk) Granted(l *Line, in *step.Granted) {
+	if l.Closed || !l.grants.out {
+		return
+	}
+	g := &l.grants
+	for i := range in.Ended {
+		end := &in.Ended[i]
+		g.open = slices.DeleteFunc(g.open, func(q granted) bool { return q.id == end.ID })
+		d.t.E.Send(l.Link, l.Session, end)
+	}
+	if in.Bytes == 0 || in.Open == 0 {
+		g.out = false
+		d.grant(l)
+		return
+	}
+	g.frame.Bytes, g.paused = int64(in.Bytes), in.Open
+	d.t.E.Send(l.Link, l.Session, &wire.FetchEnd{ID: in.Open, Text: stream.AnswerMore})
+}
+
+// Due is when a grant on the link that nobody takes ends.
+func (l *Line) Due() time.Duration {
+	if l.grants.paused == 0 {
+		return step.Never
+	}
+	return l.grants.frame.At + GrantIdleMax
+}
+
+// TickLine ends the questions of a grant that nobody takes. They may be asked anew.
+func (d *Desk) TickLine(l *Line) {
+	if d.t.Now.Mono < l.Due() {
+		return
+	}
+	for _, q := range l.grants.open {
+		d.t.E.Send(l.Link, l.Session, &wire.FetchEnd{ID: q.id, Code: wire.RefuseInternal, Text: fmt.Sprintf(
+			"site %s was not asked on for %s", d.t.C.SiteName, GrantIdleMax)})
+	}
+	l.grants = grants{}
+	for j := step.Own; j <= step.Mirror; j++ {
+		d.t.E.Ops = append(d.t.E.Ops, step.Op{Kind: step.OpAnswer, Link: l.Link, Journal: j})
+	}
+}

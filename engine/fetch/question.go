@@ -1,0 +1,111 @@
+package fetch
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/claudefs/repl/engine/step"
+	"github.com/claudefs/repl/engine/stream"
+	"github.com/claudefs/repl/wire"
+)
+
+// Kind is what a question is for.
+type Kind uint8
+
+const (
+	Proof   Kind = iota + 1 // does the log's own site go through our tail
+	Repair                  // what damage took from a journal's middle
+	Restore                 // what an own log lost of its end
+)
+
+// stage is what becomes of a piece of the answer.
+func (k Kind) stage() step.StageKind {
+	if k == Restore {
+		return step.StageRestore
+	}
+	return step.StageRepair
+}
+
+// Question is one that is out on a link.
+type Question struct {
+	ID    uint64
+	Kind  Kind
+	Log   wire.LogID
+	start wire.Position
+	from  wire.Position // start.Seq <= from.Seq <= to: the next batch continues it
+	to    wire.Seq
+	stamp wire.Stamp // restore: of the entry at from
+	hole  hole       // repair, proof: what it is for, to be asked for again if it fails
+}
+
+// judge says whether a batch continues what was fetched so far.
+func (q *Question) judge(h *wire.BatchHeader, cluster wire.ClusterID) *stream.Stop {
+	no := func(code wire.RefusalCode, format string, args ...any) *stream.Stop {
+		return &stream.Stop{Code: code, Text: fmt.Sprintf(format, args...)}
+	}
+	switch {
+	case h.Cluster != cluster || h.Log() != q.Log:
+		return no(wire.RefuseMalformed, "log %s of cluster %016x came for log %s", h.Log(), uint64(h.Cluster), q.Log)
+	case q.from.Seq != 0 && h.Incarnation != q.from.Incarnation:
+		return no(wire.RefuseUnknownIncarnation, "seq %d: incarnation %s came, %s is held up to seq %d",
+			h.FirstSeq, h.Incarnation, q.from.Incarnation, q.from.Seq)
+	case h.FirstSeq != q.from.Seq+1:
+		return no(wire.RefuseGap, "seqs %d to %d came, seq %d is next", h.FirstSeq, h.LastSeq(), q.from.Seq+1)
+	case h.Prev != q.from.Chain:
+		return no(wire.RefuseChain,
+			"histories differ: the batch of seqs %d to %d follows chain %s, seq %d has chain %s here",
+			h.FirstSeq, h.LastSeq(), h.Prev, q.from.Seq, q.from.Chain)
+	case q.Kind == Restore && (h.LastSeq() > q.to || h.FirstStamp <= q.stamp):
+		return no(wire.RefuseOrder, "seqs %d to %d, stamped from %d, came behind stamp %d for up to seq %d",
+			h.FirstSeq, h.LastSeq(), h.FirstStamp, q.stamp, q.to)
+	}
+	return nil
+}
+
+// Line is one link as far as questions go.
+type Line struct {
+	Link    step.LinkID
+	Number  uint64 // rises with every link, from 1
+	Session uint32
+	Site    wire.SiteID // of the other end; 0 until its hello
+	Name    string      // of that site
+	Dialed  bool
+	Ready   bool // questions may be asked on it
+	Closed  bool // nothing more is sent on it
+
+	Open    []*Question // what we asked on it, not answered to the end
+	wants   []want      // own logs that the other end is to give back
+	brought bool        // batches came since the last question
+	held    *Question   // of Open: to be asked on for, once less waits for the medium
+	grants  grants      // what the other end asked for
+	compare answering   // its question of a verification
+}
+
+// want is an own log that a peer has more of: up to goal.
+type want struct {
+	shard wire.Shard
+	goal  wire.Position
+}
+
+// find returns the question with this id that is out on the link, or nil.
+func (l *Line) find(id uint64) *Question {
+	for _, q := range l.Open {
+		if q.ID == id {
+			return q
+		}
+	}
+	return nil
+}
+
+// drop takes a question off the link's list.
+func (l *Line) drop(q *Question) {
+	l.Open = slices.DeleteFunc(l.Open, func(o *Question) bool { return o == q })
+	if l.held == q {
+		l.held = nil
+	}
+}
+
+// restoring says whether own logs are wanted, or asked for, on this link.
+func (l *Line) restoring() bool {
+	return len(l.wants) > 0 || slices.ContainsFunc(l.Open, func(q *Question) bool { return q.Kind == Restore })
+}

@@ -1,0 +1,199 @@
+package fetch
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/claudefs/repl/engine/step"
+	"github.com/claudefs/repl/engine/stream"
+	"github.com/claudefs/repl/wire"
+)
+
+// pauseMin and pauseMax: what no link could give is asked for again after a pause that
+// doubles. A copy that was damaged, too, may be repaired meanwhile.
+const (
+	pauseMin = time.Second
+	pauseMax = time.Minute
+)
+
+// NotRepaired begins the reason of a log that is stopped for want of a repair.
+const NotRepaired = "mirror not repaired: "
+
+// hole is a piece of a journal, (from, to], that damage took; any site that has the log
+// may give it. proof asks only whether the log's own site goes through from.
+type hole struct {
+	log   wire.LogID
+	from  wire.Position
+	to    wire.Seq
+	proof bool
+	tried []uint64      // the links, by number, that could not give it
+	again time.Duration // when they are asked anew; 0 = none was tried
+	pause time.Duration // before that
+	gone  bool          // nothing of it is missing any more: it is not asked for again
+}
+
+// mending is a repair whose last piece is being written.
+type mending struct {
+	ticket uint64
+	hole   hole
+}
+
+// mayGive says whether a link is worth asking for a repair.
+func (d *Desk) mayGive(l *Line, h *hole) bool {
+	if h.proof && h.log.Site != l.Site {
+		return false
+	}
+	return !slices.Contains(h.tried, l.Number) && !d.asked(h.log)
+}
+
+// missed notes that a link, or all there are, could not help.
+func (d *Desk) missed(h *hole, by ...*Line) {
+	h.tried = slices.DeleteFunc(h.tried, func(number uint64) bool {
+		return !slices.ContainsFunc(d.lines, func(l *Line) bool { return l.Number == number })
+	})
+	for _, l := range by {
+		h.tried = append(h.tried, l.Number)
+	}
+	h.pause = min(max(2*h.pause, pauseMin), pauseMax)
+	h.again = d.t.Now.Mono + h.pause
+}
+
+// notGiven: the other end of a link cannot give a repair, or gives another history.
+func (d *Desk) notGiven(l *Line, q *Question, why *stream.Stop) {
+	if !q.hole.gone {
+		d.t.Event(step.EventRepairFailed, l.Site, q.Log, true, fmt.Sprintf(
+			"%s: %s behind seq %d cannot be repaired from site %s: %s",
+			d.t.LogName(q.Log), d.copyOf(q.Log), q.start.Seq, l.Name, why.Text))
+		d.missed(&q.hole, l)
+	}
+	d.repairAgain(&q.hole)
+	// An own log goes on, but for sites that are missing the piece.
+	if d.t.JournalOf(q.Log) == step.Mirror && !q.hole.gone && !d.asked(q.Log) {
+		d.t.NoteStopped(q.Log, why.Code, NotRepaired+why.Text)
+	}
+}
+
+// repairAgain queues a repair that was asked for in vain, and asks for it wherever it was
+// not yet.
+func (d *Desk) repairAgain(h *hole) {
+	if !h.gone {
+		d.holes = append(d.holes, *h)
+	}
+	d.all()
+}
+
+// retryHoles asks all links anew for what none could give.
+func (d *Desk) retryHoles() {
+	retried := false
+	for i := range d.holes {
+		if h := &d.holes[i]; h.again != 0 && d.t.Now.Mono >= h.again {
+			h.tried, h.again, retried = nil, 0, true
+		}
+	}
+	if retried {
+		d.all()
+	}
+}
+
+// copyOf names the copy of a log that damage is in.
+func (d *Desk) copyOf(log wire.LogID) string {
+	if d.t.JournalOf(log) == step.Own {
+		return "the own journal"
+	}
+	return "the mirror"
+}
+
+// Suspect queues the question whether the log's own site goes through the tail of a mirror.
+func (d *Desk) Suspect(log wire.LogID, tail wire.Position) {
+	d.holes = append(d.holes, hole{log: log, from: tail, to: tail.Seq + 1, proof: true})
+}
+
+// Damaged queues a repair; one per log is remembered, and it grows.
+func (d *Desk) Damaged(in *step.MirrorDamaged) {
+	if in.Gone {
+		d.repairGone(in.Log)
+		return
+	}
+	d.t.Event(step.EventCorruption, in.Log.Site, in.Log, true, fmt.Sprintf(
+		"%s: seqs %d to %d of %s are damaged", d.t.LogName(in.Log), in.From.Seq+1, in.To, d.copyOf(in.Log)))
+	i := slices.IndexFunc(d.holes, func(h hole) bool { return h.log == in.Log && !h.proof })
+	if i < 0 {
+		d.holes = append(d.holes, hole{log: in.Log, from: in.From, to: in.To})
+	} else {
+		h := &d.holes[i]
+		h.tried, h.again = nil, 0
+		if in.From.Seq < h.from.Seq {
+			h.from = in.From
+		}
+		h.to = max(h.to, in.To)
+	}
+	d.all()
+}
+
+// repairGone: nothing of the log is missing any more, and what was is not needed.
+func (d *Desk) repairGone(log wire.LogID) {
+	d.holes = slices.DeleteFunc(d.holes, func(h hole) bool { return h.log == log && !h.proof })
+	for _, l := range d.lines {
+		for _, q := range l.Open {
+			if q.Kind == Repair && q.Log == log {
+				q.hole.gone = true
+			}
+		}
+	}
+	for i := range d.mending {
+		if h := &d.mending[i].hole; h.log == log {
+			h.gone = true
+		}
+	}
+	d.t.UnnoteStopped(log, NotRepaired)
+}
+
+func (d *Desk) askRepair(l *Line, h hole) {
+	q := Question{Kind: Repair, Log: h.log, from: h.from, to: h.to, hole: h}
+	if h.proof {
+		tail, suspect, _ := d.heart.Mirror(h.log)
+		if !suspect {
+			return
+		}
+		q.Kind, q.from, q.to = Proof, tail, tail.Seq+1
+	} else {
+		d.t.Event(step.EventMirrorRepair, l.Site, h.log, false, fmt.Sprintf(
+			"%s: fetching seqs %d to %d of %s from site %s",
+			d.t.LogName(h.log), h.from.Seq+1, h.to, d.copyOf(h.log), l.Name))
+	}
+	d.ask(l, q)
+}
+
+// Repaired: the last piece of a repair was written, or could not be.
+func (d *Desk) Repaired(in *step.Repaired) {
+	i := slices.IndexFunc(d.mending, func(m mending) bool { return m.ticket == in.Ticket })
+	if i < 0 {
+		return
+	}
+	h := d.mending[i].hole
+	d.mending = slices.Delete(d.mending, i, i+1)
+	if in.Err != nil {
+		d.notWritten(&h, in.Err)
+		return
+	}
+	d.t.Event(step.EventMirrorRepaired, h.log.Site, h.log, false, fmt.Sprintf(
+		"%s: seqs %d to %d of %s are repaired", d.t.LogName(h.log), h.from.Seq+1, h.to, d.copyOf(h.log)))
+	if d.t.JournalOf(h.log) == step.Mirror {
+		d.t.UnnoteStopped(h.log, NotRepaired)
+		return
+	}
+	d.gate.Whole = append(d.gate.Whole, h.log.Shard)
+	d.heart.Repaired(h.log, h.from, h.to)
+}
+
+func (d *Desk) notWritten(h *hole, err error) {
+	if h.gone {
+		return
+	}
+	d.t.Event(step.EventRepairFailed, h.log.Site, h.log, true, fmt.Sprintf(
+		"%s: seqs %d to %d of %s came, but were not written: %v",
+		d.t.LogName(h.log), h.from.Seq+1, h.to, d.copyOf(h.log), err))
+	d.missed(h, d.lines...)
+	d.repairAgain(h)
+}
