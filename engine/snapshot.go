@@ -32,7 +32,7 @@ func (e *Engine) Status() Status {
 		Schema: 1, Kind: "status", At: heart.At, Cluster: e.id.clusterName, Site: e.id.siteName,
 		Role: e.role(e.id.siteName), Primary: e.o.Primary, Epoch: uint64(role.First), Term: uint32(heart.Term),
 		Shards: len(e.shards), Transport: e.path.carriers[0].Name(), TransportReason: e.transportReason(),
-		Listen: e.Addr(), Insecure: e.o.Insecure, DataPath: e.dataPathStatus(),
+		Listen: e.Addr(), Insecure: e.o.Insecure, DataPath: e.dataPathStatus(), Incoming: e.incomingStatus(),
 		Journals: []JournalStatus{}, Peers: []PeerStatus{}, StoppedLogs: e.stoppedLogs(heart.Stopped),
 	}
 	s.Appends = e.appendStatus(heart.Admission, heart.Withheld)
@@ -44,6 +44,13 @@ func (e *Engine) Status() Status {
 		s.Peers = append(s.Peers, e.peerStatus(&heart.Peers[i]))
 	}
 	s.Health, s.Reason = e.health(&s)
+	return s
+}
+
+func (e *Engine) incomingStatus() (s IncomingStatus) {
+	if c, ok := e.listener.(link.IncomingCounter); ok {
+		s = IncomingStatus(c.Incoming())
+	}
 	return s
 }
 
@@ -155,7 +162,7 @@ func (e *Engine) peerStatus(p *node.PeerStatus) PeerStatus {
 		WindowBytes: p.WindowBytes, WindowUsed: p.WindowUsed, SentFrames: p.FramesSent, SentBytes: p.BytesSent,
 		Sessions: p.Sessions, ReceivedFrames: p.FramesReceived, ReceivedBytes: p.BytesReceived,
 		AcceptedSessions: p.SessionsAccepted, StagedBytes: p.Staged, Behind: behindStatus(p),
-		WouldLose: lagStatus(p.Durable), StoppedLogs: e.stoppedLogs(p.Stopped),
+		WouldLose: lagStatus(p.Durable), StoppedLogs: e.stoppedLogs(p.Stopped), LeftOutLogs: int(p.LeftOut),
 		MayPromoteReason: "failover is not part of this release",
 	}
 	s.Transport, s.TransportReason = e.peerTransport(p)
@@ -185,10 +192,10 @@ func (e *Engine) peerStatus(p *node.PeerStatus) PeerStatus {
 	case s.Link == "refused":
 		s.Health, s.Reason = healthFailed, p.Reason
 	case len(p.Stopped) > 0:
-		s.Health, s.Reason = healthFailed, fmt.Sprintf("%d logs are stopped: see stopped_logs", len(p.Stopped))
+		s.Health, s.Reason = healthFailed, logsAreStopped(len(p.Stopped))+": see stopped_logs"
 	case p.LeftOut > 0:
 		s.Health, s.Reason = healthFailed, fmt.Sprintf(
-			"%d of its logs are stopped towards this site: stopped_logs there says why", p.LeftOut)
+			"stopped towards this site: %d of its logs; stopped_logs there says why", p.LeftOut)
 	case s.Link != "live" && s.Link != "catching up":
 		s.Health, s.Reason = healthDegraded, linkReason(&s, p.Reason)
 	case s.Durable.State != lagKnown:
@@ -281,8 +288,8 @@ func (e *Engine) health(s *Status) (word, reason string) {
 	}
 	if n := len(s.StoppedLogs); n > 0 {
 		l := &s.StoppedLogs[0]
-		return healthFailed, fmt.Sprintf("%d logs are stopped; the first is site %s shard %d: %s",
-			n, l.Site, l.Shard, l.Reason)
+		return healthFailed, fmt.Sprintf("%s; the first is site %s shard %d: %s",
+			logsAreStopped(n), l.Site, l.Shard, l.Reason)
 	}
 	if s.Appends.State == "refused" {
 		return healthFailed, "appends: " + s.Appends.Reason
@@ -315,6 +322,13 @@ func (e *Engine) health(s *Status) (word, reason string) {
 		}
 	}
 	return healthOK, ""
+}
+
+func logsAreStopped(n int) string {
+	if n == 1 {
+		return "1 log is stopped"
+	}
+	return fmt.Sprintf("%d logs are stopped", n)
 }
 
 func stretches(n int) string {

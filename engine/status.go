@@ -29,6 +29,7 @@ type Status struct {
 	Insecure        bool   `json:"insecure"`
 
 	DataPath DataPathStatus `json:"data_path"`
+	Incoming IncomingStatus `json:"incoming"`
 
 	Appends     AppendStatus    `json:"appends"`
 	Journals    []JournalStatus `json:"journals"` // own, mirror
@@ -43,6 +44,15 @@ type DataPathStatus struct {
 	Links  string `json:"links"`  // "tcp", "io_uring"; or the name of the transport that the host named
 	Files  string `json:"files"`  // "portable", "io_uring", "the host's"
 	Reason string `json:"reason"` // of what the engine chose; "named by the host" where it chose nothing
+}
+
+// IncomingStatus counts connections to the own listener, before their hello is judged; 0
+// where nothing listens, or by a transport that does not count.
+type IncomingStatus struct {
+	Silent   int    `json:"silent_count"`   // now: that have not sent a whole first frame
+	Accepted uint64 `json:"accepted_total"` // since open; those of peers too
+	Evicted  uint64 `json:"evicted_total"`  // silent ones that were closed for a newer one
+	Refused  uint64 `json:"refused_total"`  // that found no place
 }
 
 // AppendStatus tells whether this site takes appends.
@@ -138,6 +148,9 @@ type PeerStatus struct {
 	MayPromote       bool         `json:"may_promote"`
 	MayPromoteReason string       `json:"may_promote_reason"`
 	StoppedLogs      []StoppedLog `json:"stopped_logs"`
+	// LeftOutLogs is how many of its own logs the peer leaves out of its session with this
+	// site; its stopped logs say why.
+	LeftOutLogs int `json:"left_out_logs_count"`
 }
 
 // StoppedLog is a log that does not move, and why.

@@ -61,7 +61,7 @@ func knock(t *testing.T, addr string, words []byte) net.Conn {
 func TestSilentConnectionsKeepNoPeerOut(t *testing.T) {
 	for _, io := range []string{"auto", "portable"} {
 		t.Run(io, func(t *testing.T) {
-			_, addr := openPort(t, io)
+			b, addr := openPort(t, io)
 			before := threads(t)
 			for range 800 {
 				knock(t, addr, nil)
@@ -69,6 +69,10 @@ func TestSilentConnectionsKeepNoPeerOut(t *testing.T) {
 			require.LessOrEqual(t, threads(t), before+32, "the runtime's own may come and go")
 			a := dialer(t, io, addr)
 			a.put(0, "k", "v", engine.Applied(1))
+			in := b.Status().Incoming
+			require.GreaterOrEqual(t, in.Accepted, uint64(800))
+			require.Positive(t, in.Evicted)
+			require.Positive(t, in.Silent)
 		})
 	}
 }

@@ -74,6 +74,15 @@ func (l *listener) Favor(addr string) {
 	l.setups.Favor(addr)
 }
 
+// Incoming implements link.IncomingCounter. A setup has a place among the silent ones too.
+func (l *listener) Incoming() (in link.Incoming) {
+	l.silent.AddTo(&in)
+	setups := l.setups.Counts()
+	in.Evicted += setups.Pushed
+	in.Refused += setups.Refused
+	return in
+}
+
 func (l *listener) run() {
 	for {
 		control, err := l.socket.Accept()

@@ -36,7 +36,7 @@ var (
 
 // catalogue is every metric there is. Additive changes only: dashboards and
 // alerts of others name them.
-var catalogue = slices.Concat(siteMetrics, flowMetrics, journalMetrics, peerMetrics, riskMetrics)
+var catalogue = slices.Concat(siteMetrics, flowMetrics, journalMetrics, peerMetrics, riskMetrics, linkMetrics)
 
 func gauge(name, help string, labels []string, take func(*snapshot, emit)) metric {
 	return metric{"claudefs_repl_" + name, help, prometheus.GaugeValue, labels, take}

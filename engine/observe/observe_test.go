@@ -63,16 +63,19 @@ func (fixed) Status() engine.Status {
 	rtt, lag, bytes, entries, exposed := 0.1, 0.25, int64(4096), int64(3), 17.0
 	free, size, full, atLeast := int64(3<<30), int64(10<<30), 3600.0, int64(70)
 	known := engine.LagStatus{State: "known", Seconds: &lag, Bytes: &bytes, Entries: &entries}
-	unknown := engine.LagStatus{State: "unknown", AtLeastSeconds: &exposed, AtLeastEntries: &atLeast}
+	unknown := engine.LagStatus{
+		State: "unknown", AtLeastSeconds: &exposed, AtLeastBytes: &atLeast, AtLeastEntries: &atLeast,
+	}
 	return engine.Status{
 		At: at, Cluster: "prod", Site: "site-a", Role: "primary", Primary: "site-a", Epoch: 1, Term: 3, Shards: 256,
 		Health: "DEGRADED", DataPath: engine.DataPathStatus{Links: "tcp", Files: "portable", Reason: "asked for"},
 		Appends: engine.AppendStatus{State: "open", Verified: 256, Entries: 1000, Bytes: 1 << 20, PendingBytes: 512},
 		Journals: []engine.JournalStatus{
-			{Name: "own", State: "ok", Segments: 2, Bytes: 128 << 20, Units: 40},
+			{Name: "own", State: "ok", Segments: 2, Bytes: 128 << 20, Units: 40, HeldBy: "site-c"},
 			{Name: "mirror", State: "poisoned", Segments: 1, Bytes: 64 << 20, Units: 2, Damage: 1,
 				Holes: 3, Repaired: 2, Missing: 1, Suspect: 1},
 		},
+		Insecure: true, Incoming: engine.IncomingStatus{Silent: 3, Accepted: 1100, Evicted: 600, Refused: 1},
 		Disk:  engine.DiskStatus{FreeBytes: &free, SizeBytes: &size, FullSeconds: &full},
 		Apply: engine.ApplyStatus{State: "behind", BacklogEntries: 7, Entries: 993},
 		Peers: []engine.PeerStatus{
@@ -80,12 +83,13 @@ func (fixed) Status() engine.Status {
 				Site: "site-b", Transport: "rdma", Health: "OK", Link: "live", HeardAt: &heard, RTTSeconds: &rtt,
 				Durable: known, Applied: known, WouldLose: known, PinnedBytes: &bytes,
 				WaitingOn: "window", WindowBytes: 25e6, WindowUsed: 12e6,
-				SentFrames: 12, SentBytes: 1 << 20, Sessions: 2, Behind: &known,
+				SentFrames: 12, SentBytes: 1 << 20, Sessions: 2, Behind: &known, Streams: 1,
+				CatchUpRate: &rtt, CatchUpSeconds: &full, LeftOutLogs: 2,
 				ReceivedFrames: 7, ReceivedBytes: 1 << 10, AcceptedSessions: 1, StagedBytes: 100,
 			},
 			{
 				Site: "site-c", Transport: "tcp", Health: "DEGRADED", Link: "down", Durable: unknown, Applied: unknown,
-				WouldLose: unknown, WaitingOn: "link",
+				WouldLose: unknown, WaitingOn: "link", Behind: &unknown,
 			},
 		},
 		StoppedLogs: []engine.StoppedLog{{Site: "site-b", Shard: 4}},
@@ -218,7 +222,7 @@ func TestARealPairIsShown(t *testing.T) {
 	require.NotContains(t, page, "claudefs_repl_standby_lag_known{")
 	requireLine(t, page, "claudefs_repl_append_entries_total 4")
 	for _, histogram := range []string{
-		`append_duration_seconds_bucket{le="+Inf"}`, `flush_seconds_bucket{journal="own",le="+Inf"}`,
+		`append_duration_seconds_bucket{le="+Inf"}`, `flush_duration_seconds_bucket{journal="own",le="+Inf"}`,
 		`ack_duration_seconds_bucket{level="durable",peer="site-b",le="+Inf"}`,
 		`ack_duration_seconds_bucket{level="applied",peer="site-b",le="+Inf"}`,
 	} {

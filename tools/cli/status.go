@@ -45,12 +45,17 @@ func statusScreen(s *engine.Status, o *output) *screen {
 	if o.wide() && s.DataPath.Links != "" {
 		b.line("  data path: links %s  journal files %s  (%s)", s.DataPath.Links, s.DataPath.Files, s.DataPath.Reason)
 	}
+	if in := &s.Incoming; o.wide() || in.Evicted+in.Refused > 0 {
+		b.line("  incoming %s accepted since open, %d silent now, %d evicted, %d refused",
+			plural(in.Accepted, "connection", "connections"), in.Silent, in.Evicted, in.Refused)
+	}
 	b.line("  appends %s", appendText(&s.Appends))
 	if text := diskText(s); text != "" {
 		b.line("  %s", text)
 	}
 	if s.Apply.State != "ok" || o.wide() {
-		b.line("  apply %s  backlog %s", s.Apply.State, plural(s.Apply.BacklogEntries, "entry", "entries"))
+		b.line("  apply %s  backlog %s  %s applied since open", s.Apply.State,
+			plural(s.Apply.BacklogEntries, "entry", "entries"), plural(s.Apply.Entries, "entry", "entries"))
 	}
 	for i := range s.Journals {
 		if j := &s.Journals[i]; o.wide() || j.State != "ok" || j.Damage > 0 || j.Holes > 0 {
@@ -96,6 +101,10 @@ func (b *screen) peer(s *engine.Status, p *engine.PeerStatus, o *output) {
 			plural(p.Sessions, "session", "sessions"))
 		b.line("  received %s, %s in %s since open, %s not flushed", plural(p.ReceivedFrames, "frame", "frames"),
 			humanBytes(p.ReceivedBytes), plural(p.AcceptedSessions, "session", "sessions"), humanBytes(p.StagedBytes))
+	}
+	if p.LeftOutLogs > 0 {
+		b.line("  leaves %s of its own out: `cfs admin replication status` there says why",
+			plural(p.LeftOutLogs, "log", "logs"))
 	}
 	b.stoppedLogs(slices.DeleteFunc(slices.Clone(p.StoppedLogs), func(l engine.StoppedLog) bool {
 		return slices.ContainsFunc(s.StoppedLogs, func(own engine.StoppedLog) bool {
@@ -182,7 +191,11 @@ func appendText(a *engine.AppendStatus) string {
 	if len(parts) > 0 {
 		text += "  (shards: " + strings.Join(parts, ", ") + ")"
 	}
-	return text + fmt.Sprintf("  %s, %s since open", plural(a.Entries, "entry", "entries"), humanBytes(int64(a.Bytes)))
+	text += fmt.Sprintf("  %s, %s since open", plural(a.Entries, "entry", "entries"), humanBytes(int64(a.Bytes)))
+	if a.PendingBytes > 0 {
+		text += ", " + humanBytes(a.PendingBytes) + " not yet durable"
+	}
+	return text
 }
 
 func journalText(j *engine.JournalStatus) string {

@@ -97,6 +97,18 @@ type Admitter interface{ Admit() }
 // configured peers: host:port, or an IP address alone. Any goroutine may call it.
 type Favorer interface{ Favor(addr string) }
 
+// Incoming counts connections that others dialed, before their hello is judged.
+type Incoming struct {
+	Silent   int    // now: without a whole first frame
+	Accepted uint64 // that got a place, since the listener was opened; links of peers too
+	Evicted  uint64 // silent ones that were closed for a newer one
+	Refused  uint64 // that found no place
+}
+
+// IncomingCounter is a Listener that bounds strangers and counts them. Any goroutine may
+// call it.
+type IncomingCounter interface{ Incoming() Incoming }
+
 // Info is what a link knows about itself, for status and logs.
 type Info struct {
 	Transport     string        // Transport.Name

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/claudefs/repl/wire/link"
 	"github.com/claudefs/repl/wire/link/socket"
 )
 
@@ -243,6 +244,15 @@ func (l *Lobby) Counts() Counts {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.counts
+}
+
+// AddTo adds what is here, and was, to in.
+func (l *Lobby) AddTo(in *link.Incoming) {
+	counts := l.Counts()
+	in.Silent += l.Len() - l.Spoken()
+	in.Accepted += counts.Entered
+	in.Evicted += counts.Pushed
+	in.Refused += counts.Refused
 }
 
 // Close closes every connection that has a place. Nobody enters any more.

@@ -106,4 +106,8 @@ func TestSilentConnectionsKeepNobodyOut(t *testing.T) {
 		require.NoError(t, c.Close())
 		require.LessOrEqual(t, r.light.Len(), 16)
 	}
+	in := r.Incoming()
+	require.Equal(t, uint64(210), in.Accepted)
+	require.LessOrEqual(t, in.Silent, 12)
+	require.GreaterOrEqual(t, in.Evicted, uint64(200-12))
 }

@@ -95,6 +95,21 @@ func (l *listener) Favor(addr string) {
 	}
 }
 
+// Incoming implements link.IncomingCounter. What the inner listener bounds as well is
+// accepted once.
+func (l *listener) Incoming() (in link.Incoming) {
+	l.light.AddTo(&in)
+	l.heavy.AddTo(&in)
+	if c, ok := l.inner.(link.IncomingCounter); ok {
+		inner := c.Incoming()
+		in.Silent += inner.Silent
+		in.Accepted = inner.Accepted
+		in.Evicted += inner.Evicted
+		in.Refused += inner.Refused
+	}
+	return in
+}
+
 func (l *listener) Accept() (link.Conn, error) {
 	select {
 	case <-l.closed: // Before anything that is ready.
