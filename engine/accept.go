@@ -51,7 +51,7 @@ func (e *Engine) accept() {
 }
 
 // meet tells the heart of the link. One that somebody else dialed has its first frame
-// already; what is no hello, the heart does not hear of. Few hellos are judged at once,
+// already; what is not a hello, the heart does not hear of. Few hellos are judged at once,
 // so that the heart has a place for each, however many strangers come.
 func (l *peerLink) meet() error {
 	up := &node.LinkUp{Link: l.id, Peer: l.peer, Takeover: l.takeover}

@@ -42,7 +42,7 @@ func (e *Engine) Forget(site string, only bool) (*ForgetReport, error) {
 	case errors.Is(in.Err, node.ErrNoPeer):
 		return nil, fmt.Errorf("site %s has no peer %q: %w", e.id.siteName, site, ErrOptions)
 	case in.Err != nil:
-		return nil, fmt.Errorf("site %s keeps what site %s lacks: %w", e.id.siteName, site, in.Err)
+		return nil, fmt.Errorf("site %s keeps what site %s is missing: %w", e.id.siteName, site, in.Err)
 	}
 	stats := e.own.j.Stats()
 	return &ForgetReport{

@@ -207,7 +207,7 @@ func lockHolder(files vfs.FS, name string) string {
 	}
 	defer f.Close()
 	b := make([]byte, 32)
-	n, _ := f.ReadAt(b, 0) // The file is shorter: that is no error here.
+	n, _ := f.ReadAt(b, 0) // The file is shorter: that is not an error here.
 	if n == 0 {
 		return "pid unknown"
 	}

@@ -45,14 +45,14 @@ func (o *Options) Validate() error {
 		fault("Site is %q: %s", o.Site, text)
 	}
 	if o.Dir == "" {
-		fault("Dir is empty: name a directory of this engine's own")
+		fault("Dir is empty: name a directory for this engine only")
 	}
 	if o.Store == nil {
 		fault("Store is nil: the engine applies entries to the host's state")
 	}
 	inRange := func(name string, value, low, high int64) {
 		if value != 0 && (value < low || value > high) {
-			fault("%s is %d: allowed is 0 for the default, or %d to %d", name, value, low, high)
+			fault("%s is %d: want 0 (default) or %d to %d", name, value, low, high)
 		}
 	}
 	inRange("Shards", int64(o.Shards), 1, wire.ShardCountMax)
@@ -62,21 +62,21 @@ func (o *Options) Validate() error {
 	inRange("SegmentBytes", o.SegmentBytes, segmentBytesMin, bytesMax)
 	inRange("Streams", int64(o.Streams), 1, wire.StreamsMax)
 	if o.SegmentBytes%segmentBytesStep != 0 {
-		fault("SegmentBytes is %d: allowed are multiples of %d", o.SegmentBytes, segmentBytesStep)
+		fault("SegmentBytes is %d: want a multiple of %d", o.SegmentBytes, segmentBytesStep)
 	}
 	if text := o.checkHeads(); text != "" {
 		fault("%s", text)
 	}
 	if o.VerifyWait < 0 || o.VerifyWait > durationMax {
-		fault("VerifyWait is %v: allowed is 0 for the default, up to %v", o.VerifyWait, durationMax)
+		fault("VerifyWait is %v: want 0 (default) or up to %v", o.VerifyWait, durationMax)
 	}
 	if t := o.HeartbeatTimeout; t != 0 && (t < heartbeatTimeoutMin || t > durationMax) {
-		fault("HeartbeatTimeout is %v: allowed is 0 for the default, or %v to %v", t, heartbeatTimeoutMin, durationMax)
+		fault("HeartbeatTimeout is %v: want 0 (default) or %v to %v", t, heartbeatTimeoutMin, durationMax)
 	}
 	switch o.IO {
 	case "", ioAuto, ioRDMA, ioUring, ioPortable:
 	default:
-		fault("IO is %q: allowed are %q, the default, %q, %q and %q", o.IO, ioAuto, ioRDMA, ioUring, ioPortable)
+		fault("IO is %q: want %q (default), %q, %q or %q", o.IO, ioAuto, ioRDMA, ioUring, ioPortable)
 	}
 	faults = append(faults, o.validateRDMA()...)
 	faults = append(faults, o.validatePeers()...)
@@ -114,12 +114,12 @@ func (o *Options) validateRDMA() []error {
 		faults = append(faults, fmt.Errorf("RDMA: %w", err))
 	}
 	if r.Pool != nil || r.Regions != nil {
-		faults = append(faults, errors.New("RDMA has a Pool or Regions: they are the engine's own"))
+		faults = append(faults, errors.New("RDMA.Pool and RDMA.Regions are set by the engine: leave them empty"))
 	}
 	low, high := cmp.Or(o.ReturnPauseMin, returnPauseMinDefault), cmp.Or(o.ReturnPauseMax, returnPauseMaxDefault)
 	if low < 0 || high < low || high > durationMax {
-		faults = append(faults, fmt.Errorf("ReturnPauseMin and ReturnPauseMax are %v and %v: allowed are rising ones "+
-			"up to %v, or 0 for the defaults, %v and %v", low, high, durationMax, returnPauseMinDefault,
+		faults = append(faults, fmt.Errorf("ReturnPauseMin is %v, ReturnPauseMax %v: want min <= max <= %v, "+
+			"or 0 for the defaults (%v, %v)", low, high, durationMax, returnPauseMinDefault,
 			returnPauseMaxDefault))
 	}
 	return faults
@@ -140,14 +140,14 @@ func (o *Options) validatePeers() []error {
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
 	if (o.Listen != "" || len(o.Peers) > 0) && !o.Insecure {
 		fault("Listen is %q with %d peers, and Insecure is false: links have no TLS in this release; "+
-			"on a network that you trust, ask for plain links by name: Insecure (cfs server: --insecure)",
+			"on a trusted network set Insecure (cfs server: --insecure): there is no TLS yet",
 			o.Listen, len(o.Peers))
 	}
 	if text := o.checkAddr(o.Listen); text != "" && o.Listen != "" {
 		fault("Listen is %q: %s", o.Listen, text)
 	}
 	if len(o.Peers) > peersMax {
-		fault("Peers has %d sites: allowed are up to %d", len(o.Peers), peersMax)
+		fault("Peers has %d sites: want at most %d", len(o.Peers), peersMax)
 	}
 	sites := map[wire.SiteID]string{wire.SiteIDOf(o.Cluster, o.Site): o.Site}
 	for i, p := range o.Peers {
@@ -185,7 +185,7 @@ func checkName(name string) string {
 	case name == "":
 		return "a name is required"
 	case len(name) > nameBytesMax:
-		return fmt.Sprintf("%d bytes, allowed are up to %d", len(name), nameBytesMax)
+		return fmt.Sprintf("%d bytes, want at most %d", len(name), nameBytesMax)
 	}
 	for _, r := range name {
 		if r == unicode.ReplacementChar || r == '=' || unicode.IsSpace(r) || !unicode.IsPrint(r) {

@@ -53,7 +53,7 @@ func TestRDMAOptionsAreValidated(t *testing.T) {
 	err := a.options.Validate()
 	require.ErrorIs(t, err, engine.ErrOptions)
 	for _, fault := range []string{
-		"RingBytes 1", "RDMA has a Pool or Regions", "ReturnPauseMin and ReturnPauseMax are 1m0s and 1s",
+		"RingBytes 1", "RDMA.Pool and RDMA.Regions", "ReturnPauseMin is 1m0s, ReturnPauseMax 1s",
 	} {
 		require.ErrorContains(t, err, fault)
 	}

@@ -181,7 +181,7 @@ func (e *Engine) await(ctx context.Context, ref Ref, level Level) error {
 	return e.wait(ctx, s, ref.Seq, level)
 }
 
-// checkLevel refuses what would wait for ever.
+// checkLevel refuses what would wait without end.
 func (e *Engine) checkLevel(level Level) error {
 	switch {
 	case level.sites < 0 || level.sites > len(e.peers):

@@ -10,7 +10,7 @@ import (
 
 // ackTimeoutCode is n for the smallest 4.096 µs × 2^n that is at least d.
 func ackTimeoutCode(d time.Duration) uint8 {
-	for n := uint8(1); n < 31; n++ { // 0 is for ever, which nobody asks for
+	for n := uint8(1); n < 31; n++ { // 0 means no limit, which nobody asks for
 		if 4096*time.Nanosecond<<n >= d {
 			return n
 		}

@@ -167,7 +167,7 @@ func (d *systemDevice) choosePort(count int) error {
 }
 
 // chooseGID finds the GID that was asked for, or the first of RoCE v2 over IPv4, or
-// else GID 0. Each queue pair asks anew: an address that left its interface and came
+// else GID 0. Each queue pair asks again: an address that left its interface and came
 // back has another index. A device that once had IPv4 does not go on with GID 0.
 func (d *systemDevice) chooseGID() (int, GID, error) {
 	which, port := &d.which, d.caps.Port

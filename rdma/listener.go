@@ -111,7 +111,7 @@ func (l *listener) setUp(control net.Conn, guest *lobby.Guest) {
 	c, err := l.link(control, guest)
 	guest.Leave()
 	if err != nil {
-		// Whoever that was, it is no link: garbage, a port scan, a peer that gave up.
+		// Whoever that was, it is not a link: garbage, a port scan, a peer that gave up.
 		c.setup.Leave()
 		l.t.counts.setupsRefused.Add(1)
 		_ = control.Close()

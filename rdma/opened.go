@@ -70,7 +70,7 @@ func (d *opened) use() bool {
 	return true
 }
 
-// kill lets the transport open the device anew next time.
+// kill lets the transport open the device again next time.
 func (d *opened) kill() {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -9,7 +9,7 @@ import (
 // messageAlign is what messages in a ring begin at a multiple of: a cache line.
 const messageAlign = 64
 
-// place is where a message lies, in positions that grow for ever (modulo the
+// place is where a message lies, in positions that grow without end (modulo the
 // ring's size they are offsets). It lies in one piece: where it would go round the
 // ring's end, the rest of the round stays empty. Both ends compute it alike, from
 // nothing but the sizes of the messages before.

@@ -1,7 +1,7 @@
 package rdma
 
 // stage is registered memory that bytes are copied to before they are sent, used
-// round and round in the order of sends. Positions grow for ever.
+// round and round in the order of sends. Positions grow without end.
 type stage struct {
 	bytes    []byte
 	lo, hi   uint64 // [lo, hi) is under way; behind hi the sending goroutine fills

@@ -60,7 +60,7 @@ func (t *Transport) Device() (Capabilities, error) {
 	return d.device.Capabilities(), nil
 }
 
-// use returns the device for one more user; one that died is opened anew, since it
+// use returns the device for one more user; one that died is opened again, since it
 // may be back.
 func (t *Transport) use() (*opened, error) {
 	t.mu.Lock()

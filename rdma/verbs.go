@@ -55,7 +55,7 @@ var (
 
 // Verbs finds devices.
 type Verbs interface {
-	// Devices lists the names of what is there, sorted; none is no error.
+	// Devices lists the names of what is there, sorted; none is not an error.
 	Devices() ([]string, error)
 	// Open opens a device for one port and one GID. Zero fields of which choose: the
 	// first device with an active port, its first active port, its first RoCE v2 GID
@@ -158,7 +158,7 @@ type QueuePairOptions struct {
 	AckTimeout time.Duration
 	Retries    uint8
 	// RNRTimer is what this end asks of a peer that found no receive posted; RNRRetries
-	// (0…6, 7 = for ever) is how often this end tries again.
+	// (0…6, 7 = no limit) is how often this end tries again.
 	RNRTimer   time.Duration
 	RNRRetries uint8
 }

@@ -20,12 +20,12 @@ func (c Completion) Err() error {
 }
 
 // More: the operation lives on and will answer again under the same User.
-// Without it a multishot operation has ended and must be armed anew, whatever
+// Without it a multishot operation has ended and must be armed again, whatever
 // Res says; and the memory it was lent is the caller's again.
 func (c Completion) More() bool { return c.Flags&cqeMore != 0 }
 
 // Notification: the second answer of a zero-copy send: its bytes are the
-// caller's again. Res is no result then.
+// caller's again. Res is not a result then.
 func (c Completion) Notification() bool { return c.Flags&cqeNotif != 0 }
 
 // Copied: a notification that says the kernel copied the bytes after all, as it

@@ -59,7 +59,7 @@ func (q *diskQueue) withdraw(err error) {
 	q.start(true)
 }
 
-// pinned is what a kernel that did not end its writes may still read: for ever, since
+// pinned is what a kernel that did not end its writes may still read: permanently, because
 // nobody knows, and a Pinner that is collected before it is unpinned ends the program.
 var pinned struct {
 	sync.Mutex

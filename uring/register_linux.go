@@ -37,7 +37,7 @@ func (g Registered) String() string {
 // RegisterBuffers pins pieces of off-heap memory for WriteFixed and SendZCFixed:
 // as many, from the first on, as the system lets us pin. A piece is at most 1 GiB
 // and taken whole or not at all, so a large region is best given in pieces of a
-// few MiB; one operation stays within one piece. That not all fits is no error:
+// few MiB; one operation stays within one piece. That not all fits is not an error:
 // plain Write and SendZC serve the rest.
 func (r *Ring) RegisterBuffers(pieces [][]byte) (Registered, error) {
 	r.owned()

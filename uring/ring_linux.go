@@ -227,7 +227,7 @@ func (r *Ring) Pending() bool {
 
 // SubmitAndWait submits what was prepared and waits until n completions are
 // ready or timeout has passed: 0 does not wait but fetches what there is, below 0
-// waits for ever. It returns how many are ready, which is less than n only after
+// waits without end. It returns how many are ready, which is less than n only after
 // the timeout or an error. Signals do not cut it short. n over the ring's
 // completions counts as all of them.
 func (r *Ring) SubmitAndWait(n int, timeout time.Duration) (ready int, err error) {
@@ -266,7 +266,7 @@ func (r *Ring) SubmitAndWait(n int, timeout time.Duration) (ready int, err error
 	}
 }
 
-// enter is one io_uring_enter. That a wait was interrupted or timed out is no
+// enter is one io_uring_enter. That a wait was interrupted or timed out is not an
 // error; the kernel's head of the submission ring alone says what it took.
 func (r *Ring) enter(wait uint32, events bool, limit *timespec) error {
 	if r.stats.Enters%ownerCheckEvery == 0 {

@@ -407,7 +407,7 @@ func (m *Join) Decode(body []byte) error {
 	m.Streams = r.u16("streams")
 	m.Stream = r.u16("stream")
 	if m.Streams < 2 || m.Streams > StreamsMax {
-		r.refuse("%d streams, 2 to %d are allowed", m.Streams, StreamsMax)
+		r.refuse("%d streams, want 2 to %d", m.Streams, StreamsMax)
 	}
 	if m.Stream >= m.Streams {
 		r.refuse("stream %d of %d", m.Stream, m.Streams)

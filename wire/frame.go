@@ -40,7 +40,7 @@ const (
 // castagnoli is the table of CRC32C.
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// crcRoom stands for the CRC field while its value is computed. It is no
+// crcRoom stands for the CRC field while its value is computed. It is not a
 // variable of frameCRC because crc32 would move it to the heap.
 var crcRoom = make([]byte, 4)
 

@@ -30,7 +30,7 @@ import (
 )
 
 var rewrite = flag.Bool("rewrite", false,
-	"write the vectors of testdata/wire anew; commit only a diff you understand")
+	"rewrite the vectors of testdata/wire; commit only a diff you understand")
 
 const vectorFolder = "../testdata/wire"
 

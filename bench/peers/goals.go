@@ -215,7 +215,7 @@ func (r *results) compare(g *goal, ours string) (ratio, spread float64, void str
 	return ratio, spread, r.untuned(pin, g.row, strings.TrimSuffix(g.versus, logSuffix))
 }
 
-// untuned says why a contender is no measure to go by; "" when it is one.
+// untuned says why a contender is not a measure to go by; "" when it is one.
 func (r *results) untuned(pin pinning, row, contender string) string {
 	figure, ok := figures[row][contender]
 	if !ok {

@@ -252,7 +252,7 @@ func (i *ConnID) CreateQP(p *PD, attr QPInitAttr) (*QP, error) {
 type ConnParam struct {
 	PrivateData []byte // ≤ 56 bytes to connect, ≤ 196 to accept
 	RetryCount  uint8  // 0 … 7; of Connect
-	RNRRetry    uint8  // 0 … 6, 7 = for ever
+	RNRRetry    uint8  // 0 … 6, 7 = no limit
 	QPN         uint32 // of a queue pair that CreateQP did not make
 }
 

@@ -41,7 +41,7 @@ type DeviceList struct {
 	count int
 }
 
-// GetDeviceList lists the devices; none is no error. ENOSYS says that the kernel has
+// GetDeviceList lists the devices; none is not an error. ENOSYS says that the kernel has
 // no ib_uverbs.
 //
 //	struct ibv_device **ibv_get_device_list(int *num_devices)

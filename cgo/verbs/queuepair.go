@@ -140,9 +140,9 @@ type QPAttr struct {
 	RDAtomicMax     uint8
 	DestRDAtomicMax uint8
 	MinRNRTimer     uint8 // code: 1 = 0.01 ms … 31 = 491.52 ms, 0 = 655.36 ms
-	Timeout         uint8 // code: 4.096 µs × 2^n; 0 = for ever
+	Timeout         uint8 // code: 4.096 µs × 2^n; 0 = no limit
 	RetryCount      uint8 // 0 … 7
-	RNRRetry        uint8 // 0 … 6, 7 = for ever
+	RNRRetry        uint8 // 0 … 6, 7 = no limit
 }
 
 // Modify sets what the mask names; most often it moves the state.

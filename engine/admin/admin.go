@@ -32,7 +32,7 @@ var routes = []route{
 	{"/readyz", ready},
 }
 
-// Fault is the body of every answer that is no success: what is wrong, and what
+// Fault is the body of every answer that is not a success: what is wrong, and what
 // to do about it.
 type Fault struct {
 	Error string `json:"error"`

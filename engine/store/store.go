@@ -8,7 +8,7 @@ import (
 )
 
 // ErrUnknownOp is what Apply wraps when the host does not know an operation.
-// The log stops, by name, until a host that knows it takes over.
+// The log stops with the reason, until a host that knows it takes over.
 var ErrUnknownOp = errors.New("unknown operation")
 
 // Store is the host's replicated state. The engine calls Apply from one

@@ -38,7 +38,7 @@ type Namer interface {
 	NameOf(ctx context.Context, shard wire.Shard, key []byte) string
 }
 
-// ViewOf returns a View of any Store. One of a Store that is no Viewer is made by
+// ViewOf returns a View of any Store. One of a Store that is not a Viewer is made by
 // one Digest of the whole shard, which takes as long as that takes, knows no other
 // range, and no keys: Coarse says so.
 func ViewOf(ctx context.Context, s Store, shard wire.Shard) (View, error) {

@@ -162,7 +162,7 @@ func (f *Fabric) Remove(name string) {
 	}
 }
 
-// Restore brings a removed device back; who had it open opens it anew.
+// Restore brings a removed device back; who had it open opens it again.
 func (f *Fabric) Restore(name string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -37,13 +37,13 @@ const (
 	benchWarmTrips = 20
 )
 
-const benchLong = `Puts a load on two engines, one in this process and one in another, and tells what a caller
-would have waited and what it cost at both ends. --clients make a closed loop: each waits for its answer
-before its next entry. --rate makes an open one: entries are due at fixed times, and their latencies count
-from then, so a stall is charged to every entry that it held up.
+const benchLong = `Loads two engines, one in this process and one in another. Reports how long a caller would have waited
+and what it cost at both ends. With --clients (closed loop) each client waits for its answer before its next
+entry. With --rate (open loop) entries are due at fixed times, and their latency counts from then. So a stall
+counts for every entry that it delays.
 
-A result that means little is marked invalid, with the reasons; the exit code tells only what failed and
-what --fail-if asks for. Its metrics:
+A result that means little is marked invalid, with the reasons. The exit code reports only failures and
+--fail-if. Its metrics:
 `
 
 func (a *app) bench() *cobra.Command {
@@ -81,7 +81,7 @@ func (f *benchFlags) flags(c *cobra.Command) {
 	fs := c.Flags()
 	fs.SortFlags = false
 	fs.StringVar(&f.config.Level, "level", loadtest.LevelDurable,
-		"`LEVEL` that is waited for: async, local, durable or applied at the far end; link = no engine")
+		"`LEVEL` to wait for: async, local, durable or applied at the far end; link = no engine")
 	fs.IntVar(&f.config.Clients, "clients", 0, "closed loop of `N` clients (default 16, without --rate)")
 	fs.Float64Var(&f.config.Rate, "rate", 0, "open loop of `N` entries a second")
 	fs.Var(&f.size, "size", "payload of an entry")
@@ -115,16 +115,16 @@ func (f *benchFlags) check(c *cobra.Command) error {
 	}
 	switch {
 	case given("clients") && given("rate"):
-		return usage("--clients for a closed loop, --rate for an open one", "--clients and --rate exclude one another")
+		return usage("--clients for a closed loop, --rate for an open one", "--clients and --rate are mutually exclusive")
 	case f.compare && given("link"):
-		return usage("leave --link out", "--compare takes both links")
+		return usage("omit --link", "--compare takes both links")
 	case given("rounds") && !f.compare:
 		return usage("add --compare", "--rounds are those of --compare")
 	case f.rounds < loadtest.RoundsMin || f.rounds > loadtest.RoundsMax:
-		return usage("leave --rounds out for "+strconv.Itoa(loadtest.RoundsMin), "--rounds %d: %d to %d are possible",
+		return usage("omit --rounds for "+strconv.Itoa(loadtest.RoundsMin), "--rounds %d: want %d to %d",
 			f.rounds, loadtest.RoundsMin, loadtest.RoundsMax)
 	case f.config.Memory && f.dir != "":
-		return usage("leave one of them out", "--memory and --dir exclude one another")
+		return usage("leave one of them out", "--memory and --dir are mutually exclusive")
 	}
 	if f.to != "" {
 		if err := checkAddr(f.to); err != nil {
@@ -251,7 +251,7 @@ func benchFailure(ctx context.Context, err error) error {
 	case errors.Is(err, loadtest.ErrBusy):
 		return failure(ExitRefused, err, "wait for the other run's end, or serve at another port")
 	case errors.Is(err, loadtest.ErrLink):
-		return failure(ExitRefused, err, "leave --link and --compare out, or take --link portable")
+		return failure(ExitRefused, err, "omit --link and --compare, or use --link portable")
 	case errors.Is(err, loadtest.ErrRelease):
 		return failure(ExitFailed, err, "run the same release of cfs at both ends")
 	case errors.Is(err, loadtest.ErrNoMemory):

@@ -32,7 +32,7 @@ func (a *app) benchServe() *cobra.Command {
 			ctx := c.Context()
 			if childOf != "" {
 				if !loadtest.IsWorkspace(childOf) {
-					return usage("leave --child-of out: it is for cfs bench",
+					return usage("omit --child-of: it is for cfs bench",
 						"--child-of %q is not a directory of cfs bench", childOf)
 				}
 				var end context.CancelFunc

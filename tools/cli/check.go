@@ -186,7 +186,7 @@ func (a *app) replicationCheck() *cobra.Command {
 				err = l.validate()
 			}
 			if err == nil && checkPrinters[format] == nil {
-				err = usage("write -o text, json, nagios or prometheus", "-o %q is no format of check", format)
+				err = usage("write -o text, json, nagios or prometheus", "-o %q is not a format of check", format)
 			}
 			if err != nil {
 				return failure(checkUnknown, err, nextOf(err))

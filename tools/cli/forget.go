@@ -59,7 +59,7 @@ not be given any more, should it exist. On a terminal it asks for the site's nam
 // forgetLoss words what a site that is forgotten could not be given any more.
 func forgetLoss(r *engine.ForgetReport) string {
 	if r.Entries == 0 {
-		return "there is nothing that it lacks"
+		return "it is missing nothing"
 	}
 	return fmt.Sprintf("should it exist, it would need a copy of the whole: %s of %s are not kept for it "+
 		"(the journal has %s now)", plural(int(r.Entries), "entry", "entries"), plural(r.Shards, "shard", "shards"),
@@ -84,7 +84,7 @@ func (a *app) confirmForget(r *engine.ForgetReport) error {
 func forgetFailure(err error) error {
 	switch {
 	case errors.Is(err, remote.ErrRefused):
-		return failure(ExitRefused, err, "bring that site back: what it lacks is kept for it")
+		return failure(ExitRefused, err, "bring that site back: the journal keeps what it is missing")
 	case errors.Is(err, remote.ErrQuestion):
 		return failure(ExitUsage, err, "cfs admin replication status names the peers")
 	}

@@ -114,7 +114,7 @@ func (a *app) fsMakeDir() *cobra.Command {
 			made, err := node.Made(ctx, ops...)
 			return args[0], made, err
 		})
-	c.Flags().BoolVarP(&parents, "parents", "p", false, "those above it as well; one that is there is no error")
+	c.Flags().BoolVarP(&parents, "parents", "p", false, "create missing parents; an existing directory is not an error")
 	c.Flags().VarP(&bits, "mode", "m", "permission bits of the last one")
 	return c
 }
@@ -122,7 +122,7 @@ func (a *app) fsMakeDir() *cobra.Command {
 func (a *app) fsRemoveDir() *cobra.Command {
 	next := pathSteps{
 		syscall.ENOTEMPTY: "cfs fs rm -r removes it with everything in it",
-		syscall.ENOTDIR:   "cfs fs rm removes what is no directory",
+		syscall.ENOTDIR:   "cfs fs rm removes files, cfs fs rmdir directories",
 	}
 	return a.change("rmdir PATH", "remove an empty directory", "cfs fs rmdir /home/alice", 1, 1, next,
 		func(ctx context.Context, node *fsclient.Client, args []string) (string, int, error) {
@@ -145,7 +145,7 @@ func (a *app) fsLink() *cobra.Command {
 			}
 			return once(ctx, node, args[1], namespace.Operation{Op: engine.OpLink, Path: args[0], Target: args[1]})
 		})
-	c.Flags().BoolVarP(&symbolic, "symbolic", "s", false, "TARGET is the text of a symlink, whatever it leads to")
+	c.Flags().BoolVarP(&symbolic, "symbolic", "s", false, "TARGET is the text of a symlink; it need not exist")
 	return c
 }
 
@@ -180,7 +180,7 @@ func (a *app) fsRemove() *cobra.Command {
 			return args[0], n, err
 		})
 	c.Flags().BoolVarP(&recursive, "recursive", "r", false, "a directory with everything in it")
-	c.Flags().BoolVar(&yes, "yes", false, "do not ask before everything goes, with rm -r /")
+	c.Flags().BoolVar(&yes, "yes", false, "do not ask before rm -r /")
 	return c
 }
 
@@ -324,8 +324,8 @@ func (a *app) fsTouch() *cobra.Command {
 			return once(ctx, node, args[0], newOwner(op))
 		})
 	c.Flags().Var(&mtime, "mtime", "time of change: 2026-11-30T10:30:00Z or @SECONDS since 1970")
-	c.Flags().Var(&atime, "atime", "time of access, alike")
-	c.Flags().BoolVarP(&noCreate, "no-create", "c", false, "an error where nothing is")
+	c.Flags().Var(&atime, "atime", "time of access, same format")
+	c.Flags().BoolVarP(&noCreate, "no-create", "c", false, "fail if PATH does not exist")
 	return c
 }
 

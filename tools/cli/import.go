@@ -61,7 +61,7 @@ func (a *app) fsImport() *cobra.Command {
 	)
 	run := func(c *cobra.Command, args []string) error {
 		if f.parallel < 1 || f.parallel > 16 {
-			return usage("leave --parallel out for 4", "--parallel %d: 1 to 16 are possible", f.parallel)
+			return usage("omit --parallel for 4", "--parallel %d: want 1 to 16", f.parallel)
 		}
 		node, err := client()
 		if err != nil {
@@ -72,7 +72,7 @@ func (a *app) fsImport() *cobra.Command {
 		case err != nil:
 			return failure(ExitFailed, err, "name a directory that can be read")
 		case !info.IsDir():
-			return failure(ExitFailed, fmt.Errorf("%s is no directory", args[0]), "name the directory that it is in")
+			return failure(ExitFailed, fmt.Errorf("%s is not a directory", args[0]), "name the directory that it is in")
 		}
 		if f.remove && strings.Trim(f.to, "/") == "" {
 			return usage("add --to PATH: what else is in / is not of DIR", "--delete without --to PATH")
@@ -80,19 +80,18 @@ func (a *app) fsImport() *cobra.Command {
 		return a.runImport(c.Context(), o, &f, node, args[0])
 	}
 	c := verb("import DIR [--to PATH] [-o FORMAT]", "copy a real directory tree into the site", Change, 1, 1, run)
-	c.Long = `Makes PATH at the site equal to DIR in all that the site keeps: names, content, holes, hard links,
-symlinks, modes, owners, times and extended attributes. It compares first and sends only what differs, so
-an import that was cut off, or a later one of the same tree, is as short as what is new. Names that only
-the site has stay, and are counted; --delete removes them.
+	c.Long = `Makes PATH at the site equal to DIR: names, content, holes, hard links, symlinks, modes, owners, times and
+extended attributes. It compares first and sends only what differs, so a repeated or resumed import sends
+only what is new. Names that only the site has are kept and counted; --delete removes them.
 
-No symlink in DIR is followed. What cannot be read or kept, or changed while it was read, is named on
-stderr, and the exit code is then 5. / itself has fixed attributes: those of DIR are kept with --to PATH.`
+It follows no symlink in DIR. Files that cannot be read or kept, or changed while being read, are listed on
+stderr; the exit code is then 5. / itself has fixed attributes: use --to PATH to keep those of DIR.`
 	c.Example = `  cfs fs import /home --to /home
   cfs fs import /home --to /home --delete --import-id nightly`
 	o, client = a.outputFlags(c), clientFlag(c)
 	fs := c.Flags()
 	fs.StringVar(&f.id, "import-id", "", "`NAME` of this import; reuse it to resume (default random)")
-	fs.BoolVar(&f.remove, "delete", false, "remove names below --to PATH that DIR has not got")
+	fs.BoolVar(&f.remove, "delete", false, "remove names below --to PATH that are not in DIR")
 	fs.StringVar(&f.to, "to", "/", "directory `PATH` at the site, made if absent")
 	fs.StringVar(&f.ackLog, "ack-log", "", "append every acknowledged entry to this `FILE` as JSON lines")
 	fs.DurationVar(&f.retryFor, "retry-for", 2*time.Minute, "`TIME` that a server may be silent before the import ends")
@@ -223,7 +222,7 @@ func (a *app) showImport(o *output, r *importReport) error {
 		return nil
 	}
 	return failure(ExitPartly, errors.New("the site is not equal to "+r.Dir),
-		"mend what the lines above name, then import it again")
+		"fix what the lines above report, then import again")
 }
 
 // ackLog is the file of --ack-log; without a name it takes everything and

@@ -55,7 +55,7 @@ func (a *app) openNode(ctx context.Context, f *serverFlags, o fsnode.Options) (*
 			tellSystem("STATUS=" + text)
 		case <-asked:
 			asked, late = nil, time.After(openingGrace)
-			fmt.Fprintln(a.stderr, "told to end while opening")
+			fmt.Fprintln(a.stderr, "stopped while opening")
 		case <-late:
 			return nil, nil
 		}

@@ -30,7 +30,7 @@ func (a *app) demo() *cobra.Command {
 				return err
 			}
 			if o.Kills < 0 || o.Kills > 1000 {
-				return usage("leave --kills out for 6", "--kills %d: 0 to 1000 are possible", o.Kills)
+				return usage("omit --kills for 6", "--kills %d: want 0 to 1000", o.Kills)
 			}
 			var err error
 			if o.Binary, err = os.Executable(); err != nil {
@@ -83,10 +83,10 @@ func (a *app) crash() *cobra.Command {
 				return err
 			}
 			if o.Cycles < 1 || o.Cycles > 1_000_000 {
-				return usage("leave --cycles out for 300", "--cycles %d: 1 to 1000000 are possible", o.Cycles)
+				return usage("omit --cycles for 300", "--cycles %d: want 1 to 1000000", o.Cycles)
 			}
 			if o.For < 0 || o.Copies && o.Failpoints {
-				return usage("leave out --for, or one of --copies and --failpoints",
+				return usage("omit --for, or one of --copies and --failpoints",
 					"--for must not be negative, and --copies does not go with --failpoints")
 			}
 			var err error
@@ -100,15 +100,15 @@ func (a *app) crash() *cobra.Command {
 			}
 			return a.conclude(v, v.OK, *asJSON)
 		})
-	c.Long = `Keeps site-a of two servers under load from several clients, kills either server or both with
-SIGKILL again and again, and compares both sites with everything that was acknowledged. The last line is
-the verdict: exit code 0 if nothing was lost, repeated or different, else 1.
+	c.Long = `Loads site-a of two servers from several clients, kills either server or both with SIGKILL, again and
+again, and compares both sites with every acknowledged entry. The last line is the verdict. The exit code is 0
+if nothing was lost, repeated or different, otherwise 1.
 
-With --failpoints the servers end at chosen moments instead: before and after the n-th file created,
-written, flushed, renamed or removed, or directory flushed, for n = 1, 2, 3, … of each server's journals.
+With --failpoints the servers end at chosen moments instead: before and after the n-th create, write, flush,
+rename, remove or directory flush, for n = 1, 2, 3, … of each server's journals.
 
-With --copies each cycle also copies the directory of a running server with cp -r and opens the copy
-without its peer: what it shows must be a prefix of each log, or it must refuse to start and say why.`
+With --copies each cycle also copies the directory of a running server with cp -r and opens the copy without
+its peer. The copy must show a prefix of each log, or refuse to start and give the reason.`
 	fs := c.Flags()
 	fs.SortFlags = false
 	fs.IntVar(&o.Cycles, "cycles", 300, "`N` rounds of load, kill and restart")

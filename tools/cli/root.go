@@ -104,7 +104,7 @@ func (a *app) root() *cobra.Command {
 		next := "run: " + c.CommandPath() + " --help"
 		if bad, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
 			if _, ok := errors.AsType[*strconv.NumError](err); ok {
-				return usage(next, "--%s %q is not a number that it can be", bad.GetFlag().Name, bad.GetValue())
+				return usage(next, "--%s %q is not a valid value", bad.GetFlag().Name, bad.GetValue())
 			}
 		}
 		return usage(next, "%w", err)
@@ -150,7 +150,7 @@ func (a *app) helpOf(root *cobra.Command) {
 	})
 }
 
-// help is "cfs help VERB": as "cfs VERB --help", and it refuses what is no verb.
+// help is "cfs help VERB": as "cfs VERB --help", and it refuses what is not a verb.
 func help() *cobra.Command {
 	return &cobra.Command{
 		Use: "help [VERB]", Short: "help on a verb or a topic",

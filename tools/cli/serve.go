@@ -49,7 +49,7 @@ func (a *app) serve(ctx context.Context, f *serverFlags, peers []engine.Peer) er
 	}
 	disk, err := failpointDisk(f)
 	if err != nil {
-		return failure(ExitUsage, err, "leave --failpoint out: it is for cfs crash")
+		return failure(ExitUsage, err, "omit --failpoint: it is for cfs crash")
 	}
 	o := fsnode.Options{
 		Cluster: f.cluster, Site: f.site, DataDir: f.data, Shards: f.shards, Listen: f.listen, Insecure: f.insecure,
@@ -157,7 +157,7 @@ func addrFileFailure(err error) error {
 
 // await waits for the end: asked for, or not.
 func await(ctx context.Context, node *fsnode.Node, served <-chan error) error {
-	const next = "mend the cause, then start the server again: it recovers what was acknowledged"
+	const next = "fix the cause, then start the server again: it recovers every acknowledged entry"
 	select {
 	case <-ctx.Done():
 		return nil

@@ -107,7 +107,7 @@ func TestServerThatOpensSaysSoAndEndsWhenTold(t *testing.T) {
 	s.says("opening for ")
 	s.tells("STATUS=opening for ")
 	require.NoError(t, s.Process.Signal(syscall.SIGTERM))
-	s.says("told to end while opening")
+	s.says("stopped while opening")
 	s.ends(0)
 }
 

@@ -54,7 +54,7 @@ func checkIO(io string) error {
 	case ioAuto, ioRDMA, ioUring, ioPortable:
 		return nil
 	}
-	return usage("leave --io out for auto", "--io %q is not auto, rdma, io_uring or portable", io)
+	return usage("omit --io for auto", "--io %q is not auto, rdma, io_uring or portable", io)
 }
 
 // haveIO refuses --io rdma where this build or this machine has no RDMA, before
@@ -80,7 +80,7 @@ func needIO(io string) error {
 // noIO says what to do where --io insists on what is not there.
 func noIO(err error) error {
 	return failure(ExitRefused, err,
-		"leave --io out: links and journals take the best that is there, and status says what")
+		"omit --io: links and journals take the best that is there, and status says what")
 }
 
 // siteName is what a site or a cluster may be called: names are typed by people
@@ -101,9 +101,9 @@ func (a *app) server() *cobra.Command {
 			}
 			return a.serve(c.Context(), f, peers)
 		})
-	c.Long = `Runs a site until SIGINT or SIGTERM: a file system's namespace and content, kept in --data,
-journaled, and replicated to every --peer. Only the primary site takes changes. It needs 128 MiB of memory
-at least, and takes up to 384 MiB.`
+	c.Long = `Runs a site until SIGINT or SIGTERM: a file system's namespace and content, stored in --data,
+journaled, and replicated to every --peer. Only the primary site accepts changes. It needs at least 128 MiB
+of memory and uses up to 384 MiB.`
 	c.Example = `example: two sites on one machine
   cfs server --cluster try --site site-a --data /tmp/a --listen 127.0.0.1:9500 --admin 127.0.0.1:9501 \
              --peer site-b=127.0.0.1:9600 --insecure
@@ -142,13 +142,13 @@ func (f *serverFlags) check() ([]engine.Peer, error) {
 	case f.data == "":
 		return nil, usage(help, "--data is required")
 	case f.shards < 1 || f.shards > wire.ShardCountMax:
-		return nil, usage("leave --shards out for 256", "--shards %d: 1 to %d are possible",
+		return nil, usage("omit --shards for 256", "--shards %d: want 1 to %d",
 			f.shards, wire.ShardCountMax)
 	case f.segmentBytes != 0 && (f.segmentBytes < segmentBytesMin || f.segmentBytes%segmentBytesStep != 0):
-		return nil, usage("leave --segment-bytes out for 64MiB", "--segment-bytes %d: at least 4MiB, in steps of 4KiB",
+		return nil, usage("omit --segment-bytes for 64MiB", "--segment-bytes %d: at least 4MiB, in steps of 4KiB",
 			f.segmentBytes)
 	case f.streams < 1 || f.streams > wire.StreamsMax:
-		return nil, usage("leave --streams out for 1", "--streams %d: 1 to %d are possible", f.streams, wire.StreamsMax)
+		return nil, usage("omit --streams for 1", "--streams %d: want 1 to %d", f.streams, wire.StreamsMax)
 	case checkIO(f.io) != nil:
 		return nil, checkIO(f.io)
 	case f.logFormat != "text" && f.logFormat != "json":
@@ -156,7 +156,7 @@ func (f *serverFlags) check() ([]engine.Peer, error) {
 	case f.listen == "" && len(f.peers) > 0:
 		return nil, usage("add --listen HOST:PORT", "--peer without --listen: other sites could not reach this one")
 	case f.listen != "" && !f.insecure:
-		return nil, usage("add --insecure on a trusted network, or leave out --listen and --peer",
+		return nil, usage("add --insecure on a trusted network, or omit --listen and --peer",
 			"links need --insecure: TLS is not part of this release, and nobody gets plain links by accident")
 	}
 	for _, name := range [][2]string{{"--site", f.site}, {"--cluster", f.cluster}, {"--primary", f.primary}} {
@@ -207,7 +207,7 @@ func (f *serverFlags) parsePeers() ([]engine.Peer, error) {
 	return peers, nil
 }
 
-// checkPrimary refuses a primary that is no site of the cluster.
+// checkPrimary refuses a primary that is not a site of the cluster.
 func (f *serverFlags) checkPrimary(peers []engine.Peer) error {
 	if f.primary == "" || f.primary == f.site ||
 		slices.ContainsFunc(peers, func(p engine.Peer) bool { return p.Site == f.primary }) {

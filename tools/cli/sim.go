@@ -47,7 +47,7 @@ func simPlantFlag(c *cobra.Command, plant *string) {
 
 func simPlant(name string) error {
 	if err := sim.Plant(name).Check(); err != nil {
-		return usage("leave --plant out", "--plant: %w", err)
+		return usage("omit --plant", "--plant: %w", err)
 	}
 	return nil
 }
@@ -59,7 +59,7 @@ func (f *simFlags) campaign() (*sim.Campaign, error) {
 		return nil, err
 	}
 	if f.jobs < 1 || f.jobs > 1024 {
-		return nil, usage("leave --jobs out for one per processor", "--jobs %d: 1 to 1024 are possible", f.jobs)
+		return nil, usage("omit --jobs for one per processor", "--jobs %d: want 1 to 1024", f.jobs)
 	}
 	if err := simPlant(f.plant); err != nil {
 		return nil, err
@@ -102,10 +102,9 @@ func (a *app) simRun() *cobra.Command {
 			}
 			return a.simConclude(a.simCampaign(c.Context(), campaign), *asJSON)
 		})
-	c.Long = `Lives worlds of two or three sites, each decided by its seed alone, and checks the numbered promises after
-every event. The verdict is the first line; each broken world prints the one command that lives it again.
-A campaign too thin to prove anything, or of 1000 seeds and more that does not reach every mark, is
-invalid and fails like a broken one: exit code 1.`
+	c.Long = `Runs worlds of two or three sites, each decided by its seed alone, and checks the numbered promises after
+every event. The first line is the verdict. For each broken world it prints the command that runs it again.
+A campaign is invalid (exit code 1) if it proves too little, or if it has 1000 seeds or more and misses a mark.`
 	f.add(c)
 	asJSON = verdictOutput(c)
 	return c
@@ -274,7 +273,7 @@ func (a *app) simShrink() *cobra.Command {
 	c := verb("shrink SEED|FILE [--out FILE]", "the shortest plan that breaks the same promise", Read, 1, 1,
 		func(c *cobra.Command, args []string) error {
 			if steps < 1 {
-				return usage(fmt.Sprintf("leave --steps out for %d", sim.StepsDefault), "--steps %d: at least 1", steps)
+				return usage(fmt.Sprintf("omit --steps for %d", sim.StepsDefault), "--steps %d: at least 1", steps)
 			}
 			o, err := simRead(args[0], plant)
 			if err == nil {

@@ -28,7 +28,7 @@ func (a *app) simLedger() *cobra.Command {
 				return err
 			}
 			if campaign.Plant != "" {
-				return usage("leave --plant out", "the ledger takes no campaign with a mistake planted")
+				return usage("omit --plant", "the ledger takes no campaign with a mistake planted")
 			}
 			if err := isLedger(file); err != nil {
 				return failure(ExitUsage, err, "run it in the repository, or name the ledger with --file")

@@ -31,7 +31,7 @@ func (a *app) replicationVerify() *cobra.Command {
 			return err
 		}
 		if timeout < 0 {
-			return usage("leave --timeout out for no end", "--timeout %v is negative", timeout)
+			return usage("omit --timeout for no end", "--timeout %v is negative", timeout)
 		}
 		line := progress.New(a.stderr)
 		if o.people() && isTerminal(a.stderr) {
@@ -53,12 +53,12 @@ func (a *app) replicationVerify() *cobra.Command {
 	}
 	c := verb("verify [--admin ADDR] [--peer SITE] [--shards LO-HI] [--deep] [--timeout TIME] [-o FORMAT]",
 		"compare this site with its peers, while both work", Read, 0, 0, run)
-	c.Long = `Compares the journals of both sites by chain, and the state of both by digests taken at the same point
-of each shard's history, while both sites work. What differs is narrowed down to its path. Nothing is
-written; one shard at a time, and as long as it works it rests. Exit code 0 means: everything that was
-asked for was compared, and is equal. 10: a difference was found. 5: something could not be compared.
-4: nothing could. 124: time ran out before a difference was found. What was compared until then, or until
-an interrupt, is printed all the same. See docs/verify.md.`
+	c.Long = `Compares the journals of both sites by chain, and their state by digests taken at the same point of each
+shard's history, while both sites work. Narrows each difference down to its path. Writes nothing, compares
+one shard at a time, and uses at most half of each site's time. Exit codes: 0 everything requested was compared
+and is equal, 10 a difference was found, 5 something could not be compared, 4 nothing could be compared,
+124 time ran out before a difference was found. After a timeout or an interrupt it prints what was compared
+until then. See docs/verify.md.`
 	o = a.outputFlags(c)
 	addr = adminFlag(c)
 	fs := c.Flags()
@@ -81,7 +81,7 @@ func shardRange(text string) (lo, hi int, err error) {
 	lo, err1 := strconv.Atoi(first)
 	hi, err2 := strconv.Atoi(last)
 	if err1 != nil || err2 != nil || lo < 0 || hi < lo {
-		return 0, 0, usage("write --shards 0-15, or one number", "--shards %q is no range of shards", text)
+		return 0, 0, usage("write --shards 0-15, or one number", "--shards %q is not a range of shards", text)
 	}
 	return lo, hi + 1, nil
 }

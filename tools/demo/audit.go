@@ -63,7 +63,7 @@ func (s *siteAudit) add(ref wire.Ref) {
 func (s *siteAudit) duplicated() int { return s.rows - len(s.distinct) }
 
 // gap names a log whose decided seqs have a hole (I3). Seq 1 of an incarnation
-// is its START batch, which is no entry of the host: rows begin at 1 or 2.
+// is its START batch, which is not an entry of the host: rows begin at 1 or 2.
 func (s *siteAudit) gap() error {
 	for log, span := range s.ends {
 		if span.first > 2 || uint64(span.last-span.first)+1 != span.count {

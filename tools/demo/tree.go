@@ -51,7 +51,7 @@ func measureTree(ctx context.Context, dir string) (tree, error) {
 	}
 	t := tree{dir: resolved}
 	if info, err := os.Stat(resolved); err == nil && !info.IsDir() {
-		return tree{}, fmt.Errorf("%w: %s is no directory", ErrNoTree, dir)
+		return tree{}, fmt.Errorf("%w: %s is not a directory", ErrNoTree, dir)
 	}
 	err = filepath.WalkDir(resolved, func(path string, d fs.DirEntry, err error) error {
 		switch {

@@ -176,7 +176,7 @@ func (c *Client) unreachable(err error) error {
 	return fmt.Errorf("admin %s: %w: %w", c.addr, ErrUnreachable, err)
 }
 
-// unreadable is why what came cannot be read: it is no answer, or not all of one.
+// unreadable is why what came cannot be read: it is not an answer, or not all of one.
 func (c *Client) unreadable(err error) error {
 	_, noJSON := errors.AsType[*json.SyntaxError](err)
 	_, otherJSON := errors.AsType[*json.UnmarshalTypeError](err)

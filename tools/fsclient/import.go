@@ -237,7 +237,7 @@ func (im *importer) count(f func(*Report)) {
 	f(&im.report)
 }
 
-// answered books one result that is no refusal.
+// answered books one result that is not a refusal.
 func (im *importer) answered(op *namespace.Operation, r fsapi.Result) {
 	im.mu.Lock()
 	defer im.mu.Unlock()

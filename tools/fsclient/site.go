@@ -140,7 +140,7 @@ func (w *walker) siteXattrs(path string) (map[string][sha256.Size]byte, error) {
 }
 
 // moved books that the site's path is not what it was a moment ago: somebody else
-// works there. What is no answer of the file system ends the import.
+// works there. What is not an answer of the file system ends the import.
 func (w *walker) moved(path string, err error) error {
 	if _, ok := errors.AsType[syscall.Errno](err); !ok {
 		return err

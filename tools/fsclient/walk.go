@@ -409,9 +409,9 @@ func differ(a *fsapi.Attr, op *namespace.Operation) bool {
 }
 
 // onlyRead says whether an inode was at most read since the site has it, where that
-// is no reason to send its time of access: reading a symlink, or what is another
+// is not a reason to send its time of access: reading a symlink, or what is another
 // user's, moves it, and unlike a change moves no other; and an inode of several names
-// would have to be made anew.
+// would have to be made again.
 func onlyRead(a *fsapi.Attr, st *unix.Stat_t) bool {
 	ctime, _ := nanoseconds(st.Ctim)
 	user, kind := os.Geteuid(), st.Mode&unix.S_IFMT

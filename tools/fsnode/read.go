@@ -22,7 +22,7 @@ import (
 	"github.com/claudefs/repl/tools/namespace"
 )
 
-// readCountMax bounds the requests that are no streams of operations.
+// readCountMax bounds the requests that are not streams of operations.
 const readCountMax = 16
 
 // Handler serves package fsapi's requests below /v1/fs/.
@@ -280,7 +280,7 @@ func errorOf(err error) (status int, e fsapi.Error) {
 	case errno == syscall.EINVAL:
 		return http.StatusBadRequest, withNext(e, "a path begins with / and has no name . or .., as /dir/name")
 	case errno != 0, errors.Is(err, errBadQuery):
-		return http.StatusBadRequest, withNext(e, "mend the request")
+		return http.StatusBadRequest, withNext(e, "fix the request")
 	case errors.Is(err, engine.ErrStopped):
 		return http.StatusConflict, withNext(e, stoppedNext)
 	case errors.Is(err, engine.ErrUnavailable), errors.Is(err, engine.ErrBusy):

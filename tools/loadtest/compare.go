@@ -77,7 +77,7 @@ var comparedMetrics = []string{
 func (s *Session) Compare(ctx context.Context, c Config, rounds int, thresholds []Threshold,
 	said func(round int, link string)) (*Comparison, error) {
 	if rounds < RoundsMin || rounds > RoundsMax {
-		return nil, fmt.Errorf("%w: %d rounds: %d to %d are possible", ErrConfig, rounds, RoundsMin, RoundsMax)
+		return nil, fmt.Errorf("%w: %d rounds: want %d to %d", ErrConfig, rounds, RoundsMin, RoundsMax)
 	}
 	var (
 		results [2][]*Result

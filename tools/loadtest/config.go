@@ -81,17 +81,17 @@ func (c *Config) Validate() error {
 	}
 	want(slices.Contains(Levels, c.Level), "level %q is not async, local, durable, applied or link", c.Level)
 	want(slices.Contains(Links, c.Link), "link %q is not auto, rdma, io_uring or portable", c.Link)
-	want(c.Clients >= 0 && c.Clients <= ClientsMax, "%d clients: 1 to %d are possible", c.Clients, ClientsMax)
-	want(c.Rate >= 0 && c.Rate <= RateMax, "rate %g: more than 0, up to %d entries a second", c.Rate, RateMax)
+	want(c.Clients >= 0 && c.Clients <= ClientsMax, "%d clients: want 1 to %d", c.Clients, ClientsMax)
+	want(c.Rate >= 0 && c.Rate <= RateMax, "rate %g: want more than 0 and at most %d entries/s", c.Rate, RateMax)
 	want((c.Clients > 0) != (c.Rate > 0), "either clients (closed loop) or a rate (open loop)")
-	want(c.SizeBytes >= 1 && c.SizeBytes <= wire.EntryPayloadBytesMax, "size %d: 1 to %d bytes are possible",
+	want(c.SizeBytes >= 1 && c.SizeBytes <= wire.EntryPayloadBytesMax, "size %d: want 1 to %d bytes",
 		c.SizeBytes, wire.EntryPayloadBytesMax)
-	want(c.Shards >= 1 && c.Shards <= wire.ShardCountMax, "%d shards: 1 to %d are possible", c.Shards,
+	want(c.Shards >= 1 && c.Shards <= wire.ShardCountMax, "%d shards: want 1 to %d", c.Shards,
 		wire.ShardCountMax)
-	want(c.Duration.D() >= DurationMin && c.Duration.D() <= DurationMax, "duration %s: %s to %s are possible",
+	want(c.Duration.D() >= DurationMin && c.Duration.D() <= DurationMax, "duration %s: want %s to %s",
 		c.Duration.D(), DurationMin, DurationMax)
-	want(c.Warm >= 0 && c.Warm.D() <= WarmMax, "warm-up %s: 0 to %s are possible", c.Warm.D(), WarmMax)
-	want(c.RTT >= 0 && c.RTT.D() <= RTTMax, "round trip %s: 0 to %s are possible", c.RTT.D(), RTTMax)
+	want(c.Warm >= 0 && c.Warm.D() <= WarmMax, "warm-up %s: want 0 to %s", c.Warm.D(), WarmMax)
+	want(c.RTT >= 0 && c.RTT.D() <= RTTMax, "round trip %s: want 0 to %s", c.RTT.D(), RTTMax)
 	want(c.Bandwidth == 0 || c.Bandwidth >= BandwidthMinBit, "bandwidth %d bit/s: at least %d", c.Bandwidth,
 		BandwidthMinBit)
 	want(c.Link != linkRDMA || !c.distant(), "link rdma has no round trip or bandwidth of a proxy, which carries TCP")

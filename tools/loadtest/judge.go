@@ -16,7 +16,7 @@ const (
 	warmEntriesMin   = 20     // in a quarter, to judge its rate
 	warmRoundTrips   = 10     // that a warm-up takes at least
 	clockJumpMin     = 10 * time.Millisecond
-	clockDriftShare  = 0.001 // slewing is no jump
+	clockDriftShare  = 0.001 // slewing is not a jump
 	errorTextToldMax = 200
 )
 

@@ -66,7 +66,7 @@ func (s *Store) commit(b *pebble.Batch, o *pebble.WriteOptions) error {
 
 // committer lets one batch after another into Pebble until Close. Where its log
 // cannot be written, Pebble panics with locks held, or its writers stay where
-// they are (see diskFull), and every later batch would wait for ever: so there
+// they are (see diskFull), and every later batch would wait without end: so there
 // is one goroutine that this may happen to, and it never tries a second time. A
 // synced batch still waits for its disk, in SyncWait, elsewhere.
 func (s *Store) committer() {

@@ -40,7 +40,7 @@ func (x *effects) truncate(p *payload) error {
 func (x *effects) file(n Inode) (Attr, error) {
 	a, err := x.mustInode(n)
 	if err == nil && a.Type != TypeFile {
-		err = fmt.Errorf("inode %d is no file: %w", n, ErrDamaged)
+		err = fmt.Errorf("inode %d is not a file: %w", n, ErrDamaged)
 	}
 	return a, err
 }

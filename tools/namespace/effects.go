@@ -177,7 +177,7 @@ func (x *effects) touch(dir Inode, time int64, kind Type, by int) error {
 		return err
 	}
 	if a.Type != TypeDir {
-		return fmt.Errorf("inode %d is no directory: %w", dir, ErrDamaged)
+		return fmt.Errorf("inode %d is not a directory: %w", dir, ErrDamaged)
 	}
 	a.Size += uint64(by)
 	if kind == TypeDir {

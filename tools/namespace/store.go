@@ -341,7 +341,7 @@ func (l *fatalLog) stop(err error) {
 }
 
 // backgroundError is called by Pebble when a flush or compaction failed, which it
-// then tries again, at once and for ever. While it is being opened nobody else could
+// then tries again, at once and always. While it is being opened nobody else could
 // give up: it stays where it is, and Open returns the error.
 func (l *fatalLog) backgroundError(err error) {
 	if l.opened.Load() {

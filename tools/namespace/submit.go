@@ -125,7 +125,7 @@ func (s *Store) Submit(ctx context.Context, log Log, ops []Operation, results []
 	return n, Receipt{last: d.last, waiting: d.waiting, log: log}, err
 }
 
-// settle readies the overlay: it starts anew when everything appended is
+// settle readies the overlay: it starts again when everything appended is
 // applied, and waits for that when the overlay is too large or spoiled.
 func (s *Store) settle(ctx context.Context, log Log, shard wire.Shard, d *desk) error {
 	if d.waiting && !s.applied(d.last) && (d.spoiled || d.batch.Len() > overlayBytesMax) {

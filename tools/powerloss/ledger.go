@@ -203,7 +203,7 @@ func parseNote(line string) (note, error) {
 func parseIncarnation(text string, inc *wire.Incarnation) error {
 	b, err := hex.DecodeString(text)
 	if err != nil || len(b) != len(inc) {
-		return fmt.Errorf("%q is no incarnation", text)
+		return fmt.Errorf("%q is not an incarnation", text)
 	}
 	copy(inc[:], b)
 	return nil

@@ -73,7 +73,7 @@ func Run(o Options) (total Result, err error) {
 	return total, nil
 }
 
-// others is the end of a line about faults that are no losses.
+// others is the end of a line about faults that are not losses.
 func (r *Result) others() string {
 	if r.Faults == 0 {
 		return ""

@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	linesMin     = 600  // a load that noted less is no load
+	linesMin     = 600  // a load that noted less is not a load
 	linesMax     = 3000 // and more takes longer without telling more
 	loadTime     = 40 * time.Second
 	logBytes     = 1 << 30 // sparse

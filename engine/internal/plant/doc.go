@@ -18,6 +18,6 @@
 // Limits: a mistake is a condition of one line, or a call of one function that
 // does it; it adds no field, parameter or test of its own to production code.
 //
-// It does not decide anything while a process runs, and is no fault injection:
+// It does not decide anything while a process runs, and it does not inject faults:
 // disks and networks that fail belong to the simulator.
 package plant

@@ -56,7 +56,7 @@ type Stats struct {
 // no region, everything comes from the heap. Close it.
 func New(bytesMax int64) (*Arena, error) {
 	if bytesMax < 0 || bytesMax > RegionBytesMax {
-		return nil, fmt.Errorf("arena of %d bytes: allowed are 0 to %d", bytesMax, int64(RegionBytesMax))
+		return nil, fmt.Errorf("arena of %d bytes: want 0 to %d", bytesMax, int64(RegionBytesMax))
 	}
 	a := &Arena{lent: make(map[*byte]extent)}
 	for i := range a.free {

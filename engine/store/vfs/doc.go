@@ -5,7 +5,7 @@
 //	OS        │ real files: pwritev, fdatasync, directory fsync, flock
 //	Mem       │ memory disk: knows every 512-byte sector and every name that is
 //	          │ not synced yet; Crash makes the disk that a power cut leaves
-//	Faulty    │ wraps either: the k-th call fails once or for ever, writes stop
+//	Faulty    │ wraps either: the k-th call fails once or always, writes stop
 //	          │ half way, a failed Sync lies from then on, reads flip a bit
 //
 // [AtFailpoint] wraps any of them: it calls back before or behind the n-th call of

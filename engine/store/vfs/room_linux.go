@@ -2,7 +2,7 @@ package vfs
 
 import "golang.org/x/sys/unix"
 
-// Room is what is free on the file system of a directory for whoever is no root, and
+// Room is what is free on the file system of a directory for users other than root, and
 // its size; 0, 0 where it cannot be told.
 func Room(dir string) (free, size int64) {
 	var s unix.Statfs_t

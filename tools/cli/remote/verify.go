@@ -31,7 +31,7 @@ const (
 	// firstLineMax: a node says how far it is before it compares anything. What says
 	// nothing for as long as a status may take stands still, or is none.
 	firstLineMax = answerTimeout
-	// lastWordMax: a server that is no node may wait for the end of the question before
+	// lastWordMax: a server that is not a node may wait for the end of the question before
 	// it says so. It is told the end then, and the answer is a matter of one round trip.
 	lastWordMax = 2 * time.Second
 	// reportWaitMax is for a node to end a verification, and to report.
@@ -113,7 +113,7 @@ func untilHungUp(body io.Closer) *http.Transport {
 }
 
 // hangUp is a connection that closes body once nothing more can be read from it, and
-// when it is closed: by the end of the request's context, or for an answer that is no HTTP.
+// when it is closed: by the end of the request's context, or for an answer that is not HTTP.
 type hangUp struct {
 	net.Conn
 	body io.Closer

@@ -37,7 +37,7 @@ func newFrame(size int, number uint64) []byte {
 }
 
 // pair returns both ends of one link. They are closed with the test, or when
-// the test's patience ends, so that nothing waits for ever.
+// the test's patience ends, so that nothing waits without end.
 func pair(t testing.TB, tr link.Transport) (dialed, accepted link.Conn) {
 	t.Helper()
 	l := listen(t, tr)

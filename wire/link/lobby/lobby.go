@@ -34,7 +34,7 @@ type Options struct {
 	Stay time.Duration
 }
 
-// Lobby counts connections that are no link yet. Any goroutine may call its methods.
+// Lobby counts connections that are not links yet. Any goroutine may call its methods.
 type Lobby struct {
 	max   int
 	stay  time.Duration

@@ -24,7 +24,7 @@ var _ link.Transport = (*Transport)(nil)
 // to wire.StreamsMax. Its listeners take what others dial, whatever their number.
 func New(inner link.Transport, streams int) (*Transport, error) {
 	if streams < 1 || streams > wire.StreamsMax {
-		return nil, fmt.Errorf("stripe: %d connections a link, 1 to %d are allowed", streams, wire.StreamsMax)
+		return nil, fmt.Errorf("stripe: %d connections per link, want 1 to %d", streams, wire.StreamsMax)
 	}
 	return &Transport{inner: inner, streams: streams}, nil
 }

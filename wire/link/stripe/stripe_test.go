@@ -38,7 +38,7 @@ func TestThreeConnectionsAreOneLinkThroughAProxy(t *testing.T) {
 func TestNumbersThatNoLinkHasAreRefused(t *testing.T) {
 	for _, n := range []int{-1, 0, wire.StreamsMax + 1} {
 		_, err := New(nil, n)
-		require.ErrorContains(t, err, "1 to 64 are allowed")
+		require.ErrorContains(t, err, "want 1 to 64")
 	}
 }
 
