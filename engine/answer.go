@@ -10,13 +10,9 @@ import (
 	"github.com/claudefs/repl/wire"
 )
 
-const (
-	// fetchedBytesMax is how much of an answer goes into one frame, and is read at once.
-	fetchedBytesMax = 1 << 20
-	// grantReadMax is how much of a journal one grant reads at most, however little of
-	// it is asked for: what else the link has to carry waits for it.
-	grantReadMax = 16 << 20
-)
+// answerLimits: an answer goes, and is read, in frames of 1 MiB; what else the link has
+// to carry waits for 16 MiB of reading at most.
+var answerLimits = stream.AnswerLimits{FrameBytes: 1 << 20, ReadBytes: 16 << 20}
 
 // answers is what a link's other end asks for of one journal, and the walk that answers
 // it, from grant to grant.
@@ -53,20 +49,9 @@ func (l *peerLink) answer(op *node.Op) {
 func (l *peerLink) grant(op *node.Op) error {
 	x := &l.source.answers[op.Journal]
 	x.walk.Resume()
-	sent, read := 0, 0
-	for sent < op.Bytes && read < grantReadMax && x.walk.Open() > 0 {
-		if id, indexes, size, ok := x.walk.Next(min(op.Bytes-sent, fetchedBytesMax)); ok {
-			if err := l.sendFetched(op, x, id, indexes); err != nil {
-				return err
-			}
-			sent += size
-			continue
-		}
-		n, err := x.read(l.e.flusherOf(op.Journal).j)
-		if err != nil {
-			return fmt.Errorf("answering from the journal: %w", err)
-		}
-		read += n
+	sent, err := x.walk.Serve(op.Bytes, answerLimits, answering{l, x, op})
+	if err != nil {
+		return err
 	}
 	x.done = node.Granted{Link: l.id, Bytes: sent, Ended: x.done.Ended[:0]}
 	x.done.Ended, x.done.Open = x.walk.Pause(x.done.Ended)
@@ -77,62 +62,53 @@ func (l *peerLink) grant(op *node.Op) error {
 	return nil
 }
 
-// read reads on, from where all questions are served if there are new ones, and returns
-// how much was read.
-func (x *answers) read(j *journal.Journal) (int, error) {
-	if x.reader == nil || x.walk.Anew() {
-		return 0, x.place(j)
+// answering is a grant on its way: stream.AnswerSource.
+type answering struct {
+	l  *peerLink
+	x  *answers
+	op *node.Op
+}
+
+// Place puts the reader where all questions are served.
+func (a answering) Place(have func(wire.LogID, wire.Position) wire.Position, gone func(wire.LogID, error)) (err error) {
+	a.x.close()
+	j := a.l.e.flusherOf(a.op.Journal).j
+	a.x.reader, err = j.ReadRetained(func(log wire.LogID) wire.Position {
+		tail, _ := j.Tail(log)
+		return have(log, tail.Position)
+	}, gone)
+	if err != nil {
+		return fmt.Errorf("answering from the journal: %w", err)
 	}
-	refs, err := x.reader.Next(fetchedBytesMax)
+	return nil
+}
+
+// Read reads on.
+func (a answering) Read() (headers []wire.BatchHeader, bytes int, damage, err error) {
+	x := a.x
+	refs, err := x.reader.Next(answerLimits.FrameBytes)
 	switch {
 	case errors.Is(err, journal.ErrDamaged):
-		x.walk.Damaged(err)
-		return fetchedBytesMax, nil
+		return nil, answerLimits.FrameBytes, err, nil
 	case err != nil:
-		return 0, err
-	case len(refs) == 0:
-		x.walk.Drained()
-		return 0, nil
+		return nil, 0, nil, fmt.Errorf("answering from the journal: %w", err)
 	}
 	x.refs, x.heads = refs, x.heads[:0]
-	n := 0
 	for i := range refs {
 		x.heads = append(x.heads, refs[i].Header)
-		n += len(refs[i].Bytes)
+		bytes += len(refs[i].Bytes)
 	}
-	x.walk.Read(x.heads)
-	return n, nil
+	return x.heads, bytes, nil, nil
 }
 
-// place puts the reader where all questions are served. Those whose batches are gone end.
-func (x *answers) place(j *journal.Journal) error {
-	x.close()
-	have := func(log wire.LogID) wire.Position {
-		tail, _ := j.Tail(log)
-		return x.walk.Have(log, tail.Position)
-	}
-	unit, err := j.SegmentStart(have, nil)
-	if errors.Is(err, journal.ErrNotRetained) {
-		for _, log := range j.NotRetained(have) {
-			x.walk.Refuse(log, wire.RefuseNotRetained, fmt.Sprintf("log %s after %s: %v", log, have(log), err))
-		}
-		unit, err = j.SegmentStart(have, nil)
-	}
-	if err == nil {
-		x.reader = j.NewReader(unit)
-		x.walk.Begin()
-	}
-	return err
-}
-
-// sendFetched sends batches of the last read as a piece of the answer with this id.
-func (l *peerLink) sendFetched(op *node.Op, x *answers, id uint64, indexes []int) error {
-	parts := append(l.source.parts[:0], nil)
+// Send sends batches of the last read as a piece of the answer with this id.
+func (a answering) Send(id uint64, indexes []int) error {
+	parts := append(a.l.source.parts[:0], nil)
 	for _, i := range indexes {
-		parts = append(parts, x.refs[i].Bytes)
+		parts = append(parts, a.x.refs[i].Bytes)
 	}
-	l.source.parts = parts
-	envelope := op.Envelope
+	a.l.source.parts = parts
+	envelope := a.op.Envelope
 	envelope.Number = id
-	return l.sendBatches(envelope)
+	return a.l.sendBatches(envelope)
 }

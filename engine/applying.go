@@ -56,8 +56,7 @@ type round struct {
 }
 
 type result struct {
-	log  *readLog // the reader's
-	skip bool     // the reader's: this batch is not to be applied
+	skip bool // the reader's: this batch is not to be applied
 	done bool
 	err  error
 }
@@ -110,10 +109,10 @@ func (a *appliers) start(cursors []wire.Cursor) {
 }
 
 func (a *appliers) add(f *flusher, cursors []wire.Cursor) {
-	r := &applyReader{a: a, f: f, logs: make(map[wire.LogID]*readLog), kick: make(chan struct{}, 1)}
+	r := &applyReader{a: a, f: f, feed: apply.NewFeed(f.j, len(a.shards)), kick: make(chan struct{}, 1)}
 	for _, c := range cursors {
 		if (c.Log.Site == a.e.id.site) == (f.kind == node.Own) {
-			r.log(c.Log).end = c.Position
+			r.feed.Set(c.Log, c.Position)
 			a.at[c.Log] = c.Position.Seq
 		}
 	}
@@ -156,27 +155,7 @@ type applyReader struct {
 	round  round
 	input  node.Applied
 
-	// Of the goroutine.
-	logs    map[wire.LogID]*readLog
-	repairs uint64 // of the journal, when the reader began
-}
-
-// readLog is one log as its reader knows it.
-type readLog struct {
-	end     wire.Position // of the batches handed out so far
-	stopped bool
-	waiting bool // for a repair
-	cursor  int  // 1 + its place in the report of this round; 0 = none yet
-}
-
-// log returns what is known of a log.
-func (r *applyReader) log(id wire.LogID) *readLog {
-	l := r.logs[id]
-	if l == nil {
-		l = new(readLog)
-		r.logs[id] = l
-	}
-	return l
+	feed *apply.Feed // of the goroutine
 }
 
 func (r *applyReader) wakeUp() {
@@ -197,9 +176,6 @@ func (r *applyReader) run() {
 	for r.a.e.life.Err() == nil {
 		if r.again.Swap(false) {
 			r.leave()
-			for _, l := range r.logs {
-				l.waiting = false
-			}
 		}
 		more, err := r.turn()
 		switch {
@@ -249,21 +225,12 @@ func (r *applyReader) failed(err error) {
 // seek places the reader so that it meets everything that the Store lacks. A
 // log whose next batch is gone stops, by name; the others go on.
 func (r *applyReader) seek() error {
-	r.repairs = r.f.repairs.Load()
-	have := func(log wire.LogID) wire.Position { return r.log(log).end }
-	unit, err := r.f.j.SegmentStart(have, nil)
-	if errors.Is(err, journal.ErrNotRetained) {
-		for _, log := range r.f.j.NotRetained(have) {
-			r.stop(log, fmt.Errorf("the Store is at seq %d, and the journal has given back what follows: "+
-				"restore a newer copy of the Store: %w", r.log(log).end.Seq, journal.ErrNotRetained))
-			tail, _ := r.f.j.Tail(log)
-			r.log(log).end = tail.Position
-		}
-		unit, err = r.f.j.SegmentStart(have, nil)
-	}
-	if err == nil {
-		r.reader = r.f.j.NewReader(unit)
-	}
+	r.feed.Begin()
+	reader, err := r.f.j.ReadRetained(r.feed.End, func(log wire.LogID, err error) {
+		r.stop(log, fmt.Errorf("the Store is at seq %d, and the journal has given back what follows: "+
+			"restore a newer copy of the Store: %w", r.feed.End(log).Seq, err))
+	})
+	r.reader = reader
 	return err
 }
 
@@ -292,9 +259,7 @@ func (r *applyReader) apply(refs []wire.BatchRef) {
 	round.refs = refs
 	round.results = slices.Grow(round.results[:0], len(refs))[:len(refs)]
 	for i := range refs {
-		h := &refs[i].Header
-		l := r.log(h.Log())
-		round.results[i] = result{log: l, skip: !r.follows(l, h)}
+		round.results[i] = result{skip: !r.feed.Takes(&refs[i].Header)}
 	}
 	round.group.Add(applyWorkers)
 	for _, queue := range r.a.queues {
@@ -304,31 +269,10 @@ func (r *applyReader) apply(refs []wire.BatchRef) {
 	r.report(refs)
 }
 
-// follows says whether a batch goes to its applier: not if its log stopped, or waits
-// for a repair of what lies before it. A gap without damage is the applier's to
-// refuse (I3).
-func (r *applyReader) follows(l *readLog, h *wire.BatchHeader) bool {
-	if l.stopped || l.waiting || int64(h.Shard) >= int64(len(r.a.shards)) {
-		return false
-	}
-	end := l.end
-	same := end.Incarnation == h.Incarnation || end == wire.Position{}
-	gap := same && h.FirstSeq > end.Seq+1 || !same && h.FirstSeq > 1
-	if gap && (r.f.lacksNext(h.Log(), end) || r.f.repairs.Load() != r.repairs) {
-		l.waiting = true // until the repair, after which the reader begins again
-		return false
-	}
-	if !same || h.LastSeq() > end.Seq {
-		l.end = h.End()
-	}
-	return true
-}
-
 // report tells what a round moved, and what it stopped: first what status shows,
 // then the heart, then the waiters, who may ask for either.
 func (r *applyReader) report(refs []wire.BatchRef) {
 	e := r.a.e
-	cursors := r.input.Cursors[:0]
 	for i := range refs {
 		h, result := &refs[i].Header, &r.round.results[i]
 		switch {
@@ -336,17 +280,10 @@ func (r *applyReader) report(refs []wire.BatchRef) {
 			r.stop(h.Log(), result.err)
 		case result.done:
 			r.a.applied.Add(uint64(h.Count))
-			if result.log.cursor == 0 {
-				cursors = append(cursors, wire.Cursor{Log: h.Log()})
-				result.log.cursor = len(cursors)
-			}
-			cursors[result.log.cursor-1].Position = h.End()
+			r.feed.Moved(h)
 		}
 	}
-	for i := range r.round.results {
-		r.round.results[i].log.cursor = 0
-	}
-	slices.SortFunc(cursors, func(x, y wire.Cursor) int { return x.Log.Compare(y.Log) })
+	cursors := r.feed.TakeMoved()
 	r.input.Cursors = cursors
 	if len(cursors) == 0 {
 		return
@@ -366,26 +303,11 @@ func (r *applyReader) report(refs []wire.BatchRef) {
 	}
 }
 
-// lastOfEach keeps the last cursor of each log, sorted by log.
-func lastOfEach(cursors []wire.Cursor) []wire.Cursor {
-	slices.SortStableFunc(cursors, func(x, y wire.Cursor) int { return x.Log.Compare(y.Log) })
-	kept := 0
-	for i := range cursors {
-		if i+1 == len(cursors) || cursors[i+1].Log != cursors[i].Log {
-			cursors[kept] = cursors[i]
-			kept++
-		}
-	}
-	return cursors[:kept]
-}
-
 // stop takes a log out for good: once it is told, nobody waits for it.
 func (r *applyReader) stop(log wire.LogID, err error) {
-	l := r.log(log)
-	if l.stopped || r.a.e.life.Err() != nil {
+	if r.a.e.life.Err() != nil || !r.feed.Stop(log) {
 		return
 	}
-	l.stopped = true
 	r.a.stopped.Add(1)
 	r.a.dirtyMu.Lock()
 	r.a.ended[log] = err
@@ -429,7 +351,7 @@ func (a *appliers) endedBy(log wire.LogID) error {
 func (a *appliers) backlog() int64 {
 	entries := int64(0)
 	for _, r := range a.readers {
-		tails := tailsOf(r.f.j)
+		tails := r.f.j.Positions()
 		a.dirtyMu.Lock()
 		for log, tail := range tails {
 			entries += max(0, int64(tail.Seq)-int64(a.at[log]))

@@ -187,8 +187,7 @@ type Engine struct {
 	own     *flusher
 	mirror  *flusher
 	writer  *writer.Writer
-	filling filling       // of the disk
-	bound   atomic.Uint64 // wire.Stamp: durable or staged bound of stamps given out
+	filling filling // of the disk
 
 	heart   heart
 	shards  []shardState

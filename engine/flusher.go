@@ -21,10 +21,6 @@ const (
 	// idleAfter is how long a journal rests before its closing unit is written;
 	// the format promises 1 s.
 	idleAfter = 500 * time.Millisecond
-	// boundAhead is how far the durable clock bound lies ahead of the stamps. After
-	// a crash stamps go on behind the bound, so it is also how far a restart may
-	// run ahead of the clock.
-	boundAhead = time.Second
 	// prepareBytes is how much is written between two looks for a spare segment.
 	prepareBytes = 1 << 20
 	// besideMax is how many units under way an append finds and still has one begun
@@ -45,7 +41,6 @@ type flusher struct {
 	quit        atomic.Bool
 	over        chan struct{} // closed when the goroutine has ended
 	durableRose func()        // wakes the journal's apply reader
-	repairs     atomic.Uint64 // begun, of the journal
 
 	mu       sync.Mutex
 	changed  *sync.Cond // a flush ended, or the engine ends
@@ -220,27 +215,14 @@ func (f *flusher) active(bytes int64) {
 	}
 }
 
-// fill closes the open batches into the unit, with a clock bound above their
-// stamps.
+// fill closes the open batches into the unit.
 func (f *flusher) fill() {
-	e, wall := f.e, time.Now()
-	reach := max(e.writer.StampMax(), wire.StampOf(wall)) + stampsOf(boundAhead)/2
-	if e.writer.PendingBytes() > 0 && reach > wire.Stamp(e.bound.Load()) {
-		bound := reach + stampsOf(boundAhead)/2
-		if _, err := f.j.StageControl([]journal.ControlRecord{{ClockBound: bound}}, wire.StampOf(wall)); err != nil {
-			f.fail(err)
-			return
-		}
-		e.bound.Store(uint64(bound))
-	}
-	if _, err := e.writer.Flush(f.j, wall); err != nil {
+	if _, err := f.e.writer.Fill(f.j, time.Now()); err != nil {
 		f.fail(err)
+		return
 	}
-	f.times.filled(e.opened, e.writer.Oldest())
+	f.times.filled(f.e.opened, f.e.writer.Oldest())
 }
-
-// stampsOf is how many stamps a duration has.
-func stampsOf(d time.Duration) wire.Stamp { return wire.Stamp(d.Microseconds()) << 12 }
 
 // answer tells the heart which tickets are durable, in their order.
 func (f *flusher) answer() {

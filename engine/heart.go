@@ -185,30 +185,21 @@ type ticket struct {
 	unit   journal.UnitNumber
 }
 
-// repair is the pieces of one damaged part of a journal, until all are there.
+// repair is a stretch of a log that is to be written in the place of damage.
 type repair struct {
 	log    wire.LogID
-	next   wire.Position // the next piece continues it
 	refs   []wire.BatchRef
-	ticket uint64 // of the last piece
+	ticket uint64 // of its last piece
 }
 
-// gather keeps a copy of a repair's piece; the last one has it written, by the
+// gather keeps a repair's piece; the last one has all of them written, by the
 // house-keeping goroutine, because that waits for the disk.
 func (e *Engine) gather(s *node.Stage, b brought) {
-	r := e.housework.gathering[s.Log]
-	if r == nil || r.next != s.From {
-		r = &repair{log: s.Log}
-		e.housework.gathering[s.Log] = r
-	}
+	var refs []wire.BatchRef
 	for _, i := range s.Batches {
-		ref := wire.BatchRef{Header: b.refs[i].Header, Bytes: append([]byte(nil), b.refs[i].Bytes...)}
-		r.refs = append(r.refs, ref)
-		r.next = ref.Header.End()
+		refs = append(refs, b.refs[i])
 	}
-	if s.Last {
-		r.ticket = s.Ticket
-		delete(e.housework.gathering, s.Log)
-		e.housework.repair(r)
+	if whole := e.housework.pieces.Add(s.Log, s.From, refs, s.Last); s.Last {
+		e.housework.repair(&repair{s.Log, whole, s.Ticket})
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/claudefs/repl/engine/apply"
 	"github.com/claudefs/repl/engine/node"
 	"github.com/claudefs/repl/engine/store/journal"
 	"github.com/claudefs/repl/wire"
@@ -30,13 +31,12 @@ type housework struct {
 	repairs []*repair
 	damaged bool
 
-	lacking   map[wire.LogID]journal.Hole // the goroutine's: reported, not repaired yet
-	gathering map[wire.LogID]*repair      // the heart's, under its mutex
+	missing journal.Missing // the goroutine's
+	pieces  journal.Pieces  // the heart's, under its mutex
 }
 
 func (w *housework) open() {
 	w.kick = make(chan struct{}, 1)
-	w.gathering = make(map[wire.LogID]*repair)
 }
 
 // ask notes what is to be done and wakes the goroutine.
@@ -88,8 +88,8 @@ func (e *Engine) keepHouse() {
 		for _, f := range e.journals() {
 			if retains[f.kind] || spares && f.j.NeedsSpare() {
 				e.retain(f.kind)
-				if len(w.lacking) > 0 {
-					e.mend() // what went is lacking no more
+				if w.missing.Any() {
+					e.mend() // what went is missing no more
 				}
 			}
 			if rests[f.kind] {
@@ -115,7 +115,7 @@ func (e *Engine) syncStore() {
 		return
 	}
 	e.storeWorks(storeSync)
-	e.step(&node.StoreDurable{Cursors: lastOfEach(cursors)})
+	e.step(&node.StoreDurable{Cursors: apply.LastOfEach(cursors)})
 }
 
 // syncShards makes the Store durable and returns the cursors of these shards.
@@ -140,7 +140,7 @@ func (f *flusher) hostApplied(headers []wire.BatchHeader) {
 	for i := range headers {
 		cursors = append(cursors, wire.Cursor{Log: headers[i].Log(), Position: headers[i].End()})
 	}
-	f.applied.Cursors = lastOfEach(cursors)
+	f.applied.Cursors = apply.LastOfEach(cursors)
 	f.stored.Cursors = f.applied.Cursors
 	f.e.step(&f.applied)
 	f.e.step(&f.stored)

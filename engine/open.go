@@ -80,7 +80,6 @@ func (e *Engine) open(ctx context.Context) (err error) {
 	}
 	cursors := e.appliers.cursors()
 	control := e.own.j.Control()
-	e.bound.Store(uint64(control.ClockBound))
 	founded, err := e.settlePrimary(&control, cursors)
 	if err != nil {
 		return err
@@ -213,9 +212,10 @@ func (e *Engine) boot(control *journal.Control, cursors []wire.Cursor) node.Boot
 
 func logsOf(j *journal.Journal) []node.Log {
 	var logs []node.Log
-	for _, log := range j.Logs() {
-		t, _ := j.Tail(log)
-		logs = append(logs, node.Log{ID: log, Tail: t.Position, LastStamp: t.LastStamp, LastIndex: t.LastIndex})
+	for _, end := range j.Tails() {
+		logs = append(logs, node.Log{
+			ID: end.Log, Tail: end.Position, LastStamp: end.LastStamp, LastIndex: end.LastIndex,
+		})
 	}
 	return logs
 }
@@ -293,11 +293,11 @@ func (e *Engine) start(cursors []wire.Cursor) {
 
 // ownTails is where the own logs end.
 func ownTails(j *journal.Journal) []wire.Cursor {
-	var tails []wire.Cursor
-	for _, log := range logsOf(j) {
-		tails = append(tails, wire.Cursor{Log: log.ID, Position: log.Tail})
+	var ends []wire.Cursor
+	for _, end := range j.Tails() {
+		ends = append(ends, wire.Cursor{Log: end.Log, Position: end.Position})
 	}
-	return tails
+	return ends
 }
 
 // tellRecovery tells what opening the journals found.
@@ -338,20 +338,21 @@ func (e *Engine) measure(r *wire.RegisteredPeer) (bytes int64, known bool) {
 	}
 	j := e.own.j
 	entries, missing := int64(0), int64(0)
-	starts := map[wire.LogID]wire.Seq{}
-	unit, err := j.SegmentStart(have, func(log wire.LogID, t journal.Tail) { starts[log] = t.Position.Seq })
+	reader, ends, _, err := j.ReadBeyond(have)
 	if err != nil {
 		return 0, false
 	}
-	for _, log := range j.Logs() {
-		tail, _ := j.Tail(log)
-		entries += int64(tail.Position.Seq - min(tail.Position.Seq, starts[log]))
-		missing += int64(tail.Position.Seq - min(tail.Position.Seq, have(log).Seq))
+	defer reader.Close()
+	starts := map[wire.LogID]wire.Seq{}
+	for _, end := range ends {
+		starts[end.Log] = end.Position.Seq
+	}
+	for _, tail := range j.Tails() {
+		entries += int64(tail.Position.Seq - min(tail.Position.Seq, starts[tail.Log]))
+		missing += int64(tail.Position.Seq - min(tail.Position.Seq, have(tail.Log).Seq))
 	}
 	if entries == 0 {
 		return 0, missing == 0
 	}
-	reader := j.NewReader(unit)
-	defer reader.Close()
 	return int64(float64(reader.Backlog()) * float64(missing) / float64(entries)), true
 }

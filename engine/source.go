@@ -46,7 +46,6 @@ func (l *peerLink) seek(have []wire.Cursor) {
 	s := &l.source
 	s.close()
 	s.refs = nil
-	j := l.e.own.j
 	done := node.Sought{Link: l.id}
 	byLog := func(c wire.Cursor, log wire.LogID) int { return c.Log.Compare(log) }
 	find := func(log wire.LogID) wire.Position {
@@ -56,33 +55,12 @@ func (l *peerLink) seek(have []wire.Cursor) {
 		}
 		return have[at].Position
 	}
-	var unit journal.UnitNumber
-	unit, done.Err = j.SegmentStart(find, func(log wire.LogID, t journal.Tail) {
-		done.Tails = append(done.Tails, wire.Cursor{Log: log, Position: t.Position})
-	})
-	if errors.Is(done.Err, journal.ErrNotRetained) {
-		done.NotRetained = j.NotRetained(find)
-	}
-	if done.Err == nil {
-		s.reader = j.NewReader(unit)
+	reader, tails, gone, err := l.e.own.j.ReadBeyond(find)
+	s.reader, done.NotRetained, done.Err = reader, gone, err
+	for _, end := range tails {
+		done.Tails = append(done.Tails, wire.Cursor{Log: end.Log, Position: end.Position})
 	}
 	l.e.step(&done)
-}
-
-// tailsOf returns where the logs of a journal end: what a reader has that needs
-// nothing.
-func tailsOf(j *journal.Journal) map[wire.LogID]wire.Position {
-	tails := make(map[wire.LogID]wire.Position)
-	for _, log := range j.Logs() {
-		t, _ := j.Tail(log)
-		tails[log] = t.Position
-	}
-	return tails
-}
-
-// find makes a map a question of SegmentStart.
-func find(positions map[wire.LogID]wire.Position) func(wire.LogID) wire.Position {
-	return func(log wire.LogID) wire.Position { return positions[log] }
 }
 
 // read reads the next batches and tells the heart their headers.

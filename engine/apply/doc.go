@@ -27,6 +27,9 @@
 // Limits: one batch is decided at a time, so memory is one batch's worth of
 // entry headers, kept from batch to batch.
 //
+// A [Feed] decides which batches of a journal's reader go to their appliers: a log whose
+// next batch was lost waits for the repair, and the others go on.
+//
 // It does not read journals, flush, retry, or decide conflicts: with one writer
 // for the domain nothing is concurrent.
 package apply

@@ -56,28 +56,26 @@ func (p *process) answer(o *node.Op) {
 	p.answersOf(o).walk.Ask(&o.Fetch, tail.Position.Seq)
 }
 
+// answerFrameMax is how much of an answer goes into one frame, and grantReadMax how much
+// of a journal one grant reads: as much smaller than the engine's as segments are.
+const (
+	answerFrameMax = 64 << 10
+	grantReadMax   = 256 << 10
+)
+
 // grant sends a piece of what a link's other end asks for.
 func (p *process) grant(e *end, o *node.Op) {
 	x := p.answersOf(o)
 	in := &node.Granted{Link: o.Link}
 	x.walk.Resume()
-	for in.Bytes < o.Bytes && x.walk.Open() > 0 {
-		if id, indexes, size, ok := x.walk.Next(o.Bytes - in.Bytes); ok {
-			p.site.w.mark("fetch answered")
-			var picked []wire.BatchRef
-			for _, i := range indexes {
-				picked = append(picked, x.refs[i])
-			}
-			p.sendBatches(e, &wire.Envelope{Kind: wire.FrameFetched, Session: o.Envelope.Session, Number: id}, picked)
-			in.Bytes += size
-			continue
-		}
-		if err := x.read(p, p.journal(o.Journal)); err != nil { // no word about the log: the peer asks again
-			p.site.w.mark("answer not read")
-			p.site.w.net.broken(e, err)
-			return
-		}
+	limits := simstream.AnswerLimits{FrameBytes: answerFrameMax, ReadBytes: grantReadMax}
+	sent, err := x.walk.Serve(o.Bytes, limits, grant{p, e, x, o})
+	if err != nil { // no word about the log: the peer asks again
+		p.site.w.mark("answer not read")
+		p.site.w.net.broken(e, err)
+		return
 	}
+	in.Bytes = sent
 	in.Ended, in.Open = x.walk.Pause(nil)
 	if in.Open == 0 {
 		x.close()
@@ -87,49 +85,49 @@ func (p *process) grant(e *end, o *node.Op) {
 	p.later(phaseAny, cpuTime, func() { p.step(in, "granted", uint64(in.Link), uint64(in.Bytes)) })
 }
 
-// read reads on, from where all questions are served if there are new ones.
-func (x *answers) read(p *process, j *journal.Journal) error {
-	if x.r == nil || x.walk.Anew() {
-		return x.place(j)
-	}
-	refs, err := x.r.Next(p.site.plan().feedBytes)
-	switch {
-	case errors.Is(err, journal.ErrDamaged):
-		p.site.w.mark("answer met damage")
-		x.walk.Damaged(err)
-		return nil
-	case err != nil:
-		return err
-	case len(refs) == 0:
-		x.walk.Drained()
-		return nil
-	}
-	x.refs = refs
-	heads := make([]wire.BatchHeader, len(refs))
-	for i := range refs {
-		heads[i] = refs[i].Header
-	}
-	x.walk.Read(heads)
-	return nil
+// grant is one on its way: simstream.AnswerSource.
+type grant struct {
+	p *process
+	e *end
+	x *answers
+	o *node.Op
 }
 
-// place puts the reader where all questions are served. Those whose batches are gone end.
-func (x *answers) place(j *journal.Journal) error {
-	x.close()
-	have := func(log wire.LogID) wire.Position {
+// Place puts the reader where all questions are served.
+func (g grant) Place(have func(wire.LogID, wire.Position) wire.Position, gone func(wire.LogID, error)) (err error) {
+	g.x.close()
+	j := g.p.journal(g.o.Journal)
+	g.x.r, err = j.ReadRetained(func(log wire.LogID) wire.Position {
 		tail, _ := j.Tail(log)
-		return x.walk.Have(log, tail.Position)
-	}
-	unit, err := j.SegmentStart(have, nil)
-	if errors.Is(err, journal.ErrNotRetained) {
-		for _, log := range j.NotRetained(have) {
-			x.walk.Refuse(log, wire.RefuseNotRetained, err.Error())
-		}
-		unit, err = j.SegmentStart(have, nil)
-	}
-	if err == nil {
-		x.r = j.NewReader(unit)
-		x.walk.Begin()
-	}
+		return have(log, tail.Position)
+	}, gone)
 	return err
+}
+
+// Read reads on.
+func (g grant) Read() (headers []wire.BatchHeader, bytes int, damage, err error) {
+	refs, err := g.x.r.Next(g.p.site.plan().feedBytes)
+	if errors.Is(err, journal.ErrDamaged) {
+		g.p.site.w.mark("answer met damage")
+		return nil, 0, err, nil
+	}
+	g.x.refs = refs
+	for i := range refs {
+		headers = append(headers, refs[i].Header)
+		bytes += len(refs[i].Bytes)
+	}
+	return headers, bytes, nil, err
+}
+
+// Send sends batches of the last read as a piece of the answer with this id.
+func (g grant) Send(id uint64, indexes []int) error {
+	g.p.site.w.mark("fetch answered")
+	var picked []wire.BatchRef
+	for _, i := range indexes {
+		picked = append(picked, g.x.refs[i])
+	}
+	envelope := g.o.Envelope
+	envelope.Number = id
+	g.p.sendBatches(g.e, &envelope, picked)
+	return nil
 }

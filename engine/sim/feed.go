@@ -2,8 +2,10 @@ package sim
 
 import (
 	"errors"
+	"slices"
 	"time"
 
+	"github.com/claudefs/repl/engine/apply"
 	"github.com/claudefs/repl/engine/node"
 	"github.com/claudefs/repl/engine/store/journal"
 	"github.com/claudefs/repl/wire"
@@ -11,14 +13,12 @@ import (
 
 // feed reads one journal behind its flushes and applies what it finds.
 type feed struct {
-	p       *process
-	which   node.Journal
-	of      *flusher
-	j       *journal.Journal
-	r       *journal.Reader
-	asked   bool
-	repairs int                 // of the journal, when the reader was opened
-	held    map[wire.LogID]bool // logs that wait for a repair
+	*apply.Feed
+	p     *process
+	which node.Journal
+	j     *journal.Journal
+	r     *journal.Reader
+	asked bool
 }
 
 // kick asks for a turn.
@@ -36,30 +36,21 @@ func (f *feed) reopen() {
 		f.r.Close()
 	}
 	f.r = nil
-	clear(f.held)
 	f.kick()
 }
 
 func (f *feed) open() bool {
-	f.repairs = f.of.repairs
-	unit, err := f.j.SegmentStart(f.cursor, nil)
-	if err != nil && f.p.site.disk.unreadable > 0 {
+	f.Begin()
+	r, err := f.j.ReadRetained(f.End, func(log wire.LogID, err error) {
+		f.p.site.w.fail("I3", "%s: what the Store lacks is not in the journal any more: %v",
+			siteNames[f.p.site.index], err)
+	})
+	if err != nil {
 		f.unreadable(err)
 		return false
 	}
-	if err != nil {
-		f.p.site.w.fail("I3", "%s: what the Store lacks is not in the journal any more: %v",
-			siteNames[f.p.site.index], err)
-	}
-	f.r = f.j.NewReader(unit)
+	f.r = r
 	return true
-}
-
-func (f *feed) cursor(log wire.LogID) wire.Position {
-	if int(log.Shard) >= len(f.p.appliers) {
-		return wire.Position{}
-	}
-	return f.p.appliers[log.Shard].Cursor(log)
 }
 
 func (f *feed) turn() {
@@ -100,46 +91,26 @@ func (f *feed) unreadable(err error) {
 	}
 }
 
-// apply gives batches to their appliers. A log with a hole before the next batch
-// waits for its repair, the others go on.
+// apply gives batches to their appliers.
 func (f *feed) apply(refs []wire.BatchRef) {
-	var moved []wire.Cursor
 	for i := range refs {
 		h := &refs[i].Header
+		if !f.Takes(h) {
+			continue
+		}
 		log := h.Log()
-		a := f.p.appliers[log.Shard]
-		at := a.Cursor(log)
-		if f.held[log] {
-			continue
-		}
-		if gap := h.FirstSeq > at.Seq+1; gap && (f.of.lacksNext(log, at) || f.of.repairs != f.repairs) {
-			f.held[log] = true // until the repair, after which the feed begins again
-			continue
-		}
-		done, err := a.Apply(background, &refs[i])
+		done, err := f.p.appliers[log.Shard].Apply(background, &refs[i])
 		if err != nil {
 			f.p.site.w.fail("I3", "%s: the applier of log %s stopped: %v", siteNames[f.p.site.index], log, err)
 		}
 		if done {
-			moved = append(moved, wire.Cursor{Log: log, Position: a.Cursor(log)})
+			f.Moved(h)
 		}
 	}
+	moved := slices.Clone(f.TakeMoved())
 	if len(moved) > 0 {
 		f.p.later(phaseApplied, cpuTime, func() {
-			f.p.step(&node.Applied{Cursors: merged(moved)}, "applied", uint64(len(moved)), uint64(f.which))
+			f.p.step(&node.Applied{Cursors: moved}, "applied", uint64(len(moved)), uint64(f.which))
 		})
 	}
-}
-
-// merged keeps the last cursor of each log, sorted.
-func merged(moved []wire.Cursor) []wire.Cursor {
-	last := map[wire.LogID]wire.Position{}
-	for _, c := range moved {
-		last[c.Log] = c.Position
-	}
-	var out []wire.Cursor
-	for _, log := range sortedLogs(last) {
-		out = append(out, wire.Cursor{Log: log, Position: last[log]})
-	}
-	return out
 }

@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"slices"
 	"time"
 
 	"github.com/claudefs/repl/engine/node"
@@ -12,9 +11,6 @@ import (
 // idleAfter is how long after a flush an idle journal gets its empty unit.
 const idleAfter = 700 * time.Millisecond
 
-// boundAhead is how far the persisted clock bound runs ahead of the stamps.
-const boundAhead = time.Second
-
 // flusher carries one journal's units to the medium: one flush at a time, its
 // steps apart in time, so that a crash may come between any two.
 type flusher struct {
@@ -22,13 +18,11 @@ type flusher struct {
 	which   node.Journal
 	j       *journal.Journal
 	suspect []wire.LogID
-	bound   wire.Stamp // the persisted clock bound, of the own journal
 	tickets []ticket
 	asked   bool              // a flush is asked for
 	busy    bool              // a flush is under way
 	idle    bool              // the idle unit is planned
 	pipe    *journal.Pipeline // nil = one unit at a time
-	repairs int               // begun
 }
 
 // ticket ties what the heart asked for to the unit that it lies in. Tickets are
@@ -37,22 +31,6 @@ type ticket struct {
 	number  uint64
 	unit    journal.UnitNumber
 	persist bool
-}
-
-// lacksAny says whether one of these batches, of one log, lies in a hole.
-func (f *flusher) lacksAny(refs []wire.BatchRef) bool {
-	return slices.ContainsFunc(f.j.Holes(), func(h journal.Hole) bool {
-		return slices.ContainsFunc(refs, func(b wire.BatchRef) bool {
-			return b.Header.Log() == h.Log && b.Header.LastSeq() > h.From.Seq && b.Header.LastSeq() <= h.To.Seq
-		})
-	})
-}
-
-// lacksNext says whether what follows a position of a log was lost.
-func (f *flusher) lacksNext(log wire.LogID, at wire.Position) bool {
-	return slices.ContainsFunc(f.j.Holes(), func(h journal.Hole) bool {
-		return h.Log == log && h.From.Seq <= at.Seq && at.Seq < h.To.Seq
-	})
 }
 
 // dir is where the journal lies: what people know it by.
@@ -115,27 +93,14 @@ func (f *flusher) begin() {
 	})
 }
 
-// fill closes the writer's batches into the open unit of the own journal, with a
-// clock bound above their stamps.
+// fill closes the writer's batches into the open unit of the own journal.
 func (f *flusher) fill() error {
 	if f.which != node.Own {
 		return nil
 	}
-	p := f.p
-	reach := max(p.writer.StampMax(), wire.StampOf(p.wall())) + stampsOf(boundAhead)/2
-	if p.writer.PendingBytes() > 0 && reach > f.bound {
-		f.bound = reach + stampsOf(boundAhead)/2
-		records := []journal.ControlRecord{{ClockBound: f.bound}}
-		if _, err := f.j.StageControl(records, wire.StampOf(p.wall())); err != nil {
-			return err
-		}
-	}
-	_, err := p.writer.Flush(f.j, p.wall())
+	_, err := f.p.writer.Fill(f.j, f.p.wall())
 	return err
 }
-
-// stampsOf is how many stamps a duration has.
-func stampsOf(d time.Duration) wire.Stamp { return wire.Stamp(d.Microseconds()) << 12 }
 
 // prepare does a step of zeroing the next segment. What fails there costs time
 // only; the flushes will tell.

@@ -3,6 +3,7 @@ package sim
 import (
 	"errors"
 
+	"github.com/claudefs/repl/engine/apply"
 	"github.com/claudefs/repl/engine/node"
 	"github.com/claudefs/repl/engine/store/journal"
 	"github.com/claudefs/repl/engine/store/writer"
@@ -122,16 +123,16 @@ func (p *process) hostApplied(headers []wire.BatchHeader) {
 	for i := range headers {
 		moved = append(moved, wire.Cursor{Log: headers[i].Log(), Position: headers[i].End()})
 	}
-	p.hostHas(merged(moved))
+	p.hostHas(apply.LastOfEach(moved))
 }
 
 // hosted says whether this process's own entries are the host's to apply.
 func (p *process) hosted() bool { return p.site.w.plan.hostLog && p.site.index == 0 }
 
-func ownTails(j *journal.Journal) (cursors []wire.Cursor) {
-	for _, log := range j.Logs() {
-		t, _ := j.Tail(log)
-		cursors = append(cursors, wire.Cursor{Log: log, Position: t.Position})
+// ownTails is where the own logs end.
+func ownTails(j *journal.Journal) (ends []wire.Cursor) {
+	for _, end := range j.Tails() {
+		ends = append(ends, wire.Cursor{Log: end.Log, Position: end.Position})
 	}
-	return cursors
+	return ends
 }

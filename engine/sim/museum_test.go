@@ -40,6 +40,16 @@ var byTest = map[string][2]string{
 	"store-ignored":       {"../node", "TestConversations"},
 }
 
+// twice are mistakes in what engine and simulator decide by the same function: a seed must
+// show each, and this test of the engine as well.
+var twice = map[string][2]string{
+	"answers-misplaced": {"..", "TestRestoreReadsJournalFewTimes"},
+	"bound-once":        {"..", "TestDurableClockBoundCoversStamps"},
+	"hole-unseen":       {"..", "TestDamageInTheMirrorIsFetchedFromThePeer"},
+	"tail-unlisted":     {"..", "TestBothSitesResumeAfterRestartsExactlyOnce"},
+	"wait-kept":         {"..", "TestAnApplierThatMeetsRotGoesOnBehindItsRepair"},
+}
+
 // byChecker is what counts: a promise that a checker found broken. A panic, a
 // world that cannot go on, or two traces of one seed are no proof of a checker.
 var byChecker = regexp.MustCompile(`^I[0-9]+$`)
@@ -78,6 +88,11 @@ func TestMuseum(t *testing.T) {
 	found, sound := 0, map[uint64]bool{}
 	for i, line := range lines {
 		fmt.Println(line)
+		if test, there := twice[names[i]]; there {
+			line := visitTest(names[i], test[0], test[1])
+			fmt.Println(line)
+			require.Contains(t, line, " found test=")
+		}
 		if _, there := byTest[names[i]]; there && strings.Contains(line, " found test=") {
 			found++
 			continue

@@ -65,17 +65,12 @@ func (p *process) seek(o *node.Op) {
 		have[c.Log] = c.Position
 	}
 	in := &node.Sought{Link: o.Link}
-	unit, err := p.own.j.SegmentStart(
-		func(log wire.LogID) wire.Position { return have[log] },
-		func(log wire.LogID, t journal.Tail) {
-			in.Tails = append(in.Tails, wire.Cursor{Log: log, Position: t.Position})
-		})
-	if err != nil {
-		in.Err, in.NotRetained = err, p.own.j.NotRetained(func(log wire.LogID) wire.Position { return have[log] })
-	} else {
-		s.r = p.own.j.NewReader(unit)
+	r, tails, gone, err := p.own.j.ReadBeyond(func(log wire.LogID) wire.Position { return have[log] })
+	s.r, in.NotRetained, in.Err = r, gone, err
+	for _, end := range tails {
+		in.Tails = append(in.Tails, wire.Cursor{Log: end.Log, Position: end.Position})
 	}
-	p.later(phaseAny, cpuTime, func() { p.step(in, "sought", uint64(in.Link), uint64(unit)) })
+	p.later(phaseAny, cpuTime, func() { p.step(in, "sought", uint64(in.Link), uint64(len(in.Tails))) })
 }
 
 func (p *process) read(o *node.Op) {

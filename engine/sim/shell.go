@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -285,19 +284,12 @@ func (p *process) stage() {
 	}
 }
 
-// repair gathers fetched batches until they cover the damage, and has them put in
-// its place. Pieces of different logs may come side by side.
+// repair gathers fetched batches until they are a whole stretch, and has them put in the
+// place of what damage took.
 func (p *process) repair(s *node.Stage, refs []wire.BatchRef) {
-	pieces := p.pieces[s.Log]
-	if n := len(pieces); n > 0 && pieces[n-1].Header.End() != s.From {
-		pieces = nil // a new answer begins
-	}
-	pieces = append(pieces, refs...)
-	p.pieces[s.Log] = pieces
 	log, ticket := s.Log, s.Ticket
-	if s.Last {
-		delete(p.pieces, log)
-		p.later(phaseAny, p.site.disk.flushTime(), func() { p.mended(log, pieces, ticket) })
+	if whole := p.pieces.Add(log, s.From, refs, s.Last); s.Last {
+		p.later(phaseAny, p.site.disk.flushTime(), func() { p.mended(log, whole, ticket) })
 	}
 }
 
@@ -308,19 +300,17 @@ func (p *process) mended(log wire.LogID, pieces []wire.BatchRef, ticket uint64) 
 	if log.Site == p.site.id {
 		f, mark = p.own, "own log repaired"
 	}
-	f.repairs++
-	failed := f.j.Repair(log, pieces)
+	filled, failed := f.j.Fill(log, pieces)
 	if err := f.j.Err(); err != nil {
 		f.failed(err)
 		return
 	}
 	switch {
-	case failed == nil:
+	case filled:
 		p.site.w.mark(mark)
 		p.site.disk.repaired(pieces)
-	case errors.Is(failed, journal.ErrOrder) && !f.lacksAny(pieces):
+	case failed == nil:
 		p.site.w.mark("repair not needed any more")
-		failed = nil
 	default:
 		p.site.w.note(p.site.index, failed.Error())
 	}
@@ -329,29 +319,15 @@ func (p *process) mended(log wire.LogID, pieces []wire.BatchRef, ticket uint64) 
 	p.feeds[f.which-node.Own].reopen()
 }
 
-// mend reports to the heart what the journals lack, one hole of a log at a time, and
-// logs that lack nothing any more.
+// mend reports to the heart what the journals miss, and logs that miss nothing any more.
 func (p *process) mend() {
-	holes := append(p.own.j.Holes(), p.mirror.j.Holes()...)
-	lacking := map[wire.LogID]journal.Hole{}
-	for _, h := range holes {
-		if p.lacking[h.Log] == h {
-			lacking[h.Log] = h
-		}
+	ask, whole := p.missing.Update(append(p.own.j.Holes(), p.mirror.j.Holes()...))
+	for _, h := range ask {
+		p.step(&node.MirrorDamaged{Log: h.Log, From: h.From, To: h.To.Seq}, "damaged",
+			uint64(h.Log.Shard), uint64(h.To.Seq))
 	}
-	before := p.lacking
-	p.lacking = lacking
-	for _, h := range holes {
-		if _, told := lacking[h.Log]; !told && h.To != (wire.Position{}) {
-			lacking[h.Log] = h
-			p.step(&node.MirrorDamaged{Log: h.Log, From: h.From, To: h.To.Seq}, "damaged",
-				uint64(h.Log.Shard), uint64(h.To.Seq))
-		}
-	}
-	for _, log := range sortedLogs(before) {
-		if _, lacks := lacking[log]; !lacks {
-			p.step(&node.MirrorDamaged{Log: log, Gone: true}, "whole again", uint64(log.Shard), 0)
-		}
+	for _, log := range whole {
+		p.step(&node.MirrorDamaged{Log: log, Gone: true}, "whole again", uint64(log.Shard), 0)
 	}
 }
 
@@ -445,6 +421,9 @@ func (p *process) retain(which node.Journal) {
 		p.site.w.mark("segment given back under a reader")
 	}
 	p.site.w.check.retained(p, which)
+	if p.missing.Any() {
+		p.later(phaseAny, cpuTime, p.mend) // what went is missing no more
+	}
 }
 
 // flushStoreLater flushes the Store from time to time: late, as hosts do.

@@ -114,8 +114,8 @@ type process struct {
 	wake      time.Duration // world time of the tick that is asked for; 0 = none
 	refs      []wire.BatchRef
 	headers   []wire.BatchHeader
-	pieces    map[wire.LogID][]wire.BatchRef // of repairs that are being fetched
-	lacking   map[wire.LogID]journal.Hole    // told to the heart, not repaired yet
+	pieces    journal.Pieces // of repairs that are being fetched
+	missing   journal.Missing
 
 	toldLogs map[wire.LogID]*toldLog // own logs, as the heart was told, see lag.go
 	lagSeen  map[wire.SiteID]*lagSeen
@@ -139,7 +139,7 @@ func (s *site) start() {
 		site: s, born: s.w.now, links: map[node.LinkID]*end{}, readers: map[node.LinkID]*shipper{},
 		toldLogs: map[wire.LogID]*toldLog{}, lagSeen: map[wire.SiteID]*lagSeen{},
 		admitted: make([]bool, s.w.plan.shards), refused: make([]bool, s.w.plan.shards),
-		pieces: map[wire.LogID][]wire.BatchRef{}, answering: map[answering]*answers{},
+		answering: map[answering]*answers{},
 	}
 	var err error
 	if p.own, err = p.openJournal(node.Own, ownDir); err == nil {
@@ -222,7 +222,7 @@ func (p *process) openJournal(which node.Journal, dir string) (*flusher, error) 
 	if len(r.Suspect) > 0 {
 		p.site.w.mark("suspect log")
 	}
-	f := &flusher{p: p, which: which, j: j, suspect: r.Suspect, bound: j.Control().ClockBound}
+	f := &flusher{p: p, which: which, j: j, suspect: r.Suspect}
 	f.openPipeline()
 	return f, nil
 }
@@ -235,8 +235,14 @@ func (p *process) openAppliers() {
 		}
 		p.appliers = append(p.appliers, a)
 	}
-	p.feeds[0] = &feed{p: p, which: node.Own, of: p.own, j: p.own.j, held: map[wire.LogID]bool{}}
-	p.feeds[1] = &feed{p: p, which: node.Mirror, of: p.mirror, j: p.mirror.j, held: map[wire.LogID]bool{}}
+	for i, f := range [2]*flusher{p.own, p.mirror} {
+		p.feeds[i] = &feed{p: p, which: f.which, j: f.j, Feed: apply.NewFeed(f.j, len(p.appliers))}
+		for _, c := range p.site.store.cursors((*store.Mem).Cursors) {
+			if (c.Log.Site == p.site.id) == (f.which == node.Own) {
+				p.feeds[i].Set(c.Log, c.Position)
+			}
+		}
+	}
 }
 
 func (s *site) config() node.Config {
@@ -279,9 +285,10 @@ func (p *process) boot() node.Boot {
 
 func logsOf(j *journal.Journal) []node.Log {
 	var logs []node.Log
-	for _, id := range j.Logs() {
-		t, _ := j.Tail(id)
-		logs = append(logs, node.Log{ID: id, Tail: t.Position, LastStamp: t.LastStamp, LastIndex: t.LastIndex})
+	for _, end := range j.Tails() {
+		logs = append(logs, node.Log{
+			ID: end.Log, Tail: end.Position, LastStamp: end.LastStamp, LastIndex: end.LastIndex,
+		})
 	}
 	return logs
 }

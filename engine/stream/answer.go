@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/claudefs/repl/engine/internal/plant"
 	"github.com/claudefs/repl/wire"
 )
 
@@ -16,14 +17,13 @@ const AnswerLogsMax = 64
 const AnswerMore = "more"
 
 // Answer is the answering side of a link's questions for batches, for one journal: it
-// says which batches of a read go into which frame, and how each question ends. The
-// shell reads and sends; one walk serves all open questions.
+// says where a reader begins, which batches go into which frame, and how each question
+// ends. The shell reads and sends (AnswerSource); one walk serves all open questions.
 //
 //  1. Ask opens a question, or goes on with one: then the walk stays where it is.
-//  2. Where the walk has to begin anew, the shell places a reader by Have, and Begins.
-//  3. Next hands out the read at hand, frame by frame; when that is used up, the shell
-//     reads on: Read, Damaged, or Drained at the journal's end.
-//  4. Pause ends a grant: the asker says by its next question whether it goes on.
+//  2. Resume begins a grant, and Serve hands out what it allows, frame by frame. Where
+//     the walk has to begin again, Serve first has a reader placed.
+//  3. Pause ends a grant: the asker says by its next question whether it goes on.
 //
 // The first batch of each answer continues the asker's position by chain, so that the
 // answer proves itself (I4). The zero value has no question.
@@ -33,6 +33,7 @@ type Answer struct {
 	next    int // of open: whose batches go next
 	damage  string
 	anew    bool
+	sent    int        // bytes handed out since the grant began
 	paused  wire.LogID // ended a grant, and was not asked for again
 	ends    []wire.FetchEnd
 }
@@ -60,9 +61,6 @@ func (a *Answer) Open() int {
 	return n
 }
 
-// Anew says whether the walk has to begin anew.
-func (a *Answer) Anew() bool { return a.anew }
-
 // Ask takes a question; tail is where the log ends here. Asked for a log that is open,
 // from where its answer stands, it goes on with that.
 func (a *Answer) Ask(f *wire.Fetch, tail wire.Seq) {
@@ -88,29 +86,95 @@ func (a *Answer) Ask(f *wire.Fetch, tail wire.Seq) {
 // Resume begins a grant. What ended the one before, and was not asked for again, is not
 // wanted any more.
 func (a *Answer) Resume() {
+	a.sent = 0
 	if a.paused != (wire.LogID{}) {
 		a.open = slices.DeleteFunc(a.open, func(q question) bool { return q.log == a.paused })
 		a.paused, a.next = wire.LogID{}, 0
 	}
 }
 
-// Have is what a reader may miss of a log, given its tail: of those that nobody asks
-// for, everything.
-func (a *Answer) Have(log wire.LogID, tail wire.Position) wire.Position {
-	if i, found := slices.BinarySearchFunc(a.open, log, question.compare); found && !a.open[i].over {
-		return a.open[i].at
+// AnswerSource is a journal with a reader in it, and the link that answers leave by.
+type AnswerSource interface {
+	// Place puts the reader where it meets everything beyond have(log, tail), tail being
+	// where the log ends here. Logs whose next batch is gone are passed to gone, with the
+	// reason; the reader goes on without them.
+	Place(have func(log wire.LogID, tail wire.Position) wire.Position, gone func(wire.LogID, error)) error
+	// Read returns the headers of what follows, borrowed until the next call, and how many
+	// bytes were read for them. damage: the reader has passed over damage instead. Nothing
+	// and no error: it stands at the end of the journal.
+	Read() (headers []wire.BatchHeader, bytes int, damage, err error)
+	// Send sends batches of the last Read as one frame of the answer with this id.
+	Send(id uint64, indexes []int) error
+}
+
+// AnswerLimits bound what a grant does at once, in bytes.
+type AnswerLimits struct {
+	FrameBytes int // of one frame
+	ReadBytes  int // of the journal, read for one grant, however little of it is asked for
+}
+
+// Serve hands out up to so many bytes of what is asked for, and returns how many. An
+// error is the source's: it says nothing about any log, and the link has to end, so that
+// the peer asks again on the next.
+func (a *Answer) Serve(bytes int, l AnswerLimits, s AnswerSource) (sent int, err error) {
+	for read := 0; sent < bytes && read < l.ReadBytes && a.Open() > 0; {
+		if id, indexes, size, ok := a.take(min(bytes-sent, l.FrameBytes)); ok {
+			if err := s.Send(id, indexes); err != nil {
+				return sent, err
+			}
+			sent += size
+			continue
+		}
+		n, err := a.readOn(s)
+		if err != nil {
+			return sent, err
+		}
+		read += n
 	}
-	return tail
+	return sent, nil
 }
 
-// Begin notes that a reader was placed by Have.
-func (a *Answer) Begin() {
+// readOn reads on, from where all questions are served if there are new ones, and returns
+// how much was read.
+func (a *Answer) readOn(s AnswerSource) (int, error) {
+	if a.anew {
+		err := s.Place(a.have, func(log wire.LogID, why error) { a.refuse(log, wire.RefuseNotRetained, why.Error()) })
+		if err == nil {
+			a.begin()
+		}
+		return 0, err
+	}
+	headers, n, damage, err := s.Read()
+	switch {
+	case err != nil:
+	case damage != nil:
+		a.damaged(damage)
+	case len(headers) == 0:
+		a.drained()
+	default:
+		a.read(headers)
+	}
+	return n, err
+}
+
+// have is what a reader may miss of a log, given its tail: of those that nobody asks
+// for, everything.
+func (a *Answer) have(log wire.LogID, tail wire.Position) wire.Position {
+	i, found := slices.BinarySearchFunc(a.open, log, question.compare)
+	if !found || a.open[i].over || plant.AnswersMisplaced && i > 0 {
+		return tail
+	}
+	return a.open[i].at
+}
+
+// begin notes that a reader was placed by have.
+func (a *Answer) begin() {
 	a.anew, a.damage = false, ""
-	a.Read(nil)
+	a.read(nil)
 }
 
-// Read takes the headers of what was read next, borrowed until the next call.
-func (a *Answer) Read(headers []wire.BatchHeader) {
+// read takes the headers of what was read next, borrowed until the next call.
+func (a *Answer) read(headers []wire.BatchHeader) {
 	a.headers, a.next = headers, 0
 	for i := range a.open {
 		a.open[i].indexes = a.open[i].indexes[:0]
@@ -122,13 +186,13 @@ func (a *Answer) Read(headers []wire.BatchHeader) {
 	}
 }
 
-// Damaged notes that the reader passed over damage, of some log: one is whole if its
+// damaged notes that the reader passed over damage, of some log: one is whole if its
 // next batch follows.
-func (a *Answer) Damaged(err error) { a.damage = err.Error() }
+func (a *Answer) damaged(err error) { a.damage = err.Error() }
 
-// Next returns the batches of the read at hand that the next frame carries, all of one
+// take returns the batches of the read at hand that the next frame carries, all of one
 // question: up to so many bytes, or one batch. Not ok: the read is used up.
-func (a *Answer) Next(bytes int) (id uint64, indexes []int, size int, ok bool) {
+func (a *Answer) take(bytes int) (id uint64, indexes []int, size int, ok bool) {
 	for ; a.next < len(a.open); a.next++ {
 		q := &a.open[a.next]
 		id = q.id
@@ -148,6 +212,7 @@ func (a *Answer) Next(bytes int) (id uint64, indexes []int, size int, ok bool) {
 			}
 		}
 		if len(indexes) > 0 {
+			a.sent += size
 			return id, indexes, size, true
 		}
 	}
@@ -176,16 +241,16 @@ func (a *Answer) end(q *question, code wire.RefusalCode, text string) {
 	a.ends = append(a.ends, wire.FetchEnd{ID: q.id, Code: code, Text: text})
 }
 
-// Refuse ends the question for a log.
-func (a *Answer) Refuse(log wire.LogID, code wire.RefusalCode, text string) {
+// refuse ends the question for a log.
+func (a *Answer) refuse(log wire.LogID, code wire.RefusalCode, text string) {
 	if i, found := slices.BinarySearchFunc(a.open, log, question.compare); found {
 		a.end(&a.open[i], code, text)
 		a.open = slices.Delete(a.open, i, i+1)
 	}
 }
 
-// Drained ends what is open: the reader stands at the end of the journal.
-func (a *Answer) Drained() {
+// drained ends what is open: the reader stands at the end of the journal.
+func (a *Answer) drained() {
 	for i := range a.open {
 		if q := &a.open[i]; a.damage != "" {
 			a.end(q, wire.RefuseSuspect, a.lost(q))
@@ -197,13 +262,16 @@ func (a *Answer) Drained() {
 }
 
 // Pause ends a grant: it moves how questions ended to ends, and names one that is open,
-// 0 = none; the next question says whether it is to go on.
+// 0 = none; the next question says whether it is to go on. A grant that only read, and
+// handed nothing out, tells the asker nothing to answer: the next one goes on with all.
 func (a *Answer) Pause(ends []wire.FetchEnd) ([]wire.FetchEnd, uint64) {
 	ends = append(ends, a.ends...)
 	a.ends = a.ends[:0]
 	for i := range a.open {
 		if q := &a.open[(a.next+i)%len(a.open)]; !q.over {
-			a.paused = q.log
+			if a.sent > 0 {
+				a.paused = q.log
+			}
 			return ends, q.id
 		}
 	}

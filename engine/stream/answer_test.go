@@ -45,7 +45,7 @@ func answer(t *testing.T, a *Answer, journal []wire.BatchHeader, step, grant int
 	for id := uint64(1000); a.Open() > 0; id++ {
 		a.Resume()
 		for left := grant; left > 0 && a.Open() > 0; {
-			if q, indexes, size, ok := a.Next(left); ok {
+			if q, indexes, size, ok := a.take(left); ok {
 				for _, i := range indexes {
 					sent[q] = append(sent[q], journal[at-step:][i])
 				}
@@ -53,13 +53,13 @@ func answer(t *testing.T, a *Answer, journal []wire.BatchHeader, step, grant int
 				continue
 			}
 			switch {
-			case a.Anew():
-				a.Begin()
+			case a.anew:
+				a.begin()
 				at = 0
 			case at >= len(journal):
-				a.Drained()
+				a.drained()
 			default:
-				a.Read(journal[at:min(at+step, len(journal))])
+				a.read(journal[at:min(at+step, len(journal))])
 				at, read = at+step, read+step
 			}
 		}
@@ -70,7 +70,7 @@ func answer(t *testing.T, a *Answer, journal []wire.BatchHeader, step, grant int
 		for i := range a.open {
 			if q := a.open[i]; q.id == open && open != 0 { // the asker goes on
 				a.Ask(&wire.Fetch{ID: q.id, Log: q.log, From: q.at, To: q.to}, q.to)
-				require.False(t, a.Anew(), "from where it stands")
+				require.False(t, a.anew, "from where it stands")
 			}
 		}
 		require.Less(t, id, uint64(100_000))
@@ -116,10 +116,10 @@ func TestAnswerEndsByName(t *testing.T) {
 	require.Equal(t, wire.FetchEnd{ID: 9}, ends[9], "it has no more")
 
 	a := ask(journal[0].End(), 0)
-	a.Begin()
-	a.Damaged(errors.New("bad unit"))
-	a.Read(journal[2:])
-	_, _, _, ok := a.Next(1 << 20)
+	a.begin()
+	a.damaged(errors.New("bad unit"))
+	a.read(journal[2:])
+	_, _, _, ok := a.take(1 << 20)
 	require.False(t, ok)
 	list, open := a.Pause(nil)
 	require.Zero(t, open)
@@ -127,7 +127,7 @@ func TestAnswerEndsByName(t *testing.T) {
 	require.Zero(t, a.Open())
 
 	a = ask(journal[0].End(), 0)
-	a.Refuse(log, wire.RefuseNotRetained, "gone")
+	a.refuse(log, wire.RefuseNotRetained, "gone")
 	list, _ = a.Pause(nil)
 	require.Equal(t, wire.RefuseNotRetained, list[0].Code)
 }
@@ -140,16 +140,76 @@ func TestAnswerDropsWhatIsNotAskedOn(t *testing.T) {
 	for shard := range wire.Shard(2) {
 		a.Ask(&wire.Fetch{ID: 1 + uint64(shard), Log: wire.LogID{Site: 7, Shard: shard}}, 12)
 	}
-	a.Begin()
-	a.Read(journal)
-	id, _, _, _ := a.Next(1)
+	a.begin()
+	a.read(journal)
+	id, _, _, _ := a.take(1)
 	require.Equal(t, uint64(1), id)
 	_, open := a.Pause(nil)
 	require.Equal(t, uint64(1), open)
 	a.Ask(&wire.Fetch{ID: 5, Log: wire.LogID{Site: 7, Shard: 1}}, 12)
-	require.False(t, a.Anew())
+	require.False(t, a.anew)
 	a.Resume()
 	require.Equal(t, 1, a.Open())
-	id, _, _, _ = a.Next(1)
+	id, _, _, _ = a.take(1)
 	require.Equal(t, uint64(5), id)
+}
+
+// walk is an AnswerSource: a journal of headers, read so many at a time.
+type walk struct {
+	journal  []wire.BatchHeader
+	step, at int
+	damage   map[int]error // before the header with this index
+	placed   int
+	read     []wire.BatchHeader
+	sent     []wire.BatchHeader
+}
+
+func (w *walk) Place(have func(wire.LogID, wire.Position) wire.Position, _ func(wire.LogID, error)) error {
+	w.at, w.placed = 0, w.placed+1
+	return nil
+}
+
+func (w *walk) Read() (headers []wire.BatchHeader, bytes int, damage, err error) {
+	if d := w.damage[w.at]; d != nil {
+		delete(w.damage, w.at)
+		return nil, 0, d, nil
+	}
+	w.read = w.journal[w.at:min(w.at+w.step, len(w.journal))]
+	w.at += len(w.read)
+	for i := range w.read {
+		bytes += w.read[i].Bytes()
+	}
+	return w.read, bytes, nil, nil
+}
+
+func (w *walk) Send(_ uint64, indexes []int) error {
+	for _, i := range indexes {
+		w.sent = append(w.sent, w.read[i])
+	}
+	return nil
+}
+
+// TestAnswerOutlivesGrantsThatOnlyRead: what is asked for lies behind more of other logs
+// than one grant reads; the walk goes on with the next (I14).
+func TestAnswerOutlivesGrantsThatOnlyRead(t *testing.T) {
+	mine := answerLog(1, 2)
+	w := &walk{journal: append(answerLog(0, 40), mine...), step: 1}
+	var a Answer
+	a.Ask(&wire.Fetch{ID: 3, Log: wire.LogID{Site: 7, Shard: 1}}, 4)
+	limits := AnswerLimits{FrameBytes: 1 << 20, ReadBytes: 5000}
+	for grants, open := 0, uint64(3); open != 0; grants++ {
+		require.Less(t, grants, 20, "the question is lost")
+		a.Resume()
+		sent, err := a.Serve(1<<20, limits, w)
+		require.NoError(t, err)
+		var ends []wire.FetchEnd
+		ends, open = a.Pause(nil)
+		if open == 0 {
+			require.Equal(t, []wire.FetchEnd{{ID: 3}}, ends)
+		} else if sent > 0 {
+			a.Ask(&wire.Fetch{ID: 3, Log: mine[0].Log(), From: w.sent[len(w.sent)-1].End()}, 4)
+		}
+	}
+	require.Equal(t, mine, w.sent)
+	require.Equal(t, 1, w.placed)
 }

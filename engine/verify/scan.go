@@ -69,7 +69,7 @@ func (v *Verifier) scanJournals(ctx context.Context, p *pace) (map[wire.LogID]*l
 }
 
 func scanJournal(ctx context.Context, j named, scans map[wire.LogID]*logScan, p *pace) (string, error) {
-	tails, last := tailsOf(j.Journal), j.Durable()
+	tails, last := j.Positions(), j.Durable()
 	r := j.NewReader(1)
 	defer r.Close()
 	r.FromFiles()
@@ -126,7 +126,7 @@ func positionsAt(ctx context.Context, j *journal.Journal, seqs map[wire.LogID]wi
 			found[log] = at
 		}
 	}
-	have := tailsOf(j) // of the others nothing is needed
+	have := j.Positions() // of the others nothing is needed
 	for log, at := range have {
 		note(log, at)
 	}
@@ -134,13 +134,14 @@ func positionsAt(ctx context.Context, j *journal.Journal, seqs map[wire.LogID]wi
 		have[log] = at
 	}
 	last := j.Durable()
-	unit, err := j.SegmentStart(func(log wire.LogID) wire.Position { return have[log] },
-		func(log wire.LogID, t journal.Tail) { note(log, t.Position) })
+	r, tails, _, err := j.ReadBeyond(func(log wire.LogID) wire.Position { return have[log] })
 	if err != nil {
-		unit = 1 // another history may be what was asked for
+		r = j.NewReader(1) // another history may be what was asked for
 	}
-	r := j.NewReader(unit)
 	defer r.Close()
+	for _, end := range tails {
+		note(end.Log, end.Position)
+	}
 	var p pace
 	for len(found) < len(seqs) && r.Unit() < last {
 		var refs []wire.BatchRef
@@ -159,13 +160,4 @@ func positionsAt(ctx context.Context, j *journal.Journal, seqs map[wire.LogID]wi
 		}
 	}
 	return found, nil
-}
-
-// tailsOf is where the logs of a journal end.
-func tailsOf(j *journal.Journal) map[wire.LogID]wire.Position {
-	tails := make(map[wire.LogID]wire.Position)
-	for _, log := range j.Logs() {
-		tails[log] = tailIn(j, log)
-	}
-	return tails
 }

@@ -54,8 +54,20 @@ const (
 	RepairUnread = false
 	// ClaimsUncounted lets an open batch grow without counting it as pending.
 	ClaimsUncounted = false
+	// HoleUnseen takes a log whose next batch damage took for one that is whole.
+	HoleUnseen = false
+	// TailUnlisted leaves the last log out where a journal tells where its logs end.
+	TailUnlisted = false
+	// BoundOnce persists a clock bound for the first stamps only.
+	BoundOnce = false
 	// ShipBeforeFlush lets readers of the own journal see a unit once it is written.
 	ShipBeforeFlush = false
+)
+
+// Of the stream.
+const (
+	// AnswersMisplaced reads from where the first of the open questions begins, for all.
+	AnswersMisplaced = false
 )
 
 // Of the heart.
@@ -124,4 +136,6 @@ const (
 	EffectsFirst = false
 	// AppliedAgain takes the batch that ends at the cursor for a new one.
 	AppliedAgain = false
+	// WaitKept leaves logs waiting for a repair that is in place.
+	WaitKept = false
 )

@@ -44,7 +44,12 @@ var (
 	ApplyBeforeFlush    = planted("apply-before-flush")
 	RepairUnread        = planted("repair-unread")
 	ClaimsUncounted     = planted("claims-uncounted")
+	HoleUnseen          = planted("hole-unseen")
+	TailUnlisted        = planted("tail-unlisted")
+	BoundOnce           = planted("bound-once")
 	ShipBeforeFlush     = planted("ship-before-flush")
+
+	AnswersMisplaced = planted("answers-misplaced")
 
 	AppendUnproven      = planted("append-unproven")
 	ResumeFromSent      = planted("resume-from-sent")
@@ -74,4 +79,5 @@ var (
 	CursorFirst  = planted("cursor-first")
 	EffectsFirst = planted("effects-first")
 	AppliedAgain = planted("applied-again")
+	WaitKept     = planted("wait-kept")
 )

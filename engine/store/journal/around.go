@@ -63,7 +63,7 @@ func (r *Reader) Lost() []Hole {
 	var lost []Hole
 	if r.told != nil {
 		for _, h := range r.told.holes {
-			lost = append(lost, Hole{h.log, h.from, h.to})
+			lost = append(lost, h.Hole)
 		}
 	}
 	return lost

@@ -47,38 +47,20 @@ func (d *damage) passed(off int64) bool {
 // missing there is repaired.
 func (d *damage) shows() bool { return d.hides || d.end > d.Offset || !d.filled() }
 
-// hole is what a damage took from one log: the batches behind from, up to to.
+// hole is what a damage took from one log, and the repair that fills it.
 type hole struct {
-	log    wire.LogID
-	from   wire.Position
-	to     wire.Position // zero: nothing proves where it ends (a suspect log)
+	Hole
 	damage *damage
 	repair *repairFile
 }
 
-func (h *hole) open() bool { return h.to == (wire.Position{}) }
-
-// holds says whether a position lies in the hole, or where it begins.
-func (h *hole) holds(at wire.Position) bool {
-	return at == h.from || at.Incarnation == h.to.Incarnation && at.Seq < h.to.Seq &&
-		(at.Incarnation != h.from.Incarnation || at.Seq > h.from.Seq)
-}
-
 // contains says whether a batch lies in the hole.
-func (h *hole) contains(b *wire.BatchHeader) bool {
-	return h.log == b.Log() && (b.Incarnation != h.from.Incarnation || b.FirstSeq > h.from.Seq) &&
-		(b.Incarnation != h.to.Incarnation || b.LastSeq() <= h.to.Seq)
-}
+func (h *hole) contains(b *wire.BatchHeader) bool { return h.Log == b.Log() && h.Contains(b.End()) }
 
 // covers says whether a repair fills the hole or a part of it.
 func (h *hole) covers(rf *repairFile) bool {
-	from, to := &rf.from.Position, &rf.to.Position
-	if h.log != rf.log || h.repair != nil || h.open() {
-		return false
-	}
-	begins := *from == h.from || from.Incarnation == h.from.Incarnation && from.Seq > h.from.Seq
-	ends := *to == h.to || to.Incarnation == h.to.Incarnation && to.Seq < h.to.Seq
-	return begins && ends && (h.from.Incarnation != h.to.Incarnation || from.Incarnation == to.Incarnation)
+	to := rf.to.Position
+	return h.TakesNext(rf.from.Position) && (to == h.To || h.TakesNext(to))
 }
 
 // addHole records that batches of log between two positions are gone. Holes
@@ -91,12 +73,12 @@ func (d *damage) addHole(log wire.LogID, from, to wire.Position) {
 		return // more was found than was known of
 	}
 	for _, h := range d.holes {
-		if h.log == log && h.to == from {
-			h.to = to
+		if h.Log == log && h.To == from {
+			h.To = to
 			return
 		}
 	}
-	d.holes = append(d.holes, &hole{log: log, from: from, to: to, damage: d})
+	d.holes = append(d.holes, &hole{Hole: Hole{log, from, to}, damage: d})
 }
 
 // fill puts a repair of a part of h in its place. What it leaves of the hole, before
@@ -104,16 +86,16 @@ func (d *damage) addHole(log wire.LogID, from, to wire.Position) {
 func (h *hole) fill(rf *repairFile) (rest []*hole) {
 	d := h.damage
 	i := slices.Index(d.holes, h)
-	if before := rf.from.Position; before != h.from {
-		rest = append(rest, &hole{log: h.log, from: h.from, to: before, damage: d})
+	if before := rf.from.Position; before != h.From {
+		rest = append(rest, &hole{Hole: Hole{h.Log, h.From, before}, damage: d})
 		d.holes = slices.Insert(d.holes, i, rest[0])
-		h.from = before
+		h.From = before
 		i++
 	}
-	if behind := rf.to.Position; behind != h.to {
-		next := &hole{log: h.log, from: behind, to: h.to, damage: d}
+	if behind := rf.to.Position; behind != h.To {
+		next := &hole{Hole: Hole{h.Log, behind, h.To}, damage: d}
 		rest, d.holes = append(rest, next), slices.Insert(d.holes, i+1, next)
-		h.to = behind
+		h.To = behind
 	}
 	h.repair = rf
 	return rest

@@ -24,7 +24,7 @@
 //     durable-through mark are damage, reported with file, offset and unit. Above every mark
 //     they are a torn tail, which is cut permanently.
 //     Damage that a reader meets becomes holes, as at Open: [Journal.Holes] lists them,
-//     [Journal.Repair] fills them.
+//     [Journal.Fill] fills them.
 //   - I10: everything has a limit (docs/limits.md). A file is a segment once its head is
 //     durable, so a bad head is damage. Two good heads stay: facts that only heads hold exist twice.
 //   - I12: a segment is removed only if the floor covers every log in it and no reader
@@ -43,7 +43,7 @@
 //
 //	reader meets bytes that do not hold ─▶ examine: replay that segment ─▶ ErrDamaged
 //	                                              │
-//	readers go on: what is intact, repairs ◀── Repair(log, batches) ◀── Holes
+//	readers go on: what is intact, repairs ◀── Fill(log, batches) ◀── Holes
 //
 // It does not ship, apply, encrypt, or decide who may write. It cannot detect that the newest
 // segments were deleted, or that the disk went back to an older image; peers and Store do.

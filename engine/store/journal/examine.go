@@ -99,21 +99,17 @@ func (r *recovery) examine(s *segment, behind []headLog) error {
 // but holes that were known stay what they are. It returns what is new, and the
 // repairs that fit in no hole any more. The lock is held.
 func (j *Journal) learn(s *segment, found []*damage) (fresh []Damage, junk []string) {
-	type stretch struct {
-		log      wire.LogID
-		from, to wire.Position
-	}
-	known := map[stretch]*hole{}
+	known := map[Hole]*hole{}
 	for _, d := range s.damages {
 		for _, h := range d.holes {
-			known[stretch{h.log, h.from, h.to}] = h
+			known[h.Hole] = h
 			if h.repair != nil {
 				refill(found, h.repair)
 			}
 		}
 	}
 	for _, d := range found {
-		isNew := func(h *hole) bool { return known[stretch{h.log, h.from, h.to}] == nil }
+		isNew := func(h *hole) bool { return known[h.Hole] == nil }
 		if !slices.ContainsFunc(s.damages, d.same) || slices.ContainsFunc(d.holes, isNew) {
 			fresh = append(fresh, d.Damage)
 		}
@@ -125,7 +121,7 @@ func (j *Journal) learn(s *segment, found []*damage) (fresh []Damage, junk []str
 		d.seg = s
 		d.hides = slices.ContainsFunc(s.damages, func(o *damage) bool { return o.hides && o.overlaps(d) })
 		for i, h := range d.holes {
-			at := stretch{h.log, h.from, h.to}
+			at := h.Hole
 			if old := known[at]; old != nil {
 				d.holes[i], old.damage = old, d
 				delete(known, at)
@@ -159,7 +155,7 @@ func refill(found []*damage, rf *repairFile) {
 // moves to the damage that is in its place. It returns the name of a repair that
 // fills nothing any more. The lock is held.
 func (j *Journal) outdate(h *hole, found []*damage) (repair string) {
-	if h.open() {
+	if h.Open() {
 		i := slices.IndexFunc(found, h.damage.overlaps)
 		if i >= 0 {
 			h.damage = found[i]

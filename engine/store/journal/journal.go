@@ -151,7 +151,8 @@ type Journal struct {
 	lock io.Closer
 	term wire.Term
 
-	mend sync.Mutex // of who reads or writes files to learn of damage or repair it; before mu
+	mend    sync.Mutex    // of who reads or writes files to learn of damage or repair it; before mu
+	repairs atomic.Uint64 // begun
 
 	mu       sync.Mutex
 	closed   bool
@@ -389,7 +390,7 @@ func (j *Journal) Clear(log wire.LogID) {
 	if st := j.logs[log]; st != nil {
 		st.suspect = false
 	}
-	j.holes = slices.DeleteFunc(j.holes, func(h *hole) bool { return h.log == log && h.open() })
+	j.holes = slices.DeleteFunc(j.holes, func(h *hole) bool { return h.Log == log && h.Open() })
 }
 
 // Control returns a copy of the control state (own journal only).

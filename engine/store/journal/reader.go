@@ -50,6 +50,11 @@ func (r *Reader) FromFiles() { r.files = true }
 func (j *Journal) NewReader(from UnitNumber) *Reader {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	return j.newReader(from)
+}
+
+// newReader is NewReader. The lock is held.
+func (j *Journal) newReader(from UnitNumber) *Reader {
 	i := len(j.segs) - 1
 	for i > 0 && (j.segs[i].first > from || j.segs[i-1].first == from) {
 		i-- // a segment without units begins with the same number as the next one

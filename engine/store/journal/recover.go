@@ -320,16 +320,16 @@ func (r *recovery) suspects() {
 		}
 		st.suspect = st.suspect || lost
 		if st.suspect {
-			r.holes = append(r.holes, &hole{log: log, from: st.durable.Position, damage: r.hidden(st)})
+			r.holes = append(r.holes, &hole{Hole: Hole{Log: log, From: st.durable.Position}, damage: r.hidden(st)})
 		}
 	}
-	slices.SortFunc(r.holes, func(a, b *hole) int { return a.log.Compare(b.log) })
+	slices.SortFunc(r.holes, func(a, b *hole) int { return a.Log.Compare(b.Log) })
 	for _, h := range r.holes {
 		h.damage.holes = append(h.damage.holes, h)
 	}
 	for _, d := range r.damages {
 		for _, h := range d.holes {
-			if !h.open() {
+			if !h.Open() {
 				r.holes = append(r.holes, h)
 			}
 		}
@@ -340,18 +340,18 @@ func (r *recovery) suspects() {
 // that proved it: where a head is lost or its row suspect, they end in the hole, and
 // whoever is sent there would miss its repair.
 func (r *recovery) settle(h *hole) {
-	if h.open() {
+	if h.Open() {
 		return
 	}
 	for _, s := range r.segs[slices.Index(r.segs, h.damage.seg)+1:] {
-		if row, ok := rowOf(s.tails, h.log); ok {
-			if h.holds(row.tail.Position) {
-				row.tail.Position = h.to
+		if row, ok := rowOf(s.tails, h.Log); ok {
+			if h.TakesNext(row.tail.Position) {
+				row.tail.Position = h.To
 			}
 			continue
 		}
-		i, _ := slices.BinarySearchFunc(s.tails, h.log, headLog.compare)
-		s.tails = slices.Insert(s.tails, i, headLog{log: h.log, tail: Tail{Position: h.to}})
+		i, _ := slices.BinarySearchFunc(s.tails, h.Log, headLog.compare)
+		s.tails = slices.Insert(s.tails, i, headLog{log: h.Log, tail: Tail{Position: h.To}})
 	}
 }
 

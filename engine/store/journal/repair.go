@@ -25,28 +25,6 @@ type repairFile struct {
 	end        int64
 }
 
-// Hole is a stretch of a log that damage took: what Repair wants, and what to
-// ask another holder for.
-type Hole struct {
-	Log  wire.LogID
-	From wire.Position // the last batch before it
-	To   wire.Position // its last batch; zero: nothing here says where the log ends (it is suspect)
-}
-
-// Holes lists what damage took and no repair covers yet, suspect logs first: what
-// Open found, and what readers met since.
-func (j *Journal) Holes() []Hole {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	var holes []Hole
-	for _, h := range j.holes {
-		if h.repair == nil {
-			holes = append(holes, Hole{h.log, h.from, h.to})
-		}
-	}
-	return holes
-}
-
 // Repair writes batches that another holder proved by chain into repair segments
 // and flushes them; readers prefer those from then on, at the place of the damage.
 // batches follow each other; each hole of the log is filled whose From one of them
@@ -96,9 +74,9 @@ func (j *Journal) beginRepair(log wire.LogID, batches []wire.BatchRef) (
 	j.lastRepair++
 	rf = &repairFile{
 		name: fileName(repairPrefix, j.lastRepair), number: j.lastRepair, generation: uint64(j.term), term: j.term,
-		log: log, from: Tail{Position: h.from},
+		log: log, from: Tail{Position: h.From},
 	}
-	if h.open() {
+	if h.Open() {
 		rf.from = j.logs[log].durable
 	}
 	rf.to = rf.from
@@ -109,13 +87,13 @@ func (j *Journal) beginRepair(log wire.LogID, batches []wire.BatchRef) (
 // segments behind that, which end in the hole, move with the log's tail.
 func (h *hole) accept(rf *repairFile, st *logState, segs []*segment) {
 	h.repair = rf
-	if !h.open() {
+	if !h.Open() {
 		return
 	}
-	h.to = rf.to.Position
+	h.To = rf.to.Position
 	st.durable, st.staged, st.suspect = rf.to, rf.to, false
 	for _, s := range segs[slices.Index(segs, h.damage.seg)+1:] {
-		if row, ok := rowOf(s.tails, h.log); ok && h.holds(row.tail.Position) {
+		if row, ok := rowOf(s.tails, h.Log); ok && h.TakesNext(row.tail.Position) {
 			row.tail, row.suspect = rf.to, false
 		}
 	}
@@ -128,10 +106,10 @@ func (j *Journal) findHole(log wire.LogID, batches []wire.BatchRef) (*hole, []wi
 	}
 	err := fmt.Errorf("log %s: no hole at seq %d: %w", log, batches[0].Header.FirstSeq, ErrOrder)
 	for _, h := range j.holes {
-		if h.log != log || h.repair != nil || h.open() && !j.logs[log].suspect {
+		if h.Log != log || h.repair != nil || h.Open() && !j.logs[log].suspect {
 			continue
 		}
-		tail := Tail{Position: h.from}
+		tail := Tail{Position: h.From}
 		i := slices.IndexFunc(batches, func(b wire.BatchRef) bool { return tail.continues(&b.Header) == nil })
 		if i < 0 {
 			continue
@@ -149,11 +127,11 @@ func (j *Journal) findHole(log wire.LogID, batches []wire.BatchRef) (*hole, []wi
 
 // takes says how many of batches fill the hole, the first of which continues it.
 func (h *hole) takes(batches []wire.BatchRef) (int, error) {
-	tail := Tail{Position: h.from}
+	tail := Tail{Position: h.From}
 	for i := range batches {
 		b := &batches[i]
-		if b.Header.Log() != h.log {
-			return 0, fmt.Errorf("log %s: batch of log %s: %w", h.log, b.Header.Log(), ErrOrder)
+		if b.Header.Log() != h.Log {
+			return 0, fmt.Errorf("log %s: batch of log %s: %w", h.Log, b.Header.Log(), ErrOrder)
 		}
 		if err := tail.continues(&b.Header); err != nil {
 			return 0, err
@@ -161,15 +139,15 @@ func (h *hole) takes(batches []wire.BatchRef) (int, error) {
 		if err := wire.VerifyBody(&b.Header, b.Body()); err != nil {
 			return 0, err
 		}
-		if tail = tail.after(&b.Header); tail.Position == h.to {
+		if tail = tail.after(&b.Header); tail.Position == h.To {
 			return i + 1, nil
 		}
 	}
-	if h.open() {
+	if h.Open() {
 		return len(batches), nil
 	}
 	return 0, fmt.Errorf("log %s: repair from %s ends at %s before %s: %w",
-		h.log, h.from, tail.Position, h.to, ErrOrder)
+		h.Log, h.From, tail.Position, h.To, ErrOrder)
 }
 
 // write makes the repair segment durable.
@@ -238,7 +216,7 @@ func (r *recovery) loadRepairs() error {
 
 func (r *recovery) attach(rf *repairFile) bool {
 	for _, h := range r.holes {
-		if h.log == rf.log && h.repair == nil && h.from == rf.from.Position && (h.open() || h.to == rf.to.Position) {
+		if h.Log == rf.log && h.repair == nil && h.From == rf.from.Position && (h.Open() || h.To == rf.to.Position) {
 			h.accept(rf, r.logs[rf.log], r.segs)
 			return true
 		}
@@ -304,7 +282,7 @@ func (j *Journal) dropRepairs(s *segment) []string {
 		if h.damage.seg != s {
 			return false
 		}
-		if oldest := j.segs[0]; h.open() {
+		if oldest := j.segs[0]; h.Open() {
 			h.damage = j.o.remembered(oldest, oldest.headBytes, s.last)
 			h.damage.holes = []*hole{h}
 			return false

@@ -54,6 +54,19 @@ func ask(have func(wire.LogID) wire.Position, tables ...[]headLog) map[wire.LogI
 	return said
 }
 
+// ask is ask for every log that the journal knows.
+func (j *Journal) ask(have func(wire.LogID) wire.Position) (map[wire.LogID]wire.Position, error) {
+	j.mu.Lock()
+	if j.closed {
+		j.mu.Unlock()
+		return nil, ErrClosed
+	}
+	newest := j.segs[len(j.segs)-1]
+	known := [][]headLog{newest.tails, tableOf(j.logs)} // a table never loses a log that an older one has
+	j.mu.Unlock()
+	return ask(have, known...), nil
+}
+
 // SegmentStart finds where a reader must begin so that it meets every retained
 // batch that ends beyond have(log), for every log of the journal (have returns
 // the zero Position for "nothing"): the first unit of the newest such segment.
@@ -62,16 +75,13 @@ func ask(have func(wire.LogID) wire.Position, tables ...[]headLog) map[wire.LogI
 // ErrNotRetained names the first log whose next batch is gone. A position in an
 // incarnation that no head's table and no tail knows counts as nothing.
 func (j *Journal) SegmentStart(have func(wire.LogID) wire.Position, tails func(wire.LogID, Tail)) (UnitNumber, error) {
-	j.mu.Lock()
-	if j.closed {
-		j.mu.Unlock()
-		return 0, ErrClosed
+	said, err := j.ask(have)
+	if err != nil {
+		return 0, err
 	}
-	newest := j.segs[len(j.segs)-1]
-	known := [][]headLog{newest.tails, tableOf(j.logs)} // a table never loses a log that an older one has
-	j.mu.Unlock()
-	said := ask(have, known...)
+	j.mu.Lock()
 	first, rows, err := j.startFor(said)
+	j.mu.Unlock()
 	if err != nil || tails == nil {
 		return first, err
 	}
@@ -108,10 +118,8 @@ func (j *Journal) NotRetained(have func(wire.LogID) wire.Position) []wire.LogID 
 }
 
 // startFor returns the newest segment's first unit that serves whoever has what
-// is said, with a copy of its table.
+// is said, with a copy of its table. The lock is held.
 func (j *Journal) startFor(said map[wire.LogID]wire.Position) (UnitNumber, []headLog, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
 	var short *headLog
 	for i := len(j.segs) - 1; i >= 0; i-- {
 		s := j.segs[i]

@@ -23,6 +23,7 @@
 //     back never issues one twice. The first of a batch is at or above the wall
 //     clock's microsecond, those behind it count on from there; so a stamp is as
 //     old as its batch at most, which is open while the flush before it lasts.
+//   - I8: Fill flushes a clock bound above the stamps with the batches that have them.
 //
 // Limits: one batch is at most wire.BatchBytesMax.
 //

@@ -87,6 +87,7 @@ type Writer struct {
 	flushing []wire.Shard
 	oldest   time.Time // see Oldest
 	stampMax atomic.Uint64
+	bound    wire.Stamp // the last clock bound, see Fill; of its goroutine
 }
 
 // Totals are sums since New.
@@ -104,7 +105,7 @@ func New(o Options) *Writer {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	w := &Writer{o: o, logs: make([]shardLog, o.Shards)}
+	w := &Writer{o: o, logs: make([]shardLog, o.Shards), bound: o.ClockFloor}
 	w.pool.idleBytesMax, w.pool.source = o.BytesMax, o.Memory
 	w.stampMax.Store(uint64(o.ClockFloor))
 	for i := range w.logs {
