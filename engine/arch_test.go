@@ -70,8 +70,9 @@ var floors = map[string][]string{
 	"bench":          {}, // benchmarks only; tests may look anywhere
 	"engine/sim": {
 		"wire", "engine/role", "engine/stream", "engine/node", "engine/apply", "engine/internal/plant",
-		"engine/store", "engine/store/vfs", "engine/store/journal", "engine/store/writer",
+		"engine/store", "engine/store/vfs", "engine/store/journal", "engine/store/writer", "engine/sim/plan",
 	},
+	"engine/sim/plan": {"wire", "engine/node", "engine/store/journal", "engine/store/writer"},
 }
 
 // owners are dependencies that one room alone may import: who does not import

@@ -4,7 +4,9 @@ import (
 	"errors"
 
 	"github.com/claudefs/repl/engine/node"
+	"github.com/claudefs/repl/engine/sim/plan"
 	"github.com/claudefs/repl/engine/store/journal"
+
 	simstream "github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/wire"
 )
@@ -82,7 +84,7 @@ func (p *process) grant(e *end, o *node.Op) {
 	} else if in.Bytes > 0 {
 		p.site.w.mark("answer in more than one grant")
 	}
-	p.later(phaseAny, cpuTime, func() { p.step(in, "granted", uint64(in.Link), uint64(in.Bytes)) })
+	p.later(plan.PhaseAny, cpuTime, func() { p.step(in, "granted", uint64(in.Link), uint64(in.Bytes)) })
 }
 
 // grant is one on its way: simstream.AnswerSource.
@@ -106,7 +108,7 @@ func (g grant) Place(have func(wire.LogID, wire.Position) wire.Position, gone fu
 
 // Read reads on.
 func (g grant) Read() (headers []wire.BatchHeader, bytes int, damage, err error) {
-	refs, err := g.x.r.Next(g.p.site.plan().feedBytes)
+	refs, err := g.x.r.Next(g.p.site.plan().FeedBytes)
 	if errors.Is(err, journal.ErrDamaged) {
 		g.p.site.w.mark("answer met damage")
 		return nil, 0, err, nil

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/claudefs/repl/engine/node"
+	"github.com/claudefs/repl/engine/sim/plan"
 	"github.com/claudefs/repl/engine/store"
 	"github.com/claudefs/repl/engine/store/journal"
 	"github.com/claudefs/repl/wire"
@@ -18,9 +19,9 @@ const boundsEvery = 500 * time.Millisecond
 // Bounds that no configuration sets (I10): they are the heart's and the journal's
 // own limits.
 const (
-	unitBytesMax = 2 << 20             // of a flush unit, by default
-	linksMax     = 32 + 2*(sitesMax-1) // without a hello, and one session each way and peer
-	spareBusyMax = 256                 // 1 GiB of segments
+	unitBytesMax = 2 << 20                  // of a flush unit, by default
+	linksMax     = 32 + 2*(plan.SitesMax-1) // without a hello, and one session each way and peer
+	spareBusyMax = 256                      // 1 GiB of segments
 
 	restSegmentsMax = 3
 )
@@ -39,13 +40,13 @@ func (c *checker) bounded() {
 }
 
 func (c *checker) processBounded(p *process) {
-	name, plan := siteNames[p.site.index], p.site.plan()
-	if n := p.writer.PendingBytes(); n > c.w.plan.pendingBytes {
-		c.w.fail("I10", "%s: %d bytes wait in the writer, %d may", name, n, c.w.plan.pendingBytes)
+	name, plan := plan.SiteNames[p.site.index], p.site.plan()
+	if n := p.writer.PendingBytes(); n > c.w.plan.PendingBytes {
+		c.w.fail("I10", "%s: %d bytes wait in the writer, %d may", name, n, c.w.plan.PendingBytes)
 	}
-	if n := c.unflushed(p.site); n > c.w.plan.pendingBytes {
+	if n := c.unflushed(p.site); n > c.w.plan.PendingBytes {
 		c.w.fail("I10", "%s: %d bytes of payload were taken and are not flushed, %d may wait",
-			name, n, c.w.plan.pendingBytes)
+			name, n, c.w.plan.PendingBytes)
 	}
 	if n := len(p.links); n > linksMax {
 		c.w.fail("I10", "%s knows %d links, %d are possible", name, n, linksMax)
@@ -55,14 +56,14 @@ func (c *checker) processBounded(p *process) {
 	}
 	for _, peer := range p.node.Status(p.now()).Peers {
 		// What was read is shipped: a read of a frame's bytes, or of one whole flush unit.
-		most := plan.windowBytes + int64(max(plan.frameBytes, unitBytesMax))
+		most := plan.WindowBytes + int64(max(plan.FrameBytes, unitBytesMax))
 		if peer.WindowUsed > most {
 			c.w.fail("I10", "%s has %d bytes under way to %s, %d may be", name, peer.WindowUsed, peer.Name, most)
 		}
 	}
 	for _, f := range [2]*flusher{p.own, p.mirror} {
 		stats := f.j.Stats()
-		if most := plan.recentBytes + unitBytesMax; stats.RecentBytes > most {
+		if most := plan.RecentBytes + unitBytesMax; stats.RecentBytes > most {
 			c.w.fail("I10", "%s: %s keeps %d bytes in memory, %d may", name, f.dir(), stats.RecentBytes, most)
 		}
 		if stats.Spare > spareBusyMax {
@@ -90,14 +91,14 @@ func (c *checker) unflushed(s *site) (bytes int64) {
 // that it knows; "" if nothing. All have all, so the newest segment is enough, and the one
 // that a reader stood in when it came to its end (I10).
 func (c *checker) hoards(s *site) string {
-	if !c.w.plan.retain || len(c.w.core()) < len(c.w.sites) || s.alone {
+	if !c.w.plan.Retain || len(c.w.core()) < len(c.w.sites) || s.alone {
 		return ""
 	}
 	for _, dir := range []string{ownDir, mirrorDir} {
 		names := s.disk.mem.Names(dir + "/segment-")
 		names = slices.DeleteFunc(names, func(name string) bool { return s.disk.heads[name] }) // they need another
 		if n := len(names); n > restSegmentsMax {
-			return fmt.Sprintf("%s keeps %d segments in %s at rest", siteNames[s.index], n, dir)
+			return fmt.Sprintf("%s keeps %d segments in %s at rest", plan.SiteNames[s.index], n, dir)
 		}
 	}
 	for _, peer := range s.p.own.j.Control().Peers {
@@ -106,7 +107,7 @@ func (c *checker) hoards(s *site) string {
 			i := slices.IndexFunc(peer.Cursors, func(k wire.Cursor) bool { return k.Log == log })
 			if log.Site == s.id && (i < 0 || peer.Cursors[i].Position.Seq < l.tail().seq) {
 				return fmt.Sprintf("%s has not written down that %s has log %s up to seq %d",
-					siteNames[s.index], siteNames[other.index], log, l.tail().seq)
+					plan.SiteNames[s.index], plan.SiteNames[other.index], log, l.tail().seq)
 			}
 		}
 	}
@@ -118,7 +119,7 @@ func (c *checker) staging(p *process) {
 	for _, f := range [2]*flusher{p.own, p.mirror} {
 		if n := f.j.StagedBytes(); f.which == node.Mirror && n > stagedBytesMax {
 			c.w.fail("I10", "%s: %d bytes wait in %s, and more is taken; %d may wait",
-				siteNames[p.site.index], n, f.dir(), stagedBytesMax)
+				plan.SiteNames[p.site.index], n, f.dir(), stagedBytesMax)
 		}
 	}
 }
@@ -163,7 +164,7 @@ func (c *checker) retained(p *process, which node.Journal) {
 		return wire.Position{Incarnation: t.Position.Incarnation, Seq: need.seq, Chain: need.chain}
 	}, func(wire.LogID, journal.Tail) {})
 	if err != nil {
-		c.w.fail("I12", "%s gave back segments of %s that are needed: %v", siteNames[site], f.dir(), err)
+		c.w.fail("I12", "%s gave back segments of %s that are needed: %v", plan.SiteNames[site], f.dir(), err)
 	}
 }
 
@@ -207,10 +208,10 @@ func (c *checker) reference(site int, s *store.Mem) {
 			v, there := s.Get(log.Shard, []byte(key))
 			switch {
 			case !there:
-				c.w.fail("I7", "%s: key %q of shard %d is missing", siteNames[site], key, log.Shard)
+				c.w.fail("I7", "%s: key %q of shard %d is missing", plan.SiteNames[site], key, log.Shard)
 			case v.Dot.Seq != w.seq || v.UID != uint32(w.op):
 				c.w.fail("I7", "%s: key %q of shard %d is of seq %d, the last entry that named it is %d",
-					siteNames[site], key, log.Shard, v.Dot.Seq, w.seq)
+					plan.SiteNames[site], key, log.Shard, v.Dot.Seq, w.seq)
 			}
 		}
 	}

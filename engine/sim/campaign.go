@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/claudefs/repl/engine/internal/plant"
+	"github.com/claudefs/repl/engine/sim/plan"
 )
 
 // A campaign whose worlds are thinner than this proves nothing.
@@ -29,7 +30,7 @@ type Campaign struct {
 	First  uint64 // the first seed
 	Seeds  int
 	Jobs   int // worlds at a time; default one per processor
-	Plant  Plant
+	Plant  plan.Plant
 	Trace  bool
 	Broken int          // stop after so many broken worlds; default 1
 	Each   func(Result) // told of every world, one at a time, in no order; nil = nobody
@@ -101,7 +102,7 @@ func (r *campaignRun) work(ctx context.Context) {
 			if again := Run(o); again.Hash != result.Hash {
 				result.Breach = &Breach{
 					Seed: o.Seed, Invariant: invariantTrace, Plant: o.Plant, Mistake: plant.Name,
-					Plan: result.Plan.summary(),
+					Plan: result.Plan.Summary(),
 					Text: fmt.Sprintf("two runs have the trace hashes %016x and %016x", result.Hash, again.Hash),
 				}
 			}

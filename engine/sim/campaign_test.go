@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/claudefs/repl/engine/sim/plan"
 	"github.com/stretchr/testify/require"
 )
 
@@ -53,7 +54,7 @@ func TestTheCommandThatIsPrintedLivesTheWorldAgain(t *testing.T) {
 	b := Breach{Seed: 7, Invariant: "I1"}
 	require.Equal(t, "cfs sim replay 7 --trace", b.Replay())
 	require.Equal(t, "cfs sim shrink 7", b.Shrink())
-	b.File, b.Plant = "short.txt", PlantLyingFlush
+	b.File, b.Plant = "short.txt", plan.PlantLyingFlush
 	require.Equal(t, "cfs sim replay short.txt --trace --plant lying-flush", b.Replay())
 	require.Equal(t, "cfs sim shrink short.txt --plant lying-flush", b.Shrink())
 	b = Breach{Seed: 700, Invariant: invariantTrace}

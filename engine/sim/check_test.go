@@ -7,10 +7,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/claudefs/repl/engine/node"
+	"github.com/claudefs/repl/engine/sim/plan"
 	"github.com/claudefs/repl/wire"
+	"github.com/stretchr/testify/require"
 )
 
 // The checkers are tested by what they must not excuse: each situation here is next
@@ -18,7 +18,7 @@ import (
 
 // young is a world that has just begun.
 func young() *world {
-	w := newWorld(Options{Plan: &Plan{seed: 1, params: simple()}})
+	w := newWorld(Options{Plan: &plan.Plan{Seed: 1, Params: plan.Simple()}})
 	w.build()
 	return w
 }
@@ -36,7 +36,7 @@ func breaks(t *testing.T, invariant string, run func()) {
 }
 
 var (
-	bookLog  = wire.LogID{Site: wire.SiteIDOf(clusterName, siteNames[0])}
+	bookLog  = wire.LogID{Site: wire.SiteIDOf(clusterName, plan.SiteNames[0])}
 	bookName = wire.Incarnation{1}
 )
 
@@ -123,7 +123,7 @@ func TestOnlyAFaultStopsAJournal(t *testing.T) {
 
 // TestACutCountsOnce: whatever number of ways it stops.
 func TestACutCountsOnce(t *testing.T) {
-	plan, err := ParsePlan(planMagic + "\nsites 3\n100ms burst count=100 span=8s\n2s isolate site-a span=3s")
+	plan, err := plan.Parse(plan.PlanMagic + "\nsites 3\n100ms burst count=100 span=8s\n2s isolate site-a span=3s")
 	require.NoError(t, err)
 	r := Run(Options{Plan: plan})
 	require.Nil(t, r.Breach)

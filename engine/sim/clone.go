@@ -2,9 +2,9 @@ package sim
 
 import (
 	"slices"
-	"time"
 
 	"github.com/claudefs/repl/engine/node"
+	"github.com/claudefs/repl/engine/sim/plan"
 	"github.com/claudefs/repl/wire"
 )
 
@@ -21,47 +21,6 @@ import (
 // The model keeps a book per copy: what one of them confirmed, the other need not have.
 // Of a cloned primary both copies take appends: see fork.go.
 
-// drawClone clones standbys in an eighth of the worlds, where nobody else loses what
-// he had: else two could take the last copy of an entry.
-func (p *Plan) drawClone(s stream) {
-	loses := func(f item) bool {
-		return f.kind.takesOwnData() || f.kind == restoreStandby || f.kind == wipeStandby
-	}
-	if s.oneIn(16) && p.siteCount == 2 && !p.hostLog {
-		p.drawFork(s)
-		return
-	}
-	if !s.oneIn(8) || slices.ContainsFunc(p.items, loses) {
-		return
-	}
-	for range 1 + s.IntN(3) {
-		p.items = append(p.items, item{
-			at: s.between(p.duration/20, p.duration*3/4), kind: clone, site: 1 + s.IntN(p.siteCount-1),
-			span: s.between(100*time.Millisecond, 6*time.Second), draw: s.Uint64(),
-		})
-	}
-	p.retain = false
-}
-
-// drawFork clones the primary, once, and its original takes appends meanwhile. Nothing
-// else harms the media of that world.
-func (p *Plan) drawFork(s stream) {
-	p.items = slices.DeleteFunc(p.items, func(f item) bool {
-		switch f.kind {
-		case unconfigure, ownFlip, latentFlip, lostWrite, misdirectedWrite,
-			restorePrimary, restoreStandby, wipePrimary, wipeStandby:
-			return true
-		}
-		return false
-	})
-	p.items = append(p.items, item{
-		at: s.between(p.duration/20, p.duration/2), kind: clone, site: 0,
-		span: s.between(time.Second, 8*time.Second), draw: s.Uint64(),
-	})
-	p.retain = false
-	p.verifyWait = min(p.verifyWait, 4*time.Second) // not an hour
-}
-
 // cloned says whether a clone stands in a place.
 func (w *world) cloned(place int) bool { return w.sites[place].index != place }
 
@@ -71,18 +30,18 @@ func (w *world) copyOf(index int) *site {
 }
 
 // clone takes the image now, and has it come up later.
-func (s *site) clone(f *item) {
+func (s *site) clone(f *plan.Item) {
 	if s.p == nil || s.lost || s.cloneOf != nil {
 		return
 	}
 	i := s.takeImage()
 	w := s.w
-	w.after(f.span, func() {
+	w.after(f.Span, func() {
 		if w.healed || s.lost || len(w.copies) > len(w.sites) {
 			return // one clone at a time
 		}
 		w.beginClone(s, i, f)
-		w.after(f.span, func() {
+		w.after(f.Span, func() {
 			if w.sites[s.place] != s {
 				w.endClone()
 			}
@@ -91,8 +50,8 @@ func (s *site) clone(f *item) {
 }
 
 // beginClone puts a copy of a site in its place, and cuts the original off.
-func (w *world) beginClone(s *site, i *image, f *item) {
-	c := newSite(w, s.place, sitesMax)
+func (w *world) beginClone(s *site, i *image, f *plan.Item) {
+	c := newSite(w, s.place, plan.SitesMax)
 	c.cloneOf, c.cloneBy = s, f
 	c.clock = s.clock
 	w.sites[s.place] = c
@@ -118,7 +77,7 @@ func (w *world) endClone() {
 		return
 	}
 	c := w.sites[at]
-	s, draw := c.cloneOf, c.cloneBy.stream()
+	s, draw := c.cloneOf, c.cloneBy.Stream()
 	w.net.sever(c.p)
 	c.gone = true
 	c.die(true, 0, draw)
@@ -126,8 +85,8 @@ func (w *world) endClone() {
 	s.restoredAt = w.now
 	w.step(s.index, "original back", uint64(c.index), 0)
 	w.check.wentBack(c, s)
-	if draw.oneIn(2) && s.p != nil {
-		s.die(draw.oneIn(2), c.cloneBy.span/8, draw)
+	if draw.OneIn(2) && s.p != nil {
+		s.die(draw.OneIn(2), c.cloneBy.Span/8, draw)
 	} else if s.p != nil {
 		w.mark("original back without a restart")
 	}
@@ -176,7 +135,7 @@ func (c *checker) wentBack(before, after *site) {
 		differ = differ || theirs[log].tail().seq != ours[log].tail().seq
 	}
 	if differ {
-		c.w.fault(clone)
+		c.w.fault(plan.Clone)
 	}
 	place := after.place
 	if place == 0 {
@@ -220,6 +179,6 @@ func (l *load) noticed(s *site, events []node.Event) {
 func (l *load) hearing(t *told, place int, log wire.LogID) {
 	if seq := t.owed[place][log]; seq != 0 {
 		l.w.fail("I1", "%s had confirmed log %s up to seq %d and came back without that; the primary did not notice",
-			siteNames[place], log, seq)
+			plan.SiteNames[place], log, seq)
 	}
 }

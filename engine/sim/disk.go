@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/claudefs/repl/engine/node"
+	"github.com/claudefs/repl/engine/sim/plan"
 	"github.com/claudefs/repl/engine/store/journal"
 	"github.com/claudefs/repl/engine/store/vfs"
 	"github.com/claudefs/repl/wire"
@@ -36,7 +37,7 @@ type disk struct {
 	place      int
 	site       int // the index of its copy
 	mem        *vfs.Mem
-	draw       stream
+	draw       plan.Stream
 	files      map[string]*fileState
 	extents    []extent // batches of the mirror that are durable
 	ownExtents []extent // those of the own journal
@@ -48,8 +49,8 @@ type disk struct {
 	heads      map[string]bool                 // files with a bit flipped in their head
 	inPlace    map[wire.Chain]wire.BatchHeader // what repairs put in place, since bytes were struck
 	loose      bool                            // what is there was copied, and nothing of it is flushed
-	paid       [kindCount]bool                 // the last spell of a kind has cost something
-	astray     []*item                         // each hits one write to the mirror
+	paid       [plan.KindCount]bool            // the last spell of a kind has cost something
+	astray     []*plan.Item                    // each hits one write to the mirror
 	hung       bool                            // no flush begins, see stall.go
 	tear       bool                            // the next write stops half way
 	fuse       int                             // changes until who opens the journals dies; 0 = it lives
@@ -83,7 +84,7 @@ func newDisk(w *world, place, site int) *disk {
 		w: w, place: place, site: site, mem: vfs.NewMem(vfs.MemOptions{}), files: map[string]*fileState{},
 		heads: map[string]bool{}, inPlace: map[wire.Chain]wire.BatchHeader{},
 		harm: harm{batches: map[wire.Chain]wire.BatchHeader{}, mended: map[wire.Chain]bool{}},
-		draw: w.stream("disk " + siteNames[site]),
+		draw: w.stream("disk " + plan.SiteNames[site]),
 	}
 }
 
@@ -98,8 +99,8 @@ func (d *disk) file(name string) *fileState {
 
 // flushTime draws how long a write or flush takes.
 func (d *disk) flushTime() time.Duration {
-	mean := d.w.plan.sites[d.place].flushMean
-	t := mean/8 + d.draw.exponential(mean)
+	mean := d.w.plan.Sites[d.place].FlushMean
+	t := mean/8 + d.draw.Exponential(mean)
 	if d.slow > 0 {
 		t *= 30
 	}
@@ -123,7 +124,7 @@ func (d *disk) lied() bool {
 func (d *disk) processKilled() { d.mem.Kill() }
 
 // crash is a power cut. It returns how many unsynced things it decided about.
-func (d *disk) crash(draw stream) int {
+func (d *disk) crash(draw plan.Stream) int {
 	decided := 0
 	fates := vfs.RandomFates(draw.Rand)
 	bias := draw.IntN(4)
@@ -235,7 +236,7 @@ func (d *disk) List(dir string) ([]string, error)   { return d.mem.List(dir) }
 func (d *disk) Lock(name string) (io.Closer, error) { return d.mem.Lock(name) }
 
 func (d *disk) SyncDir(dir string) error {
-	if d.w.o.Plant == PlantNoDirSync {
+	if d.w.o.Plant == plan.PlantNoDirSync {
 		return nil
 	}
 	if err := errors.Join(d.lacksFiles(), d.burn()); err != nil {
@@ -249,7 +250,7 @@ func (d *disk) Create(name string) (vfs.File, error) {
 		return nil, err
 	}
 	if d.noSpace > 0 {
-		d.struckOnce(diskFull)
+		d.struckOnce(plan.DiskFull)
 		return nil, syscall.ENOSPC
 	}
 	if err := d.burn(); err != nil {
@@ -368,11 +369,11 @@ func (f *diskFile) spoilWrite(parts [][]byte, off int64) error {
 		return errTorn
 	case d.failNext[0] > 0:
 		d.failNext[0]--
-		d.w.fault(failWrite)
+		d.w.fault(plan.FailWrite)
 		f.writeHalf(parts, off)
 		return syscall.EIO
 	case d.noSpace > 0:
-		d.struckOnce(diskFull)
+		d.struckOnce(plan.DiskFull)
 		return syscall.ENOSPC
 	}
 	return nil
@@ -399,10 +400,10 @@ func (f *diskFile) Sync() error {
 		return nil
 	case d.failNext[1] > 0 && len(state.pending) > 0 && !d.loose:
 		d.failNext[1]--
-		d.w.fault(failSync)
+		d.w.fault(plan.FailSync)
 		state.liar = true
 		return syscall.EIO
-	case d.w.o.Plant == PlantLyingFlush:
+	case d.w.o.Plant == plan.PlantLyingFlush:
 		return nil
 	}
 	if err := f.File.Sync(); err != nil {
@@ -443,7 +444,7 @@ func (f *diskFile) readAlong(parts [][]byte, off int64) (found []extent) {
 			control = control || h.Shard == wire.ShardControl
 			if h.Shard != wire.ShardControl && lo+h.Bytes() <= len(part) {
 				if err := wire.VerifyBody(&h, part[lo+wire.BatchHeaderBytes:lo+h.Bytes()]); err != nil {
-					f.d.w.fail("I9", "%s writes changed bytes to its journal: %v", siteNames[f.d.site], err)
+					f.d.w.fail("I9", "%s writes changed bytes to its journal: %v", plan.SiteNames[f.d.site], err)
 				}
 				x := extent{file: f.name, off: at + int64(lo), unit: off, header: h}
 				if x.sum = xxh3.Hash(part[lo : lo+h.Bytes()]); repairing {

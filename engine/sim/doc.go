@@ -16,17 +16,8 @@
 //
 // # Plans
 //
-// A seed decides a [Plan] before its world begins: parameters, and items in the order of their
-// times. A plan is text, one parameter or item per line; defaults are omitted:
-//
-//	sim plan 1
-//	seed 9
-//	sites 3
-//	13ms burst count=4 span=20ms draw=8
-//	15ms cut-both site-b span=5ms draw=17
-//	1.2s power site-a span=1s phase=sync draw=5
-//
-// Delta debugging shortens a plan that breaks a promise ([Shrinking]). Shortened plans are
+// A seed decides a plan before its world begins (engine/sim/plan), as text that can be written by
+// hand. A plan that breaks a promise is shortened ([Shrinking]). Shortened plans are
 // saved in testdata/sim; TestSavedPlansHold runs each with forty seeds.
 //
 //	cfs sim run --seeds 1-2000     a campaign: one verdict

@@ -3,17 +3,18 @@ package sim
 import (
 	"time"
 
+	"github.com/claudefs/repl/engine/sim/plan"
 	"github.com/claudefs/repl/wire"
 )
 
 // strike carries out one line of the plan. A fault that finds nothing to spoil
 // is not counted.
-func (w *world) strike(f *item) {
+func (w *world) strike(f *plan.Item) {
 	if w.healed {
 		return
 	}
-	s := w.sites[f.site]
-	if f.kind == burst {
+	s := w.sites[f.Site]
+	if f.Kind == plan.Burst {
 		w.load.burst(f)
 	} else if !s.strikeLinks(f) && !s.strikeDisk(f) {
 		s.strikeProcess(f)
@@ -21,33 +22,33 @@ func (w *world) strike(f *item) {
 }
 
 // strikeLinks carries out what happens to links; false if that is something else.
-func (s *site) strikeLinks(f *item) bool {
+func (s *site) strikeLinks(f *plan.Item) bool {
 	w := s.w
 	other := w.sites[w.otherOf(f)]
 	out, back := &w.net.paths[s.place][other.place], &w.net.paths[other.place][s.place]
-	switch f.kind {
-	case cutOneWay:
-		w.net.cut(f.kind, f.span, out)
-	case cutBoth:
-		w.net.cut(f.kind, f.span, out, back)
-	case isolate, isolateIn, isolateOut:
-		w.net.cut(f.kind, f.span, w.net.waysOf(f.kind, s.place)...)
-	case swizzle:
+	switch f.Kind {
+	case plan.CutOneWay:
+		w.net.cut(f.Kind, f.Span, out)
+	case plan.CutBoth:
+		w.net.cut(f.Kind, f.Span, out, back)
+	case plan.Isolate, plan.IsolateIn, plan.IsolateOut:
+		w.net.cut(f.Kind, f.Span, w.net.waysOf(f.Kind, s.place)...)
+	case plan.Swizzle:
 		w.net.swizzle(f)
-	case flap:
+	case plan.Flap:
 		w.net.flap(f, out, back)
-	case reset:
+	case plan.Reset:
 		w.net.resetAll(f)
-	case flipFrame:
+	case plan.FlipFrame:
 		out.flips = append(out.flips, f)
-	case staleFrame:
+	case plan.StaleFrame:
 		out.replay = append(out.replay, f)
-	case swapBatches:
+	case plan.SwapBatches:
 		s.swaps = append(s.swaps, f)
-	case dialFailure:
-		w.spell(f.span, &out.noDial)
-	case slowLink:
-		w.spell(f.span, &out.slow)
+	case plan.DialFailure:
+		w.spell(f.Span, &out.noDial)
+	case plan.SlowLink:
+		w.spell(f.Span, &out.slow)
 	default:
 		return false
 	}
@@ -55,31 +56,31 @@ func (s *site) strikeLinks(f *item) bool {
 }
 
 // strikeDisk carries out what happens to a disk.
-func (s *site) strikeDisk(f *item) bool {
-	switch f.kind {
-	case failWrite:
+func (s *site) strikeDisk(f *plan.Item) bool {
+	switch f.Kind {
+	case plan.FailWrite:
 		s.disk.failNext[0] = 1
-	case failSync:
+	case plan.FailSync:
 		s.disk.failNext[1] = 1
-	case diskFull:
-		s.disk.paid[f.kind] = false
-		s.w.spell(f.span, &s.disk.noSpace)
-	case slowDisk:
-		s.w.spell(f.span, &s.disk.slow)
-	case headFlip:
+	case plan.DiskFull:
+		s.disk.paid[f.Kind] = false
+		s.w.spell(f.Span, &s.disk.noSpace)
+	case plan.SlowDisk:
+		s.w.spell(f.Span, &s.disk.slow)
+	case plan.HeadFlip:
 		s.disk.flipHead(f)
-	case noFiles:
-		s.disk.paid[f.kind] = false
-		s.w.spell(f.span, &s.disk.noFiles)
-	case latentFlip:
+	case plan.NoFiles:
+		s.disk.paid[f.Kind] = false
+		s.w.spell(f.Span, &s.disk.noFiles)
+	case plan.LatentFlip:
 		s.disk.flip(f, s.disk.extents)
-	case ownFlip:
+	case plan.OwnFlip:
 		s.disk.flip(f, s.disk.ownExtents)
-	case lostWrite, misdirectedWrite:
+	case plan.LostWrite, plan.MisdirectedWrite:
 		s.disk.astray = append(s.disk.astray, f)
-	case readErrors:
-		s.disk.paid[f.kind] = false
-		s.w.spell(f.span, &s.disk.unreadable)
+	case plan.ReadErrors:
+		s.disk.paid[f.Kind] = false
+		s.w.spell(f.Span, &s.disk.unreadable)
 	default:
 		return false
 	}
@@ -87,46 +88,46 @@ func (s *site) strikeDisk(f *item) bool {
 }
 
 // strikeProcess carries out what happens to a process, its machine or its clock.
-func (s *site) strikeProcess(f *item) {
-	switch f.kind {
-	case kill, power:
+func (s *site) strikeProcess(f *plan.Item) {
+	switch f.Kind {
+	case plan.Kill, plan.Power:
 		s.arm(f)
-	case bothDown:
+	case plan.BothDown:
 		for _, s := range s.w.sites {
 			s.arm(f)
 		}
-	case wipePrimary, wipeStandby:
+	case plan.WipePrimary, plan.WipeStandby:
 		s.image = emptyImage()
 		s.restore(f)
-	case restorePrimary, restoreStandby:
+	case plan.RestorePrimary, plan.RestoreStandby:
 		s.planRestore(f)
-	case clone:
+	case plan.Clone:
 		s.clone(f)
-	case loseOwn:
+	case plan.LoseOwn:
 		s.loseOwn(f)
-	case usurp:
+	case plan.Usurp:
 		s.usurp(f)
-	case copyBack:
+	case plan.CopyBack:
 		s.copyBack(f)
-	case lose, cutOff:
+	case plan.Lose, plan.CutOff:
 		s.lose(f)
-	case restart:
+	case plan.Restart:
 		s.restart(f)
-	case unconfigure:
+	case plan.Unconfigure:
 		s.unconfigure(f)
-	case trim:
+	case plan.Trim:
 		s.trim()
-	case clockJump:
+	case plan.ClockJump:
 		s.jump(f)
-	case pause:
+	case plan.Pause:
 		s.pause(f)
 	}
 }
 
 // otherOf is the other site of a fault between two.
-func (w *world) otherOf(f *item) int {
+func (w *world) otherOf(f *plan.Item) int {
 	n := len(w.sites)
-	return (f.site + 1 + int(f.draw>>32)%(n-1)) % n
+	return (f.Site + 1 + int(f.Draw>>32)%(n-1)) % n
 }
 
 // siteOf finds a site by its identity.
@@ -150,12 +151,12 @@ func (w *world) spell(span time.Duration, counter *int) {
 }
 
 // arm lets a kill or power cut wait for its phase.
-func (s *site) arm(f *item) {
+func (s *site) arm(f *plan.Item) {
 	if s.p == nil || s.armed != nil {
 		return
 	}
 	s.armed = f
-	if f.phase == phaseFetched {
+	if f.Phase == plan.PhaseFetched {
 		s.w.after(fetchedMax, func() {
 			if s.armed == f {
 				s.armed = nil
@@ -168,34 +169,31 @@ func (s *site) arm(f *item) {
 const fetchedMax = 10 * time.Second
 
 // jump sets the wall clock forward or back, at once or before the next start.
-func (s *site) jump(f *item) {
-	if f.phase == phaseOpen && s.p != nil {
+func (s *site) jump(f *plan.Item) {
+	if f.Phase == plan.PhaseOpen && s.p != nil {
 		s.jumpNext = f
 		return
 	}
-	s.clock.offset += time.Duration(int64(f.draw%uint64(20*time.Minute))) - 10*time.Minute
+	s.clock.offset += time.Duration(int64(f.Draw%uint64(20*time.Minute))) - 10*time.Minute
 	if s.p == nil {
 		s.w.mark("clock jumped while down")
 	}
 }
 
-func (s *site) pause(f *item) {
+func (s *site) pause(f *plan.Item) {
 	if s.p == nil {
 		return
 	}
-	if to := s.w.now + f.span*4; to > s.pausedTo {
+	if to := s.w.now + f.Span*4; to > s.pausedTo {
 		s.pausedTo, s.pauseStruck = to, false
 	}
 }
 
-// imageAge is how old an image is that is put back, in spans of its item.
-const imageAge = 5
-
 // planRestore takes the image now and puts it back later, while everything that
 // the image lacks may have gone on.
-func (s *site) planRestore(f *item) {
+func (s *site) planRestore(f *plan.Item) {
 	s.image = s.takeImage()
-	s.w.after(f.span*imageAge, func() {
+	s.w.after(f.Span*plan.ImageAge, func() {
 		if !s.w.healed {
 			s.restore(f)
 		}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/claudefs/repl/engine/apply"
 	"github.com/claudefs/repl/engine/node"
+	"github.com/claudefs/repl/engine/sim/plan"
 	"github.com/claudefs/repl/engine/store/journal"
 	"github.com/claudefs/repl/wire"
 )
@@ -27,7 +28,7 @@ func (f *feed) kick() {
 		return
 	}
 	f.asked = true
-	f.p.later(phaseApply, cpuTime, f.turn)
+	f.p.later(plan.PhaseApply, cpuTime, f.turn)
 }
 
 // reopen starts again behind what is applied.
@@ -43,7 +44,7 @@ func (f *feed) open() bool {
 	f.Begin()
 	r, err := f.j.ReadRetained(f.End, func(log wire.LogID, err error) {
 		f.p.site.w.fail("I3", "%s: what the Store lacks is not in the journal any more: %v",
-			siteNames[f.p.site.index], err)
+			plan.SiteNames[f.p.site.index], err)
 	})
 	if err != nil {
 		f.unreadable(err)
@@ -58,7 +59,7 @@ func (f *feed) turn() {
 	if f.r == nil && !f.open() {
 		return
 	}
-	refs, err := f.r.Next(f.p.site.plan().feedBytes)
+	refs, err := f.r.Next(f.p.site.plan().FeedBytes)
 	switch {
 	case errors.Is(err, journal.ErrDamaged):
 		f.p.site.w.mark("feed met damage")
@@ -84,10 +85,10 @@ func (f *feed) unreadable(err error) {
 	switch {
 	case f.j.Err() != nil:
 	case s.disk.unreadable == 0 && s.disk.noFiles == 0:
-		s.w.fail("world", "%s: reading %v: %v", siteNames[s.index], f.which, err)
+		s.w.fail("world", "%s: reading %v: %v", plan.SiteNames[s.index], f.which, err)
 	default:
 		s.w.mark("journal unreadable")
-		f.p.later(phaseApply, readPause, f.kick)
+		f.p.later(plan.PhaseApply, readPause, f.kick)
 	}
 }
 
@@ -101,7 +102,7 @@ func (f *feed) apply(refs []wire.BatchRef) {
 		log := h.Log()
 		done, err := f.p.appliers[log.Shard].Apply(background, &refs[i])
 		if err != nil {
-			f.p.site.w.fail("I3", "%s: the applier of log %s stopped: %v", siteNames[f.p.site.index], log, err)
+			f.p.site.w.fail("I3", "%s: the applier of log %s stopped: %v", plan.SiteNames[f.p.site.index], log, err)
 		}
 		if done {
 			f.Moved(h)
@@ -109,7 +110,7 @@ func (f *feed) apply(refs []wire.BatchRef) {
 	}
 	moved := slices.Clone(f.TakeMoved())
 	if len(moved) > 0 {
-		f.p.later(phaseApplied, cpuTime, func() {
+		f.p.later(plan.PhaseApplied, cpuTime, func() {
 			f.p.step(&node.Applied{Cursors: moved}, "applied", uint64(len(moved)), uint64(f.which))
 		})
 	}

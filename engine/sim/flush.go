@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/claudefs/repl/engine/node"
+	"github.com/claudefs/repl/engine/sim/plan"
 	"github.com/claudefs/repl/engine/store/journal"
 	"github.com/claudefs/repl/wire"
 )
@@ -45,7 +46,7 @@ func (f *flusher) dir() string {
 func (f *flusher) stage(refs []wire.BatchRef, number uint64) {
 	unit, err := f.j.Stage(refs, nil)
 	if err != nil {
-		f.p.later(phaseAny, cpuTime, func() {
+		f.p.later(plan.PhaseAny, cpuTime, func() {
 			f.p.step(&node.StageFailed{Ticket: number, Err: err}, "stage failed", number, 0)
 		})
 		return
@@ -60,7 +61,7 @@ func (f *flusher) kick() {
 		return
 	}
 	f.asked = true
-	f.p.later(phaseWrite, cpuTime, f.begin)
+	f.p.later(plan.PhaseWrite, cpuTime, f.begin)
 }
 
 func (f *flusher) begin() {
@@ -84,12 +85,12 @@ func (f *flusher) begin() {
 	w, site := f.p.site.w, f.p.site.index
 	err := flush.Write()
 	w.step(site, "write", uint64(f.which), errBit(err))
-	f.p.later(phaseSync, f.p.site.disk.flushTime()/4, func() {
+	f.p.later(plan.PhaseSync, f.p.site.disk.flushTime()/4, func() {
 		if err == nil {
 			err = flush.Sync()
 		}
 		w.step(site, "sync", uint64(f.which), errBit(err))
-		f.p.later(phaseEnd, f.p.site.disk.flushTime(), func() { f.end(flush, err) })
+		f.p.later(plan.PhaseEnd, f.p.site.disk.flushTime(), func() { f.end(flush, err) })
 	})
 }
 
@@ -105,7 +106,7 @@ func (f *flusher) fill() error {
 // prepare does a step of zeroing the next segment. What fails there costs time
 // only; the flushes will tell.
 func (f *flusher) prepare() {
-	if f.p.site.plan().prepare && f.p.site.draw.oneIn(4) {
+	if f.p.site.plan().Prepare && f.p.site.draw.OneIn(4) {
 		if _, err := f.j.Prepare(); err != nil {
 			f.p.site.w.mark("preparing a segment failed")
 		}
@@ -131,7 +132,7 @@ func (f *flusher) ended(done journal.Flushed, err error) {
 		return
 	}
 	headers := append([]wire.BatchHeader(nil), done.Headers...)
-	f.p.later(phaseAck, cpuTime, func() { f.told(headers, done.Unit) })
+	f.p.later(plan.PhaseAck, cpuTime, func() { f.told(headers, done.Unit) })
 	f.kick()
 }
 
@@ -178,7 +179,7 @@ func (f *flusher) idleLater() {
 		return
 	}
 	f.idle = true
-	f.p.later(phaseAny, idleAfter, func() {
+	f.p.later(plan.PhaseAny, idleAfter, func() {
 		f.idle = false
 		if f.j.StageIdle() {
 			f.kick()
@@ -191,11 +192,11 @@ func (f *flusher) idleLater() {
 func (f *flusher) failed(err error) {
 	s := f.p.site
 	if !struck(err) {
-		s.w.fail("I14", "%s: %s stopped, and its disk refused nothing: %v", siteNames[s.index], f.dir(), err)
+		s.w.fail("I14", "%s: %s stopped, and its disk refused nothing: %v", plan.SiteNames[s.index], f.dir(), err)
 	}
 	s.w.mark("journal poisoned")
 	f.p.step(&node.JournalDown{Journal: f.which, Err: err}, "journal down", uint64(f.which), 0)
 	if !f.p.dead {
-		s.die(true, s.draw.between(20*time.Millisecond, 400*time.Millisecond), s.draw)
+		s.die(true, s.draw.Between(20*time.Millisecond, 400*time.Millisecond), s.draw)
 	}
 }

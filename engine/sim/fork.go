@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/claudefs/repl/engine/node"
+	"github.com/claudefs/repl/engine/sim/plan"
 	"github.com/claudefs/repl/wire"
 )
 
@@ -19,9 +20,9 @@ func (c *checker) unnamed() string {
 	a, b := c.w.sites[0].p, c.w.sites[1].p
 	switch {
 	case a == nil:
-		return siteNames[0] + " is down"
+		return plan.SiteNames[0] + " is down"
 	case b == nil:
-		return siteNames[1] + " is down"
+		return plan.SiteNames[1] + " is down"
 	case c.w.load.waiting() > 0:
 		return "appends wait for their flush"
 	}
@@ -33,12 +34,13 @@ func (c *checker) unnamed() string {
 	for _, s := range status.Stopped {
 		stopped[s.Log] = true
 	}
-	for shard := range wire.Shard(c.w.plan.shards) {
+	for shard := range wire.Shard(c.w.plan.Shards) {
 		log := wire.LogID{Site: c.w.sites[0].id, Shard: shard}
 		ours, _ := a.own.j.Tail(log)
 		theirs, _ := b.mirror.j.Tail(log)
 		if at := b.appliers[shard].Cursor(log); at != theirs.Position {
-			return fmt.Sprintf("%s has applied log %s up to %d of %d", siteNames[1], log, at.Seq, theirs.Position.Seq)
+			return fmt.Sprintf("%s has applied log %s up to %d of %d",
+				plan.SiteNames[1], log, at.Seq, theirs.Position.Seq)
 		}
 		if ours.Position == theirs.Position {
 			if !stopped[log] && !a.admitted[shard] {
@@ -48,7 +50,7 @@ func (c *checker) unnamed() string {
 		}
 		if !stopped[log] && !a.refused[shard] {
 			return fmt.Sprintf("log %s is %s here and %s at %s, and nobody says so",
-				log, ours.Position, theirs.Position, siteNames[1])
+				log, ours.Position, theirs.Position, plan.SiteNames[1])
 		}
 		c.w.mark("second history refused by name")
 	}
@@ -63,7 +65,7 @@ func (c *checker) kept() {
 		o := &c.w.load.ops[n]
 		if o.durable[1] && !o.applied[1] {
 			c.w.fail("I1", "entry %d (log %s seq %d), confirmed by %s, is not there any more", n, o.ref.Log, o.ref.Seq,
-				siteNames[1])
+				plan.SiteNames[1])
 		}
 		if o.local && !c.has(o.copy, node.Own, o.ref.Log, o.ref.Incarnation, o.ref.Seq) {
 			c.w.fail("I1", "entry %d (log %s seq %d), acknowledged, left its medium", n, o.ref.Log, o.ref.Seq)

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/claudefs/repl/engine/node"
+	"github.com/claudefs/repl/engine/sim/plan"
 	"github.com/claudefs/repl/engine/store"
 	"github.com/claudefs/repl/wire"
 )
@@ -12,21 +13,9 @@ import (
 // Who writes: a site that comes up with a new disk, and with a configuration that names
 // itself; and a writer whose own journal is gone, while its mirror and Store are there.
 
-// drawFounding turns half of the losses of whole disks into these.
-func (p *Plan) drawFounding(s stream) {
-	for i := range p.items {
-		switch f := &p.items[i]; {
-		case f.kind == wipePrimary && s.oneIn(2):
-			f.kind = loseOwn
-		case f.kind == wipeStandby && s.oneIn(2):
-			f.kind = usurp
-		}
-	}
-}
-
 // loseOwn takes the own journal away. What the Store has applied the peers must have: a
 // log whose last copy is the Store takes no appends, and no rest can be asked for.
-func (s *site) loseOwn(f *item) {
+func (s *site) loseOwn(f *plan.Item) {
 	if s.p == nil {
 		return
 	}
@@ -53,7 +42,7 @@ func (s *site) loseOwn(f *item) {
 		}
 	}
 	i.books[node.Own], i.stampMax = emptyImage().books[node.Own], 0
-	for shard := range s.w.plan.shards {
+	for shard := range s.w.plan.Shards {
 		cursors, err := i.store.Cursors(wire.Shard(shard))
 		if err != nil {
 			s.w.fail("world", "cursors of the memory Store: %v", err)
@@ -75,7 +64,7 @@ func (s *site) lastCopy(c store.Cursor) bool {
 const usurpSpans = 8
 
 // usurp starts a standby with an empty disk, and itself as the primary; later rightly.
-func (s *site) usurp(f *item) {
+func (s *site) usurp(f *plan.Item) {
 	if s.p == nil || s.place == 0 || s.usurps {
 		return
 	}
@@ -84,10 +73,10 @@ func (s *site) usurp(f *item) {
 		s.image, s.usurps = nil, false
 		return
 	}
-	s.w.after(usurpSpans*f.span, func() {
+	s.w.after(usurpSpans*f.Span, func() {
 		s.usurps = false
 		if s.p != nil {
-			s.die(false, f.span/8, f.stream())
+			s.die(false, f.Span/8, f.Stream())
 		}
 	})
 }
@@ -100,11 +89,12 @@ func (c *checker) admitting(p *process, a *node.Admit) {
 		return
 	}
 	if s.place != 0 {
-		c.w.fail("I5", "%s takes appends in shard %d, %s writes", siteNames[s.index], a.Shard, siteNames[0])
+		c.w.fail("I5", "%s takes appends in shard %d, %s writes", plan.SiteNames[s.index], a.Shard, plan.SiteNames[0])
 	}
 	for _, other := range c.w.sites {
 		if other.place != s.place && !p.heard[other.place] && a.Admission == node.AdmitVerified {
-			c.w.fail("I1", "shard %d is said to be verified, and %s was never heard", a.Shard, siteNames[other.place])
+			c.w.fail("I1", "shard %d is said to be verified, and %s was never heard",
+				a.Shard, plan.SiteNames[other.place])
 		}
 	}
 }

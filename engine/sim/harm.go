@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/claudefs/repl/engine/node"
+	"github.com/claudefs/repl/engine/sim/plan"
 	"github.com/claudefs/repl/engine/store/journal"
 	"github.com/claudefs/repl/wire"
 )
@@ -51,17 +52,17 @@ const flipsMax = 4
 // flip changes a bit each of some batches in a row that are durable: in the body, or
 // in headers of the unit; in the mirror also in the head of the file. The control
 // state, which is in the own journal's heads and some units, has no other copy.
-func (d *disk) flip(f *item, from []extent) {
+func (d *disk) flip(f *plan.Item, from []extent) {
 	if len(from) == 0 {
 		return
 	}
-	draw := f.stream()
+	draw := f.Stream()
 	at := draw.IntN(len(from))
-	if draw.oneIn(3) {
+	if draw.OneIn(3) {
 		at = len(from) - 1 - draw.IntN(min(len(from), flipsMax)) // the newest
 	}
 	n := 1
-	if draw.oneIn(3) {
+	if draw.OneIn(3) {
 		n += draw.IntN(flipsMax)
 	}
 	for _, x := range slices.Clone(from[at:min(at+n, len(from))]) {
@@ -70,16 +71,16 @@ func (d *disk) flip(f *item, from []extent) {
 }
 
 // flipIn strikes at a batch, if it can be had from elsewhere.
-func (d *disk) flipIn(f *item, x extent, draw stream) {
+func (d *disk) flipIn(f *plan.Item, x extent, draw plan.Stream) {
 	if state := d.file(x.file); len(state.pending) > 0 || len(state.crashed) > 0 || !d.intact(x.file, x) {
 		return
 	}
 	lo, hi := x.off, x.end()
-	if f.kind == latentFlip {
-		if lo -= flipBeforeBytes; draw.oneIn(8) {
+	if f.Kind == plan.LatentFlip {
+		if lo -= flipBeforeBytes; draw.OneIn(8) {
 			lo, hi = 0, flipHeadBytes
 		}
-	} else if x.alone && draw.oneIn(2) {
+	} else if x.alone && draw.OneIn(2) {
 		lo = x.unit
 	} else if lo += wire.BatchHeaderBytes; lo == hi {
 		return
@@ -92,7 +93,7 @@ func (d *disk) flipIn(f *item, x extent, draw stream) {
 	}
 	if d.expendable(struck) && d.provable(struck[0].file) && d.flipBit(x.file, lo, uint8(1)<<(bit%8)) == nil {
 		d.harmed(struck)
-		d.w.fault(f.kind)
+		d.w.fault(f.Kind)
 	}
 }
 
@@ -322,8 +323,8 @@ func (d *disk) stray(f *diskFile, found []extent, off int64) (to int64, lost boo
 	d.astray = d.astray[1:]
 	to = -1
 	// Behind the head and before its place: over what lies there.
-	if blocks := (off - flipHeadBytes) / strayAlign; fault.kind == misdirectedWrite && blocks >= 2 {
-		to = (1 + int64(fault.draw%uint64(blocks-1))) * strayAlign
+	if blocks := (off - flipHeadBytes) / strayAlign; fault.Kind == plan.MisdirectedWrite && blocks >= 2 {
+		to = (1 + int64(fault.Draw%uint64(blocks-1))) * strayAlign
 		struck := d.at(f.name, to, to+size)
 		if len(struck) > 0 && !d.expendable(struck) {
 			to = -1
@@ -336,7 +337,7 @@ func (d *disk) stray(f *diskFile, found []extent, off int64) (to int64, lost boo
 	}
 	d.flippedFrom(d.w.now)
 	d.harm.strayed = d.w.now
-	d.w.fault(fault.kind)
+	d.w.fault(fault.Kind)
 	return to, true
 }
 
@@ -376,18 +377,18 @@ func (s *site) cutWhileOpening() {
 	f := s.opening
 	s.opening = nil
 	s.w.step(s.index, "cut while opening", uint64(s.starts), 0)
-	s.w.fault(f.kind)
-	s.w.mark(f.kind.String() + " while opening")
-	if f.kind == kill && !s.disk.lied() {
+	s.w.fault(f.Kind)
+	s.w.mark(f.Kind.String() + " while opening")
+	if f.Kind == plan.Kill && !s.disk.lied() {
 		s.disk.processKilled()
 	} else {
-		s.disk.crash(f.stream())
+		s.disk.crash(f.Stream())
 	}
-	s.w.after(f.span, s.start)
+	s.w.after(f.Span, s.start)
 }
 
 // struckOnce counts a spell that makes calls fail, at the first of them.
-func (d *disk) struckOnce(kind itemKind) {
+func (d *disk) struckOnce(kind plan.Kind) {
 	if !d.paid[kind] {
 		d.paid[kind] = true
 		d.w.fault(kind)
@@ -397,7 +398,7 @@ func (d *disk) struckOnce(kind itemKind) {
 // ReadAt fails in spells of readErrors.
 func (f *diskFile) ReadAt(p []byte, off int64) (int, error) {
 	if f.d.unreadable > 0 && len(p) > 0 {
-		f.d.struckOnce(readErrors)
+		f.d.struckOnce(plan.ReadErrors)
 		return 0, syscall.EIO
 	}
 	return f.File.ReadAt(p, off)

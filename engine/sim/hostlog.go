@@ -33,10 +33,10 @@ const hostBacklogMax = 64
 const hostAgain = 4
 
 func newHostLog(l *load) *hostLog {
-	if !l.w.plan.hostLog {
+	if !l.w.plan.HostLog {
 		return nil
 	}
-	return &hostLog{l: l, shards: make([]hostShard, l.w.plan.shards)}
+	return &hostLog{l: l, shards: make([]hostShard, l.w.plan.Shards)}
 }
 
 // add takes an op into the host's log, and feeds it.
@@ -127,7 +127,7 @@ func (p *process) hostApplied(headers []wire.BatchHeader) {
 }
 
 // hosted says whether this process's own entries are the host's to apply.
-func (p *process) hosted() bool { return p.site.w.plan.hostLog && p.site.index == 0 }
+func (p *process) hosted() bool { return p.site.w.plan.HostLog && p.site.index == 0 }
 
 // ownTails is where the own logs end.
 func ownTails(j *journal.Journal) (ends []wire.Cursor) {

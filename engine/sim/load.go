@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/claudefs/repl/engine/node"
+	"github.com/claudefs/repl/engine/sim/plan"
 	"github.com/claudefs/repl/engine/store/writer"
 	"github.com/claudefs/repl/wire"
 )
@@ -20,12 +21,12 @@ type op struct {
 	payloadBytes int
 	hot          [][]byte // keys that it shares with others
 	ref          wire.Ref
-	copy         int             // of the primary, that took it
-	local        bool            // acknowledged: flushed here
-	durable      [sitesMax]bool  // acknowledged: flushed at that peer as well
-	applied      [copiesMax]bool // took effect at the copy of a site, as the checker knows
-	forgiven     bool            // lost by an operator who restored an old image
-	entry        *wire.Entry     // in worlds whose host has a log of its own
+	copy         int                  // of the primary, that took it
+	local        bool                 // acknowledged: flushed here
+	durable      [plan.SitesMax]bool  // acknowledged: flushed at that peer as well
+	applied      [plan.CopiesMax]bool // took effect at the copy of a site, as the checker knows
+	forgiven     bool                 // lost by an operator who restored an old image
+	entry        *wire.Entry          // in worlds whose host has a log of its own
 }
 
 // load appends tagged entries at the primary, and hears the acknowledgements.
@@ -36,23 +37,23 @@ type load struct {
 	acked   int
 	pattern []byte
 	host    *hostLog // nil = the engine's journal is the host's only log
-	told    [copiesMax]told
+	told    [plan.CopiesMax]told
 }
 
 // told is what the process of one copy of the primary was given and told.
 type told struct {
-	flushing  map[wire.LogID][]int              // appended, not acknowledged as local; by seq
-	mirrored  [sitesMax]map[wire.LogID][]int    // local, not acknowledged as durable at that peer; by seq
-	confirmed [sitesMax]map[wire.LogID]wire.Seq // durable at that peer, as the process there is was told
-	owed      [sitesMax]map[wire.LogID]wire.Seq // of them, what the peer has lost and the process must notice
+	flushing  map[wire.LogID][]int                   // appended, not acknowledged as local; by seq
+	mirrored  [plan.SitesMax]map[wire.LogID][]int    // local, not acknowledged as durable at that peer; by seq
+	confirmed [plan.SitesMax]map[wire.LogID]wire.Seq // durable at that peer, as the process there is was told
+	owed      [plan.SitesMax]map[wire.LogID]wire.Seq // of them, what the peer has lost and the process must notice
 
 	stampMax   wire.Stamp // of what was acknowledged
 	stampFloor wire.Stamp // of what a former process acknowledged
 }
 
 func newLoad(w *world) *load {
-	l := &load{w: w, pattern: make([]byte, w.plan.payloadMax+64)}
-	draw := newStream(w.o.Seed, "load")
+	l := &load{w: w, pattern: make([]byte, w.plan.PayloadMax+64)}
+	draw := plan.NewStream(w.o.Seed, "load")
 	for i := range l.pattern {
 		l.pattern[i] = byte(draw.Uint32())
 	}
@@ -91,16 +92,16 @@ func (l *load) waiting() int {
 
 // burst carries out one line of the plan: appends in a row, or spread over its
 // span.
-func (l *load) burst(f *item) {
-	draw := f.stream()
-	if f.span == 0 {
-		for range f.count {
+func (l *load) burst(f *plan.Item) {
+	draw := f.Stream()
+	if f.Span == 0 {
+		for range f.Count {
 			l.append(draw)
 		}
 		return
 	}
-	for n := range f.count {
-		l.w.after(f.span*time.Duration(n)/time.Duration(f.count), func() {
+	for n := range f.Count {
+		l.w.after(f.Span*time.Duration(n)/time.Duration(f.Count), func() {
 			if !l.w.healed {
 				l.append(draw)
 			}
@@ -122,12 +123,12 @@ func (l *load) find(e *wire.Entry) (int, bool) {
 	return int(n), n < uint64(len(l.ops))
 }
 
-func (l *load) append(draw stream) {
+func (l *load) append(draw plan.Stream) {
 	s := l.writer(draw)
 	p := s.p
-	shard := wire.Shard(draw.IntN(l.w.plan.shards))
-	size := draw.size(l.w.plan.payloadMax)
-	if l.bytes+int64(size) > l.w.plan.appendedMax {
+	shard := wire.Shard(draw.IntN(l.w.plan.Shards))
+	size := draw.Size(l.w.plan.PayloadMax)
+	if l.bytes+int64(size) > l.w.plan.AppendedMax {
 		return
 	}
 	if l.host != nil && l.host.full(shard) {
@@ -146,7 +147,7 @@ func (l *load) append(draw stream) {
 		e.Keys = append(e.Keys, []byte{'h', byte(draw.IntN(hotKeys))})
 	}
 	hot := e.Keys[1:]
-	if draw.oneIn(4) {
+	if draw.OneIn(4) {
 		binary.LittleEndian.PutUint64(e.Request[:], uint64(n)+1)
 	}
 	l.ops = append(l.ops, op{shard: shard, hash: entryHash(&e), payloadBytes: size, hot: hot})
@@ -177,8 +178,8 @@ func (l *load) append(draw stream) {
 
 // writer is the copy of the primary that takes the next append: of a cloned one,
 // either.
-func (l *load) writer(draw stream) *site {
-	if c := l.w.sites[0]; c.cloneOf == nil || draw.oneIn(2) {
+func (l *load) writer(draw plan.Stream) *site {
+	if c := l.w.sites[0]; c.cloneOf == nil || draw.OneIn(2) {
 		return c
 	}
 	return l.w.sites[0].cloneOf

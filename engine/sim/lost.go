@@ -5,53 +5,32 @@ import (
 	"time"
 
 	"github.com/claudefs/repl/engine/node"
+	"github.com/claudefs/repl/engine/sim/plan"
 )
 
 // A lost site stays away when everything heals, for good as far as this world
 // goes: only the others, the core, must come to rest. They are to do so as if it
 // had never been, except that its lag is unknown, and what it may need is kept.
 
-// drawLoss takes a standby away in a third of the worlds of three sites. Where the
-// primary loses what it had, or bits flip in it, each standby may hold a last copy.
-func (p *Plan) drawLoss(s stream) {
-	if p.siteCount < 3 || !s.oneIn(3) {
-		return
-	}
-	f := item{
-		at: s.between(p.duration/4, p.duration), kind: lose, site: 1 + s.IntN(p.siteCount-1), draw: s.Uint64(),
-	}
-	if s.oneIn(2) {
-		f.kind = cutOff
-	}
-	if !slices.ContainsFunc(p.items, func(f item) bool { return f.kind.takesOwnData() }) {
-		p.items = append(p.items, f)
-	}
-}
-
-// takesOwnData says whether a fault takes what the primary had.
-func (k itemKind) takesOwnData() bool {
-	return k == restorePrimary || k == wipePrimary || k == ownFlip || k == loseOwn
-}
-
 // lose takes a site away for good: its machine, or its links.
-func (s *site) lose(f *item) {
+func (s *site) lose(f *plan.Item) {
 	if s.place == 0 || s.lost || s.p == nil || s.w.cloned(s.place) || !s.w.check.spares(s, emptyImage()) {
 		return
 	}
 	s.lost = true
-	if f.kind == cutOff {
+	if f.Kind == plan.CutOff {
 		s.apart = true
 		s.w.net.cutForGood(s)
 		return
 	}
-	s.die(true, 0, f.stream()) // start leaves it where it is
-	s.w.fault(f.kind)
+	s.die(true, 0, f.Stream()) // start leaves it where it is
+	s.w.fault(f.Kind)
 }
 
 // cutForGood cuts all links of a site; no spell that ends lets them go.
 func (n *network) cutForGood(s *site) {
-	c := &cutting{kind: cutOff, struck: n.w.healed}
-	for _, way := range append(n.waysOf(isolateOut, s.place), n.waysOf(isolateIn, s.place)...) {
+	c := &cutting{kind: plan.CutOff, struck: n.w.healed}
+	for _, way := range append(n.waysOf(plan.IsolateOut, s.place), n.waysOf(plan.IsolateIn, s.place)...) {
 		way.cuts += 1 << 30
 		way.cut = c
 	}
@@ -75,11 +54,11 @@ func (w *world) probe() bool {
 	w.probed = true
 	before := len(w.load.ops)
 	w.load.bytes = 0 // what the plan had in mind to append is appended
-	w.load.burst(&item{kind: burst, count: 4 * w.plan.shards, draw: w.o.Seed})
+	w.load.burst(&plan.Item{Kind: plan.Burst, Count: 4 * w.plan.Shards, Draw: w.o.Seed})
 	if len(w.load.ops) == before {
 		w.fail("I10", "at rest, while a site is lost, no append is taken")
 	}
-	onTheWay := time.Duration(w.load.bytes * int64(time.Second) / w.plan.bandwidth)
+	onTheWay := time.Duration(w.load.bytes * int64(time.Second) / w.plan.Bandwidth)
 	w.after(probeMax+2*onTheWay, func() {
 		if why := w.check.restless(); why != "" {
 			w.fail("I10", "%s after appends at rest, while a site is lost: %s", probeMax+2*onTheWay, why)
@@ -109,7 +88,7 @@ func (w *world) restedWithoutLost() {
 			continue
 		}
 		w.mark("at rest without a lost site")
-		if w.plan.retain {
+		if w.plan.Retain {
 			w.check.retained(a.p, node.Own)
 		}
 		for _, log := range sortedLogs(w.check.ledgers[0][node.Own]) {

@@ -6,6 +6,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/claudefs/repl/engine/sim/plan"
 	"github.com/claudefs/repl/engine/store/journal"
 	"github.com/claudefs/repl/wire"
 )
@@ -13,55 +14,17 @@ import (
 // What befalls a journal's directory and takes no batch: a bit of a segment's head, a
 // lack of descriptors, a copy that nobody flushed.
 
-// drawMedia draws it apart from the other faults. Heads are struck in worlds without
-// other harm to media, in which segments go round: then only heads say where idle logs
-// stand and who the peers are.
-func (p *Plan) drawMedia(s stream) {
-	add := func(kind itemKind, count int) {
-		for range count {
-			f := p.drawFault(kind, s)
-			p.items = append(p.items, f)
-			if kind == copyBack { // what the opening did not flush goes then
-				cut := p.drawFault(power, s)
-				cut.site, cut.phase = f.site, phaseAny
-				cut.at = f.at + f.span + s.between(time.Second, 3*time.Second)
-				p.items = append(p.items, cut)
-			}
-		}
-	}
-	harmed := slices.ContainsFunc(p.items, func(f item) bool { return f.kind.harmsMedia() })
-	if !harmed && s.oneIn(2) {
-		add(headFlip, 2+s.IntN(8))
-	}
-	if s.oneIn(4) {
-		add(noFiles, 1+s.IntN(4))
-	}
-	if s.oneIn(4) {
-		add(copyBack, 1+s.IntN(2))
-	}
-}
-
-// harmsMedia says whether a fault takes batches that were durable.
-func (k itemKind) harmsMedia() bool {
-	switch k {
-	case ownFlip, latentFlip, lostWrite, misdirectedWrite, clone, loseOwn, usurp,
-		restorePrimary, restoreStandby, wipePrimary, wipeStandby:
-		return true
-	}
-	return false
-}
-
 // flipHead changes a bit in the head of a segment, if no other head of that journal is
 // damaged: what it said is there twice.
-func (d *disk) flipHead(f *item) {
-	draw := f.stream()
+func (d *disk) flipHead(f *plan.Item) {
+	draw := f.Stream()
 	dir := [2]string{ownDir, mirrorDir}[draw.IntN(2)]
 	names := d.mem.Names(dir + "/segment-")
 	if len(names) == 0 || slices.ContainsFunc(names, func(name string) bool { return d.heads[name] }) {
 		return
 	}
 	name := names[len(names)-1] // the newest, unless
-	if draw.oneIn(2) {
+	if draw.OneIn(2) {
 		name = names[draw.IntN(len(names))]
 	}
 	if state := d.file(name); len(state.pending) > 0 || len(state.crashed) > 0 {
@@ -70,7 +33,7 @@ func (d *disk) flipHead(f *item) {
 	bit := draw.IntN(flipHeadBytes * 8)
 	if d.flipBit(name, int64(bit/8), uint8(1)<<(bit%8)) == nil {
 		d.heads[name] = true
-		d.w.fault(f.kind)
+		d.w.fault(f.Kind)
 	}
 }
 
@@ -89,7 +52,7 @@ func (d *disk) headsTold(struck []string, found []journal.Damage) {
 	for _, name := range struck {
 		if !slices.ContainsFunc(found, func(x journal.Damage) bool { return x.File == name }) {
 			d.w.fail("I9", "%s opened, and says nothing of a bit that flipped in the head of %s",
-				siteNames[d.site], name)
+				plan.SiteNames[d.site], name)
 		}
 	}
 }
@@ -114,7 +77,7 @@ func (d *disk) repairsStay(holes []journal.Hole) {
 		for _, h := range d.inPlace {
 			if h.Log() == hole.Log && h.FirstSeq > hole.From.Seq && h.LastSeq() <= hole.To.Seq {
 				d.w.fail("I1", "%s had log %s seq %d repaired, and lacks it again",
-					siteNames[d.site], hole.Log, h.FirstSeq)
+					plan.SiteNames[d.site], hole.Log, h.FirstSeq)
 			}
 		}
 	}
@@ -125,19 +88,19 @@ func (d *disk) lacksFiles() error {
 	if d.noFiles == 0 {
 		return nil
 	}
-	d.struckOnce(noFiles)
+	d.struckOnce(plan.NoFiles)
 	return syscall.EMFILE
 }
 
 // copyBack kills the process, and has the next one find a copy of the directories that
 // nobody flushed.
-func (s *site) copyBack(f *item) {
+func (s *site) copyBack(f *plan.Item) {
 	if s.p == nil || s.disk.lied() {
 		return
 	}
-	s.die(false, f.span, f.stream())
+	s.die(false, f.Span, f.Stream())
 	s.disk.mem, s.disk.loose = s.disk.mem.Copy(), true
-	s.w.fault(f.kind)
+	s.w.fault(f.Kind)
 }
 
 // waits goes on after a segment that found no descriptor: the unit waits, and its flush
@@ -147,6 +110,6 @@ func (f *flusher) waits(err error) bool {
 		return false
 	}
 	f.p.site.w.mark("segment waited for descriptors")
-	f.p.later(phaseAny, 20*time.Millisecond, f.kick)
+	f.p.later(plan.PhaseAny, 20*time.Millisecond, f.kick)
 	return true
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/claudefs/repl/engine/internal/plant"
+	"github.com/claudefs/repl/engine/sim/plan"
 )
 
 var (
@@ -181,17 +182,17 @@ func shrunk(t *testing.T, seed uint64) string {
 	if *museumShrink == 0 {
 		return ""
 	}
-	plan, b := Shrinking{Steps: *museumShrink}.Run(t.Context(), PlanOf(seed))
+	short, b := Shrinking{Steps: *museumShrink}.Run(t.Context(), plan.Of(seed))
 	require.NotNil(t, b)
-	text := fmt.Sprintf("%s# CLAUDEFS_PLANT=%s: %s\n", plan, plant.Name, strings.ReplaceAll(b.Head(), "\n", "\n# "))
-	read, err := ParsePlan(text)
+	text := fmt.Sprintf("%s# CLAUDEFS_PLANT=%s: %s\n", short, plant.Name, strings.ReplaceAll(b.Head(), "\n", "\n# "))
+	read, err := plan.Parse(text)
 	require.NoError(t, err)
 	again := Run(Options{Plan: read}).Breach
 	require.NotNil(t, again, "the saved plan breaks nothing")
 	require.Equal(t, b.Head(), again.Head())
 	require.NoError(t, os.WriteFile(planFile(plant.Name), []byte(text), 0o644))
-	t.Logf("%s: %s\n%s", plant.Name, b.Head(), plan)
-	return fmt.Sprintf(" lines=%d", plan.Lines())
+	t.Logf("%s: %s\n%s", plant.Name, b.Head(), short)
+	return fmt.Sprintf(" lines=%d", short.Lines())
 }
 
 func planFile(name string) string { return filepath.Join(*museumPlans, name+".txt") }
@@ -203,7 +204,7 @@ func judgePlan(t *testing.T, name string) {
 		t.Errorf("plant %s: its plan was not shrunk, or does not break when it is read back: %v", name, err)
 		return
 	}
-	plan, err := ParsePlan(string(text))
+	plan, err := plan.Parse(string(text))
 	require.NoError(t, err)
 	if n := plan.Lines(); n > shrunkLinesMax {
 		t.Errorf("plant %s: shrunk to %d lines, wanted are %d at most", name, n, shrunkLinesMax)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/claudefs/repl/engine/node"
+	"github.com/claudefs/repl/engine/sim/plan"
 	"github.com/claudefs/repl/wire"
 )
 
@@ -25,8 +26,8 @@ const staleKept = 8
 // site and the receiving one.
 type network struct {
 	w     *world
-	draw  stream
-	paths [sitesMax][sitesMax]direction
+	draw  plan.Stream
+	paths [plan.SitesMax][plan.SitesMax]direction
 	links []*link // open ones
 }
 
@@ -36,15 +37,15 @@ type direction struct {
 	cut    *cutting // the last of them
 	slow   int      // slow spells in force
 	noDial int
-	unread bool    // who receives takes links and reads nothing
-	flips  []*item // each hits one frame
+	unread bool         // who receives takes links and reads nothing
+	flips  []*plan.Item // each hits one frame
 	stale  [][]byte
-	replay []*item // each replays one stale frame
+	replay []*plan.Item // each replays one stale frame
 }
 
 // cutting is one cut, of one way or several.
 type cutting struct {
-	kind   itemKind
+	kind   plan.Kind
 	struck bool // it cost something
 }
 
@@ -85,13 +86,13 @@ func (n *network) dial(p *process, to wire.SiteID) {
 	rtt := n.delay(out) + n.delay(back)
 	switch {
 	case n.w.sites[s.place] != s: // another copy has its place
-		p.later(phaseAny, dialTimeout, func() { p.dialFailed(to, errUnreachable) })
+		p.later(plan.PhaseAny, dialTimeout, func() { p.dialFailed(to, errUnreachable) })
 	case out.cuts > 0 || back.cuts > 0:
 		n.cutStruck(out, back)
-		p.later(phaseAny, dialTimeout, func() { p.dialFailed(to, errUnreachable) })
+		p.later(plan.PhaseAny, dialTimeout, func() { p.dialFailed(to, errUnreachable) })
 	case out.noDial > 0:
-		n.w.fault(dialFailure)
-		p.later(phaseAny, rtt, func() { p.dialFailed(to, errUnreachable) })
+		n.w.fault(plan.DialFailure)
+		p.later(plan.PhaseAny, rtt, func() { p.dialFailed(to, errUnreachable) })
 	default:
 		n.w.after(rtt, func() { n.connect(p, to) })
 	}
@@ -114,7 +115,7 @@ func (n *network) connect(p *process, to wire.SiteID) {
 	}
 	other := n.w.siteOf(to)
 	if other.p == nil || other.p.dead || n.w.sites[p.site.place] != p.site {
-		p.later(phaseAny, 0, func() { p.dialFailed(to, errUnreachable) })
+		p.later(plan.PhaseAny, 0, func() { p.dialFailed(to, errUnreachable) })
 		return
 	}
 	l := &link{}
@@ -127,8 +128,8 @@ func (n *network) connect(p *process, to wire.SiteID) {
 	l.ends[0].peer, l.ends[1].peer = l.ends[1], l.ends[0]
 	n.links = append(n.links, l)
 	mine, theirs := l.ends[0], l.ends[1]
-	theirs.p.later(phaseAny, 0, func() { theirs.p.linkUp(theirs, 0) })
-	p.later(phaseAny, 0, func() { p.linkUp(mine, to) })
+	theirs.p.later(plan.PhaseAny, 0, func() { theirs.p.linkUp(theirs, 0) })
+	p.later(plan.PhaseAny, 0, func() { p.linkUp(mine, to) })
 }
 
 // way is the direction in which an end sends.
@@ -143,31 +144,31 @@ func (n *network) send(e *end, frame []byte) {
 	if len(path.flips) > 0 && len(frame) > 0 {
 		f := path.flips[0]
 		path.flips = path.flips[1:]
-		bit := f.draw % uint64(len(frame)*8)
+		bit := f.Draw % uint64(len(frame)*8)
 		frame[bit/8] ^= 1 << (bit % 8)
-		n.faultOn(e, flipFrame)
+		n.faultOn(e, plan.FlipFrame)
 	} else {
 		n.keepStale(path, frame)
 	}
 	if len(path.replay) > 0 && len(path.stale) > 0 && e.last > 0 {
 		f := path.replay[0]
 		path.replay = path.replay[1:]
-		n.faultOn(e, staleFrame)
-		n.put(e, append([]byte(nil), path.stale[f.draw%uint64(len(path.stale))]...))
+		n.faultOn(e, plan.StaleFrame)
+		n.put(e, append([]byte(nil), path.stale[f.Draw%uint64(len(path.stale))]...))
 	}
 	n.put(e, frame)
 }
 
 // faultOn counts a fault that hit a frame, unless the frame gets nowhere anyway.
-func (n *network) faultOn(e *end, kind itemKind) {
-	if path := n.way(e); !e.hole && (path.cuts == 0 || n.w.plan.stalls) {
+func (n *network) faultOn(e *end, kind plan.Kind) {
+	if path := n.way(e); !e.hole && (path.cuts == 0 || n.w.plan.Stalls) {
 		n.w.fault(kind)
 	}
 }
 
 // keepStale keeps a sample of batch frames and acks.
 func (n *network) keepStale(path *direction, frame []byte) {
-	if !n.draw.oneIn(16) {
+	if !n.draw.OneIn(16) {
 		return
 	}
 	copied := append([]byte(nil), frame...)
@@ -188,7 +189,7 @@ func (n *network) put(e *end, frame []byte) {
 	case path.unread:
 		e.held = append(e.held, frame)
 		return
-	case path.cuts > 0 && n.w.plan.stalls:
+	case path.cuts > 0 && n.w.plan.Stalls:
 		n.cutStruck(path)
 		e.held = append(e.held, frame)
 		return
@@ -197,7 +198,7 @@ func (n *network) put(e *end, frame []byte) {
 		e.hole = true
 		return
 	}
-	bandwidth := n.w.plan.bandwidth
+	bandwidth := n.w.plan.Bandwidth
 	if path.slow > 0 {
 		bandwidth /= 32
 	}
@@ -210,12 +211,12 @@ func (n *network) put(e *end, frame []byte) {
 		if e.link.dead || !peer.open {
 			return
 		}
-		peer.p.later(phaseFrame, 0, func() { peer.p.receive(peer, frame) })
+		peer.p.later(plan.PhaseFrame, 0, func() { peer.p.receive(peer, frame) })
 	})
 }
 
 func (n *network) delay(path *direction) time.Duration {
-	d := n.w.plan.delayMin + n.draw.exponential(n.w.plan.delayMean)
+	d := n.w.plan.DelayMin + n.draw.Exponential(n.w.plan.DelayMean)
 	if path.slow > 0 {
 		d *= 20
 	}
@@ -244,7 +245,7 @@ func (n *network) end(e *end, err error) {
 	}
 	e.open = false
 	if !e.p.dead {
-		e.p.later(phaseAny, 0, func() { e.p.linkDown(e, err) })
+		e.p.later(plan.PhaseAny, 0, func() { e.p.linkDown(e, err) })
 	}
 	if !e.link.ends[0].open && !e.link.ends[1].open {
 		n.drop(e.link)
@@ -295,7 +296,7 @@ func (n *network) processGone(p *process, silent bool) {
 }
 
 // resetAll breaks every link; a frame under way is delivered by half.
-func (n *network) resetAll(f *item) {
+func (n *network) resetAll(f *plan.Item) {
 	struck := false
 	for _, l := range append([]*link(nil), n.links...) {
 		struck = true
@@ -303,7 +304,7 @@ func (n *network) resetAll(f *item) {
 			peer := e.peer
 			if len(e.flying) > 0 && peer.open && !peer.p.dead {
 				frame := e.flying[0]
-				peer.p.receive(peer, frame[:f.draw%uint64(len(frame))])
+				peer.p.receive(peer, frame[:f.Draw%uint64(len(frame))])
 				n.w.mark("half a frame")
 			}
 		}
@@ -313,12 +314,12 @@ func (n *network) resetAll(f *item) {
 		}
 	}
 	if struck {
-		n.w.fault(reset)
+		n.w.fault(plan.Reset)
 	}
 }
 
 // cut stops both or one direction for a while.
-func (n *network) cut(kind itemKind, span time.Duration, paths ...*direction) {
+func (n *network) cut(kind plan.Kind, span time.Duration, paths ...*direction) {
 	c := &cutting{kind: kind}
 	for _, path := range paths {
 		path.cuts++

@@ -3,6 +3,7 @@ package sim
 import (
 	"errors"
 
+	"github.com/claudefs/repl/engine/sim/plan"
 	"github.com/claudefs/repl/engine/store"
 	"github.com/claudefs/repl/engine/store/vfs"
 	"github.com/claudefs/repl/wire"
@@ -12,17 +13,17 @@ import (
 
 // restart stops the process in order and starts it again after a while. With a
 // flush under way it is a kill: nobody waits for it here.
-func (s *site) restart(f *item) {
+func (s *site) restart(f *plan.Item) {
 	p := s.p
 	if p == nil || p.paused() {
 		return
 	}
 	if !p.close() {
-		s.die(false, f.span, f.stream())
+		s.die(false, f.Span, f.Stream())
 		return
 	}
 	s.w.mark("orderly restart")
-	s.die(false, f.span, f.stream())
+	s.die(false, f.Span, f.Stream())
 }
 
 // close ends the journals as the engine's Close does; false if they are busy.
@@ -55,23 +56,23 @@ func (p *process) close() bool {
 // unconfigure starts the site with a configuration that names no peer, and later
 // again with the one that does. The peer stays registered meanwhile: what it needs
 // must not go (I12).
-func (s *site) unconfigure(f *item) {
+func (s *site) unconfigure(f *plan.Item) {
 	if s.p == nil || s.alone {
 		return
 	}
 	s.alone = true
 	s.w.mark("peer left out of the configuration")
-	s.die(false, f.span/8, f.stream())
-	s.w.after(f.span, func() { s.configure(f) })
+	s.die(false, f.Span/8, f.Stream())
+	s.w.after(f.Span, func() { s.configure(f) })
 }
 
-func (s *site) configure(f *item) {
+func (s *site) configure(f *plan.Item) {
 	if !s.alone {
 		return
 	}
 	s.alone = false
 	if s.p != nil {
-		s.die(false, f.span/8, f.stream())
+		s.die(false, f.Span/8, f.Stream())
 	}
 }
 

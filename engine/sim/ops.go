@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"github.com/claudefs/repl/engine/node"
+	"github.com/claudefs/repl/engine/sim/plan"
 	"github.com/claudefs/repl/engine/store/journal"
 	"github.com/claudefs/repl/wire"
 )
@@ -70,7 +71,7 @@ func (p *process) seek(o *node.Op) {
 	for _, end := range tails {
 		in.Tails = append(in.Tails, wire.Cursor{Log: end.Log, Position: end.Position})
 	}
-	p.later(phaseAny, cpuTime, func() { p.step(in, "sought", uint64(in.Link), uint64(len(in.Tails))) })
+	p.later(plan.PhaseAny, cpuTime, func() { p.step(in, "sought", uint64(in.Link), uint64(len(in.Tails))) })
 }
 
 func (p *process) read(o *node.Op) {
@@ -84,7 +85,7 @@ func (p *process) read(o *node.Op) {
 		}
 		in.Backlog = s.r.Backlog()
 	}
-	p.later(phaseAny, cpuTime, func() {
+	p.later(plan.PhaseAny, cpuTime, func() {
 		if e := p.links[in.Link]; e != nil && e.open {
 			p.step(in, "read", uint64(in.Link), uint64(len(in.Headers)))
 		}
@@ -130,8 +131,8 @@ func (p *process) swap(refs []wire.BatchRef) {
 			f := s.swaps[0]
 			s.swaps = s.swaps[1:]
 			refs[i], refs[k] = refs[k], refs[i]
-			s.w.fault(swapBatches)
-			s.w.after(f.span, func() { s.w.net.resetAll(f) })
+			s.w.fault(plan.SwapBatches)
+			s.w.after(f.Span, func() { s.w.net.resetAll(f) })
 			return
 		}
 	}

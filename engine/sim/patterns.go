@@ -1,60 +1,25 @@
 package sim
 
 import (
-	"cmp"
 	"time"
 
-	"github.com/claudefs/repl/engine/node"
+	"github.com/claudefs/repl/engine/sim/plan"
 )
 
 // Patterns of cuts that have a name, because random cuts hardly ever make them.
 // In two sites a site is isolated by a cut of the pair, so isolation is drawn for
 // three only; there a cut of one pair is a partial partition.
 
-// patience is what silence it takes to end a link.
-func (p *Plan) patience() time.Duration {
-	return cmp.Or(p.heartbeatTimeout, node.HeartbeatTimeoutDefault)
-}
-
-// drawPatterns strikes with a random half of the patterns. In a third of the
-// worlds links end after a shorter silence, so that more of them do.
-func (p *Plan) drawPatterns(s stream) {
-	if s.oneIn(3) {
-		p.heartbeatTimeout = s.between(600*time.Millisecond, 2*time.Second)
-		p.heartbeatEvery = p.heartbeatTimeout / time.Duration(2+s.IntN(12))
-	}
-	timeout := p.patience()
-	for k := isolate; k <= flap; k++ {
-		strikes := 1 + s.IntN(3)
-		if s.oneIn(2) || p.siteCount == 2 && k <= isolateOut {
-			continue
-		}
-		if k == flap {
-			strikes = 1
-		}
-		for range strikes {
-			f := item{
-				at: s.between(p.duration/50, p.duration), kind: k, site: s.IntN(p.siteCount),
-				span: s.between(50*time.Millisecond, 3*time.Second), draw: s.Uint64(),
-			}
-			if k == flap {
-				f.span, f.count = s.between(timeout*3/4, timeout*5/4), 2+s.IntN(3)
-			}
-			p.items = append(p.items, f)
-		}
-	}
-}
-
 // waysOf are the directions that isolating a site stops.
-func (n *network) waysOf(kind itemKind, site int) (ways []*direction) {
+func (n *network) waysOf(kind plan.Kind, site int) (ways []*direction) {
 	for other := range n.w.sites {
 		if other == site {
 			continue
 		}
-		if kind != isolateIn {
+		if kind != plan.IsolateIn {
 			ways = append(ways, &n.paths[site][other])
 		}
-		if kind != isolateOut {
+		if kind != plan.IsolateOut {
 			ways = append(ways, &n.paths[other][site])
 		}
 	}
@@ -63,30 +28,30 @@ func (n *network) waysOf(kind itemKind, site int) (ways []*direction) {
 
 // swizzle stops all directions one after the other in the first half of the span,
 // and lets them go in another order in the second.
-func (n *network) swizzle(f *item) {
+func (n *network) swizzle(f *plan.Item) {
 	var ways []*direction
 	for site := range n.w.sites {
-		ways = append(ways, n.waysOf(isolateOut, site)...)
+		ways = append(ways, n.waysOf(plan.IsolateOut, site)...)
 	}
-	draw := f.stream()
-	step := f.span / time.Duration(2*len(ways))
+	draw := f.Stream()
+	step := f.Span / time.Duration(2*len(ways))
 	back := draw.Perm(len(ways))
 	for at, way := range draw.Perm(len(ways)) {
 		down, up := step*time.Duration(at), step*time.Duration(len(ways)+back[way])
 		n.w.after(down, func() {
 			if !n.w.healed {
-				n.cut(f.kind, up-down, ways[way])
+				n.cut(f.Kind, up-down, ways[way])
 			}
 		})
 	}
 }
 
 // flap cuts a pair for span, count times, as long whole between.
-func (n *network) flap(f *item, ways ...*direction) {
-	for i := range f.count {
-		n.w.after(2*f.span*time.Duration(i), func() {
+func (n *network) flap(f *plan.Item, ways ...*direction) {
+	for i := range f.Count {
+		n.w.after(2*f.Span*time.Duration(i), func() {
 			if !n.w.healed {
-				n.cut(f.kind, f.span, ways...)
+				n.cut(f.Kind, f.Span, ways...)
 			}
 		})
 	}

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"syscall"
 
+	"github.com/claudefs/repl/engine/sim/plan"
 	"github.com/claudefs/repl/engine/store/journal"
 	"github.com/claudefs/repl/engine/store/vfs"
 )
@@ -93,7 +94,7 @@ func (q *diskQueue) sync(w *queued) error {
 	state := q.d.file(w.f.name)
 	if q.d.failNext[1] > 0 && len(w.found) > 0 {
 		q.d.failNext[1]--
-		q.d.w.fault(failSync)
+		q.d.w.fault(plan.FailSync)
 		state.liar = true
 		return syscall.EIO
 	}
@@ -119,7 +120,7 @@ func (q *diskQueue) Close() error { return nil }
 func (f *flusher) fly() {
 	for f.pipe.Begin() {
 		f.p.site.w.step(f.p.site.index, "write", uint64(f.which), 0)
-		f.p.later(phaseSync, f.p.site.disk.flushTime(), f.land)
+		f.p.later(plan.PhaseSync, f.p.site.disk.flushTime(), f.land)
 	}
 }
 
@@ -132,7 +133,7 @@ func (f *flusher) land() {
 
 // openPipeline has a flusher write several units at a time, where the site does.
 func (f *flusher) openPipeline() {
-	if depth := f.p.site.plan().queueDepth; depth > 1 {
+	if depth := f.p.site.plan().QueueDepth; depth > 1 {
 		f.pipe = f.j.OpenPipeline(journal.PipelineOptions{Depth: depth})
 	}
 }

@@ -8,8 +8,10 @@ import (
 
 	"github.com/claudefs/repl/engine/node"
 	"github.com/claudefs/repl/engine/role"
+	"github.com/claudefs/repl/engine/sim/plan"
 	"github.com/claudefs/repl/engine/store"
 	"github.com/claudefs/repl/engine/store/journal"
+
 	simstream "github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/wire"
 )
@@ -86,7 +88,7 @@ func (p *process) tick() { p.step(&node.Tick{Moving: p.moving()}, "tick", 0, 0) 
 
 // moving are silent links on which a frame comes, as the kernel would tell.
 func (p *process) moving() (ids []node.LinkID) {
-	timeout := p.site.w.plan.patience()
+	timeout := p.site.w.plan.Patience()
 	for id, e := range p.links {
 		silent := p.site.w.now - e.heard
 		if silent < timeout/4 || len(e.peer.flying) == 0 {
@@ -112,7 +114,7 @@ func (p *process) wakeAt(mono time.Duration) {
 		return
 	}
 	p.wake = at
-	p.later(phaseAny, at-p.site.w.now, func() {
+	p.later(plan.PhaseAny, at-p.site.w.now, func() {
 		if p.wake == at {
 			p.wake = 0
 			p.tick()
@@ -207,7 +209,7 @@ func (p *process) readOn() {
 func (p *process) frame(e *end, envelope wire.Envelope, frame []byte) {
 	in := &node.FrameIn{Link: e.id, Envelope: envelope}
 	body := wire.Body(&envelope, frame)
-	if s := p.site; envelope.Kind == wire.FrameFetched && s.armed != nil && s.armed.phase == phaseFetched {
+	if s := p.site; envelope.Kind == wire.FrameFetched && s.armed != nil && s.armed.Phase == plan.PhaseFetched {
 		s.w.mark("killed with fetched batches at hand")
 		s.dieNow()
 		return
@@ -289,7 +291,7 @@ func (p *process) stage() {
 func (p *process) repair(s *node.Stage, refs []wire.BatchRef) {
 	log, ticket := s.Log, s.Ticket
 	if whole := p.pieces.Add(log, s.From, refs, s.Last); s.Last {
-		p.later(phaseAny, p.site.disk.flushTime(), func() { p.mended(log, whole, ticket) })
+		p.later(plan.PhaseAny, p.site.disk.flushTime(), func() { p.mended(log, whole, ticket) })
 	}
 }
 
@@ -335,7 +337,7 @@ func (p *process) mend() {
 // from then on, and the next unit begins a segment whose head tells so.
 func (p *process) damaged(found []journal.Damage) {
 	p.noteDamage("damage found in life", found)
-	p.later(phaseAny, cpuTime, func() {
+	p.later(plan.PhaseAny, cpuTime, func() {
 		for _, f := range [2]*flusher{p.own, p.mirror} {
 			if f.j.StageIdle() {
 				f.kick()
@@ -373,7 +375,7 @@ func (p *process) persist(e *node.Persist) {
 	unit, err := p.own.j.StageControl(records, wire.StampOf(p.wall()))
 	if err != nil {
 		in := &node.Persisted{Ticket: e.Ticket, Err: err}
-		p.later(phaseAny, cpuTime, func() { p.step(in, "persist failed", in.Ticket, 0) })
+		p.later(plan.PhaseAny, cpuTime, func() { p.step(in, "persist failed", in.Ticket, 0) })
 		return
 	}
 	p.own.tickets = append(p.own.tickets, ticket{number: e.Ticket, unit: unit, persist: true})
@@ -404,7 +406,7 @@ func (p *process) admit(e *node.Admit) {
 }
 
 func (p *process) retain(which node.Journal) {
-	if !p.site.w.plan.retain {
+	if !p.site.w.plan.Retain {
 		return
 	}
 	j := p.own.j
@@ -422,14 +424,14 @@ func (p *process) retain(which node.Journal) {
 	}
 	p.site.w.check.retained(p, which)
 	if p.missing.Any() {
-		p.later(phaseAny, cpuTime, p.mend) // what went is missing no more
+		p.later(plan.PhaseAny, cpuTime, p.mend) // what went is missing no more
 	}
 }
 
 // flushStoreLater flushes the Store from time to time: late, as hosts do.
 func (p *process) flushStoreLater() {
-	every := p.site.plan().storeSync
-	p.later(phaseApplied, every/2+p.site.draw.exponential(every), func() {
+	every := p.site.plan().StoreSync
+	p.later(plan.PhaseApplied, every/2+p.site.draw.Exponential(every), func() {
 		if err := p.site.store.mem.Sync(background); err != nil {
 			p.site.w.fail("world", "flush of the memory Store: %v", err)
 		}

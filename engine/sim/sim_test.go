@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/claudefs/repl/engine/sim/plan"
 	"github.com/stretchr/testify/require"
 )
 
@@ -31,7 +32,7 @@ const (
 func TestCampaign(t *testing.T) {
 	c := Campaign{
 		First: *seed0Flag, Seeds: *seedsFlag, Jobs: *parallelFlag, Broken: 3,
-		Plant: Plant(*plantFlag), Trace: *traceFlag,
+		Plant: plan.Plant(*plantFlag), Trace: *traceFlag,
 		Each: func(r Result) {
 			if *traceFlag {
 				fmt.Print(r.Trace)

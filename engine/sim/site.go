@@ -11,6 +11,7 @@ import (
 	"github.com/claudefs/repl/engine/apply"
 	"github.com/claudefs/repl/engine/node"
 	"github.com/claudefs/repl/engine/role"
+	"github.com/claudefs/repl/engine/sim/plan"
 	"github.com/claudefs/repl/engine/store"
 	"github.com/claudefs/repl/engine/store/journal"
 	"github.com/claudefs/repl/engine/store/vfs"
@@ -40,15 +41,15 @@ type site struct {
 	clock       clock
 	disk        *disk
 	store       *siteStore
-	draw        stream
-	rare        stream   // chooses at the points of sometimes.go
-	p           *process // the running one, or nil
+	draw        plan.Stream
+	rare        plan.Stream // chooses at the points of sometimes.go
+	p           *process    // the running one, or nil
 	linkID      node.LinkID
 	starts      int
-	swaps       []*item // each hits one frame
-	armed       *item   // a kill or power cut that waits for its phase
-	opening     *item   // one that comes again while the journals are opened
-	jumpNext    *item   // a jump of the clock before the next start
+	swaps       []*plan.Item // each hits one frame
+	armed       *plan.Item   // a kill or power cut that waits for its phase
+	opening     *plan.Item   // one that comes again while the journals are opened
+	jumpNext    *plan.Item   // a jump of the clock before the next start
 	pausedTo    time.Duration
 	pauseStruck bool          // the pause has held something up
 	held        []func()      // that
@@ -60,7 +61,7 @@ type site struct {
 	lost        bool          // healing does not bring it back, see lost.go
 	apart       bool          // nor its links, while it lives
 	cloneOf     *site         // the original, if this is a clone, see clone.go
-	cloneBy     *item         // which made it
+	cloneBy     *plan.Item    // which made it
 	gone        bool          // it was a clone, and never starts again
 }
 
@@ -79,10 +80,10 @@ type image struct {
 // newSite makes the copy with this index of the site at a place.
 func newSite(w *world, place, index int) *site {
 	s := &site{
-		w: w, index: index, place: place, id: wire.SiteIDOf(clusterName, siteNames[place]),
-		clock: clock{driftPPM: w.plan.sites[place].driftPPM, offset: w.plan.sites[place].offset},
-		draw:  w.stream("process " + siteNames[index]),
-		rare:  w.stream("sometimes " + siteNames[index]),
+		w: w, index: index, place: place, id: wire.SiteIDOf(clusterName, plan.SiteNames[place]),
+		clock: clock{driftPPM: w.plan.Sites[place].DriftPPM, offset: w.plan.Sites[place].Offset},
+		draw:  w.stream("process " + plan.SiteNames[index]),
+		rare:  w.stream("sometimes " + plan.SiteNames[index]),
 	}
 	s.disk = newDisk(w, place, index)
 	s.store = &siteStore{site: s, mem: store.NewMem()}
@@ -90,7 +91,7 @@ func newSite(w *world, place, index int) *site {
 }
 
 // plan is what the plan says about this site.
-func (s *site) plan() *siteParams { return &s.w.plan.sites[s.place] }
+func (s *site) plan() *plan.SiteParams { return &s.w.plan.Sites[s.place] }
 
 // process is one life of a site's node: the shell that carries out the heart's
 // effects, with everything that a kill ends.
@@ -108,8 +109,8 @@ type process struct {
 	readers   map[node.LinkID]*shipper
 	answering map[answering]*answers
 	admitted  []bool
-	heard     [sitesMax]bool // places that told their positions
-	refused   []bool         // shards whose log is kept out by name
+	heard     [plan.SitesMax]bool // places that told their positions
+	refused   []bool              // shards whose log is kept out by name
 	effects   node.Effects
 	wake      time.Duration // world time of the tick that is asked for; 0 = none
 	refs      []wire.BatchRef
@@ -133,12 +134,12 @@ func (s *site) start() {
 		s.jumpNext = nil
 	}
 	if s.opening != nil && !s.disk.loose {
-		s.disk.fuse = 1 + int(s.opening.draw>>40%fuseMax)
+		s.disk.fuse = 1 + int(s.opening.Draw>>40%fuseMax)
 	}
 	p := &process{
 		site: s, born: s.w.now, links: map[node.LinkID]*end{}, readers: map[node.LinkID]*shipper{},
 		toldLogs: map[wire.LogID]*toldLog{}, lagSeen: map[wire.SiteID]*lagSeen{},
-		admitted: make([]bool, s.w.plan.shards), refused: make([]bool, s.w.plan.shards),
+		admitted: make([]bool, s.w.plan.Shards), refused: make([]bool, s.w.plan.Shards),
 		answering: map[answering]*answers{},
 	}
 	var err error
@@ -157,9 +158,9 @@ func (s *site) start() {
 			s.disk.crash(s.draw) // what failed may not be believed from a cache
 		}
 		if s.w.healed || !struck(err) && !vfs.Exhausted(err) {
-			s.w.fail("I14", "%s does not open, and its disk refuses nothing: %v", siteNames[s.index], err)
+			s.w.fail("I14", "%s does not open, and its disk refuses nothing: %v", plan.SiteNames[s.index], err)
 		}
-		s.w.after(s.draw.between(50*time.Millisecond, 500*time.Millisecond), s.start)
+		s.w.after(s.draw.Between(50*time.Millisecond, 500*time.Millisecond), s.start)
 		return
 	}
 	s.p, s.opening, s.disk.loose = p, nil, false
@@ -168,8 +169,8 @@ func (s *site) start() {
 	p.openAppliers()
 	p.node = node.New(s.config(), p.boot())
 	p.writer = writer.New(writer.Options{
-		Cluster: wire.ClusterIDOf(clusterName), Site: s.id, Shards: s.w.plan.shards, Epoch: role.First,
-		BytesMax: s.w.plan.pendingBytes, ClockFloor: p.own.j.Control().ClockBound, Incarnation: s.incarnation,
+		Cluster: wire.ClusterIDOf(clusterName), Site: s.id, Shards: s.w.plan.Shards, Epoch: role.First,
+		BytesMax: s.w.plan.PendingBytes, ClockFloor: p.own.j.Control().ClockBound, Incarnation: s.incarnation,
 		Now: p.wall, Sometimes: s.sometimes(),
 	})
 	for _, f := range p.feeds {
@@ -179,7 +180,7 @@ func (s *site) start() {
 		p.hostHas(ownTails(p.own.j))
 	}
 	p.tick()
-	p.later(phaseAny, cpuTime, p.mend)
+	p.later(plan.PhaseAny, cpuTime, p.mend)
 	p.flushStoreLater()
 }
 
@@ -198,7 +199,7 @@ func (p *process) openJournal(which node.Journal, dir string) (*flusher, error) 
 	struck := p.site.disk.struckHeads(dir)
 	j, r, err := journal.Open(journal.Options{
 		FS: p.site.disk, Dir: dir, Kind: kind, Cluster: wire.ClusterIDOf(clusterName), Site: p.site.id,
-		SegmentBytes: segmentBytes, RecentBytesMax: p.site.plan().recentBytes,
+		SegmentBytes: segmentBytes, RecentBytesMax: p.site.plan().RecentBytes,
 		Sometimes: p.site.sometimes(), Damaged: p.damaged,
 	})
 	if err != nil {
@@ -228,7 +229,7 @@ func (p *process) openJournal(which node.Journal, dir string) (*flusher, error) 
 }
 
 func (p *process) openAppliers() {
-	for shard := range wire.Shard(p.site.w.plan.shards) {
+	for shard := range wire.Shard(p.site.w.plan.Shards) {
 		a, err := apply.New(shard, p.site.store)
 		if err != nil {
 			p.site.w.fail("world", "applier of shard %d: %v", shard, err)
@@ -246,21 +247,21 @@ func (p *process) openAppliers() {
 }
 
 func (s *site) config() node.Config {
-	plan, mine := s.w.plan, s.plan()
+	set, mine := s.w.plan, s.plan()
 	var peers []node.Peer
 	for _, other := range s.w.sites {
 		if other.place != s.place && !s.alone {
-			peers = append(peers, node.Peer{Site: other.id, Name: siteNames[other.place]})
+			peers = append(peers, node.Peer{Site: other.id, Name: plan.SiteNames[other.place]})
 		}
 	}
 	slices.SortFunc(peers, func(a, b node.Peer) int { return cmp.Compare(a.Site, b.Site) })
 	return node.Config{
-		Cluster: wire.ClusterIDOf(clusterName), ClusterName: clusterName, Site: s.id, SiteName: siteNames[s.place],
-		Shards: uint32(plan.shards), Primary: s.writer(),
+		Cluster: wire.ClusterIDOf(clusterName), ClusterName: clusterName, Site: s.id, SiteName: plan.SiteNames[s.place],
+		Shards: uint32(set.Shards), Primary: s.writer(),
 		Peers:          peers,
-		WindowBytesMax: mine.windowBytes, WindowBytesMin: min(mine.windowBytes, 64<<10), FrameBytesMax: mine.frameBytes,
-		RestoreBytesMax: stagedBytesMax, VerifyWait: plan.verifyWait, Seed: s.draw.Uint64(), Sometimes: s.sometimes(),
-		HeartbeatEvery: plan.heartbeatEvery, HeartbeatTimeout: plan.heartbeatTimeout,
+		WindowBytesMax: mine.WindowBytes, WindowBytesMin: min(mine.WindowBytes, 64<<10), FrameBytesMax: mine.FrameBytes,
+		RestoreBytesMax: stagedBytesMax, VerifyWait: set.VerifyWait, Seed: s.draw.Uint64(), Sometimes: s.sometimes(),
+		HeartbeatEvery: set.HeartbeatEvery, HeartbeatTimeout: set.HeartbeatTimeout,
 	}
 }
 
@@ -269,7 +270,7 @@ func (s *site) writer() wire.SiteID {
 	if s.usurps {
 		return s.id
 	}
-	return wire.SiteIDOf(clusterName, siteNames[0])
+	return wire.SiteIDOf(clusterName, plan.SiteNames[0])
 }
 
 func (p *process) boot() node.Boot {
@@ -295,24 +296,24 @@ func logsOf(j *journal.Journal) []node.Log {
 
 // later runs work of this process: not after its death, not during a pause, and
 // not if a kill waited for just this phase.
-func (p *process) later(at phase, d time.Duration, work func()) {
+func (p *process) later(at plan.Phase, d time.Duration, work func()) {
 	p.site.w.after(d, func() { p.run(at, work) })
 }
 
-func (p *process) run(at phase, work func()) {
+func (p *process) run(at plan.Phase, work func()) {
 	switch s := p.site; {
 	case p.dead:
 	case p.paused():
 		if !s.pauseStruck {
 			s.pauseStruck = true
-			s.w.fault(pause)
+			s.w.fault(plan.Pause)
 		}
 		if s.held = append(s.held, func() { p.run(at, work) }); len(s.held) == 1 {
 			s.w.at(s.pausedTo, s.resume)
 		}
-	case s.armed != nil && (s.armed.phase == at || s.armed.phase == phaseAny || s.armed.phase == phaseOpen):
+	case s.armed != nil && (s.armed.Phase == at || s.armed.Phase == plan.PhaseAny || s.armed.Phase == plan.PhaseOpen):
 		s.dieNow()
-	case s.armed != nil && s.armed.phase == phaseMidWrite && at == phaseWrite:
+	case s.armed != nil && s.armed.Phase == plan.PhaseMidWrite && at == plan.PhaseWrite:
 		s.disk.tear = true
 		work()
 		s.disk.tear = false
@@ -342,16 +343,16 @@ func (p *process) paused() bool { return p.site.w.now < p.site.pausedTo }
 func (s *site) dieNow() {
 	f := s.armed
 	s.armed = nil
-	if f.phase == phaseOpen {
+	if f.Phase == plan.PhaseOpen {
 		s.opening = f
 	}
-	s.die(f.kind == power || f.kind == bothDown, f.span, f.stream())
-	s.w.fault(f.kind)
+	s.die(f.Kind == plan.Power || f.Kind == plan.BothDown, f.Span, f.Stream())
+	s.w.fault(f.Kind)
 }
 
 // die ends the process; a power cut also decides what the disk and the Store
 // had not synced. It starts again after a while.
-func (s *site) die(powerCut bool, span time.Duration, draw stream) {
+func (s *site) die(powerCut bool, span time.Duration, draw plan.Stream) {
 	p := s.p
 	if p == nil {
 		return
@@ -410,16 +411,16 @@ func (s *site) takeImage() *image {
 }
 
 // restore puts the old image in place of what is there.
-func (s *site) restore(f *item) {
+func (s *site) restore(f *plan.Item) {
 	if s.image == nil || s.p == nil || !s.w.check.spares(s, s.image) {
 		return
 	}
-	s.die(true, f.span, f.stream())
+	s.die(true, f.Span, f.Stream())
 	s.install(s.image)
 	s.w.check.restored(s.index, s.image)
 	s.w.check.storeCrashed(s.index, s.store.mem, true)
 	s.image = nil
-	s.w.fault(f.kind)
+	s.w.fault(f.Kind)
 }
 
 // install puts an image on the site's media.

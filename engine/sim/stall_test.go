@@ -4,9 +4,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
+	"github.com/claudefs/repl/engine/sim/plan"
 	"github.com/claudefs/repl/wire"
+	"github.com/stretchr/testify/require"
 )
 
 const (
@@ -33,17 +33,19 @@ type held struct {
 
 // stallWorld is a day of steady appends without a fault but the stall.
 func stallWorld(seed uint64, how stall) *world {
-	p := &Plan{seed: seed, params: simple()}
-	p.duration = stallBegins + stallLasts
-	p.shards, p.payloadMax, p.bandwidth = 8, 1<<10, 16<<20
-	p.heartbeatEvery, p.heartbeatTimeout = 5*time.Second, 20*time.Second
-	for i := range p.sites {
-		s := &p.sites[i]
-		s.windowBytes, s.frameBytes, s.storeSync = 256<<10, 64<<10, time.Minute
+	p := &plan.Plan{Seed: seed, Params: plan.Simple()}
+	p.Duration = stallBegins + stallLasts
+	p.Shards, p.PayloadMax, p.Bandwidth = 8, 1<<10, 16<<20
+	p.HeartbeatEvery, p.HeartbeatTimeout = 5*time.Second, 20*time.Second
+	for i := range p.Sites {
+		s := &p.Sites[i]
+		s.WindowBytes, s.FrameBytes, s.StoreSync = 256<<10, 64<<10, time.Minute
 	}
-	draw := newStream(seed, "bursts")
-	for at := time.Duration(0); at < p.duration; at += draw.exponential(10 * time.Second) {
-		p.items = append(p.items, item{at: at, kind: burst, count: 1 + draw.size(stallBurst-1), draw: draw.Uint64()})
+	draw := plan.NewStream(seed, "bursts")
+	for at := time.Duration(0); at < p.Duration; at += draw.Exponential(10 * time.Second) {
+		p.Items = append(p.Items, plan.Item{
+			At: at, Kind: plan.Burst, Count: 1 + draw.Size(stallBurst-1), Draw: draw.Uint64(),
+		})
 	}
 	w := newWorld(Options{Plan: p})
 	w.build()
@@ -99,19 +101,20 @@ func TestAPeerThatStandsStillForADayCostsNothing(t *testing.T) {
 			half := len(samples) / 2
 			first, last := most(samples[:half]), most(samples[half:])
 			t.Logf("%d steps, %d entries acknowledged, %s after the stall at rest", w.steps, w.load.acked,
-				w.now-w.plan.duration)
+				w.now-w.plan.Duration)
 			t.Logf("first half %+v", first)
 			t.Logf("last half  %+v", last)
 			for i := range last.Node {
-				require.LessOrEqual(t, last.Node[i], first.Node[i]+first.Node[i]/10, "the heart of %s", siteNames[i])
+				require.LessOrEqual(t, last.Node[i], first.Node[i]+first.Node[i]/10,
+					"the heart of %s", plan.SiteNames[i])
 			}
 			// Its pool comes and goes by half; a word kept per entry would triple it.
 			require.LessOrEqual(t, last.Writer, first.Writer*3/2)
 			require.LessOrEqual(t, last.Links, first.Links)
 			require.LessOrEqual(t, last.Readers, first.Readers)
 			require.LessOrEqual(t, last.Timers, first.Timers+first.Timers/10+2)
-			require.LessOrEqual(t, last.Sockets, int(w.plan.sites[0].windowBytes)+256<<10)
-			require.LessOrEqual(t, last.Recent, w.plan.sites[0].recentBytes)
+			require.LessOrEqual(t, last.Sockets, int(w.plan.Sites[0].WindowBytes)+256<<10)
+			require.LessOrEqual(t, last.Recent, w.plan.Sites[0].RecentBytes)
 			require.Greater(t, w.load.acked, 5000)
 		})
 	}
@@ -129,8 +132,8 @@ func (w *world) stalledStatus(t *testing.T, how stall) {
 		require.InDelta(t, stalled, peer.Durable.Time, float64(stallLagMax+stalled/1000)) // the clock drifts
 	case stallFlushing:
 		require.True(t, peer.Durable.Known, "at %s", w.now)
-		mine := &w.plan.sites[0]
-		require.LessOrEqual(t, peer.WindowUsed, mine.windowBytes+int64(mine.frameBytes+wire.BatchBytesMax))
+		mine := &w.plan.Sites[0]
+		require.LessOrEqual(t, peer.WindowUsed, mine.WindowBytes+int64(mine.FrameBytes+wire.BatchBytesMax))
 	}
 	missing := 0
 	for i := range w.load.ops {

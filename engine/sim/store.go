@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/claudefs/repl/engine/sim/plan"
 	"github.com/claudefs/repl/engine/store"
 	"github.com/claudefs/repl/wire"
 )
@@ -24,9 +25,9 @@ func (s *siteStore) Apply(ctx context.Context, c *store.Change) error {
 	cursors, effects := *c, *c
 	cursors.Effects, effects.Cursors = nil, nil
 	switch s.site.w.o.Plant {
-	case PlantCursorFirst:
+	case plan.PlantCursorFirst:
 		return errors.Join(s.mem.Apply(ctx, &cursors), s.mem.Apply(ctx, &effects))
-	case PlantEffectsFirst:
+	case plan.PlantEffectsFirst:
 		return errors.Join(s.mem.Apply(ctx, &effects), s.mem.Apply(ctx, &cursors))
 	}
 	return s.mem.Apply(ctx, c)
@@ -35,7 +36,7 @@ func (s *siteStore) Apply(ctx context.Context, c *store.Change) error {
 // cursors collects the cursors of all shards, sorted by log.
 func (s *siteStore) cursors(of func(*store.Mem, wire.Shard) ([]store.Cursor, error)) []wire.Cursor {
 	var all []wire.Cursor
-	for shard := range wire.Shard(s.site.w.plan.shards) {
+	for shard := range wire.Shard(s.site.w.plan.Shards) {
 		cursors, err := of(s.mem, shard)
 		if err != nil {
 			s.site.w.fail("world", "cursors of the memory Store: %v", err)
@@ -47,7 +48,7 @@ func (s *siteStore) cursors(of func(*store.Mem, wire.Shard) ([]store.Cursor, err
 }
 
 // crash loses a random part of the commits since the last flush, shard by shard.
-func (s *siteStore) crash(draw stream) {
+func (s *siteStore) crash(draw plan.Stream) {
 	undone := 0
 	s.mem = s.mem.Crash(func(_ wire.Shard, unsynced int) int {
 		kept := draw.IntN(unsynced + 1)

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/claudefs/repl/engine/sim/plan"
 	"github.com/zeebo/xxh3"
 )
 
@@ -24,7 +25,7 @@ type line struct {
 func (l line) String() string {
 	who := "world "
 	if l.site >= 0 {
-		who = siteNames[l.site]
+		who = plan.SiteNames[l.site]
 	}
 	return fmt.Sprintf("%6d %12s %s %-18s %d %d", l.step, l.at, who, l.what, l.a, l.b)
 }

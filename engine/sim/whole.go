@@ -4,10 +4,10 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/zeebo/xxh3"
-
+	"github.com/claudefs/repl/engine/sim/plan"
 	"github.com/claudefs/repl/engine/store/journal"
 	"github.com/claudefs/repl/wire"
+	"github.com/zeebo/xxh3"
 )
 
 // A damaged copy is no source, and does not stay damaged (I9): what the checker looks
@@ -21,9 +21,9 @@ func (c *checker) leaving(site int, refs []wire.BatchRef) {
 		switch sum, found := c.written[h.Chain]; {
 		case !found:
 			c.w.fail("I1", "%s sends log %s seq %d, which its source never flushed",
-				siteNames[site], h.Log(), h.LastSeq())
+				plan.SiteNames[site], h.Log(), h.LastSeq())
 		case sum != xxh3.Hash(refs[i].Bytes):
-			c.w.fail("I9", "%s sends log %s seq %d with changed bytes", siteNames[site], h.Log(), h.LastSeq())
+			c.w.fail("I9", "%s sends log %s seq %d with changed bytes", plan.SiteNames[site], h.Log(), h.LastSeq())
 		}
 	}
 }
@@ -33,7 +33,7 @@ func (p *process) lacks() string {
 	for _, f := range [2]*flusher{p.own, p.mirror} {
 		for _, h := range f.j.Holes() {
 			return fmt.Sprintf("%s: %s lacks log %s behind seq %d, up to %d, 0 = unknown",
-				siteNames[p.site.index], f.dir(), h.Log, h.From.Seq, h.To.Seq)
+				plan.SiteNames[p.site.index], f.dir(), h.Log, h.From.Seq, h.To.Seq)
 		}
 	}
 	return ""
@@ -46,7 +46,7 @@ func (c *checker) torn() string {
 	for _, s := range c.w.core() {
 		for _, f := range [2]*flusher{s.p.own, s.p.mirror} {
 			if why := c.walk(s, f); why != "" {
-				return siteNames[s.index] + ": " + f.dir() + " " + why
+				return plan.SiteNames[s.index] + ": " + f.dir() + " " + why
 			}
 		}
 	}
@@ -83,7 +83,7 @@ func (c *checker) walk(s *site, f *flusher) string {
 			}
 			begins := h.FirstSeq == 1 && h.Incarnation != last.Incarnation
 			goesOn := h.FirstSeq == last.Seq+1 && h.Prev == last.Chain
-			if (begun || !c.w.plan.retain) && !begins && !goesOn {
+			if (begun || !c.w.plan.Retain) && !begins && !goesOn {
 				return fmt.Sprintf("reads log %s seq %d behind seq %d", h.Log(), h.FirstSeq, last.Seq)
 			}
 			at[h.Log()] = h.End()
@@ -91,7 +91,7 @@ func (c *checker) walk(s *site, f *flusher) string {
 	}
 	for _, log := range f.j.Logs() {
 		t, _ := f.j.Tail(log)
-		if last, begun := at[log]; last != t.Position && (begun || !c.w.plan.retain) {
+		if last, begun := at[log]; last != t.Position && (begun || !c.w.plan.Retain) {
 			return fmt.Sprintf("reads log %s up to seq %d of %d", log, last.Seq, t.Position.Seq)
 		}
 		if end := book[log].tail(); end.seq != t.Position.Seq || end.chain != t.Position.Chain {

@@ -10,16 +10,8 @@ import (
 	"time"
 
 	"github.com/claudefs/repl/engine/internal/plant"
+	"github.com/claudefs/repl/engine/sim/plan"
 )
-
-// sitesMax is how many sites a world has at most.
-const sitesMax = 3
-
-// copiesMax counts a clone besides: a second copy of one site, see clone.go.
-const copiesMax = sitesMax + 1
-
-// siteNames are the sites of a world, of which the first one writes, and the clone.
-var siteNames = [copiesMax]string{"site-a", "site-b", "site-c", "clone"}
 
 // Bounds of one run.
 const (
@@ -30,16 +22,16 @@ const (
 // Options of one world.
 type Options struct {
 	Seed  uint64
-	Plan  *Plan  // nil = what Seed decides
-	File  string // where Plan was read from, for the command that lives it again; "" = nowhere
-	Plant Plant  // a mistake to make on purpose; "" = the plan's, if any
-	Trace bool   // keep every line of the trace in Result.Trace
+	Plan  *plan.Plan // nil = what Seed decides
+	File  string     // where Plan was read from, for the command that lives it again; "" = nowhere
+	Plant plan.Plant // a mistake to make on purpose; "" = the plan's, if any
+	Trace bool       // keep every line of the trace in Result.Trace
 }
 
 // Result is what came of one world.
 type Result struct {
 	Seed   uint64
-	Plan   *Plan
+	Plan   *plan.Plan
 	Steps  int            // events that changed something
 	Faults int            // faults that changed an outcome
 	Kinds  map[string]int // of them, by kind
@@ -68,7 +60,7 @@ type Breach struct {
 	At        time.Duration
 	Invariant string // "I1" … "I14", "panic", or "world" for the simulator's own
 	Text      string
-	Plant     Plant
+	Plant     plan.Plant
 	Mistake   string // of the museum, which this process makes; "" = none
 	Plan      string // in short
 	Last      string // the last lines of the trace
@@ -130,7 +122,7 @@ type event struct {
 // world is everything that one seed decides. One goroutine.
 type world struct {
 	o      Options
-	plan   *Plan
+	plan   *plan.Plan
 	now    time.Duration
 	heap   []event
 	tie    uint64
@@ -151,13 +143,13 @@ type world struct {
 }
 
 func newWorld(o Options) *world {
-	plan := o.Plan
-	if plan == nil {
-		plan = PlanOf(o.Seed)
+	set := o.Plan
+	if set == nil {
+		set = plan.Of(o.Seed)
 	}
-	o.Seed = plan.seed
-	o.Plant = cmp.Or(o.Plant, plan.plant)
-	return &world{o: o, plan: plan, kinds: map[string]int{}, marks: map[string]int{}}
+	o.Seed = set.Seed
+	o.Plant = cmp.Or(o.Plant, set.Plant)
+	return &world{o: o, plan: set, kinds: map[string]int{}, marks: map[string]int{}}
 }
 
 // Run lives one world to its end.
@@ -196,7 +188,7 @@ func Run(o Options) (r Result) {
 func (w *world) build() {
 	w.check = newChecker(w)
 	w.net = newNetwork(w)
-	for i := range w.plan.siteCount {
+	for i := range w.plan.SiteCount {
 		w.sites = append(w.sites, newSite(w, i, i))
 	}
 	w.copies = slices.Clone(w.sites)
@@ -206,16 +198,16 @@ func (w *world) build() {
 	}
 	w.schedule(0)
 	w.after(boundsEvery, w.check.bounded)
-	w.at(w.plan.duration, w.heal)
+	w.at(w.plan.Duration, w.heal)
 }
 
 // schedule has the n-th item of the plan happen, and then the others.
 func (w *world) schedule(n int) {
-	if n == len(w.plan.items) {
+	if n == len(w.plan.Items) {
 		return
 	}
-	w.at(w.plan.items[n].at, func() {
-		w.strike(&w.plan.items[n])
+	w.at(w.plan.Items[n].At, func() {
+		w.strike(&w.plan.Items[n])
 		w.schedule(n + 1)
 	})
 }
@@ -292,7 +284,7 @@ func (w *world) note(site int, what string) {
 }
 
 // fault counts a fault that changed an outcome.
-func (w *world) fault(kind itemKind) {
+func (w *world) fault(kind plan.Kind) {
 	w.faults++
 	w.kinds[kind.String()]++
 	w.mark("fault " + kind.String())
@@ -304,7 +296,7 @@ func (w *world) mark(name string) { w.marks[name]++ }
 func (w *world) breach(invariant, format string, args ...any) *Breach {
 	return &Breach{
 		Seed: w.o.Seed, Step: w.steps, At: w.now, Invariant: invariant, Text: fmt.Sprintf(format, args...),
-		Plant: w.o.Plant, Mistake: plant.Name, Plan: w.plan.summary(), Last: w.trace.last(), File: w.o.File,
+		Plant: w.o.Plant, Mistake: plant.Name, Plan: w.plan.Summary(), Last: w.trace.last(), File: w.o.File,
 	}
 }
 
@@ -328,7 +320,7 @@ func (w *world) heal() {
 		return
 	}
 	// What is appended at rest meets no link that lost a frame before: it has ended.
-	w.after(w.plan.patience()+time.Second, func() { w.awaitRest(deadline) })
+	w.after(w.plan.Patience()+time.Second, func() { w.awaitRest(deadline) })
 }
 
 // awaitRest looks from time to time whether everything has come to rest.

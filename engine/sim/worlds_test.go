@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/claudefs/repl/engine/sim/plan"
 	"github.com/stretchr/testify/require"
 )
 
@@ -11,10 +12,10 @@ import (
 // it reached.
 func live(t *testing.T, text string) map[string]int {
 	t.Helper()
-	plan, err := ParsePlan(planMagic + "\n" + text)
+	plan, err := plan.Parse(plan.PlanMagic + "\n" + text)
 	require.NoError(t, err)
 	marks := map[string]int{}
-	for plan.seed = range uint64(10) {
+	for plan.Seed = range uint64(10) {
 		r := Run(Options{Plan: plan})
 		if r.Breach != nil {
 			t.Fatal(r.Breach)
@@ -63,7 +64,7 @@ func TestTheOthersRestWithoutALostSite(t *testing.T) {
 		require.Equal(t, 10, marks["entries kept for a lost site"])
 		require.NotZero(t, marks["fault "+how])
 	}
-	_, err := ParsePlan(planMagic + "\n1s lose site-a")
+	_, err := plan.Parse(plan.PlanMagic + "\n1s lose site-a")
 	require.ErrorContains(t, err, "the primary cannot be lost")
 }
 
@@ -121,12 +122,12 @@ func TestWhatPausesHoldUpKeepsItsOrder(t *testing.T) {
 			}
 			s, began := w.sites[1], w.now
 			pause := func(at, span time.Duration) {
-				w.at(began+at, func() { s.pause(&item{span: span / 4}) })
+				w.at(began+at, func() { s.pause(&plan.Item{Span: span / 4}) })
 			}
 			var came []int
 			pause(time.Second, 6*time.Second)
 			for n, at := range []time.Duration{2 * time.Second, 5 * time.Second, 8 * time.Second, 12 * time.Second} {
-				s.p.later(phaseAny, at, func() { came = append(came, n) })
+				s.p.later(plan.PhaseAny, at, func() { came = append(came, n) })
 			}
 			pause(4*time.Second, second)
 			for len(came) < 4 {

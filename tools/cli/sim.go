@@ -12,10 +12,10 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/spf13/cobra"
-
 	"github.com/claudefs/repl/engine/sim"
+	"github.com/claudefs/repl/engine/sim/plan"
 	"github.com/claudefs/repl/tools/cli/progress"
+	"github.com/spf13/cobra"
 )
 
 // simSeedsMax bounds a campaign: beyond it the seeds' statistics fill memory.
@@ -46,7 +46,7 @@ func simPlantFlag(c *cobra.Command, plant *string) {
 }
 
 func simPlant(name string) error {
-	if err := sim.Plant(name).Check(); err != nil {
+	if err := plan.Plant(name).Check(); err != nil {
 		return usage("omit --plant", "--plant: %w", err)
 	}
 	return nil
@@ -65,7 +65,7 @@ func (f *simFlags) campaign() (*sim.Campaign, error) {
 		return nil, err
 	}
 	return &sim.Campaign{
-		First: first, Seeds: int(last - first + 1), Jobs: f.jobs, Plant: sim.Plant(f.plant), Broken: 3,
+		First: first, Seeds: int(last - first + 1), Jobs: f.jobs, Plant: plan.Plant(f.plant), Broken: 3,
 	}, nil
 }
 
@@ -202,10 +202,10 @@ func simRead(arg, plant string) (o sim.Options, err error) {
 	if err := simPlant(plant); err != nil {
 		return o, err
 	}
-	o.Plant = sim.Plant(plant)
+	o.Plant = plan.Plant(plant)
 	seed, err := strconv.ParseUint(arg, 10, 64)
 	if err == nil {
-		o.Plan = sim.PlanOf(seed)
+		o.Plan = plan.Of(seed)
 		return o, nil
 	}
 	const next = "name a seed, or a file with a plan: cfs sim plan SEED > FILE"
@@ -217,7 +217,7 @@ func simRead(arg, plant string) (o sim.Options, err error) {
 		return o, failure(ExitUsage, err, next)
 	}
 	o.File = arg
-	if o.Plan, err = sim.ParsePlan(string(text)); err != nil {
+	if o.Plan, err = plan.Parse(string(text)); err != nil {
 		return o, failure(ExitUsage, fmt.Errorf("%s: %w", arg, err), "compare with: cfs sim plan 1")
 	}
 	return o, nil
@@ -273,7 +273,7 @@ func (a *app) simShrink() *cobra.Command {
 	c := verb("shrink SEED|FILE [--out FILE]", "the shortest plan that breaks the same promise", Read, 1, 1,
 		func(c *cobra.Command, args []string) error {
 			if steps < 1 {
-				return usage(fmt.Sprintf("omit --steps for %d", sim.StepsDefault), "--steps %d: at least 1", steps)
+				return usage(fmt.Sprintf("omit --steps for %d", plan.StepsDefault), "--steps %d: at least 1", steps)
 			}
 			o, err := simRead(args[0], plant)
 			if err == nil {
@@ -306,7 +306,7 @@ file. It ends when nothing more can go, when --steps are lived (a seed's world h
 default takes some minutes), or when it is interrupted: what it has by then is written. Files in
 testdata/sim are replayed by go test for ever: say in a comment what the story shows.`
 	c.Flags().StringVar(&out, "out", "", "`FILE` to write (default testdata/sim/INVARIANT-SEED.txt, or here)")
-	c.Flags().IntVar(&steps, "steps", sim.StepsDefault, "`N` steps to live at most, in all the worlds it tries")
+	c.Flags().IntVar(&steps, "steps", plan.StepsDefault, "`N` steps to live at most, in all the worlds it tries")
 	simPlantFlag(c, &plant)
 	return c
 }
@@ -332,7 +332,7 @@ func simWritable(file string) error {
 }
 
 // simWrite saves a plan, with what it breaks as a comment.
-func simWrite(file string, plan *sim.Plan, b *sim.Breach) error {
+func simWrite(file string, plan *plan.Plan, b *sim.Breach) error {
 	text := fmt.Sprintf("%s# %s\n", plan, strings.ReplaceAll(b.Head(), "\n", "\n# "))
 	return os.WriteFile(file, []byte(text), 0o644)
 }

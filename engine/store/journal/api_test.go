@@ -238,7 +238,9 @@ func TestManyPeerCursorsSpanControlBatches(t *testing.T) { // I10
 	j, _ := reopen(t, o, nil)
 	p := wire.RegisteredPeer{Site: 8, Name: "site-b"}
 	for shard := range wire.Shard(30000) {
-		p.Cursors = append(p.Cursors, wire.Cursor{Log: wire.LogID{Site: 5, Shard: shard}, Position: wire.Position{Seq: 1}})
+		p.Cursors = append(p.Cursors, wire.Cursor{
+			Log: wire.LogID{Site: 5, Shard: shard}, Position: wire.Position{Seq: 1},
+		})
 	}
 	_, err := j.StageControl([]ControlRecord{{Peer: &p}}, 1)
 	require.NoError(t, err)

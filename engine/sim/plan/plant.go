@@ -1,4 +1,4 @@
-package sim
+package plan
 
 // Plant names what the world around the engine does wrong on purpose: its disk, or
 // the host's Store. A campaign must find each of them. The engine's own mistakes

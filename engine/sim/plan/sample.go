@@ -1,4 +1,4 @@
-package sim
+package plan
 
 import (
 	"cmp"
@@ -23,7 +23,7 @@ const (
 // order of what it takes and takes nothing twice, so that whatever may not go
 // together in a plan does not in a sample.
 func (s *shrinker) sample() bool {
-	if len(s.best.items) <= sampleItemsMax {
+	if len(s.best.Items) <= sampleItemsMax {
 		return false
 	}
 	for end := s.steps + sampleSteps; s.steps < end && !s.spent(); {
@@ -36,43 +36,43 @@ func (s *shrinker) sample() bool {
 
 // drawSample makes a sample of a candidate: half of it bursts at most.
 func (s *shrinker) drawSample(p *Plan) {
-	p.params, p.items = s.whole.params, slices.Clone(s.whole.items)
+	p.Params, p.Items = s.whole.Params, slices.Clone(s.whole.Items)
 	kinds := s.drawKinds(p)
 	size := 2 + s.draw.IntN(sampleItemsMax-1)
-	s.draw.Shuffle(len(p.items), func(i, j int) { p.items[i], p.items[j] = p.items[j], p.items[i] })
+	s.draw.Shuffle(len(p.Items), func(i, j int) { p.Items[i], p.Items[j] = p.Items[j], p.Items[i] })
 	bursts, others := 0, 0
-	p.items = slices.DeleteFunc(p.items, func(f item) bool {
+	p.Items = slices.DeleteFunc(p.Items, func(f Item) bool {
 		n := &others
-		if f.kind == burst {
+		if f.Kind == Burst {
 			n = &bursts
 		}
-		if !kinds[f.kind] || *n >= size/2 {
+		if !kinds[f.Kind] || *n >= size/2 {
 			return true
 		}
 		*n++
 		return false
 	})
-	slices.SortStableFunc(p.items, func(a, b item) int { return cmp.Compare(a.at, b.at) })
+	slices.SortStableFunc(p.Items, func(a, b Item) int { return cmp.Compare(a.At, b.At) })
 	gap, at := time.Millisecond<<s.draw.IntN(11), time.Duration(0)
-	for i := range p.items {
-		f := &p.items[i]
-		at += (gap/8 + s.draw.exponential(gap)).Truncate(time.Microsecond)
-		f.at = at
-		f.count = min(f.count, 1+s.draw.IntN(sampleBurstMax))
+	for i := range p.Items {
+		f := &p.Items[i]
+		at += (gap/8 + s.draw.Exponential(gap)).Truncate(time.Microsecond)
+		f.At = at
+		f.Count = min(f.Count, 1+s.draw.IntN(sampleBurstMax))
 	}
-	p.duration = at + gap
-	p.seed = s.draw.Uint64N(1_000_000) // short enough to type
+	p.Duration = at + gap
+	p.Seed = s.draw.Uint64N(1_000_000) // short enough to type
 }
 
 // drawKinds chooses bursts and a few other kinds of a plan.
-func (s *shrinker) drawKinds(p *Plan) (kinds [kindCount]bool) {
-	var present []itemKind
-	for k := range itemKind(kindCount) {
-		if k != burst && slices.ContainsFunc(p.items, func(f item) bool { return f.kind == k }) {
+func (s *shrinker) drawKinds(p *Plan) (kinds [KindCount]bool) {
+	var present []Kind
+	for k := range Kind(KindCount) {
+		if k != Burst && slices.ContainsFunc(p.Items, func(f Item) bool { return f.Kind == k }) {
 			present = append(present, k)
 		}
 	}
-	kinds[burst] = true
+	kinds[Burst] = true
 	s.draw.Shuffle(len(present), func(i, j int) { present[i], present[j] = present[j], present[i] })
 	for _, k := range present[:min(len(present), 1+s.draw.IntN(sampleKindsMax))] {
 		kinds[k] = true

@@ -1,22 +1,10 @@
-package sim
+package plan
 
 import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
 )
-
-// TestAPlanReadBackIsTheSameWorld: nothing that a seed decides is missing in the
-// text of its plan.
-func TestAPlanReadBackIsTheSameWorld(t *testing.T) {
-	for seed := uint64(1); seed <= 2; seed++ {
-		plan := PlanOf(seed)
-		read, err := ParsePlan(plan.String())
-		require.NoError(t, err)
-		require.Equal(t, plan, read)
-		require.Equal(t, Run(Options{Seed: seed}).Hash, Run(Options{Plan: read}).Hash)
-	}
-}
 
 // TestAPlanThatIsNoneIsRefusedByLine: the error names the line and what is
 // wrong with it.
@@ -42,7 +30,7 @@ func TestAPlanThatIsNoneIsRefusedByLine(t *testing.T) {
 		"sim plan 1\nseed 99999999999999999999":         "line 2: ",
 		"sim plan 1\n99999999999999999999h kill site-a": "line 2: ",
 	} {
-		_, err := ParsePlan(text)
+		_, err := Parse(text)
 		require.ErrorIs(t, err, ErrPlan, text)
 		require.ErrorContains(t, err, want, text)
 	}

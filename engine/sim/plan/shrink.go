@@ -1,4 +1,4 @@
-package sim
+package plan
 
 import (
 	"context"
@@ -22,20 +22,37 @@ import (
 // The same plan and budget give the same result; what was found so far stays when
 // the budget or the context ends.
 type Shrinking struct {
-	Steps int                                // budget, see StepsDefault
-	Plant Plant                              // as in Options
-	Each  func(steps, lines int)             // told of progress; nil = nobody
-	test  func(*Plan) (b *Breach, spent int) // for tests of the shrinker itself
+	Steps int                    // budget, see StepsDefault
+	Plant Plant                  // that Live makes; the plan found names it
+	Each  func(steps, lines int) // told of progress; nil = nobody
+	// Live lives a plan and says what broke, nil = nothing, and what that cost in steps.
+	Live func(*Plan) (b *Broken, spent int)
 }
 
 // StepsDefault is the default budget of a Shrinking: steps lived in all the worlds
 // that are tried, some minutes of one processor. A seed's world has ten thousand and
 // a short one fifty, so worlds would measure nothing; one that hardly lives still has
-// to be built, and counts as worldStepsMin.
-const (
-	StepsDefault  = 20_000_000
-	worldStepsMin = 100
-)
+// to be built, and counts as a hundred.
+const StepsDefault = 20_000_000
+
+// Broken is what a plan broke.
+type Broken struct {
+	Invariant string
+	Text      string
+	At        time.Duration
+	Of        any // what Live knows of it besides
+}
+
+// like says whether a breach is taken for the same one: its invariant is, and of
+// panics, which are all alike, the first line.
+func (b *Broken) like(o *Broken) bool {
+	if b.Invariant != "panic" || o.Invariant != "panic" {
+		return b.Invariant == o.Invariant
+	}
+	first, _, _ := strings.Cut(b.Text, "\n")
+	other, _, _ := strings.Cut(o.Text, "\n")
+	return first == other
+}
 
 // chancesMax is how many seeds a change is given where its own does not break.
 const chancesMax = 4
@@ -46,33 +63,27 @@ type shrinker struct {
 	ctx     context.Context
 	steps   int // spent
 	chances int // seeds for each change
-	draw    stream
+	draw    Stream
 	whole   *Plan // as it came: what samples are drawn from
 	best    *Plan
-	breach  *Breach
+	breach  *Broken
 }
 
 // Run shrinks a plan and returns the shortest one found, with its breach; a nil
 // breach says that the plan breaks nothing, and comes back as it was. It stops
 // early when ctx ends.
-func (o Shrinking) Run(ctx context.Context, plan *Plan) (*Plan, *Breach) {
+func (o Shrinking) Run(ctx context.Context, plan *Plan) (*Plan, *Broken) {
 	if o.Steps == 0 {
 		o.Steps = StepsDefault
 	}
-	if o.test == nil {
-		o.test = func(p *Plan) (*Breach, int) {
-			r := Run(Options{Plan: p, Plant: o.Plant})
-			return r.Breach, max(r.Steps, worldStepsMin)
-		}
-	}
-	s := &shrinker{o: o, ctx: ctx, chances: 1, whole: plan, draw: newStream(plan.seed, "samples")}
-	breach, _ := o.test(plan)
+	s := &shrinker{o: o, ctx: ctx, chances: 1, whole: plan, draw: NewStream(plan.Seed, "samples")}
+	breach, _ := o.Live(plan)
 	if breach == nil {
 		return plan, nil
 	}
 	s.best, s.breach = plan.clone(), breach
 	if o.Plant != "" {
-		s.best.plant = o.Plant
+		s.best.Plant = o.Plant
 	}
 	s.sample()
 	for !s.spent() {
@@ -102,7 +113,7 @@ func (s *shrinker) round() {
 
 func (p *Plan) clone() *Plan {
 	c := *p
-	c.items = slices.Clone(p.items)
+	c.Items = slices.Clone(p.Items)
 	return &c
 }
 
@@ -110,10 +121,10 @@ func (s *shrinker) spent() bool { return s.steps >= s.o.Steps || s.ctx.Err() != 
 
 // weight falls with every success.
 func (s *shrinker) weight() (w int) {
-	w = len(s.best.special()) + int(s.best.duration/time.Millisecond)
-	for i := range s.best.items {
-		f := &s.best.items[i]
-		w += 10 + f.count + int(f.span/time.Millisecond) + int(f.phase)
+	w = len(s.best.special()) + int(s.best.Duration/time.Millisecond)
+	for i := range s.best.Items {
+		f := &s.best.Items[i]
+		w += 10 + f.Count + int(f.Span/time.Millisecond) + int(f.Phase)
 	}
 	return w
 }
@@ -127,11 +138,11 @@ func (s *shrinker) try(change func(*Plan)) bool {
 		}
 		p := s.best.clone()
 		change(p)
-		p.seed += uint64(chance)
+		p.Seed += uint64(chance)
 		if p.validate() != nil {
 			return false
 		}
-		breach, steps := s.o.test(p)
+		breach, steps := s.o.Live(p)
 		s.steps += steps
 		if breach == nil || !breach.like(s.breach) {
 			continue
@@ -145,30 +156,19 @@ func (s *shrinker) try(change func(*Plan)) bool {
 	return false
 }
 
-// like says whether a breach is taken for the same one: its invariant is, and of
-// panics, which are all alike, the first line.
-func (b *Breach) like(o *Breach) bool {
-	if b.Invariant != "panic" || o.Invariant != "panic" {
-		return b.Invariant == o.Invariant
-	}
-	first, _, _ := strings.Cut(b.Text, "\n")
-	other, _, _ := strings.Cut(o.Text, "\n")
-	return first == other
-}
-
 // cutBehind drops what comes after the breach, and the idle time with it.
 func (s *shrinker) cutBehind() {
 	at := s.breach.At
 	s.try(func(p *Plan) {
-		p.items = slices.DeleteFunc(p.items, func(f item) bool { return f.at > at })
+		p.Items = slices.DeleteFunc(p.Items, func(f Item) bool { return f.At > at })
 	})
 	for _, spare := range []time.Duration{time.Millisecond, time.Second, 5 * time.Second} {
 		last := time.Duration(0)
-		if n := len(s.best.items); n > 0 {
-			last = s.best.items[n-1].at
+		if n := len(s.best.Items); n > 0 {
+			last = s.best.Items[n-1].At
 		}
 		end := (last + spare).Truncate(time.Millisecond)
-		if end < s.best.duration && s.try(func(p *Plan) { p.duration = end }) {
+		if end < s.best.Duration && s.try(func(p *Plan) { p.Duration = end }) {
 			return
 		}
 	}
@@ -196,15 +196,15 @@ func (p *Plan) simplify(names ...string) {
 			panic("sim: a parameter refuses its own default: " + err.Error())
 		}
 	}
-	p.items = slices.DeleteFunc(p.items, func(f item) bool { return f.site >= p.siteCount })
+	p.Items = slices.DeleteFunc(p.Items, func(f Item) bool { return f.Site >= p.SiteCount })
 }
 
 // kinds drops all items of a kind.
 func (s *shrinker) kinds() {
-	for k := range itemKind(kindCount) {
-		is := func(f item) bool { return f.kind == k }
-		if slices.ContainsFunc(s.best.items, is) {
-			s.try(func(p *Plan) { p.items = slices.DeleteFunc(p.items, is) })
+	for k := range Kind(KindCount) {
+		is := func(f Item) bool { return f.Kind == k }
+		if slices.ContainsFunc(s.best.Items, is) {
+			s.try(func(p *Plan) { p.Items = slices.DeleteFunc(p.Items, is) })
 		}
 	}
 }
@@ -213,18 +213,18 @@ func (s *shrinker) kinds() {
 // first. Where no stretch of a size can go, small samples are tried instead, before
 // more time goes into smaller ones.
 func (s *shrinker) chunks() {
-	for size := (len(s.best.items) + 1) / 2; size > 0; size /= 2 {
+	for size := (len(s.best.Items) + 1) / 2; size > 0; size /= 2 {
 		if !s.stretches(size) && s.sample() {
-			size = len(s.best.items)
+			size = len(s.best.Items)
 		}
 	}
 }
 
 func (s *shrinker) stretches(size int) (dropped bool) {
-	for hi := len(s.best.items); hi > 0; hi -= size {
+	for hi := len(s.best.Items); hi > 0; hi -= size {
 		lo := max(0, hi-size)
-		hi = min(hi, len(s.best.items))
-		if s.try(func(p *Plan) { p.items = slices.Delete(p.items, lo, hi) }) {
+		hi = min(hi, len(s.best.Items))
+		if s.try(func(p *Plan) { p.Items = slices.Delete(p.Items, lo, hi) }) {
 			dropped = true
 		}
 	}
@@ -246,8 +246,8 @@ func (s *shrinker) merge() {
 }
 
 func (s *shrinker) bursts() (n int) {
-	for i := range s.best.items {
-		if s.best.items[i].kind == burst {
+	for i := range s.best.Items {
+		if s.best.Items[i].Kind == Burst {
 			n++
 		}
 	}
@@ -257,61 +257,61 @@ func (s *shrinker) bursts() (n int) {
 // merge makes one of size bursts, those before them left out.
 func (p *Plan) merge(skip, size int) {
 	first, n := -1, 0
-	kept := p.items[:0]
-	for i := range p.items {
-		f := p.items[i]
-		if f.kind == burst {
+	kept := p.Items[:0]
+	for i := range p.Items {
+		f := p.Items[i]
+		if f.Kind == Burst {
 			n++
 		}
 		switch {
-		case f.kind != burst || n <= skip || n > skip+size:
+		case f.Kind != Burst || n <= skip || n > skip+size:
 		case n == skip+1:
 			first = len(kept)
 		default:
 			into := &kept[first]
-			into.count += f.count
-			into.span = f.at + f.span - into.at
+			into.Count += f.Count
+			into.Span = f.At + f.Span - into.At
 			continue
 		}
 		kept = append(kept, f)
 	}
-	p.items = kept
+	p.Items = kept
 }
 
 // soften makes what stays as plain as it can be: whatever phase, short spans,
 // small bursts, round times.
 func (s *shrinker) soften() {
-	for i := range s.best.items {
-		f := s.best.items[i]
-		if f.phase != phaseAny {
-			s.try(func(p *Plan) { p.items[i].phase = phaseAny })
+	for i := range s.best.Items {
+		f := s.best.Items[i]
+		if f.Phase != PhaseAny {
+			s.try(func(p *Plan) { p.Items[i].Phase = PhaseAny })
 		}
-		for _, span := range []time.Duration{20 * time.Millisecond, f.span / 4, f.span / 2} {
+		for _, span := range []time.Duration{20 * time.Millisecond, f.Span / 4, f.Span / 2} {
 			span = span.Truncate(time.Millisecond)
-			if span > 0 && span < f.span && s.try(func(p *Plan) { p.items[i].span = span }) {
+			if span > 0 && span < f.Span && s.try(func(p *Plan) { p.Items[i].Span = span }) {
 				break
 			}
 		}
-		for _, count := range []int{1, f.count / 4, f.count / 2} {
-			if count > 0 && count < f.count && s.try(func(p *Plan) { p.items[i].count = count }) {
+		for _, count := range []int{1, f.Count / 4, f.Count / 2} {
+			if count > 0 && count < f.Count && s.try(func(p *Plan) { p.Items[i].Count = count }) {
 				break
 			}
 		}
-		if round := f.at.Truncate(time.Millisecond); round != f.at {
-			s.try(func(p *Plan) { p.items[i].at = round })
+		if round := f.At.Truncate(time.Millisecond); round != f.At {
+			s.try(func(p *Plan) { p.Items[i].At = round })
 		}
-		if f.draw > 9 {
-			s.try(func(p *Plan) { p.items[i].draw = f.draw % 10 })
+		if f.Draw > 9 {
+			s.try(func(p *Plan) { p.Items[i].Draw = f.Draw % 10 })
 		}
 	}
 }
 
 // gaps brings items nearer to one another, and the first to the beginning.
 func (s *shrinker) gaps() {
-	for i := range s.best.items {
-		gap := s.best.items[i].at
+	for i := range s.best.Items {
+		gap := s.best.Items[i].At
 		if i > 0 {
-			gap -= s.best.items[i-1].at
+			gap -= s.best.Items[i-1].At
 		}
 		for _, shorter := range []time.Duration{10 * time.Millisecond, 100 * time.Millisecond, gap / 2} {
 			less := (gap - shorter).Truncate(time.Millisecond)
@@ -324,8 +324,8 @@ func (s *shrinker) gaps() {
 
 // pull has the items from the n-th on, and the end, come earlier.
 func (p *Plan) pull(n int, by time.Duration) {
-	for i := n; i < len(p.items); i++ {
-		p.items[i].at -= by
+	for i := n; i < len(p.Items); i++ {
+		p.Items[i].At -= by
 	}
-	p.duration -= by
+	p.Duration -= by
 }
