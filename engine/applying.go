@@ -24,18 +24,23 @@ const (
 	// tried again; the pause doubles.
 	readPauseMin = 50 * time.Millisecond
 	readPauseMax = 5 * time.Second
+	// roundShort is how long a round may be expected to take that its reader applies by
+	// itself: about what waking the workers costs.
+	roundShort = 100 * time.Microsecond
 )
 
 // appliers turn durable batches into effects: a reader per journal, a fixed set
 // of workers, one apply.Applier per shard. Nothing is applied before its unit is
-// flushed, because readers meet only what is.
+// flushed, because readers meet only what is. A reader applies a short round, and one
+// part of a long one, by itself, so that nobody is woken for a single entry.
 //
 //	own journal ───▶ reader ─┐          ┌─▶ worker 0: shards 0, 4, 8 …
 //	                         ├─ rounds ─┼─▶ …
 //	mirror journal ▶ reader ─┘          └─▶ worker 3: shards 3, 7, 11 …
 type appliers struct {
 	e       *Engine
-	shards  []*apply.Applier // each used by its worker only
+	shards  []*apply.Applier // each used under the lock of its worker only
+	locks   [applyWorkers]sync.Mutex
 	queues  [applyWorkers]chan *round
 	readers []*applyReader
 	workers sync.WaitGroup
@@ -124,16 +129,23 @@ func (a *appliers) add(f *flusher, cursors []wire.Cursor) {
 func (a *appliers) work(worker int) {
 	defer a.workers.Done()
 	for r := range a.queues[worker] {
-		for i := range r.refs {
-			b, result := &r.refs[i], &r.results[i]
-			if int(b.Header.Shard)%applyWorkers == worker && !result.skip {
-				result.done, result.err = a.shards[b.Header.Shard].Apply(a.e.life, b)
-				if result.done {
-					a.e.verifier.Passed(a.e.life, &b.Header)
-				}
+		a.part(worker, r)
+		r.group.Done()
+	}
+}
+
+// part applies one worker's part of a round, in its order.
+func (a *appliers) part(worker int, r *round) {
+	a.locks[worker].Lock()
+	defer a.locks[worker].Unlock()
+	for i := range r.refs {
+		b, result := &r.refs[i], &r.results[i]
+		if int(b.Header.Shard)%applyWorkers == worker && !result.skip {
+			result.done, result.err = a.shards[b.Header.Shard].Apply(a.e.life, b)
+			if result.done {
+				a.e.verifier.Passed(a.e.life, &b.Header)
 			}
 		}
-		r.group.Done()
 	}
 }
 
@@ -155,7 +167,9 @@ type applyReader struct {
 	round  round
 	input  node.Applied
 
-	feed *apply.Feed // of the goroutine
+	// Of the goroutine.
+	feed *apply.Feed
+	each time.Duration // what a batch of the last round took
 }
 
 func (r *applyReader) wakeUp() {
@@ -252,21 +266,45 @@ func (r *applyReader) turn() (more bool, err error) {
 	return true, nil
 }
 
-// apply hands a round to the workers, waits for it, because the batches are
-// borrowed until the next read, and tells what moved.
+// apply has a round applied, waits for it, because the batches are borrowed until the
+// next read, and tells what moved.
 func (r *applyReader) apply(refs []wire.BatchRef) {
-	round := &r.round
+	round, parts := &r.round, [applyWorkers]bool{}
 	round.refs = refs
 	round.results = slices.Grow(round.results[:0], len(refs))[:len(refs)]
 	for i := range refs {
-		round.results[i] = result{skip: !r.feed.Takes(&refs[i].Header)}
+		h := &refs[i].Header
+		takes := r.feed.Takes(h)
+		round.results[i] = result{skip: !takes}
+		worker := int(h.Shard) % applyWorkers
+		parts[worker] = parts[worker] || takes
 	}
-	round.group.Add(applyWorkers)
-	for _, queue := range r.a.queues {
-		queue <- round
+	begin := time.Now()
+	r.share(parts, r.each*time.Duration(len(refs)) < roundShort)
+	r.each = time.Since(begin) / time.Duration(len(refs))
+	r.report(refs)
+}
+
+// share applies the parts of a round that have something: all by itself if that is
+// short, else the last one, beside the workers of the others.
+func (r *applyReader) share(parts [applyWorkers]bool, short bool) {
+	round, own := &r.round, -1
+	for worker, has := range parts {
+		switch {
+		case !has:
+			continue
+		case own >= 0 && short:
+			r.a.part(own, round)
+		case own >= 0:
+			round.group.Add(1)
+			r.a.queues[own] <- round
+		}
+		own = worker
+	}
+	if own >= 0 {
+		r.a.part(own, round)
 	}
 	round.group.Wait()
-	r.report(refs)
 }
 
 // report tells what a round moved, and what it stopped: first what status shows,
