@@ -30,7 +30,7 @@ type said struct {
 }
 
 // patience bounds every step that a child or its parent waits for.
-const patience = 60 * time.Second
+const patience = 30 * time.Second
 
 // talk is one end of the conversation.
 type talk struct {

@@ -57,8 +57,9 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	flags := flag.NewFlagSet("peers", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.IntVar(&o.rounds, "rounds", 5, "rounds of every row; ratios need 5")
-	flags.DurationVar(&o.duration, "duration", time.Second, "of one run of one contender, without its warm-up")
-	flags.DurationVar(&o.warm, "warm", time.Second, "warm-up before it: logs and journals begin to reuse their files")
+	flags.DurationVar(&o.duration, "duration", 500*time.Millisecond, "of one run of one contender, without its warm-up")
+	flags.DurationVar(&o.warm, "warm", 400*time.Millisecond,
+		"warm-up before it: logs and journals begin to reuse their files")
 	only := flags.String("only", "", "`REGEXP` of row/contender; no report then")
 	flags.BoolVar(&o.quick, "quick", false, "one round of 200 ms: does everything run? No report then")
 	flags.BoolVar(&o.gate, "gate", false, "exit with 99 when a goal is short or invalid")

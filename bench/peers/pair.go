@@ -47,6 +47,7 @@ func (r *runner) start(ctx context.Context, role string, s spec, cpu int) (*proc
 		return nil, err
 	}
 	cmd := exec.CommandContext(ctx, r.self)
+	cmd.WaitDelay = patience / 12 // for what it started and left behind
 	cmd.Env = append(os.Environ(), envRole+"="+role, envSpec+"="+string(arguments),
 		"GOMAXPROCS="+strconv.Itoa(r.procs))
 	in, err := cmd.StdinPipe()

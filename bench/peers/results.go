@@ -69,6 +69,9 @@ func (r *row) pins() []pinning {
 	if r.solo {
 		return []pinning{unpinned}
 	}
+	if r.pinned {
+		return []pinning{pinned}
+	}
 	return []pinning{pinned, unpinned}
 }
 

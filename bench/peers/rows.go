@@ -14,6 +14,7 @@ type row struct {
 	recordBytes int
 	durable     bool
 	solo        bool    // in one process; not pinned
+	pinned      bool    // never unpinned: no goal asks for that
 	spinners    int     // processes that spin beside it: a busy machine
 	share       float64 // modeOpen: of the peak of the slowest contender in stream-256B
 	contenders  []string
@@ -23,26 +24,27 @@ func rows() []row {
 	all := []row{
 		{name: "limits", about: "what memory and disk can do", solo: true, recordBytes: 1 << 20,
 			contenders: []string{"memcpy", "fio-seq", "fio-fdatasync"}},
-		{name: "stream-64B", mode: modeStream, recordBytes: 64,
+		{name: "stream-64B", mode: modeStream, pinned: true, recordBytes: 64,
 			contenders: []string{"ours-1", "ours-256", "net-coalesce+log", "grpc-record+log", "net-coalesce",
 				"grpc-record"}},
 		{name: "stream-256B", mode: modeStream, recordBytes: 256,
 			contenders: []string{"ours-1", "ours-256", "net-coalesce+log", "grpc-record+log", "grpc-batch+log",
 				"jetstream", "net-coalesce", "net-frame", "grpc-record", "grpc-batch"}},
-		{name: "stream-4KiB", mode: modeStream, recordBytes: 4 << 10,
+		{name: "stream-4KiB", mode: modeStream, pinned: true, recordBytes: 4 << 10,
 			contenders: []string{"ours-1", "ours-256", "net-coalesce+log", "grpc-record+log", "net-coalesce",
 				"net-frame", "grpc-record"}},
 		{name: "stream-64KiB", mode: modeStream, recordBytes: 64 << 10,
 			contenders: []string{"ours-1", "ours-256", "net-coalesce+log", "grpc-batch+log", "jetstream",
 				"net-coalesce", "grpc-batch"}},
-		{name: "stream-1MiB", mode: modeStream, recordBytes: 1 << 20,
+		{name: "stream-1MiB", mode: modeStream, pinned: true, recordBytes: 1 << 20,
 			contenders: []string{"ours-1", "ours-256", "net-coalesce+log", "grpc-batch+log", "net-coalesce",
 				"grpc-batch", "iperf3-cubic", "iperf3-bbr"}},
 		linkRow(row{name: "stream-link-64KiB", about: "no journal anywhere", mode: modeStream, recordBytes: 64 << 10,
+			pinned:     true,
 			contenders: []string{"net-coalesce"}}),
-		linkRow(row{name: "trip-link", about: "no journal anywhere", mode: modeTrip, recordBytes: 256,
+		linkRow(row{name: "trip-link", about: "no journal anywhere", mode: modeTrip, recordBytes: 256, pinned: true,
 			contenders: []string{"net-frame", "net-spin", "grpc-record"}}),
-		{name: "trip-memory", about: "journals and logs in memory", mode: modeTrip, recordBytes: 256,
+		{name: "trip-memory", about: "journals and logs in memory", mode: modeTrip, recordBytes: 256, pinned: true,
 			contenders: []string{"ours-1", "net-frame+log", "grpc-record+log"}},
 		{name: "trip-durable", about: "flushed at both ends", mode: modeTrip, recordBytes: 256, durable: true,
 			contenders: []string{"ours-1", "net-frame+log", "grpc-record+log"}},
@@ -50,21 +52,23 @@ func rows() []row {
 	for _, percent := range []int{10, 50, 80} {
 		all = append(all, row{
 			name: fmt.Sprintf("open-%d", percent), mode: modeOpen, recordBytes: 256, share: float64(percent) / 100,
+			pinned:     percent != 50,
 			about:      fmt.Sprintf("at %d %% of the slowest's peak; times run from when a record was due", percent),
 			contenders: []string{"ours-1", "ours-256", "net-coalesce+log", "grpc-record+log"},
 		})
 	}
 	return append(all,
 		row{name: "durable-4KiB", about: "flushed at both ends", mode: modeStream, recordBytes: 4 << 10, durable: true,
+			pinned:     true,
 			contenders: []string{"ours-1", "ours-256", "net-coalesce+log", "net-frame+log", "grpc-record+log"}},
 		row{name: "durable-64KiB", about: "flushed at both ends; jetstream: SyncAlways", mode: modeStream,
 			recordBytes: 64 << 10, durable: true,
 			contenders: []string{"ours-1", "ours-256", "net-coalesce+log", "grpc-batch+log", "jetstream"}},
 		row{name: "busy-trip-durable", about: "flushed at both ends, beside two processes that spin", mode: modeTrip,
-			recordBytes: 256, durable: true, spinners: 2,
+			recordBytes: 256, durable: true, pinned: true, spinners: 2,
 			contenders: []string{"ours-1", "ours-1-portable", "net-frame+log", "grpc-record+log"}},
 		row{name: "busy-stream-64KiB", about: "beside two processes that spin", mode: modeStream,
-			recordBytes: 64 << 10, spinners: 2,
+			recordBytes: 64 << 10, pinned: true, spinners: 2,
 			contenders: []string{"ours-1", "ours-1-portable", "net-coalesce+log", "grpc-batch+log"}},
 		row{name: "journal-256B", about: "commits", solo: true, recordBytes: 256, durable: true,
 			contenders: slices.Compact([]string{"pwrite-fdatasync", "journal-1", "journal-16", journalAtDepth()})},

@@ -81,7 +81,13 @@ func (r *runner) spinners(ctx context.Context, n int) (calm func(), err error) {
 	return calm, nil
 }
 
+// once is one run of one contender. One that failed twice in a row is not tried again, so
+// that what does not run costs a complete run some minutes at most.
 func (r *runner) once(ctx context.Context, all *results, row *row, at cell, round int) {
+	if all.failures[at] != "" {
+		all.measures[at] = append(all.measures[at], nil)
+		return
+	}
 	s := row.spec(at.contender)
 	s.Duration, s.Warm, s.Profiles = r.duration, r.warm, r.profiles
 	if row.mode == modeOpen {

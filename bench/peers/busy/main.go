@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -46,7 +47,7 @@ type options struct {
 func main() {
 	var o options
 	flag.StringVar(&o.cfs, "cfs", "bin/cfs", "the binary that is measured")
-	flag.DurationVar(&o.duration, "duration", 3*time.Second, "of one run")
+	flag.DurationVar(&o.duration, "duration", 1500*time.Millisecond, "of one run")
 	flag.IntVar(&o.rounds, "rounds", 7, "pairs of runs")
 	flag.Float64Var(&o.least, "least", 0.95, "least ratio of io_uring to portable")
 	flag.StringVar(&o.only, "only", "", "states, separated by commas; empty = all")
@@ -124,45 +125,44 @@ func quantile(figures []float64, n int) float64 {
 	return sorted[(len(sorted)-1)*n/4]
 }
 
-// measure is one run; the answer is entries per second.
+// measure is one run, tried again once; the answer is entries per second.
 func (o *options) measure(s *state, link, clients string) (rate float64, err error) {
-	var beside []*exec.Cmd
-	defer func() {
-		for _, c := range beside {
-			_ = c.Process.Signal(os.Interrupt) // it may have ended
-			_ = c.Wait()                       // as interrupted
-		}
-	}()
-	start := func(c *exec.Cmd) error {
-		err := c.Start()
-		if err == nil {
-			beside = append(beside, c)
-		}
-		return err
+	if rate, err = o.once(s, link, clients); err != nil {
+		fmt.Fprintf(os.Stderr, "busy: %s: tried again: %v\n", s.name, err)
+		rate, err = o.once(s, link, clients)
 	}
+	return rate, err
+}
+
+// patience is what a run may take beyond its duration; then it is killed.
+const patience = 30 * time.Second
+
+func (o *options) once(s *state, link, clients string) (rate float64, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), o.duration+patience)
+	defer cancel()
+	beside := besides{ctx: ctx}
+	defer beside.end()
 	if s.spin {
 		self, err := os.Executable()
 		if err != nil {
 			return 0, err
 		}
 		for range runtime.NumCPU() {
-			c := exec.Command(self, "-spin")
-			c.Env = append(os.Environ(), "GOMAXPROCS=1")
-			if err := start(c); err != nil {
+			if err := beside.start([]string{"GOMAXPROCS=1"}, self, "-spin"); err != nil {
 				return 0, err
 			}
 		}
 	}
 	if s.engines {
-		c := exec.Command(o.cfs, o.args(link, "4", o.duration+time.Minute)...)
-		if err := start(c); err != nil {
+		if err := beside.start(nil, o.cfs, o.args(link, "4", o.duration+2*patience)...); err != nil {
 			return 0, err
 		}
 		time.Sleep(time.Second) // they open
 	}
 	args := append([]string{"-n", strconv.Itoa(s.nice), o.cfs}, o.args(link, clients, o.duration)...)
-	c := exec.Command("nice", args...)
+	c := exec.CommandContext(ctx, "nice", args...)
 	c.Env = append(os.Environ(), s.env...)
+	c.WaitDelay = patience / 6
 	out, err := c.Output()
 	if err != nil {
 		if failed, is := errors.AsType[*exec.ExitError](err); is {
@@ -177,6 +177,30 @@ func (o *options) measure(s *state, link, clients string) (rate float64, err err
 		return 0, err
 	}
 	return result.Rate, nil
+}
+
+// besides are the processes that keep the machine busy during a run.
+type besides struct {
+	ctx context.Context
+	all []*exec.Cmd
+}
+
+func (b *besides) start(env []string, name string, args ...string) error {
+	c := exec.CommandContext(b.ctx, name, args...)
+	c.Env = append(os.Environ(), env...)
+	err := c.Start()
+	if err == nil {
+		b.all = append(b.all, c)
+	}
+	return err
+}
+
+// end interrupts them, and kills who does not go before the context ends.
+func (b *besides) end() {
+	for _, c := range b.all {
+		_ = c.Process.Signal(os.Interrupt) // it may have ended
+		_ = c.Wait()                       // as interrupted
+	}
 }
 
 func (o *options) args(link, clients string, d time.Duration) []string {
