@@ -80,7 +80,7 @@ func (a *Answer) Ask(f *wire.Fetch, tail wire.Seq) {
 		a.open = slices.Insert(a.open, i, question{log: f.Log})
 	}
 	a.open[i] = question{id: f.ID, log: f.Log, at: f.From, to: to}
-	a.anew = true
+	a.anew = a.anew || !plant.AnswersMisplaced || a.Open() == 1
 }
 
 // Resume begins a grant. What ended the one before, and was not asked for again, is not
@@ -161,7 +161,7 @@ func (a *Answer) readOn(s AnswerSource) (int, error) {
 // for, everything.
 func (a *Answer) have(log wire.LogID, tail wire.Position) wire.Position {
 	i, found := slices.BinarySearchFunc(a.open, log, question.compare)
-	if !found || a.open[i].over || plant.AnswersMisplaced && i > 0 {
+	if !found || a.open[i].over {
 		return tail
 	}
 	return a.open[i].at

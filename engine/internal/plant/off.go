@@ -66,7 +66,7 @@ const (
 
 // Of the stream.
 const (
-	// AnswersMisplaced reads from where the first of the open questions begins, for all.
+	// AnswersMisplaced goes on reading where it is when another question comes.
 	AnswersMisplaced = false
 )
 
