@@ -61,7 +61,7 @@ func (o *Options) Validate() error {
 	inRange("RecentBytesMax", o.RecentBytesMax, recentBytesMin, bytesMax)
 	inRange("SegmentBytes", o.SegmentBytes, segmentBytesMin, bytesMax)
 	inRange("Streams", int64(o.Streams), 1, wire.StreamsMax)
-	if o.SegmentBytes%segmentBytesStep != 0 {
+	if o.SegmentBytes >= segmentBytesMin && o.SegmentBytes%segmentBytesStep != 0 {
 		fault("SegmentBytes is %d: want a multiple of %d", o.SegmentBytes, segmentBytesStep)
 	}
 	if text := o.checkHeads(); text != "" {

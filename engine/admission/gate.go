@@ -245,7 +245,7 @@ func (g *Gate) AllHeard() {
 func (g *Gate) Stop(s wire.Shard, code wire.RefusalCode, reason string) {
 	o := &g.Logs[s]
 	o.Stopped = true
-	err := fmt.Errorf("%s: %s: %w", g.t.OwnName(s), reason, step.ErrDiverged)
+	err := fmt.Errorf("%s: %w: %s", g.t.OwnName(s), step.ErrDiverged, reason)
 	g.t.NoteStopped(g.t.LogID(s), code, reason)
 	if g.role.Own() {
 		g.admit(s, step.AdmitRefused, err)
@@ -302,7 +302,7 @@ func (g *Gate) Withhold() {
 	if plant.FreshWriter {
 		return
 	}
-	err := fmt.Errorf("%s: %w", g.role.Withheld(), step.ErrWithheld)
+	err := fmt.Errorf("%w: %s", step.ErrWithheld, g.role.Withheld())
 	for s := range g.Logs {
 		g.admit(wire.Shard(s), step.AdmitRefused, err)
 	}

@@ -49,7 +49,7 @@ func (d *Desk) Compare(in *step.VerifyAsk, quiet *Line, why string) {
 	case q == nil && quiet == nil && in.Ask.Kind == wire.VerifyEnd:
 		return
 	case q == nil && quiet == nil:
-		d.nobody(in, "no link: "+cmp.Or(why, "it has not answered yet"))
+		d.nobody(in, cmp.Or(why, "it has not answered yet"))
 		return
 	case q == nil:
 		d.compared.asked = append(d.compared.asked, comparison{site: in.Peer, line: quiet})
@@ -68,7 +68,7 @@ func (d *Desk) Compare(in *step.VerifyAsk, quiet *Line, why string) {
 func (d *Desk) NoPeer(in *step.VerifyAsk) { d.nobody(in, "it is no peer") }
 
 func (d *Desk) nobody(in *step.VerifyAsk, why string) {
-	err := fmt.Errorf("site %s is not asked: %s: %w", d.t.SiteName(in.Peer), why, step.ErrNoLink)
+	err := fmt.Errorf("site %s is not asked: %w: %s", d.t.SiteName(in.Peer), step.ErrNoLink, why)
 	d.t.E.Told = append(d.t.E.Told, step.Told{Peer: in.Peer, ID: in.Ask.ID, Err: err})
 }
 
@@ -109,7 +109,7 @@ func (d *Desk) CompareLost(l *Line, reason string) {
 		return
 	}
 	if q.id != 0 {
-		err := fmt.Errorf("the link to site %s ended: %s: %w", l.Name, reason, step.ErrNoLink)
+		err := fmt.Errorf("%w to site %s any more: %s", step.ErrNoLink, l.Name, reason)
 		d.t.E.Told = append(d.t.E.Told, step.Told{Peer: l.Site, ID: q.id, Err: err})
 	}
 	d.compared.end(l.Site)

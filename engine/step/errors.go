@@ -7,7 +7,7 @@ var (
 	// ErrSuspect: the journal is damaged and nothing proves where the log ends.
 	ErrSuspect = errors.New("log is suspect after damage")
 	// ErrDiverged: a peer holds another history of the log.
-	ErrDiverged = errors.New("log stopped")
+	ErrDiverged = errors.New("history not confirmed")
 	// ErrPeers: more peers than a node can have.
 	ErrPeers = errors.New("too many peers")
 	// ErrHeard: the peer has answered, and may come back for what it lacks.

@@ -151,6 +151,7 @@ func ends(t *testing.T, args ...string) (code int, stderr string) {
 	}
 	if code != ExitDone && !(monitors(args) && strings.Contains(out.String(), "UNKNOWN")) {
 		require.Regexp(t, twoLines, errors.String(), "%q", args)
+		require.Empty(t, chainFaults(errors.String()), "%q: %s", args, &errors)
 	}
 	require.Contains(t, []int{
 		ExitDone, ExitFailed, ExitUsage, ExitRefused, ExitUnreachable, ExitPartly, ExitTimeout,

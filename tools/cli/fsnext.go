@@ -43,6 +43,9 @@ func explain(err error, verb pathSteps) error {
 	if errno, ok := errors.AsType[syscall.Errno](err); ok {
 		for _, steps := range []pathSteps{verb, pathNext} {
 			if steps[errno] != "" {
+				if e, ok := errors.AsType[*fsclient.AnswerError](err); ok {
+					err = errors.New(e.Body.Text) // which has a next step of its own
+				}
 				return failure(ExitFailed, err, steps[errno])
 			}
 		}

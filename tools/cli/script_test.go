@@ -30,7 +30,7 @@ import (
 // that name.
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"cfs": func() { os.Exit(Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) },
+		"cfs": func() { os.Exit(Main(os.Args[1:], os.Stdin, os.Stdout, heardStderr())) },
 	})
 }
 
@@ -41,6 +41,7 @@ func TestScripts(t *testing.T) {
 		UpdateScripts:       *rewrite,
 		RequireExplicitExec: true,
 		Condition:           condition(t),
+		Setup:               func(env *testscript.Env) error { return hearChains(t, env) },
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"reserve":    reserve,
 			"addrs":      readAddrs,

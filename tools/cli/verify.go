@@ -136,7 +136,7 @@ func verifyVerdict(r *engine.VerifyReport, timeout time.Duration) error {
 	if lasting {
 		next = "cfs admin replication status at both sites says what is stopped, and what to do about it"
 	}
-	return failure(ExitPartly, fmt.Errorf("not everything was compared: %s", reason), next)
+	return failure(ExitPartly, errors.New(strings.TrimSuffix("not everything was compared: "+reason, ": ")), next)
 }
 
 // nextForDifferent says what to do about the gravest kind of difference in a report.

@@ -1,6 +1,7 @@
 package loadtest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -152,8 +153,8 @@ func (n *nearEngine) meet(ctx context.Context) error {
 	}
 	if err != nil {
 		peer := n.engine.Status().Peers[0]
-		return fmt.Errorf("the far end at %s has nothing after %s (link %s: %s): %w", peer.Addr, openWait, peer.Link,
-			peer.Reason, err)
+		return fmt.Errorf("the far end at %s has nothing after %s (%s): %w", peer.Addr, openWait,
+			cmp.Or(peer.Reason, "the link is "+peer.Link), err)
 	}
 	return nil
 }

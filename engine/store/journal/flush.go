@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 
 	"github.com/zeebo/xxh3"
@@ -143,7 +144,11 @@ func (f *Flush) submit(q vfs.Queue) error {
 }
 
 func (f *Flush) wrap(err error) error {
-	return fmt.Errorf("%s: unit %d at offset %d: %w", f.j.o.path(f.j.active.seg.name), f.unit.number, f.off, err)
+	path := f.j.o.path(f.j.active.seg.name)
+	if e, ok := errors.AsType[*fs.PathError](err); ok && e == err && e.Path == path { // which names it again
+		err = fmt.Errorf("%s: %w", e.Op, e.Err)
+	}
+	return fmt.Errorf("%s: unit %d at offset %d: %w", path, f.unit.number, f.off, err)
 }
 
 // layOut gives the unit its place and puts what will be written there together.
