@@ -25,7 +25,7 @@ var floors = map[string][]string{
 	"wire/link/socket":     {"wire/link"},
 	"wire/link/tcp":        {"wire", "wire/link", "wire/link/socket"},
 	"wire/link/faultproxy": {},
-	"wire/link/lobby":      {"wire/link/socket"},
+	"wire/link/lobby":      {"wire/link", "wire/link/socket"},
 	"wire/link/stripe":     {"wire", "wire/link", "wire/link/lobby"},
 	"wire/link/linktest":   {"wire", "wire/link", "wire/link/faultproxy"},
 	"uring":                {"wire", "wire/link", "wire/link/socket", "engine/store/vfs"},
@@ -230,6 +230,36 @@ func TestLibraryLeavesTheProcessAlone(t *testing.T) {
 			}
 			if f, ok := n.(*ast.FuncDecl); ok && f.Recv == nil && f.Name.Name == "init" {
 				t.Errorf("%s: has an init function", s.path)
+			}
+			return true
+		})
+	}
+}
+
+// heartFieldsMax bounds the structs that everything in the heart reaches.
+const heartFieldsMax = 20
+
+// TestHeartStaysSmall: what a room of its own can hold does not go into these.
+func TestHeartStaysSmall(t *testing.T) {
+	for _, s := range sources(t) {
+		if s.room != "engine/node" || s.test {
+			continue
+		}
+		ast.Inspect(s.file, func(n ast.Node) bool {
+			spec, ok := n.(*ast.TypeSpec)
+			if !ok {
+				return true
+			}
+			body, ok := spec.Type.(*ast.StructType)
+			if !ok || spec.Name.Name == "PeerStatus" { // a list for people, of any length
+				return true
+			}
+			fields := 0
+			for _, f := range body.Fields.List {
+				fields += max(1, len(f.Names))
+			}
+			if fields > heartFieldsMax {
+				t.Errorf("%s: %s has %d fields, at most %d", s.path, spec.Name.Name, fields, heartFieldsMax)
 			}
 			return true
 		})

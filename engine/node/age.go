@@ -59,8 +59,8 @@ func (g *growth) between(seq wire.Seq) (after, before time.Duration) {
 // stamped notes which durable stamps ran ahead of the wall clock: after a restart, because
 // they begin at the clock's bound, and after the clock was set back. They tell no age.
 func (n *Node) stamped(last wire.Stamp) {
-	if last > n.ahead && last.Time().After(n.t.Now.Wall) {
-		n.ahead = last
+	if last > n.grown.ahead && last.Time().After(n.t.Now.Wall) {
+		n.grown.ahead = last
 	}
 }
 
@@ -88,7 +88,7 @@ func (n *Node) age(now Now, q stream.Question) time.Duration {
 	switch {
 	case !q.Exact && q.Stamp != 0:
 		return least
-	case q.Stamp <= n.ahead:
+	case q.Stamp <= n.grown.ahead:
 		return most
 	}
 	return min(max(told, least), most)

@@ -11,7 +11,8 @@ import (
 
 // A rate is told while something is missing and some of it came lately; else nothing is.
 func TestCatchUpTellsRateAndTimeLeft(t *testing.T) {
-	p := &peer{phase: phaseLive}
+	p := &peer{}
+	p.phase = phaseLive
 	lag := stream.Lag{Known: true, Bytes: 4000}
 	for second := time.Duration(1); second <= 8; second++ {
 		p.pace.confirmed(second*time.Second, 1000)

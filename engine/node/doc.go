@@ -20,28 +20,15 @@
 //	   Ops Stages Persists Clears Progress Admits Retain Asked Told Events Wake
 //
 // Every site dials every peer, so a pair has two sessions, one per direction (package
-// stream). Start at [Node.Step]. Then read source.go and ship.go (our logs to a peer), hello.go
-// and receive.go (a peer's logs to us), fetch.go and grant.go (batches on request),
-// admission.go (who may append), verify.go (comparison of two sites).
+// stream). The node composes rooms: package role says who writes, admission which own log
+// takes appends, fetch requests batches and grants them, step has the words of a step. Start at
+// [Node.Step]. Then read frames.go (what may arrive on a link), source.go and ship.go (our logs
+// to a peer), hello.go and receive.go (a peer's logs to us), fetch.go (effects on sessions).
 //
 // # Order
 //
 // Effects on one link happen in the order of Ops; Clears happen before Stages. There is no
 // other order: the node requests an effect only after the end of the previous one was reported.
-//
-// # Admission
-//
-// A log takes appends once the primary is settled and no acknowledged entry can be missing:
-//
-//	           a peer ends where we end, or its position is proven to lie in our log,
-//	           and every other one, registered or configured, has been heard
-//	waiting ──────────────────────────────────────────────────────────────────▶ verified
-//	   │  │ peer, Store or its saved cursor has more ─▶ fetch it back ───▲   ▲
-//	   │  └ VerifyWait passes, a peer was not heard ─▶ unverified ───────────┘
-//	   │                                             │ a peer contradicts
-//	   └─▶ standby (another site writes)             ▼
-//	       refused: suspect after damage, data not given back, histories differ, a peer
-//	       names another primary, or the configuration names none of the peers
 //
 // # Invariants, and what this room does for them
 //

@@ -192,7 +192,8 @@ func (n *Node) fetchAsked(l *link) error {
 	return nil
 }
 
-func (n *Node) fetched(l *link, in *FrameIn) error {
+func (n *Node) fetched(l *link) error {
+	in := &n.msg.in
 	return n.desk.Fetched(l.Line, in.Envelope.Number, in.Headers)
 }
 

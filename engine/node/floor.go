@@ -86,14 +86,14 @@ func (p *peer) mirrors(site wire.SiteID) bool {
 func (n *Node) ownFloor(s wire.Shard) {
 	o := &n.own[s]
 	if floor := n.Floor(Own, n.t.LogID(s)).Seq; floor != o.floor {
-		n.rose[Own] = n.rose[Own] || floor > o.floor
+		n.retention.rose[Own] = n.retention.rose[Own] || floor > o.floor
 		o.floor = floor
 	}
 }
 
 func (n *Node) mirrorFloor(log wire.LogID, m *mirrorLog) {
 	if floor := n.Floor(Mirror, log).Seq; floor != m.floor {
-		n.rose[Mirror] = n.rose[Mirror] || floor > m.floor
+		n.retention.rose[Mirror] = n.retention.rose[Mirror] || floor > m.floor
 		m.floor = floor
 	}
 }
@@ -114,10 +114,10 @@ func (n *Node) storeDurable(in *StoreDurable) {
 
 // retain has segments below the floors given back.
 func (n *Node) retain() {
-	n.retainAt = n.t.Now.Mono + retainEvery
+	n.retention.at = n.t.Now.Mono + retainEvery
 	for j := Own; j <= Mirror; j++ {
-		if n.rose[j] {
-			n.rose[j] = false
+		if n.retention.rose[j] {
+			n.retention.rose[j] = false
 			n.t.E.Retain = append(n.t.E.Retain, j)
 		}
 	}

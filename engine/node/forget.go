@@ -27,7 +27,7 @@ func (n *Node) forgetPeer(in *Forget) {
 		return
 	}
 	if p.Registered {
-		n.forget = append(n.forget, p.Site)
+		n.control.forget = append(n.control.forget, p.Site)
 	}
 	if p.link != nil {
 		n.close(p.link, "it is forgotten")
@@ -39,7 +39,7 @@ func (n *Node) forgetPeer(in *Forget) {
 	for s := range n.own {
 		n.ownFloor(wire.Shard(s))
 	}
-	n.rose[Own], n.rose[Mirror] = true, true
+	n.retention.rose[Own], n.retention.rose[Mirror] = true, true
 	n.persistNext()
 	n.gate.AllHeard() // nobody waits for it
 }

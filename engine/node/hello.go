@@ -26,7 +26,7 @@ func (n *Node) hello(l *link) error {
 	if h.Term > termTop {
 		return fmt.Errorf("hello of term %d, the highest is %d: %w", h.Term, termTop, wire.ErrProtocol)
 	}
-	if why := n.checkHello(h); why != nil {
+	if why := n.checkHello(l, h); why != nil {
 		n.event(EventRefused, h.Site, wire.LogID{}, true, "refused a session: "+why.Text)
 		n.refuse(l, why.Code, why.Text)
 		return nil
@@ -63,48 +63,31 @@ func (n *Node) hello(l *link) error {
 	return nil
 }
 
-func (n *Node) checkHello(h *wire.Hello) *stream.Stop {
-	no := func(code wire.RefusalCode, format string, args ...any) *stream.Stop {
-		return &stream.Stop{Code: code, Text: fmt.Sprintf(format, args...)}
-	}
+// checkHello compares a hello with the one that this site would say to its sender.
+func (n *Node) checkHello(l *link, h *wire.Hello) *stream.Stop {
 	p := n.peer(h.Site)
-	switch {
-	case h.VersionMin > wire.Version || h.VersionMax < wire.Version:
-		return no(wire.RefuseVersion, "site %q speaks versions %d to %d, site %q speaks %d: upgrade the older one",
-			h.SiteName, h.VersionMin, h.VersionMax, n.t.C.SiteName, wire.Version)
-	case h.Cluster != n.t.C.Cluster || h.ClusterName != n.t.C.ClusterName:
-		return no(wire.RefuseCluster,
-			"site %q is of cluster %q (%016x), site %q of cluster %q (%016x): check the cluster's name and the address",
-			h.SiteName, h.ClusterName, uint64(h.Cluster), n.t.C.SiteName, n.t.C.ClusterName, uint64(n.t.C.Cluster))
-	case h.Peer != n.t.C.Site:
-		return no(wire.RefuseSite,
-			"site %q wants site %q (%08x), this is site %q (%08x): check the address of the peer",
-			h.SiteName, h.PeerName, uint32(h.Peer), n.t.C.SiteName, uint32(n.t.C.Site))
-	case h.PeerName != n.t.C.SiteName:
-		return no(wire.RefuseSiteCollision, "sites %q and %q have the same id %08x: rename one",
-			h.PeerName, n.t.C.SiteName, uint32(n.t.C.Site))
-	case p == nil || !p.Configured:
-		return no(wire.RefuseSite, "site %q (%08x) is no configured peer of site %q: add it there",
-			h.SiteName, uint32(h.Site), n.t.C.SiteName)
-	case p.Name != h.SiteName:
-		return no(wire.RefuseSiteCollision, "sites %q and %q have the same id %08x: rename one",
-			h.SiteName, p.Name, uint32(h.Site))
-	case h.Shards != n.t.C.Shards:
-		return no(wire.RefuseShards,
-			"site %q has %d shards, site %q has %d: the count is fixed at creation, create one of them anew",
-			h.SiteName, h.Shards, n.t.C.SiteName, n.t.C.Shards)
-	case h.DigestKind != wire.DigestXXH3:
-		return no(wire.RefuseDigestKind, "site %q uses digest kind %d, site %q uses %d: upgrade the older one",
-			h.SiteName, h.DigestKind, n.t.C.SiteName, wire.DigestXXH3)
-	case h.Features != 0:
-		return no(wire.RefuseFeature, "site %q wants features %x, site %q has %x: upgrade the older one",
-			h.SiteName, h.Features, n.t.C.SiteName, 0)
+	ours := n.ourHello()
+	if p != nil && p.Configured {
+		ours.Peer, ours.PeerName = p.Site, p.Name
+	}
+	if why := stream.Fits(&ours, h, l.proven); why != nil {
+		return why
 	}
 	if why, ok := n.role.Names(h); !ok {
 		n.contradict(p, why)
 		return &stream.Stop{Code: wire.RefusePrimary, Text: why}
 	}
 	return nil
+}
+
+// ourHello is what this site says of itself.
+func (n *Node) ourHello() wire.Hello {
+	c := &n.t.C
+	return wire.Hello{
+		VersionMin: wire.Version, VersionMax: wire.Version, Cluster: c.Cluster, Site: c.Site, Node: c.Node,
+		Shards: c.Shards, DigestKind: wire.DigestXXH3, Primary: n.role.Primary, ClusterName: c.ClusterName,
+		SiteName: c.SiteName,
+	}
 }
 
 // welcome begins the session that waits, once nothing of the former one is

@@ -1,5 +1,12 @@
 package node
 
+// What becomes of a link:
+//
+//  1. linkUp puts it on the list: one that we dialed says its hello, another waits for one.
+//  2. frameIn takes what arrives, by the rules of frames.go.
+//  3. close, refuse and malformed end it: at once here, by OpClose at the shell.
+//  4. detach ends what it carried; linkDown takes it off the list, and redial plans the next.
+
 import (
 	"fmt"
 	"slices"
@@ -55,7 +62,7 @@ func (l *link) site() wire.SiteID {
 
 func (n *Node) linkUp(in *LinkUp) {
 	n.linkNumber++
-	l := &link{Line: &fetch.Line{Link: in.Link, Number: n.linkNumber}, heard: n.t.Now.Mono}
+	l := &link{Line: &fetch.Line{Link: in.Link, Number: n.linkNumber}, heard: n.t.Now.Mono, proven: in.Proven}
 	n.desk.Add(l.Line)
 	n.links[in.Link] = l
 	n.order = append(n.order, l)
@@ -152,7 +159,8 @@ func (n *Node) frameIn(in *FrameIn) {
 	if l.peer != nil {
 		l.peer.heard = max(n.t.Now.Mono, 1)
 	}
-	if err := n.expected(l, &in.Envelope); err != nil {
+	rule := frameRules[in.Envelope.Kind]
+	if err := rule.check(l, &in.Envelope); err != nil {
 		n.malformed(l, err)
 		return
 	}
@@ -163,81 +171,7 @@ func (n *Node) frameIn(in *FrameIn) {
 		n.refuse(l, wire.RefuseMalformed, fmt.Sprintf("frame %d does not hold: %v", in.Envelope.Number, in.BatchErr))
 		return
 	}
-	if err := n.dispatch(l, in); err != nil {
+	if err := rule.arrived(n, l, in); err != nil {
 		n.malformed(l, err)
 	}
-}
-
-// expected says whether a frame of this kind may come on this link now.
-func (n *Node) expected(l *link, e *wire.Envelope) error {
-	ok := false
-	switch e.Kind {
-	case wire.FrameHello:
-		ok = !l.Dialed && l.peer == nil
-	case wire.FrameRefusal:
-		return nil
-	case wire.FrameWelcome:
-		ok = l.Dialed && l.peer.phase == phaseHello
-	case wire.FrameAck, wire.FrameBatchRefusal:
-		ok = l.Dialed && l.peer.phase == phaseLive
-	case wire.FrameCursorPage, wire.FrameHeartbeatEcho:
-		ok = l.Dialed && l.peer.phase >= phaseResume
-	case wire.FrameBatches:
-		ok = l.open
-	case wire.FrameHeartbeat:
-		ok = l.open
-	case wire.FrameFetch, wire.FrameFetched, wire.FrameFetchEnd, wire.FrameVerify, wire.FrameVerified:
-		ok = l.open || l.Dialed && l.peer.phase >= phaseResume
-	}
-	if !ok {
-		return fmt.Errorf("a frame of kind %d is not due: %w", e.Kind, wire.ErrProtocol)
-	}
-	if e.Kind != wire.FrameHello && e.Session != l.Session && !plant.StaleSession {
-		return fmt.Errorf("a frame of session %d in session %d: %w", e.Session, l.Session, wire.ErrProtocol)
-	}
-	return nil
-}
-
-func (n *Node) dispatch(l *link, in *FrameIn) error {
-	m := &n.msg
-	switch in.Envelope.Kind {
-	case wire.FrameHello:
-		return decoded(m.hello.Decode(in.Body), n, l, (*Node).hello)
-	case wire.FrameWelcome:
-		return decoded(m.welcome.Decode(in.Body), n, l, (*Node).welcomed)
-	case wire.FrameRefusal:
-		return decoded(m.refusal.Decode(in.Body), n, l, (*Node).refused)
-	case wire.FrameBatches:
-		return n.batches(l, in)
-	case wire.FrameAck:
-		return decoded(m.ack.Decode(in.Body), n, l, (*Node).acked)
-	case wire.FrameBatchRefusal:
-		return decoded(m.batchRefusal.Decode(in.Body), n, l, (*Node).batchRefused)
-	case wire.FrameCursorPage:
-		return decoded(m.page.Decode(in.Body), n, l, (*Node).paged)
-	case wire.FrameHeartbeat:
-		n.leftOut(l.peer, in.Envelope.Stopped)
-		return decoded(m.heartbeat.Decode(in.Body), n, l, (*Node).heartbeat)
-	case wire.FrameHeartbeatEcho:
-		return decoded(m.echo.Decode(in.Body), n, l, (*Node).echoed)
-	case wire.FrameFetch:
-		return decoded(m.fetch.Decode(in.Body), n, l, (*Node).fetchAsked)
-	case wire.FrameFetched:
-		return n.fetched(l, in)
-	case wire.FrameFetchEnd:
-		return decoded(m.fetchEnd.Decode(in.Body), n, l, (*Node).fetchEnded)
-	case wire.FrameVerify:
-		return decoded(m.verify.Decode(in.Body), n, l, (*Node).verifyAsked)
-	case wire.FrameVerified:
-		return decoded(m.verified.Decode(in.Body), n, l, (*Node).verified)
-	}
-	return nil
-}
-
-// decoded goes on with a message unless decoding it failed.
-func decoded(err error, n *Node, l *link, then func(*Node, *link) error) error {
-	if err != nil {
-		return err
-	}
-	return then(n, l)
 }

@@ -10,10 +10,10 @@ import (
 
 // persistDue says whether there is anything to write to the control state.
 func (n *Node) persistDue() bool {
-	if n.persisting != nil || n.t.Down[Own] != nil {
+	if n.control.persisting != nil || n.t.Down[Own] != nil {
 		return false
 	}
-	return len(n.forget) > 0 || slices.ContainsFunc(n.peers, func(p *peer) bool {
+	return len(n.control.forget) > 0 || slices.ContainsFunc(n.peers, func(p *peer) bool {
 		return p.toRegister() || p.Registered && len(p.changed) > 0
 	})
 }
@@ -30,9 +30,9 @@ func (n *Node) persistNext() {
 	if !n.persistDue() {
 		return
 	}
-	n.persistTicket++
-	n.persistAt = n.t.Now.Mono + persistEvery
-	persist := Persist{Ticket: n.persistTicket}
+	n.control.ticket++
+	n.control.at = n.t.Now.Mono + persistEvery
+	persist := Persist{Ticket: n.control.ticket}
 	for _, p := range n.peers {
 		if !p.toRegister() && (!p.Registered || len(p.changed) == 0) {
 			continue
@@ -53,21 +53,21 @@ func (n *Node) persistNext() {
 		p.changed = p.changed[:0]
 		persist.Peers = append(persist.Peers, r)
 	}
-	persist.Forget, n.forget = n.forget, nil
-	n.persisting = &persist
+	persist.Forget, n.control.forget = n.control.forget, nil
+	n.control.persisting = &persist
 	n.t.E.Persists = append(n.t.E.Persists, persist)
 }
 
 // persisted takes the end of a Persist. A session with a new peer goes on from then on;
 // what was not written is tried again.
 func (n *Node) persisted(in *Persisted) {
-	if n.persisting == nil || n.persisting.Ticket != in.Ticket {
+	if n.control.persisting == nil || n.control.persisting.Ticket != in.Ticket {
 		return
 	}
-	written, forgotten := n.persisting.Peers, n.persisting.Forget
-	n.persisting = nil
+	written, forgotten := n.control.persisting.Peers, n.control.persisting.Forget
+	n.control.persisting = nil
 	if in.Err != nil {
-		n.forget = append(n.forget, forgotten...)
+		n.control.forget = append(n.control.forget, forgotten...)
 		n.event(EventPersistFailed, 0, wire.LogID{}, true, fmt.Sprintf("control records were not written: %v", in.Err))
 	}
 	for i := range written {

@@ -12,7 +12,8 @@ import (
 
 // batches decides on a frame of batches by their headers, stages what
 // continues its log and acknowledges the frame as received.
-func (n *Node) batches(l *link, in *FrameIn) error {
+func (n *Node) batches(l *link) error {
+	in := &n.msg.in
 	p := l.peer
 	if err := p.receiver.Open(in.Envelope.Number); err != nil {
 		return err
@@ -188,6 +189,7 @@ func (n *Node) leftOut(p *peer, logs uint32) {
 
 // heartbeat is answered at once.
 func (n *Node) heartbeat(l *link) error {
+	n.leftOut(l.peer, n.msg.in.Envelope.Stopped)
 	if h := &n.msg.heartbeat; l == l.peer.in {
 		l.peer.behind.heartbeat(n.t.Now.Mono, h.LastStamp, time.UnixMicro(int64(h.Clock)), l.peer.mirror.stamp)
 	}

@@ -1,5 +1,11 @@
 package node
 
+// Batches on their way to a peer:
+//
+//  1. read asks for the next ones, while the window takes any; readOn after a flush.
+//  2. readDone passes them through the sender; ship cuts frames of what the peer lacks.
+//  3. acked moves cursors and reads on; batchRefused takes a log out.
+
 import (
 	"fmt"
 
@@ -9,19 +15,22 @@ import (
 
 // read asks for the next batches, if the window takes any.
 func (n *Node) read(p *peer) {
-	if p.phase != phaseLive || p.reading || p.sender.Free() <= 0 || p.sender.Busy() && n.t.C.Chance(PointWindowOfOne) {
+	if p.phase != phaseLive || p.reader.busy() || p.sender.Free() <= 0 ||
+		p.sender.Busy() && n.t.C.Chance(PointWindowOfOne) {
 		return
 	}
-	p.reading, p.readIdle, p.readAgain = true, false, false
+	p.reader = readerReads
 	n.t.E.Ops = append(n.t.E.Ops, Op{Kind: OpRead, Link: p.link.Link, Bytes: n.t.C.FrameBytesMax})
 }
 
 // readOn wakes a reader that stood at the end. One that is just looking may
 // find the end as it was before: it looks again.
 func (n *Node) readOn(p *peer) {
-	p.readAgain = p.reading
-	if p.readIdle {
-		p.readIdle = false // Where the window is full, the next ack reads on.
+	switch p.reader {
+	case readerReads:
+		p.reader = readerAgain
+	case readerAtEnd:
+		p.reader = readerStopped // Where the window is full, the next ack reads on.
 		n.read(p)
 	}
 }
@@ -29,11 +38,12 @@ func (n *Node) readOn(p *peer) {
 // readDone ships what the peer lacks of what was read.
 func (n *Node) readDone(in *ReadDone) {
 	l := n.links[in.Link]
-	if l == nil || l.Closed || !l.Dialed || l.peer.phase != phaseLive || !l.peer.reading {
+	if l == nil || l.Closed || !l.Dialed || l.peer.phase != phaseLive || !l.peer.reader.busy() {
 		return
 	}
 	p := l.peer
-	p.reading = false
+	again := p.reader == readerAgain
+	p.reader = readerStopped
 	if in.Err != nil {
 		n.readFailed(p, in.Err)
 		return
@@ -42,8 +52,8 @@ func (n *Node) readDone(in *ReadDone) {
 	n.ship(p, in.Headers)
 	if count := len(in.Headers); count > 0 {
 		p.readStamp = in.Headers[count-1].FirstStamp // what follows may be stamped before its last
-	} else if !p.readAgain {
-		p.readIdle = true
+	} else if !again {
+		p.reader = readerAtEnd
 		return
 	}
 	n.read(p)
@@ -147,7 +157,7 @@ func (n *Node) acked(l *link) error {
 		}
 	}
 	p.pace.confirmed(n.t.Now.Mono, used-p.sender.Used())
-	if !p.readIdle {
+	if p.reader != readerAtEnd {
 		n.read(p)
 	}
 	return nil

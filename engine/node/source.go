@@ -1,5 +1,13 @@
 package node
 
+// Our side of a session that we dial:
+//
+//  1. sayHello opens it, welcomed takes the answer.
+//  2. paged collects the peer's positions; resume compares each log with them.
+//  3. seek places the reader before what the peer lacks; sought goes live.
+//  4. ship.go reads, ships and takes acks; pageRow compares positions meanwhile.
+//  5. sourceDown ends it, and what was under way is sent again by the next one.
+
 import (
 	"fmt"
 	"time"
@@ -20,12 +28,9 @@ func (n *Node) sayHello(p *peer) {
 	}
 	p.phase, p.reason, p.refused = phaseHello, "", false
 	l.term = p.term
-	n.msg.hello = wire.Hello{
-		VersionMin: wire.Version, VersionMax: wire.Version,
-		Cluster: n.t.C.Cluster, Site: n.t.C.Site, Node: n.t.C.Node, Peer: p.Site,
-		Term: p.term, Counter: p.counter, Shards: n.t.C.Shards, DigestKind: wire.DigestXXH3,
-		Primary: n.role.Primary, ClusterName: n.t.C.ClusterName, SiteName: n.t.C.SiteName, PeerName: p.Name,
-	}
+	h := &n.msg.hello
+	*h = n.ourHello()
+	h.Peer, h.PeerName, h.Term, h.Counter = p.Site, p.Name, p.term, p.counter
 	n.send(l, &n.msg.hello) // a hello's session is 0
 	l.Session = p.counter
 }
@@ -49,7 +54,7 @@ func (n *Node) welcomed(l *link) error {
 	n.agree(p)
 	l.beatAt = n.t.Now.Mono
 	p.sender.Reset()
-	p.readStamp, p.reading, p.readIdle, p.readErrs = 0, false, false, 0
+	p.readStamp, p.reader, p.readErrs = 0, readerStopped, 0
 	p.fresh = false
 	for s := range p.logs {
 		pl := &p.logs[s] // it may have lost what it told before
@@ -198,7 +203,7 @@ func (n *Node) progress(p *peer, level wire.AckLevel, s wire.Shard, at wire.Posi
 func (n *Node) resume(p *peer) {
 	p.phase, p.Answered, p.measured = phaseSeek, true, false
 	p.link.Ready = true
-	n.rose[Mirror] = true // what its pages do not name is not waited for any more
+	n.retention.rose[Mirror] = true // what its pages do not name is not waited for any more
 	n.role.Agreed()
 	for _, s := range p.stops {
 		p.logs[s].stop = nil
@@ -405,7 +410,7 @@ func (n *Node) beat(l *link) {
 	l.beats[l.beat%heartbeatsKept] = n.t.Now.Mono
 	l.beatAt = n.t.Now.Mono + n.t.C.HeartbeatEvery
 	n.msg.beat = wire.SourceHeartbeat{Stopped: uint32(len(l.peer.stops)), Heartbeat: wire.Heartbeat{
-		Clock: uint64(n.t.Now.Wall.UnixMicro()), LastStamp: n.lastStamp, Number: l.beat,
+		Clock: uint64(n.t.Now.Wall.UnixMicro()), LastStamp: n.grown.lastStamp, Number: l.beat,
 	}}
 	n.send(l, &n.msg.beat)
 }

@@ -38,33 +38,46 @@ type Node struct {
 	rng     *rand.Rand
 	started bool
 	startAt time.Duration
-	ahead   wire.Stamp // the highest own stamp that was ahead of the wall clock
 
-	own       []ownLog // by shard
-	lastStamp wire.Stamp
-
-	grownBytes, grownEntries int64 // of own logs, since open
-
+	own        []ownLog // by shard
+	grown      grownLogs
 	peers      []*peer   // sorted by site
 	mirrors    []*mirror // sorted by site
 	unclean    int       // mirrored logs whose Store is behind their durable tail
 	links      map[LinkID]*link
 	linkNumber uint64  // of the youngest link
 	order      []*link // in the order they came up
-	strangers  int
+	strangers  int     // of them: accepted, without a hello; 0 <= strangers <= strangerMax+1
 
-	persisting    *Persist // under way, or nil
-	persistTicket uint64
-	forget        []wire.SiteID // to be written
-	persistAt     time.Duration // next time cursors may be saved
-	rose          [Mirror + 1]bool
-	retainAt      time.Duration
+	control   control
+	retention retention
+	msg       messages
+}
 
-	msg messages
+// grownLogs is what own logs grew by since open.
+type grownLogs struct {
+	bytes, entries int64
+	lastStamp      wire.Stamp
+	ahead          wire.Stamp // the highest own stamp that was ahead of the wall clock
+}
+
+// control is what goes to the control state: one Persist at a time.
+type control struct {
+	persisting *Persist // under way, or nil
+	ticket     uint64
+	forget     []wire.SiteID // to be written
+	at         time.Duration // next time cursors may be saved
+}
+
+// retention is which journals' floors rose, and when the next segments may go.
+type retention struct {
+	rose [Mirror + 1]bool
+	at   time.Duration
 }
 
 // messages are decoded into and encoded from, so that frames allocate nothing.
 type messages struct {
+	in           FrameIn // that came
 	hello        wire.Hello
 	welcome      wire.Welcome
 	refusal      wire.Refusal
@@ -105,46 +118,78 @@ type peerLog struct {
 // receiver's side of the one that it dials.
 type peer struct {
 	*role.Peer
-	bit       uint64    // in mirrorLog.owed
-	heardOnce bool      // it welcomed us, in this life or before
-	seekHeld  bool      // the session waits for its registration to be written
-	logs      []peerLog // by shard
+	bit       uint64        // in mirrorLog.owed
+	heardOnce bool          // it welcomed us, in this life or before
+	heard     time.Duration // 0 = never
+	logs      []peerLog     // by shard
+	changed   []wire.Shard  // with dirty cursors
+	mirror    *mirror
+	copies    []*copied
+	source
+	receiving
+}
 
-	// Source. nil and zero for a peer that is not configured.
-	sender    *stream.Sender
-	durable   *stream.Meter
-	applied   *stream.Meter
-	phase     phase
-	link      *link // dialed, from LinkUp on
-	dialAt    time.Duration
-	dials     int // in a row without a session
-	term      wire.Term
-	counter   uint32
-	reason    string
-	refused   bool
-	readIdle  bool // the reader stands at the end
-	reading   bool
-	readAgain bool // the end moved while it was looked for
-	readErrs  int
+// source is our side of the session that we dial. Zero for a peer that is not configured.
+type source struct {
+	dialing
+	reading
+	sent
+	sender   *stream.Sender
+	durable  *stream.Meter
+	applied  *stream.Meter
+	seekHeld bool         // the session waits for its registration to be written
+	stops    []wire.Shard // logs with a stop
+}
+
+// dialing is how the session comes up.
+type dialing struct {
+	phase   phase
+	link    *link // dialed, from LinkUp on: phase >= phaseHello, exactly then
+	dialAt  time.Duration
+	dials   int // in a row without a session
+	term    wire.Term
+	counter uint32
+	reason  string
+	refused bool
+}
+
+// reader is what the session's reader of the own journal does.
+type reader uint8
+
+const (
+	readerStopped reader = iota // nothing is asked for: no session, or the window is full
+	readerReads                 // a read is under way
+	readerAgain                 // so it is, and the end moved meanwhile
+	readerAtEnd                 // it stands at the end
+)
+
+// busy says that a read is under way.
+func (r reader) busy() bool { return r == readerReads || r == readerAgain }
+
+// reading is the session's reader.
+type reading struct {
+	reader    reader
+	readErrs  int        // in a row
 	readStamp wire.Stamp // first stamp of the batch that the reader passed last in this session
 	backlog   int64      // bytes of the own journal that the reader has before it, if measured
 	measured  bool
-	proven    time.Duration // when the newest answered heartbeat left, if answered
-	fresh     bool          // proven is of this session
-	copies    []*copied
-	rtt       time.Duration
-	heard     time.Duration // 0 = never
-	changed   []wire.Shard  // with dirty cursors
-	stops     []wire.Shard  // logs with a stop
-	sessions  uint64        // answered since open
-	frames    uint64
-	bytes     int64
-	entries   int64 // in those bytes
-	acks      Acks
-	pace      pace
+}
 
-	// Receiver.
-	mirror   *mirror
+// sent is what the peer was sent and said, since open.
+type sent struct {
+	sessions uint64 // answered
+	frames   uint64
+	bytes    int64
+	entries  int64 // in those bytes
+	acks     Acks
+	pace     pace
+	rtt      time.Duration
+	proven   time.Duration // when the newest answered heartbeat left, if answered
+	fresh    bool          // proven is of this session
+}
+
+// receiving is our side of the session that the peer dials.
+type receiving struct {
 	receiver stream.Receiver
 	in       *link // current session
 	next     *link // its hello was good; it waits until the former's batches are flushed
@@ -209,8 +254,9 @@ const (
 // link is one link as long as the shell knows it.
 type link struct {
 	*fetch.Line
-	peer   *peer // nil until the hello of an accepted link
-	open   bool  // accepted: welcomed
+	peer   *peer       // nil until the hello of an accepted link
+	open   bool        // accepted: welcomed
+	proven wire.SiteID // see LinkUp.Proven
 	term   wire.Term
 	heard  time.Duration
 	beatAt time.Duration // next heartbeat
@@ -318,7 +364,7 @@ func (n *Node) bootLogs(b *Boot) {
 	for _, l := range b.Own {
 		if o := n.ownLog(l.ID); o != nil {
 			o.Tail, o.boot, o.LastStamp, o.LastIndex = l.Tail, l.Tail.Seq, l.LastStamp, l.LastIndex
-			n.lastStamp = max(n.lastStamp, l.LastStamp)
+			n.grown.lastStamp = max(n.grown.lastStamp, l.LastStamp)
 		}
 	}
 	for _, l := range b.Mirror {

@@ -216,12 +216,12 @@ func (n *Node) unmeasured(p *peer) bool {
 // bytes, so it is estimated from the mean size of what was written and sent in this run.
 func (n *Node) unappliedBytes(p *peer) int64 {
 	durable, entries := p.outstandingBytes(), p.applied.Entries()-p.durable.Entries()
-	count := p.entries + n.grownEntries
+	count := p.entries + n.grown.entries
 	switch {
 	case entries <= 0 || durable < 0:
 		return durable
 	case count == 0:
 		return -1
 	}
-	return durable + entries*(p.bytes+n.grownBytes)/count
+	return durable + entries*(p.bytes+n.grown.bytes)/count
 }

@@ -13,7 +13,7 @@ func (n *Node) Step(now Now, in Input, e *Effects) {
 	if !n.started {
 		n.start()
 	}
-	n.stamped(n.lastStamp)
+	n.stamped(n.grown.lastStamp)
 	switch in := in.(type) {
 	case *Tick:
 		n.tick(in.Moving)
@@ -68,7 +68,7 @@ func (n *Node) Step(now Now, in Input, e *Effects) {
 // start is the first step, whatever its input.
 func (n *Node) start() {
 	n.started, n.startAt = true, n.t.Now.Mono
-	n.retainAt = n.t.Now.Mono + retainEvery
+	n.retention.at = n.t.Now.Mono + retainEvery
 	n.gate.Start()
 	n.persistNext()
 }
@@ -86,7 +86,7 @@ func (n *Node) tick(moving []LinkID) {
 		}
 	}
 	n.gate.Tick()
-	if mono >= n.persistAt {
+	if mono >= n.control.at {
 		n.persistNext()
 	}
 	for _, p := range n.peers {
@@ -112,7 +112,7 @@ func (n *Node) tick(moving []LinkID) {
 		n.desk.TickLine(l.Line)
 	}
 	n.desk.Tick()
-	if mono >= n.retainAt && (n.rose[Own] || n.rose[Mirror]) {
+	if mono >= n.retention.at && (n.retention.rose[Own] || n.retention.rose[Mirror]) {
 		n.retain()
 	}
 }
@@ -123,7 +123,7 @@ func (n *Node) wake() time.Duration {
 	due := func(at time.Duration) { next = min(next, at) }
 	due(n.gate.Due())
 	if n.persistDue() {
-		due(n.persistAt)
+		due(n.control.at)
 	}
 	for _, p := range n.peers {
 		if n.mayDial(p) {
@@ -147,8 +147,8 @@ func (n *Node) wake() time.Duration {
 		due(l.Due())
 	}
 	due(n.desk.Due())
-	if n.rose[Own] || n.rose[Mirror] {
-		due(n.retainAt)
+	if n.retention.rose[Own] || n.retention.rose[Mirror] {
+		due(n.retention.at)
 	}
 	if next == 1<<63-1 {
 		return 0
@@ -165,7 +165,7 @@ func (n *Node) ownDurable(headers []wire.BatchHeader) {
 			continue
 		}
 		n.grow(o, h.Shard, h.FirstSeq, h.End(), h.FirstStamp, h.LastStamp, h.LastIndex)
-		n.grownBytes, n.grownEntries = n.grownBytes+int64(h.Bytes()), n.grownEntries+int64(h.Count)
+		n.grown.bytes, n.grown.entries = n.grown.bytes+int64(h.Bytes()), n.grown.entries+int64(h.Count)
 		for _, p := range n.peers {
 			p.backlog += int64(h.Bytes())
 		}
@@ -182,7 +182,7 @@ func (n *Node) grow(o *ownLog, s wire.Shard, first wire.Seq, end wire.Position, 
 	if index != 0 {
 		o.LastIndex = index
 	}
-	n.lastStamp = max(n.lastStamp, last)
+	n.grown.lastStamp = max(n.grown.lastStamp, last)
 	n.stamped(last)
 	for _, p := range n.peers {
 		if p.Configured {

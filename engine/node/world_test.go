@@ -206,6 +206,9 @@ func (s *site) step(in Input) {
 	e := &s.effects
 	e.Reset()
 	s.node.Step(s.now(), in, e)
+	if err := s.node.Check(); err != nil {
+		s.w.broken("%s: %v", s.name, err)
+	}
 	s.wake = e.Wake
 	for _, ev := range e.Events {
 		alarm := ""

@@ -33,6 +33,9 @@ func (p *process) step(in node.Input, what string, a, b uint64) {
 	e := &p.effects
 	e.Reset()
 	p.node.Step(p.now(), in, e)
+	if err := p.node.Check(); err != nil {
+		w.fail("I14", "site %08x: %v", uint32(p.site.id), err)
+	}
 	_, idle := in.(*node.Tick)
 	if !idle || len(e.Ops)+len(e.Stages)+len(e.Persists)+len(e.Progress)+len(e.Admits)+len(e.Retain)+len(e.Events) > 0 {
 		w.step(p.site.index, what, a, b)

@@ -30,6 +30,9 @@ type Tick struct {
 type LinkUp struct {
 	Link LinkID
 	Peer wire.SiteID // 0 if accepted
+	// Proven is the site that the transport proved the other end to be; 0 = none did. A hello
+	// that names another one is refused.
+	Proven wire.SiteID
 	// Takeover: nobody asked for it, but it is better than the one to Peer, whose
 	// session ends for a newer one on this link.
 	Takeover bool

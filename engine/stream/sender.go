@@ -34,8 +34,9 @@ type senderLog struct {
 type Sender struct {
 	Window Window
 
-	logs     []senderLog
-	flight   Flight
+	logs   []senderLog
+	flight Flight
+	// 0 <= durable <= received <= number, and what is under way lies above durable.
 	number   uint64 // of the newest frame
 	received uint64
 	durable  uint64
@@ -150,6 +151,15 @@ func (s *Sender) Pass(h *wire.BatchHeader) (ship bool, why *Stop) {
 		}
 	}
 	return true, nil
+}
+
+// Check says which of the sender's inequalities does not hold.
+func (s *Sender) Check() error {
+	if s.durable > s.received || s.received > s.number || uint64(s.flight.Len()) > s.number {
+		return fmt.Errorf("sender: frame %d is durable, %d received, %d sent, %d under way",
+			s.durable, s.received, s.number, s.flight.Len())
+	}
+	return nil
 }
 
 // Busy says whether anything is under way.

@@ -1,0 +1,47 @@
+package stream
+
+import "github.com/claudefs/repl/wire"
+
+// Fits compares a hello with the one that its receiver would say to its sender, and says
+// why no session follows; nil = one may. In ours, Peer is 0 unless the sender is a
+// configured peer. proven is the site that the transport proved the sender to be, 0 = none.
+// The order is FORMAT.md's: version, cluster, site, shards, digest kind, features. Who
+// writes is package role's to compare.
+func Fits(ours, h *wire.Hello, proven wire.SiteID) *Stop {
+	switch {
+	case h.VersionMin > ours.VersionMax || h.VersionMax < ours.VersionMin:
+		return stop(wire.RefuseVersion, "site %q speaks versions %d to %d, site %q speaks %d: upgrade the older one",
+			h.SiteName, h.VersionMin, h.VersionMax, ours.SiteName, ours.VersionMax)
+	case h.Cluster != ours.Cluster || h.ClusterName != ours.ClusterName:
+		return stop(wire.RefuseCluster,
+			"site %q is of cluster %q (%016x), site %q of cluster %q (%016x): check the cluster's name and the address",
+			h.SiteName, h.ClusterName, uint64(h.Cluster), ours.SiteName, ours.ClusterName, uint64(ours.Cluster))
+	case h.Peer != ours.Site:
+		return stop(wire.RefuseSite,
+			"site %q wants site %q (%08x), this is site %q (%08x): check the address of the peer",
+			h.SiteName, h.PeerName, uint32(h.Peer), ours.SiteName, uint32(ours.Site))
+	case h.PeerName != ours.SiteName:
+		return stop(wire.RefuseSiteCollision, "sites %q and %q have the same id %08x: rename one",
+			h.PeerName, ours.SiteName, uint32(ours.Site))
+	case proven != 0 && h.Site != proven:
+		return stop(wire.RefuseSite, "site %q (%08x) comes over a link that site %08x proved to be its own",
+			h.SiteName, uint32(h.Site), uint32(proven))
+	case h.Site != ours.Peer:
+		return stop(wire.RefuseSite, "site %q (%08x) is no configured peer of site %q: add it there",
+			h.SiteName, uint32(h.Site), ours.SiteName)
+	case h.SiteName != ours.PeerName:
+		return stop(wire.RefuseSiteCollision, "sites %q and %q have the same id %08x: rename one",
+			h.SiteName, ours.PeerName, uint32(h.Site))
+	case h.Shards != ours.Shards:
+		return stop(wire.RefuseShards,
+			"site %q has %d shards, site %q has %d: the count is fixed at creation, create one of them anew",
+			h.SiteName, h.Shards, ours.SiteName, ours.Shards)
+	case h.DigestKind != ours.DigestKind:
+		return stop(wire.RefuseDigestKind, "site %q uses digest kind %d, site %q uses %d: upgrade the older one",
+			h.SiteName, h.DigestKind, ours.SiteName, ours.DigestKind)
+	case h.Features&^ours.Features != 0:
+		return stop(wire.RefuseFeature, "site %q wants features %x, site %q has %x: upgrade the older one",
+			h.SiteName, h.Features, ours.SiteName, ours.Features)
+	}
+	return nil
+}
