@@ -13,14 +13,9 @@ import (
 
 // Words of Status. Closed lists.
 const (
-	healthOK       = "OK"
-	healthDegraded = "DEGRADED"
-	healthFailed   = "FAILED"
-	rolePrimary    = "primary"
-	roleStandby    = "standby"
-	lagKnown       = "known"
-	lagUnknown     = "unknown"
-	heldByStore    = "store"
+	rolePrimary = "primary"
+	roleStandby = "standby"
+	heldByStore = "store"
 )
 
 // Status is one snapshot: command line, HTTP API, metrics and health print it.
@@ -71,18 +66,18 @@ func (e *Engine) appendStatus(shards map[node.Admission]int, withheld string) Ap
 	open := a.Verified + a.Unverified
 	switch {
 	case e.Err() != nil || e.closing.Load():
-		a.State, a.Reason = "refused", e.stoppedError().Error()
+		a.State, a.Reason = AppendsRefused, e.stoppedError().Error()
 	case shards[node.AdmitStandby] > 0:
-		a.State, a.Reason = "standby", fmt.Sprintf("site %s writes", e.o.Primary)
+		a.State, a.Reason = AppendsStandby, fmt.Sprintf("site %s writes", e.o.Primary)
 	case a.Waiting > 0 && open == 0:
-		a.State, a.Reason = "waiting", cmp.Or(withheld, "for a peer to confirm where the logs end")
+		a.State, a.Reason = AppendsWaiting, cmp.Or(withheld, "for a peer to confirm where the logs end")
 	case a.Refused == len(e.shards):
-		a.State, a.Reason = "refused", cmp.Or(withheld, "every shard's log is stopped: see stopped_logs")
+		a.State, a.Reason = AppendsRefused, cmp.Or(withheld, "every shard's log is stopped: see stopped_logs")
 	case open < len(e.shards):
-		a.State = "partly"
+		a.State = AppendsPartly
 		a.Reason = fmt.Sprintf("%d shards wait for a peer, %d are stopped: see stopped_logs", a.Waiting, a.Refused)
 	default:
-		a.State = "open"
+		a.State = AppendsOpen
 		if a.Unverified > 0 {
 			a.Reason = fmt.Sprintf("%d shards were admitted although not every peer confirmed where their logs end",
 				a.Unverified)
@@ -94,7 +89,7 @@ func (e *Engine) appendStatus(shards map[node.Admission]int, withheld string) Ap
 func (e *Engine) journalStatus(f *flusher) JournalStatus {
 	stats := f.j.Stats()
 	s := JournalStatus{
-		Name: f.name, State: "ok", Segments: stats.Segments, Bytes: stats.Bytes, Units: stats.Units,
+		Name: f.name, State: JournalOK, Segments: stats.Segments, Bytes: stats.Bytes, Units: stats.Units,
 		Damage: stats.Damaged, Holes: stats.Holes, Repaired: stats.Repaired, Missing: stats.Holes - stats.Repaired,
 	}
 	for _, hole := range f.j.Holes() {
@@ -103,10 +98,10 @@ func (e *Engine) journalStatus(f *flusher) JournalStatus {
 		}
 	}
 	if err := f.impediments(); err != nil {
-		s.State, s.Reason = "impeded", err.Error()
+		s.State, s.Reason = JournalImpeded, err.Error()
 	}
 	if err := f.err(); err != nil {
-		s.State, s.Reason = "poisoned", err.Error()
+		s.State, s.Reason = JournalPoisoned, err.Error()
 	}
 	s.HeldBy = e.heldBy(f)
 	return s
@@ -129,12 +124,12 @@ func (e *Engine) heldBy(f *flusher) string {
 }
 
 func (e *Engine) applyStatus() ApplyStatus {
-	s := ApplyStatus{State: "ok", BacklogEntries: e.appliers.backlog(), Entries: e.appliers.applied.Load()}
+	s := ApplyStatus{State: ApplyOK, BacklogEntries: e.appliers.backlog(), Entries: e.appliers.applied.Load()}
 	switch {
 	case e.storeError() != nil || e.appliers.stopped.Load() > 0:
-		s.State = "stopped"
+		s.State = ApplyStopped
 	case s.BacklogEntries > 0:
-		s.State = "behind"
+		s.State = ApplyBehind
 	}
 	return s
 }
@@ -190,18 +185,18 @@ func (e *Engine) peerStatus(p *node.PeerStatus) PeerStatus {
 	}
 	switch {
 	case s.Link == "refused":
-		s.Health, s.Reason = healthFailed, p.Reason
+		s.Health, s.Reason = HealthFailed, p.Reason
 	case len(p.Stopped) > 0:
-		s.Health, s.Reason = healthFailed, logsAreStopped(len(p.Stopped))+": see stopped_logs"
+		s.Health, s.Reason = HealthFailed, logsAreStopped(len(p.Stopped))+": see stopped_logs"
 	case p.LeftOut > 0:
-		s.Health, s.Reason = healthFailed, fmt.Sprintf(
+		s.Health, s.Reason = HealthFailed, fmt.Sprintf(
 			"stopped towards this site: %d of its logs; stopped_logs there says why", p.LeftOut)
 	case s.Link != "live" && s.Link != "catching up":
-		s.Health, s.Reason = healthDegraded, linkReason(&s, p.Reason)
-	case s.Durable.State != lagKnown:
-		s.Health, s.Reason = healthDegraded, "no fresh answer proves how far it is behind"
+		s.Health, s.Reason = HealthDegraded, linkReason(&s, p.Reason)
+	case s.Durable.State != LagKnown:
+		s.Health, s.Reason = HealthDegraded, "no fresh answer proves how far it is behind"
 	default:
-		s.Health = healthOK
+		s.Health = HealthOK
 	}
 	return s
 }
@@ -252,10 +247,10 @@ func lagStatus(l stream.Lag) LagStatus {
 	}
 	if !l.Known {
 		return LagStatus{
-			State: lagUnknown, AtLeastSeconds: &seconds, AtLeastBytes: bytes, AtLeastEntries: &entries,
+			State: LagUnknown, AtLeastSeconds: &seconds, AtLeastBytes: bytes, AtLeastEntries: &entries,
 		}
 	}
-	return LagStatus{State: lagKnown, Seconds: &seconds, Bytes: bytes, Entries: &entries}
+	return LagStatus{State: LagKnown, Seconds: &seconds, Bytes: bytes, Entries: &entries}
 }
 
 // behindStatus is how far this site is behind p; nil if p does not write.
@@ -263,10 +258,10 @@ func behindStatus(p *node.PeerStatus) *LagStatus {
 	if !p.Writes {
 		return nil
 	}
-	s, seconds := &LagStatus{State: lagUnknown}, p.Behind.Time.Seconds()
+	s, seconds := &LagStatus{State: LagUnknown}, p.Behind.Time.Seconds()
 	switch {
 	case p.Behind.Known:
-		s.State, s.Seconds = lagKnown, &seconds
+		s.State, s.Seconds = LagKnown, &seconds
 		if seconds == 0 {
 			s.Bytes, s.Entries = new(int64), new(int64)
 		}
@@ -280,48 +275,48 @@ func behindStatus(p *node.PeerStatus) *LagStatus {
 func (e *Engine) health(s *Status) (word, reason string) {
 	for _, f := range e.journals() {
 		if err := f.err(); err != nil {
-			return healthFailed, err.Error()
+			return HealthFailed, err.Error()
 		}
 	}
 	if err := e.storeError(); err != nil {
-		return healthFailed, err.Error()
+		return HealthFailed, err.Error()
 	}
 	if n := len(s.StoppedLogs); n > 0 {
 		l := &s.StoppedLogs[0]
-		return healthFailed, fmt.Sprintf("%s; the first is site %s shard %d: %s",
+		return HealthFailed, fmt.Sprintf("%s; the first is site %s shard %d: %s",
 			logsAreStopped(n), l.Site, l.Shard, l.Reason)
 	}
-	if s.Appends.State == "refused" {
-		return healthFailed, "appends: " + s.Appends.Reason
+	if s.Appends.State == AppendsRefused {
+		return HealthFailed, "appends: " + s.Appends.Reason
 	}
 	for i := range s.Peers {
-		if p := &s.Peers[i]; p.Health == healthFailed {
-			return healthFailed, fmt.Sprintf("site %s: %s", p.Site, p.Reason)
+		if p := &s.Peers[i]; p.Health == HealthFailed {
+			return HealthFailed, fmt.Sprintf("site %s: %s", p.Site, p.Reason)
 		}
 	}
 	for i := range s.Peers {
-		if p := &s.Peers[i]; p.Health != healthOK {
-			return healthDegraded, fmt.Sprintf("site %s: %s", p.Site, p.Reason)
+		if p := &s.Peers[i]; p.Health != HealthOK {
+			return HealthDegraded, fmt.Sprintf("site %s: %s", p.Site, p.Reason)
 		}
 	}
 	if err := e.lockRemoved(); err != nil {
-		return healthDegraded, err.Error()
+		return HealthDegraded, err.Error()
 	}
-	if a := &s.Appends; a.State == "waiting" || a.State == "partly" || a.Unverified > 0 {
-		return healthDegraded, "appends: " + a.Reason
+	if a := &s.Appends; a.State == AppendsWaiting || a.State == AppendsPartly || a.Unverified > 0 {
+		return HealthDegraded, "appends: " + a.Reason
 	}
 	for _, f := range e.journals() {
 		if err := f.impediments(); err != nil {
-			return healthDegraded, fmt.Sprintf("%s journal: %v; it is tried again", f.name, err)
+			return HealthDegraded, fmt.Sprintf("%s journal: %v; it is tried again", f.name, err)
 		}
 		if holes := f.j.Holes(); len(holes) > 0 {
 			h := &holes[0]
-			return healthDegraded, fmt.Sprintf("damage took %s of the %s journal that nothing has filled yet; "+
+			return HealthDegraded, fmt.Sprintf("damage took %s of the %s journal that nothing has filled yet; "+
 				"the first is of site %s shard %d behind seq %d",
 				stretches(len(holes)), f.name, e.siteName(h.Log.Site), h.Log.Shard, h.From.Seq)
 		}
 	}
-	return healthOK, ""
+	return HealthOK, ""
 }
 
 func logsAreStopped(n int) string {

@@ -7,6 +7,30 @@ import (
 	"github.com/claudefs/repl/engine/store/vfs"
 )
 
+// Words of a Status, closed lists. Programs compare them: none is ever changed.
+const (
+	HealthOK       = "OK"
+	HealthDegraded = "DEGRADED"
+	HealthFailed   = "FAILED"
+
+	AppendsOpen    = "open"
+	AppendsWaiting = "waiting"
+	AppendsStandby = "standby"
+	AppendsRefused = "refused"
+	AppendsPartly  = "partly"
+
+	JournalOK       = "ok"
+	JournalImpeded  = "impeded"
+	JournalPoisoned = "poisoned"
+
+	ApplyOK      = "ok"
+	ApplyBehind  = "behind"
+	ApplyStopped = "stopped"
+
+	LagKnown   = "known"
+	LagUnknown = "unknown"
+)
+
 // Status is the state of one site, as JSON in schema 1: additive changes only.
 // Units are in the keys; unknown is null next to a state.
 type Status struct {

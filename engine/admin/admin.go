@@ -82,9 +82,9 @@ func live(e *engine.Engine, w http.ResponseWriter, _ *http.Request) {
 func ready(e *engine.Engine, w http.ResponseWriter, _ *http.Request) {
 	s := e.Status()
 	switch {
-	case s.Health == "FAILED":
+	case s.Health == engine.HealthFailed:
 		fault(w, http.StatusServiceUnavailable, s.Reason, "see /v1/status")
-	case s.Appends.State == "waiting" || s.Appends.State == "refused":
+	case s.Appends.State == engine.AppendsWaiting || s.Appends.State == engine.AppendsRefused:
 		fault(w, http.StatusServiceUnavailable, "appends are "+s.Appends.State+": "+s.Appends.Reason, "see /v1/status")
 	default:
 		answer(w, http.StatusOK, map[string]string{"state": "ready", "health": s.Health, "reason": s.Reason})

@@ -28,10 +28,12 @@ type metric struct {
 
 // Closed lists of states; the engine's words.
 var (
-	healthStates = []string{"OK", "DEGRADED", "FAILED"}
-	appendStates = []string{"open", "waiting", "standby", "refused", "partly"}
-	applyStates  = []string{"ok", "behind", "stopped"}
-	linkStates   = []string{"down", "connecting", "hello", "catching up", "live", "refused"}
+	healthStates = []string{engine.HealthOK, engine.HealthDegraded, engine.HealthFailed}
+	appendStates = []string{
+		engine.AppendsOpen, engine.AppendsWaiting, engine.AppendsStandby, engine.AppendsRefused, engine.AppendsPartly,
+	}
+	applyStates = []string{engine.ApplyOK, engine.ApplyBehind, engine.ApplyStopped}
+	linkStates  = []string{"down", "connecting", "hello", "catching up", "live", "refused"}
 )
 
 // catalogue is every metric there is. Additive changes only: dashboards and
@@ -105,9 +107,9 @@ var journalMetrics = []metric{
 	counter("journal_units_total", "Flush units written since the journal was created.", journalLabel,
 		journals(func(j *engine.JournalStatus) float64 { return float64(j.Units) })),
 	gauge("journal_poisoned", "1 after a write or flush failed: the journal acknowledges nothing until reopened.",
-		journalLabel, journals(func(j *engine.JournalStatus) float64 { return number(j.State == "poisoned") })),
+		journalLabel, journals(func(j *engine.JournalStatus) float64 { return number(j.State == engine.JournalPoisoned) })),
 	gauge("journal_impeded", "1 while the journal cannot create or remove segments.", journalLabel,
-		journals(func(j *engine.JournalStatus) float64 { return number(j.State == "impeded") })),
+		journals(func(j *engine.JournalStatus) float64 { return number(j.State == engine.JournalImpeded) })),
 	gauge("journal_damaged_places", "Damaged places in retained segments.", journalLabel,
 		journals(func(j *engine.JournalStatus) float64 { return float64(j.Damage) })),
 	gauge("journal_holes_open", "Ranges of logs lost to damage and not repaired yet.", journalLabel,
@@ -189,7 +191,7 @@ var peerMetrics = []metric{
 			}
 		}),
 	gauge("lag_known", "1 if a recent answer proves the lag of a peer.", lagLabels,
-		lags(func(_ time.Time, l *engine.LagStatus, out func(float64)) { out(number(l.State == "known")) })),
+		lags(func(_ time.Time, l *engine.LagStatus, out func(float64)) { out(number(l.State == engine.LagKnown)) })),
 	gauge("caught_up_timestamp_seconds",
 		"The peer has everything written before this time; absent if unknown.", lagLabels,
 		lags(func(at time.Time, l *engine.LagStatus, out func(float64)) {
@@ -224,7 +226,7 @@ var peerMetrics = []metric{
 	gauge("peer_staged_bytes", "Bytes received, but not durable here yet.", peerLabel,
 		peers(func(p *engine.PeerStatus) float64 { return float64(p.StagedBytes) })),
 	gauge("standby_lag_known", "1 if a recent heartbeat of the primary proves the lag of this site.", peerLabel,
-		behinds(func(_ time.Time, l *engine.LagStatus, out func(float64)) { out(number(l.State == "known")) })),
+		behinds(func(_ time.Time, l *engine.LagStatus, out func(float64)) { out(number(l.State == engine.LagKnown)) })),
 	gauge("standby_caught_up_timestamp_seconds",
 		"This site has everything that was durable at the primary before this time; absent if unknown.", peerLabel,
 		behinds(func(at time.Time, l *engine.LagStatus, out func(float64)) {

@@ -99,7 +99,7 @@ func checkOf(s *engine.Status, l *checkLimits) *checkReport {
 		text += ": " + s.Reason
 	}
 	r.add(code, checkItem{Name: "health", Text: text})
-	if s.Appends.State == "refused" {
+	if s.Appends.State == engine.AppendsRefused {
 		r.add(checkCritical, checkItem{Name: "appends", Text: "appends are refused: " + s.Appends.Reason})
 	}
 	if s.Role == "primary" {
@@ -120,7 +120,7 @@ func (r *checkReport) lag(s *engine.Status, p *engine.PeerStatus, level string, 
 		Text: fmt.Sprintf("%s lag of %s %s", level, p.Site, lagText(s, p, g)),
 	}
 	seconds, code := 0.0, checkOK
-	if g.State != "known" || g.Seconds == nil { // never better than a warning
+	if g.State != engine.LagKnown || g.Seconds == nil { // never better than a warning
 		code = checkWarn
 		if g.AtLeastSeconds != nil {
 			seconds = *g.AtLeastSeconds

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/claudefs/repl/engine"
 	"github.com/claudefs/repl/tools/cli/remote"
 	"github.com/claudefs/repl/tools/cli/tty"
 	"github.com/claudefs/repl/tools/fsapi"
@@ -51,7 +52,7 @@ func (a *app) warnFailed(c *cobra.Command) {
 	ctx, cancel := context.WithTimeout(c.Context(), warnWait)
 	defer cancel()
 	s, err := remote.Status(ctx, addr)
-	if err != nil || s.Health != "FAILED" {
+	if err != nil || s.Health != engine.HealthFailed {
 		return
 	}
 	text := fmt.Sprintf("warning: %s is FAILED: %s; what is written now may be at this site alone\n",

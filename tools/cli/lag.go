@@ -63,7 +63,7 @@ func lagTable(w io.Writer, o *output, s *engine.Status) error {
 // lagCells are time, bytes and entries; unknown is written into each, with what is at
 // least behind.
 func lagCells(s *engine.Status, p *engine.PeerStatus, l *engine.LagStatus) []string {
-	if l.State != "known" || l.Seconds == nil {
+	if l.State != engine.LagKnown || l.Seconds == nil {
 		cells := []string{lagText(s, p, l), "unknown", "unknown"}
 		if l.AtLeastBytes != nil {
 			cells[1] = "at least " + humanBytes(*l.AtLeastBytes)

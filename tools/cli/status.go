@@ -53,12 +53,12 @@ func statusScreen(s *engine.Status, o *output) *screen {
 	if text := diskText(s); text != "" {
 		b.line("  %s", text)
 	}
-	if s.Apply.State != "ok" || o.wide() {
+	if s.Apply.State != engine.ApplyOK || o.wide() {
 		b.line("  apply %s  backlog %s  %s applied since open", s.Apply.State,
 			plural(s.Apply.BacklogEntries, "entry", "entries"), plural(s.Apply.Entries, "entry", "entries"))
 	}
 	for i := range s.Journals {
-		if j := &s.Journals[i]; o.wide() || j.State != "ok" || j.Damage > 0 || j.Holes > 0 {
+		if j := &s.Journals[i]; o.wide() || j.State != engine.JournalOK || j.Damage > 0 || j.Holes > 0 {
 			b.line("  %s", journalText(j))
 		}
 	}
@@ -246,7 +246,7 @@ func rttText(seconds *float64) string {
 
 // lagText writes one lag; unknown says since when, and what was never confirmed.
 func lagText(s *engine.Status, p *engine.PeerStatus, l *engine.LagStatus) string {
-	if l.State != "known" || l.Seconds == nil {
+	if l.State != engine.LagKnown || l.Seconds == nil {
 		text := "unknown (" + silenceText(s, p)
 		if l.AtLeastSeconds != nil && *l.AtLeastSeconds > 0 {
 			text += ", at least " + humanSeconds(*l.AtLeastSeconds) + " behind"
@@ -309,12 +309,12 @@ func silenceText(s *engine.Status, p *engine.PeerStatus) string {
 // not confirmed.
 func loseText(s *engine.Status, p *engine.PeerStatus, l *engine.LagStatus) string {
 	switch {
-	case l.State == "known" && l.Entries != nil && *l.Entries == 0:
+	case l.State == engine.LagKnown && l.Entries != nil && *l.Entries == 0:
 		return "nothing"
-	case l.State != "known" && l.AtLeastEntries != nil && l.AtLeastSeconds != nil && *l.AtLeastEntries > 0:
+	case l.State != engine.LagKnown && l.AtLeastEntries != nil && l.AtLeastSeconds != nil && *l.AtLeastEntries > 0:
 		return fmt.Sprintf("at least %s (%s)", sizeText(*l.AtLeastSeconds, l.AtLeastBytes, l.AtLeastEntries),
 			silenceText(s, p))
-	case l.State != "known" && l.AtLeastEntries != nil:
+	case l.State != engine.LagKnown && l.AtLeastEntries != nil:
 		return fmt.Sprintf("unknown (%s; it had confirmed everything)", silenceText(s, p))
 	}
 	return lagText(s, p, l)
