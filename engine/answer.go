@@ -44,7 +44,7 @@ func (l *peerLink) answer(op *node.Op) {
 }
 
 // grant sends a piece of what is asked for, and tells the heart how far that went. A
-// journal that cannot be read just now ends the link instead: that is no word about a
+// journal that cannot be read just now ends the link instead: that is not a word about a
 // log, and the peer asks again on the next.
 func (l *peerLink) grant(op *node.Op) error {
 	x := &l.source.answers[op.Journal]

@@ -237,7 +237,7 @@ func (r *applyReader) failed(err error) {
 }
 
 // seek places the reader so that it meets everything that the Store lacks. A
-// log whose next batch is gone stops, by name; the others go on.
+// log whose next batch is gone stops with the reason; the others go on.
 func (r *applyReader) seek() error {
 	r.feed.Begin()
 	reader, err := r.f.j.ReadRetained(r.feed.End, func(log wire.LogID, err error) {

@@ -60,7 +60,7 @@ func (e *Engine) writerFound(control *journal.Control, cursors []wire.Cursor) wi
 	return 0
 }
 
-// writerName is how people call a site that is no peer of this start, perhaps.
+// writerName is how people call a site that is not a peer of this start, perhaps.
 func (e *Engine) writerName(site wire.SiteID, control *journal.Control) string {
 	for _, p := range control.Peers {
 		if p.Site == site {

@@ -391,7 +391,7 @@ var (
 )
 
 // A frame of a megabyte takes seconds on a slow path, and no other comes meanwhile.
-// That is no silence as long as its bytes do: the kernel counts them.
+// That is not a silence as long as its bytes do: the kernel counts them.
 
 // movement is what the kernel had counted when a silent link was looked at last.
 type movement struct {

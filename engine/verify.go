@@ -53,7 +53,7 @@ func (e *Engine) Verify(ctx context.Context, o VerifyOptions) (*VerifyReport, er
 	case len(peers) == 0 && o.Peer == "":
 		return nil, fmt.Errorf("site %q has no peers to be compared with: %w", e.id.siteName, ErrOptions)
 	case len(peers) == 0:
-		return nil, fmt.Errorf("site %q is no peer of site %q: %w", o.Peer, e.id.siteName, ErrOptions)
+		return nil, fmt.Errorf("site %q is not a peer of site %q: %w", o.Peer, e.id.siteName, ErrOptions)
 	}
 	report, err := e.verifier.Verify(ctx, o, peers)
 	if errors.Is(err, verify.ErrRunning) {

@@ -53,7 +53,8 @@ func (c *core) open(entries, completions uint32, setup Setup) (err error) {
 	}
 	c.fd, c.enterFD = int(fd), int(fd)
 	if missing := featRequired &^ p.features; missing != 0 {
-		return fmt.Errorf("%w: kernel %s: missing io_uring features %#x, want 5.15 or newer", ErrUnsupported, release(), missing)
+		return fmt.Errorf("%w: kernel %s: missing io_uring features %#x, want 5.15 or newer",
+			ErrUnsupported, release(), missing)
 	}
 	return c.mapRings(p)
 }

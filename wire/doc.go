@@ -30,17 +30,15 @@
 //     but for the rows of a message that outgrow its own slices and for names and
 //     texts that differ from those it held; only errors allocate.
 //
-// Errors are of three classes, ErrCorrupt, ErrVersion and ErrProtocol, so that
-// damage, a newer release and a misbehaving peer are told apart; ErrLimit is
-// for the caller's own data. Limits are constants: a batch is at most
+// Errors have three classes: ErrCorrupt for damage, ErrVersion for a newer release,
+// ErrProtocol for a misbehaving peer. ErrLimit is for the caller's own data. Limits are constants: a batch is at most
 // BatchBytesMax, a frame FrameBytesMax, a payload EntryPayloadBytesMax.
 //
 // The package is pure: no goroutine, clock, file or socket. Its functions may
 // be called at the same time by any goroutines on different values, and on the
 // same bytes as long as nobody writes them.
 //
-// What it does not do: it knows no cluster, so whether a batch may come from
-// where it comes (identity, epoch, order, gaps) is the receiver's to say; it
-// neither compresses nor seals; checksums find accidents, not attackers; and
-// segments and flush units, the journal's own files, are not its business.
+// What it does not do: it knows no cluster, so the receiver checks where a batch may come
+// from (identity, epoch, order, gaps). It neither compresses nor seals. Checksums find
+// accidents, not attackers. The journal defines its own files, segments and flush units.
 package wire

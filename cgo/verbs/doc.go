@@ -11,8 +11,8 @@
 //
 // It builds with the tag rdma, on Linux, with cgo and the packages libibverbs-dev and
 // librdmacm-dev. Any other build has GetDeviceList and CreateEventChannel alone, which
-// return ErrUnsupported with what is missing. Whether a machine has a device is told
-// by GetDeviceList at run time.
+// return ErrUnsupported with what is missing. At run time GetDeviceList lists
+// the machine's devices.
 //
 // Rules:
 //

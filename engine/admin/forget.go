@@ -19,7 +19,8 @@ func forget(e *engine.Engine, w http.ResponseWriter, r *http.Request) {
 	case errors.Is(err, engine.ErrOptions):
 		fault(w, http.StatusBadRequest, err.Error(), "name one of the peers that /v1/status lists")
 	case errors.Is(err, engine.ErrHeard):
-		fault(w, http.StatusConflict, err.Error(), "bring that site back, or leave it: the journal keeps what it is missing")
+		fault(w, http.StatusConflict, err.Error(),
+			"bring that site back, or leave it: the journal keeps what it is missing")
 	default:
 		fault(w, http.StatusServiceUnavailable, err.Error(), "start the node")
 	}

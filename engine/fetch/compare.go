@@ -64,8 +64,8 @@ func (d *Desk) Compare(in *step.VerifyAsk, quiet *Line, why string) {
 	}
 }
 
-// NoPeer answers a question of a verification to a site that is no peer.
-func (d *Desk) NoPeer(in *step.VerifyAsk) { d.nobody(in, "it is no peer") }
+// NoPeer answers a question of a verification to a site that is not a peer.
+func (d *Desk) NoPeer(in *step.VerifyAsk) { d.nobody(in, "it is not a peer") }
 
 func (d *Desk) nobody(in *step.VerifyAsk, why string) {
 	err := fmt.Errorf("site %s is not asked: %w: %s", d.t.SiteName(in.Peer), step.ErrNoLink, why)

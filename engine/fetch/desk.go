@@ -147,7 +147,7 @@ func (d *Desk) Lost(l *Line) {
 }
 
 // Fetched takes a piece of an answer: the batches of the frame with this id. What does not
-// continue is no answer: nothing of it is staged (I4).
+// continue is not an answer: nothing of it is staged (I4).
 func (d *Desk) Fetched(l *Line, id uint64, headers []wire.BatchHeader) error {
 	q := l.find(id)
 	l.brought = true

@@ -7,21 +7,21 @@
 //	Repair     any site that has the log      what damage took          staged into its place
 //	Restore    a peer that has more of ours   our tail ... its answer   staged behind our tail
 //
-//	Damaged, Wants ─▶ queued ─▶ asked on a link ─▶ pieces ─▶ all here ─▶ flushed ─▶ told
+//	Damaged, Wants ─▶ queued ─▶ asked on a link ─▶ pieces ─▶ all here ─▶ flushed ─▶ done
 //	                    ▲             │ cannot give, link gone
 //	                    └── pause ────┘ (other links first)
 //
 // A [Desk] has all questions of this site; a [Line] is what it knows of one link. What
-// follows for sessions is told by [Heart].
+// follows for sessions is reported to [Heart].
 //
 // # Invariants
 //
 //   - I4: each piece continues what is here by seq, incarnation and chain, or nothing of it
 //     is staged and the question ends.
-//   - I9: a copy that is damaged is no source; what one site cannot give, the next is asked for.
-//   - I10: at most 64 questions a link, and two answers about one log never come mixed;
-//     given back and not flushed is at most RestoreBytesMax, 0 <= Waiting; a peer has
-//     taken one grant before it gets the next.
+//   - I9: a damaged copy is not a source. If a site cannot return a batch, the next one is asked.
+//   - I10: at most 64 questions per link; answers about one log are never mixed. Returned and
+//     not flushed are at most RestoreBytesMax, 0 <= Waiting. A peer takes one grant before
+//     it gets the next.
 //   - I14: what nobody could give is asked for again, after a pause of 1 s to 1 min.
 //
 // # Limits

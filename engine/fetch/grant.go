@@ -138,7 +138,7 @@ func (l *Line) Due() time.Duration {
 	return l.grants.frame.At + GrantIdleMax
 }
 
-// TickLine ends the questions of a grant that nobody takes. They may be asked anew.
+// TickLine ends the questions of a grant that nobody takes. They may be asked again.
 func (d *Desk) TickLine(l *Line) {
 	if d.t.Now.Mono < l.Due() {
 		return

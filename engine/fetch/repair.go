@@ -28,7 +28,7 @@ type hole struct {
 	to    wire.Seq
 	proof bool
 	tried []uint64      // the links, by number, that could not give it
-	again time.Duration // when they are asked anew; 0 = none was tried
+	again time.Duration // when they are asked again; 0 = none was tried
 	pause time.Duration // before that
 	gone  bool          // nothing of it is missing any more: it is not asked for again
 }
@@ -83,7 +83,7 @@ func (d *Desk) repairAgain(h *hole) {
 	d.all()
 }
 
-// retryHoles asks all links anew for what none could give.
+// retryHoles asks all links again for what none could give.
 func (d *Desk) retryHoles() {
 	retried := false
 	for i := range d.holes {

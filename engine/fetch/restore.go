@@ -116,7 +116,7 @@ func (d *Desk) notGivenBack(l *Line, q *Question, why *stream.Stop) {
 	d.elsewhere(s)
 }
 
-// Missing says that a site does not have what it was asked for, or not whole: that is no
+// Missing says that a site does not have what it was asked for, or not whole: that is not a
 // word against our history, and another site may have it.
 func Missing(code wire.RefusalCode) bool {
 	return code == wire.RefuseSuspect || code == wire.RefuseNotRetained || code == wire.RefuseInternal
@@ -143,7 +143,7 @@ func (d *Desk) elsewhere(s wire.Shard) {
 	}
 }
 
-// retryRestores has the sites asked anew that could not give a log back: their copies,
+// retryRestores has the sites asked again that could not give a log back: their copies,
 // damaged in other places each, may have repaired each other meanwhile.
 func (d *Desk) retryRestores() {
 	if d.again == 0 || d.t.Now.Mono < d.again {

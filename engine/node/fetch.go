@@ -63,7 +63,7 @@ func (f onFetch) MirrorProven(log wire.LogID) {
 	}
 }
 
-// Repaired begins a session anew with sites that lack what an own log has again:
+// Repaired begins a session again with sites that lack what an own log has again:
 // their readers may have passed the place, and nothing may come behind it to tell.
 func (f onFetch) Repaired(log wire.LogID, from wire.Position, to wire.Seq) {
 	for _, p := range f.n.peers {
@@ -130,7 +130,7 @@ func (n *Node) clearMirror(log wire.LogID, m *mirrorLog) {
 	n.t.UnnoteStopped(log, fetch.NotRepaired)
 }
 
-// resumeLacking begins a session anew with sites that were left out of one because a log
+// resumeLacking begins a session again with sites that were left out of one because a log
 // was not whole, here or there, which is whole here now, or may be there: so that they
 // are served, or asked again, once nothing more is on its way back. It ends a step,
 // because it may end any link.

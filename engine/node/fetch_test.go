@@ -213,7 +213,7 @@ func asking(s *site) *link {
 }
 
 // What is missing no more while it is asked for is not asked for again, whatever the
-// answer: nobody may have it any longer, and it would be asked for ever.
+// answer: nobody may have it any longer, and it would be asked permanently.
 func TestARepairThatIsNotNeededAnyMoreEnds(t *testing.T) {
 	w, a, b := livelyPair()
 	log := wire.LogID{Site: a.c.Site}

@@ -128,7 +128,7 @@ func TestAPeerThatDoesNotFlushPinsItsWindowOnly(t *testing.T) {
 	require.NoError(t, w.fault)
 }
 
-// An idle hour followed by one entry is no hour of lag: the age is that of the
+// An idle hour followed by one entry is not an hour of lag: the age is that of the
 // entry, on the source's clock. Trackers report lag that jumps to hours after
 // a pause.
 func TestLagDoesNotJumpAfterAPause(t *testing.T) {

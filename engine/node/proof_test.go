@@ -149,7 +149,7 @@ func TestPersistsAreOneAtATimeAndTriedAgain(t *testing.T) {
 }
 
 // A reader sees what is durable before the flush is reported. A batch that is shipped,
-// acknowledged and applied by then is not outstanding for ever (I14).
+// acknowledged and applied by then is not outstanding permanently (I14).
 func TestAnAckBeforeTheFlushIsReportedCounts(t *testing.T) {
 	w, a, b := livelyPair()
 	p := a.node.peers[0]

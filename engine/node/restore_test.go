@@ -115,7 +115,7 @@ func TestANewJournalUsesNoSessionOfTheOldOne(t *testing.T) {
 }
 
 // No site can give a lost tail back, because each copy is damaged somewhere. They mend
-// each other, and no link fails meanwhile: they are asked anew (I14), at a rising pause.
+// each other, and no link fails meanwhile: they are asked again (I14), at a rising pause.
 func TestWhatNoSiteCouldGiveBackIsAskedForAgain(t *testing.T) {
 	w, a, b := livelyPair()
 	a.crash()

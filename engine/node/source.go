@@ -239,7 +239,7 @@ func (n *Node) resumeLog(p *peer, s wire.Shard) (proven bool) {
 		n.event(EventPeerBehind, p.Site, n.t.LogID(s), true, fmt.Sprintf(
 			"%s: site %s came back with seq %d, it once confirmed seq %d: an older image? sending again from there",
 			n.t.OwnName(s), p.Name, answer.Seq, known.Seq))
-		// The floor must not trust what the peer no longer has, and what it has is no
+		// The floor must not trust what the peer no longer has, and what it has is not a
 		// cursor before the chain there is compared.
 		n.setCursor(p, s, wire.Position{})
 	}
@@ -265,7 +265,7 @@ func (n *Node) resumeLog(p *peer, s wire.Shard) (proven bool) {
 		n.confirm(p, s, answer)
 		n.gate.Proven(s)
 	case stream.Behind:
-		if o.Suspect { // a damaged copy is no source (I9)
+		if o.Suspect { // a damaged copy is not a source (I9)
 			n.takeOut(p, s, &stream.Stop{Code: wire.RefuseSuspect, Text: fmt.Sprintf(
 				"the own journal is damaged, nothing proves its tail at seq %d; the peer has it up to seq %d",
 				o.Tail.Seq, answer.Seq)})

@@ -15,7 +15,7 @@ import (
 	"github.com/claudefs/repl/wire"
 )
 
-// Bounds that are no knobs.
+// Bounds that are not knobs.
 const (
 	strangerMax     = 32                    // accepted links that have not said hello
 	foreignLogMax   = 64                    // shards beyond the count that are refused in one session

@@ -11,7 +11,7 @@ import (
 	"github.com/claudefs/repl/wire"
 )
 
-// An applier stops for good: neither a session that begins anew nor a repair of the
+// An applier stops for good: neither a session that begins again nor a repair of the
 // log takes it off the list.
 func TestALogWhoseApplierStoppedStaysListed(t *testing.T) {
 	w, a, b := livelyPair()

@@ -15,7 +15,8 @@
 // Rules of the catalogue, which testdata/catalogue.txt shows whole:
 //
 //   - Base units: seconds and bytes. Counters count since the engine was opened.
-//   - A metric gives a moment, not an age: an age that is no longer computed looks fine. How far a peer is behind in time is
+//   - A metric gives a moment, not an age: an age that is no longer computed looks fine.
+//     How far a peer is behind in time is
 //     time() - claudefs_repl_caught_up_timestamp_seconds.
 //   - What is unknown is absent, never 0, and claudefs_repl_lag_known says 0.
 //     Alert on claudefs_repl_lag_known == 0 too.

@@ -12,7 +12,7 @@ import (
 // original takes appends while the clone goes on from what the peer has, and when
 // the original is back, a log may have two histories. What can be asked for is that
 // no medium mixes or overwrites them, that what the peer confirmed stays there, and
-// that every log in which the two sites differ is stopped or refused by name (I4).
+// that every log in which the two sites differ is stopped or refused with the reason (I4).
 
 // unnamed is a log in which the primary and its peer differ and nobody says so; ""
 // if there is none.
@@ -52,7 +52,7 @@ func (c *checker) unnamed() string {
 			return fmt.Sprintf("log %s is %s here and %s at %s, and nobody says so",
 				log, ours.Position, theirs.Position, plan.SiteNames[1])
 		}
-		c.w.mark("second history refused by name")
+		c.w.mark("second history refused")
 	}
 	return ""
 }

@@ -245,7 +245,7 @@ func (l *load) progressed(s *site, p *node.Progress) {
 }
 
 // unsay takes back what a place had acknowledged of a log behind a position: damage,
-// which is no breach there, took it from the medium.
+// which is not a breach there, took it from the medium.
 func (l *load) unsay(place int, log wire.LogID, behind wire.Position) {
 	for i := range l.ops {
 		o := &l.ops[i]

@@ -36,6 +36,6 @@ var Marks = []string{
 	"link not read", "answer in more than one grant",
 	// Operators, and sites that stay away.
 	"fault lose", "fault cut-off", "at rest without a lost site", "entries kept for a lost site",
-	"fault clone", "clone noticed", "second history refused by name", "original back without a restart",
+	"fault clone", "clone noticed", "second history refused", "original back without a restart",
 	"orderly restart", "peer left out of the configuration", "three sites at rest",
 }

@@ -68,7 +68,7 @@ func (d *disk) repaired(refs []wire.BatchRef) {
 	}
 }
 
-// repairsStay: what was repaired before is no hole again (I1).
+// repairsStay: what was repaired before is not a hole again (I1).
 func (d *disk) repairsStay(holes []journal.Hole) {
 	if d.flipped {
 		clear(d.inPlace)

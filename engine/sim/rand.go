@@ -8,7 +8,7 @@ import (
 	"github.com/zeebo/xxh3"
 )
 
-// stream is a named source of a world's seed that begins anew at each moment of the
+// stream is a named source of a world's seed that begins again at each moment of the
 // world: what it draws depends on when, and not on how much was drawn before. So an
 // item that is left out of a plan moves what hung on it, and nothing else; were it
 // to move every later delay, no coincidence would survive a shrinker.

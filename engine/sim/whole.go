@@ -10,7 +10,7 @@ import (
 	"github.com/zeebo/xxh3"
 )
 
-// A damaged copy is no source, and does not stay damaged (I9): what the checker looks
+// A damaged copy is not a source, and does not stay damaged (I9): what the checker looks
 // at where batches leave a site, and in every journal at rest.
 
 // leaving: what a site ships, or gives back, is byte for byte what was appended,

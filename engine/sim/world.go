@@ -278,7 +278,7 @@ func (w *world) step(site int, what string, a, b uint64) {
 	w.trace.add(line{w.now, w.steps, int8(site), what, a, b})
 }
 
-// note traces what is no step.
+// note traces what is not a step.
 func (w *world) note(site int, what string) {
 	w.trace.add(line{w.now, w.steps, int8(site), what, 0, 0})
 }

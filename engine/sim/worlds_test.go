@@ -91,7 +91,7 @@ func TestASecondHistoryIsRefusedByName(t *testing.T) {
 		100ms burst count=200 span=11s
 		2s clone site-a span=3s draw=1
 	`)
-	require.GreaterOrEqual(t, marks["second history refused by name"], 10)
+	require.GreaterOrEqual(t, marks["second history refused"], 10)
 	require.NotZero(t, marks["event log-stopped"])
 }
 

@@ -1,5 +1,5 @@
-// Package step is the words of one step of the heart: what a node is told, what it wants
-// done, what it is configured with and finds when it starts. It decides nothing.
+// Package step defines the types of one step of the heart: its input, its effects, the
+// configuration, and what a node finds when it starts. It decides nothing.
 //
 //	Input ──▶ ┌─────────────────────────────────────────────┐ ──▶ Effects
 //	 Now ───▶ │ Turn: configuration, names, tickets, events │

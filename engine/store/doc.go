@@ -21,8 +21,8 @@
 //
 // A host proves its own Store with [storetest.Run].
 //
-// Limits: Mem keeps everything in memory, and one row per decided entry for
-// ever: it is for tests, examples and the simulator.
+// Limits: Mem keeps everything in memory, and one row per decided entry
+// permanently: it is for tests, examples and the simulator.
 //
 // The package does not decide what takes effect (apply) and persists nothing.
 //

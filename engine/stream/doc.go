@@ -23,10 +23,10 @@
 //	 └─ Begin ─▶ in, unproven ──┘▲        batches no longer kept
 //	                  └─────────┘ own batch ends at the peer's seq, same chain (I4)
 //
-// The receiver's side judges each batch against the tail that it will have when
-// everything staged is flushed, and takes it, drops it (it has it) or refuses
-// it; a frame is durable once its newest taken batch is, and frames without one
-// wait with those before them, so that acks never overtake each other (I1).
+// The receiver's side judges each batch against the tail after everything staged is
+// flushed. It takes the batch, drops it (a repeat) or refuses it. A frame is durable once its
+// newest taken batch is. Frames without one wait for earlier frames, so acks never
+// overtake each other (I1).
 //
 // # Invariants
 //

@@ -129,7 +129,7 @@ func (f *Flight) Reset() {
 }
 
 // compact moves what is left of a queue to its front once half of it is gone,
-// so that appending neither grows it for ever nor copies more than it adds.
+// so that appending neither grows it permanently nor copies more than it adds.
 func compact[T any](q []T, head int, base uint64) ([]T, int, uint64) {
 	if head == 0 || head < len(q)-head {
 		return q, head, base

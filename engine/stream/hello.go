@@ -27,14 +27,14 @@ func Fits(ours, h *wire.Hello, proven wire.SiteID) *Stop {
 		return stop(wire.RefuseSite, "site %q (%08x) comes over a link that site %08x proved to be its own",
 			h.SiteName, uint32(h.Site), uint32(proven))
 	case h.Site != ours.Peer:
-		return stop(wire.RefuseSite, "site %q (%08x) is no configured peer of site %q: add it there",
+		return stop(wire.RefuseSite, "site %q (%08x) is not a configured peer of site %q: add it there",
 			h.SiteName, uint32(h.Site), ours.SiteName)
 	case h.SiteName != ours.PeerName:
 		return stop(wire.RefuseSiteCollision, "sites %q and %q have the same id %08x: rename one",
 			h.SiteName, ours.PeerName, uint32(h.Site))
 	case h.Shards != ours.Shards:
 		return stop(wire.RefuseShards,
-			"site %q has %d shards, site %q has %d: the count is fixed at creation, create one of them anew",
+			"site %q has %d shards, site %q has %d: the count is fixed at creation, re-create one of them",
 			h.SiteName, h.Shards, ours.SiteName, ours.Shards)
 	case h.DigestKind != ours.DigestKind:
 		return stop(wire.RefuseDigestKind, "site %q uses digest kind %d, site %q uses %d: upgrade the older one",

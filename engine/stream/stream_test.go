@@ -276,7 +276,7 @@ func TestTheWindowFillsALongFastLink(t *testing.T) {
 	require.Less(t, float64(w.Bytes()), 3*product)
 }
 
-// What is measured while the window keeps a queue on the path is no reason to
+// What is measured while the window keeps a queue on the path is not a reason to
 // enlarge it; a path that became longer is.
 func TestTheWindowDoesNotGrowWithItsOwnQueue(t *testing.T) {
 	const rate, frame = 125e6, 64 << 10
@@ -336,7 +336,7 @@ func TestAPauseDuringAMeasurementDoesNotEnlargeTheWindow(t *testing.T) {
 	}
 }
 
-// A receiver that pauses now and then acknowledges in bursts: they are no rate.
+// A receiver that pauses now and then acknowledges in bursts: they are not rate.
 func TestBurstsOfAcksDoNotEnlargeTheWindow(t *testing.T) {
 	const rate, delay, frame = 125e6, 100 * time.Millisecond, 64 << 10
 	w := Window{Min: 1 << 20, Max: 1 << 30}
@@ -448,7 +448,7 @@ func TestMeterIsNeverTooLow(t *testing.T) {
 				to := wire.Seq(rapid.IntRange(0, int(tail)).Draw(t, "reached"))
 				slow.reached[s] = max(slow.reached[s], to)
 				m.Reached(s, to)
-			case 4: // a new session: the peer tells where it is, the reader begins anew
+			case 4: // a new session: the peer tells where it is, the reader begins restart
 				to := wire.Seq(rapid.IntRange(0, int(tail)).Draw(t, "resumed"))
 				slow.reached[s] = to
 				m.Set(s, tail, to, to, stamp)

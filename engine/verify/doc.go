@@ -18,7 +18,7 @@
 // a view that is wanted there is taken before the next one.
 //
 // The engine gives what is needed of a site as a [Site]: six methods. Questions and
-// answers travel through the heart (node.VerifyAsk, Asked, VerifyAnswer, Told).
+// answers travel through the heart (node.VerifyAsk, VerifyAnswer).
 //
 // # Invariants
 //

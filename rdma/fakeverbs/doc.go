@@ -13,13 +13,14 @@
 //	                              ▼
 //	                        bytes copied ─▶ completion, if signalled ─▶ completion queue ─ full ─▶ overrun
 //
-// What is as on a real device: order within a queue pair; a receive is taken by
-// OpSend and by OpWriteImm; entries of a send queue are free again when a later
-// signalled completion was polled, so who signals too seldom meets ErrFull; keys
-// die with their region; protection domains keep apart; an unsignalled failure
-// completes; a completion queue that is full kills its queue pairs; a removed
-// device answers nothing but Close. Memory that is not inline is read when the
-// send is executed, not when it is posted.
+// As on a real device:
+//
+//   - Order holds within a queue pair. OpSend and OpWriteImm take a receive.
+//   - Send queue entries are free again once a later signalled completion was polled: too few
+//     signals lead to ErrFull. An unsignalled failure completes.
+//   - Keys die with their region; protection domains are separate.
+//   - A full completion queue kills its queue pairs. A removed device answers only Close.
+//   - Memory that is not inline is read when the send is executed, not when it is posted.
 //
 // The script (Fabric.Fail) makes the nth call of a kind, or the nth entry on the
 // wire, fail; Remove, SetPort and FailQueuePairs are for the moment. Objects

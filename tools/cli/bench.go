@@ -37,7 +37,7 @@ const (
 	benchWarmTrips = 20
 )
 
-const benchLong = `Loads two engines, one in this process and one in another. Reports how long a caller would have waited
+const benchLong = `Loads two engines, one in this process and one in another. Reports how long a caller waited
 and what it cost at both ends. With --clients (closed loop) each client waits for its answer before its next
 entry. With --rate (open loop) entries are due at fixed times, and their latency counts from then. So a stall
 counts for every entry that it delays.
@@ -115,7 +115,8 @@ func (f *benchFlags) check(c *cobra.Command) error {
 	}
 	switch {
 	case given("clients") && given("rate"):
-		return usage("--clients for a closed loop, --rate for an open one", "--clients and --rate are mutually exclusive")
+		return usage("--clients for a closed loop, --rate for an open one",
+			"--clients and --rate are mutually exclusive")
 	case f.compare && given("link"):
 		return usage("omit --link", "--compare takes both links")
 	case given("rounds") && !f.compare:

@@ -304,7 +304,7 @@ func (a *app) simShrink() *cobra.Command {
 	c.Long = `Leaves out of a plan whatever is not needed to break the same promise, and writes what stays as a
 file. It ends when nothing more can go, when --steps are lived (a seed's world has ten thousand; the
 default takes some minutes), or when it is interrupted: what it has by then is written. Files in
-testdata/sim are replayed by go test for ever: say in a comment what the story shows.`
+testdata/sim are replayed by every go test: say in a comment what the plan shows.`
 	c.Flags().StringVar(&out, "out", "", "`FILE` to write (default testdata/sim/INVARIANT-SEED.txt, or here)")
 	c.Flags().IntVar(&steps, "steps", plan.StepsDefault, "`N` steps to live at most, in all the worlds it tries")
 	simPlantFlag(c, &plant)

@@ -27,9 +27,9 @@
 //
 // # Limits
 //
-// A lane holds 8 MiB of unanswered operations, a worker one block of 512 KiB, the
-// names of the directories on its path, and the identities of files with several names
-// (I10); of one path 64 directories are open. Below a directory of the node all is one
+// A lane holds 8 MiB of unanswered operations. A worker holds one block of 512 KiB, the
+// directory names on its path, and the identities of files with several names (I10). At
+// most 64 directories of one path are open. Below a directory of the node all is one
 // shard and one worker's. Where a node answers that it cannot do this without a change
 // (another site is the primary, a log is stopped), Import ends.
 //

@@ -12,8 +12,8 @@
 //	                                     │ ≤ 64 groups under way
 //	results ◀── write, in the same order ◀── wait AppliedHere for the group's last entry
 //
-// A result is told when its effect is visible here and its journal flushed (I1);
-// grouping never holds an operation back that has nothing behind it. A client
+// A result is sent once its effect is visible here and the journal is flushed (I1).
+// Grouping never delays an operation that no other one follows. A client
 // that lost its connection sends again what it has no result for; request ids
 // make that safe (I2).
 //

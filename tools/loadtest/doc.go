@@ -23,9 +23,9 @@
 //  2. Each end measures its own processor time and allocations, from the window's
 //     begin to its end; the near end's include the generator's.
 //  3. Both ends must have the same configuration: the far end repeats it.
-//  4. A run is invalid, with every reason, when it fell short of its rate by over
-//     1 %, has too few samples for p99.9, had another load beside it, lost
-//     answers, was interrupted, ran before it was warm, or when a clock jumped.
+//  4. A run is invalid, with every reason, if its rate fell short by over 1 %, if it has
+//     too few samples for p99.9, or if another load ran beside it. So is one that lost
+//     answers, was interrupted, ran before it was warm, or saw a clock jump.
 //  5. Nothing is left behind: each end removes what it made, and the far end does
 //     so for a near end that was killed.
 //

@@ -12,12 +12,14 @@
 //	pieces ▸ snapshot ▸ mount (the file system recovers) ▸ open the journals (they
 //	recover) ▸ every line that counted at that entry is looked up
 //
-// What is checked at every cut: each entry that site-a promised is in its own
-// journal, each one that it promised for two sites in site-b's mirror too (I1), at
-// its place, once, in its writer's order (I2, I3), with equal chains at both sites
-// (I4); recovery finds no damage and suspects no log, for a cut damages nothing
-// (I9); a segment is gone only if the Store had said it needs it no more (I12). At
-// every twentieth cut both engines are opened there, and must replicate again (I14).
+// Checked at every cut:
+//
+//   - I1: each entry that site-a promised is in its own journal; each one promised for two
+//     sites is in site-b's mirror too.
+//   - I2, I3, I4: it is there once, in its place, in its writer's order, with equal chains.
+//   - I9: recovery finds no damage and suspects no log, because a cut damages nothing.
+//   - I12: a segment is gone only if the Store no longer needs it.
+//   - I14: at every twentieth cut both engines are opened and must replicate again.
 //
 // A recording gives many cuts: the log of writes is replayed forwards once, and a
 // cut's own writes are taken off the image again. Which disks a cut may leave

@@ -80,8 +80,8 @@ func ReadFrame(stream io.Reader, bytesMax int) (*Frame, error) {
 }
 
 // Next returns the next whole frame, with the checks and errors of Conn.Recv;
-// an error of the stream is wrapped. After an error it returns the same one for
-// ever, since nobody knows any more where a frame begins.
+// an error of the stream is wrapped. After an error it always returns the same
+// one, because the begin of the next frame is unknown.
 func (r *Reader) Next() (*Frame, error) {
 	if r.err != nil {
 		return nil, r.err

@@ -10,10 +10,10 @@
 // one of them, the one that its environment names when it starts; none if it
 // names none. So one build holds the whole museum.
 //
-// A mistake belongs here if somebody made it in a real system, if it sits where
-// that system had it, and if an invariant checker of engine/sim finds it (I1–I14
-// of package node); docs/museum.md lists them with their cousins. One that stays
-// unseen is a hole in the checkers or in the faults: mend that first.
+// A mistake belongs here if a real system made it, if it sits where that system had
+// it, and if an invariant checker of engine/sim finds it (I1–I14 of package node).
+// docs/museum.md lists the mistakes and their cousins. A mistake that stays unseen is
+// a gap in the checkers or in the faults: fix that first.
 //
 // Limits: a mistake is a condition of one line, or a call of one function that
 // does it; it adds no field, parameter or test of its own to production code.

@@ -24,7 +24,7 @@ func (p Plant) Check() error {
 	return fmt.Errorf("no mistake is named %q, these are: %v", p, Plants)
 }
 
-// ErrPlan is a text that is no plan; the error names the line.
+// ErrPlan is a text that is not a plan; the error names the line.
 var ErrPlan = errors.New("not a plan")
 
 // itemsMax bounds what a text may ask for.

@@ -52,8 +52,8 @@ type Stats struct {
 	Spilled     uint64 // requests of ExtentBytesMin or more that found no extent, since New
 }
 
-// New maps a region of bytesMax, rounded up to whole chunks of ExtentBytesMax; 0 is
-// no region, everything comes from the heap. Close it.
+// New maps a region of bytesMax, rounded up to whole chunks of ExtentBytesMax; with 0
+// there is no region and everything comes from the heap. Close it.
 func New(bytesMax int64) (*Arena, error) {
 	if bytesMax < 0 || bytesMax > RegionBytesMax {
 		return nil, fmt.Errorf("arena of %d bytes: want 0 to %d", bytesMax, int64(RegionBytesMax))

@@ -1,6 +1,6 @@
 // Package arena promises memory for large buffers that the garbage collector
 // neither moves, scans nor counts: one region of whole pages, mapped once, so that
-// a device or a ring may be told of it once.
+// a device or a ring may register it once.
 //
 //	region  ┌───────────────┬───────┬───┬─┬─┬───────────────┬ ─ ─ ─    chunks of 4 MiB
 //	        │     4 MiB     │  2 M  │1 M│…│…│     4 MiB     │

@@ -139,7 +139,7 @@ func (j *Journal) learn(s *segment, found []*damage) (fresh []Damage, junk []str
 	return fresh, junk
 }
 
-// refill puts a repair where it belongs in what was found anew.
+// refill puts a repair where it belongs in what was found again.
 func refill(found []*damage, rf *repairFile) {
 	for _, d := range found {
 		for _, h := range d.holes {

@@ -16,9 +16,9 @@
 // chooses; package uring has the real one.
 //
 // The contract that all disks pass (package vfstest): a file's bytes
-// survive after File.Sync, its name after SyncDir; MkdirAll is durable when it
-// returns; before that each sector and each name may be there or not,
-// independently, and a rename is there or not as a whole.
+// survive after File.Sync, its name after SyncDir. MkdirAll is durable when it
+// returns. Before that, each sector and each name survives or not, independently; a
+// rename survives as a whole or not at all.
 //
 // Files are 0600 and directories 0700, whatever the umask; [OS.Tighten] makes those
 // of an earlier release so.

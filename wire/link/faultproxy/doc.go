@@ -1,12 +1,10 @@
 // Package faultproxy promises a path between two sockets that is as slow, narrow
-// or broken as it is told to be: long distances for measurements, faults for
-// tests.
+// or broken as requested: long distances for measurements, faults for tests.
 //
 //	dialer ─▶ Addr ─[ delay · bandwidth · cut · flip · reset ]─▶ target
 //	              ◀[ each direction by itself ]─
 //
-// Order is kept, and nothing is lost, repeated or changed but what Flip was told
-// to change.
+// Order is kept, and nothing is lost, repeated or changed, except by Flip.
 //
 // Limits: a proxy holds up to 16 MiB under way per connection and direction
 // (I10). It stands between two TCP connections, so the kernels at both sides see

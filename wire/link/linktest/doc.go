@@ -10,10 +10,12 @@
 //
 //	Conformance  open ─▶ order, sizes, closing, refusals, leaks, memory of any link.Transport
 //
-// Invariants that the suite holds transports to: I9, nothing changed on the way
-// is delivered as intact; I10, links leave no goroutine and no descriptor behind
-// and receiving takes no new memory in the steady state; I11, a claimed size is
-// checked before memory is taken.
+// The suite holds transports to these invariants:
+//
+//   - I9: nothing changed on the way is delivered as intact.
+//   - I10: links leave no goroutine or descriptor behind; receiving takes no new memory in
+//     the steady state.
+//   - I11: a claimed size is checked before memory is taken.
 //
 // The proxy is package faultproxy's, which tells its limits.
 //

@@ -188,8 +188,8 @@ func (g *Guest) Leave() {
 	g.lobby.remove(g)
 }
 
-// Favor keeps a share of the places for an address, host:port or host alone. What is
-// no IP address is ignored.
+// Favor keeps a share of the places for an address, host:port or host alone. It ignores
+// what is not an IP address.
 func (l *Lobby) Favor(addr string) {
 	ip := hostOf(addr)
 	if !ip.IsValid() {

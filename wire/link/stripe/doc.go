@@ -18,10 +18,10 @@
 //
 //   - I4: frames arrive in the order they were sent, because each connection keeps
 //     its order and both ends take turns alike.
-//   - I10: nothing is queued here. Connections without their first frame, without
-//     the others of their link, or whose link was not admitted are 512 at most and an
-//     eighth of the open files, the first two for 10 s at most; the oldest silent one
-//     makes room (package lobby). Links that pin memory of their own are 3 of them at most.
+//   - I10: nothing is queued here. Unadmitted connections are at most 512 and an eighth
+//     of the open files; the oldest silent one makes room (package lobby). One without its
+//     first frame, or without the others of its link, stays for at most 10 s.
+//     At most 3 of these links pin memory of their own.
 //   - I11: a join that does not fit its link ends that link before anybody learns
 //     of it. A first frame over 4 KiB, more than a join or a hello has, is refused
 //     before memory is taken, and so is everything behind it until Admit.
