@@ -70,7 +70,8 @@ func (e *Engine) carryOut(effects *node.Effects, b brought) {
 		e.stage(&effects.Stages[i], b)
 	}
 	for _, log := range effects.Adopts {
-		e.own.j.Adopt(log.ID, journal.Tail{Position: log.Tail, LastStamp: log.LastStamp, LastIndex: log.LastIndex})
+		tail := journal.Tail{Position: log.Tail, LastStamp: log.LastStamp, LastIndex: log.LastIndex}
+		e.journalOf(log.ID).j.Adopt(log.ID, tail)
 	}
 	e.found(effects)
 	for i := range effects.Persists {

@@ -150,6 +150,24 @@ func (g *Gate) adopt(s wire.Shard) {
 	g.admit(s, step.AdmitVerified, nil)
 }
 
+// GoOn has a log go on behind a position that the Store has durably, and no site keeps what
+// leads there. It admits nothing: who calls begins the sessions anew, which compare with
+// every peer, and fetch what lies beyond.
+func (g *Gate) GoOn(s wire.Shard, at wire.Position) {
+	o := &g.Logs[s]
+	g.t.Event(step.EventDataLost, 0, g.t.LogID(s), true, fmt.Sprintf(
+		"%s: the journal ends at seq %d, the Store is at seq %d, and no site keeps what lies between: the log goes "+
+			"on behind the Store; what was acknowledged here only, and not applied, is lost",
+		g.t.OwnName(s), o.Tail.Seq, at.Seq))
+	o.Tail, o.Agreed = at, true
+	g.t.E.Adopts = append(g.t.E.Adopts, g.end(s))
+	if o.State == step.AdmitRefused && !o.Short() {
+		g.t.UnnoteStopped(g.t.LogID(s), o.Err.Error())
+		g.admit(s, step.AdmitWaiting, nil)
+	}
+	g.Whole = append(g.Whole, s)
+}
+
 func (g *Gate) lostError(s wire.Shard) error {
 	o := &g.Logs[s]
 	if len(g.role.Peers) == 0 {
@@ -158,7 +176,7 @@ func (g *Gate) lostError(s wire.Shard) error {
 			o.Tail.Seq, o.Needed, o.Need.Seq, g.t.C.SiteName, step.ErrDataLost)
 	}
 	return fmt.Errorf("%s: the journal ends at seq %d, chain %s, %s has seq %d, chain %s: "+
-		"restore the journal, or start a site that has them: %w", g.t.OwnName(s),
+		"restore the journal, start a site that has them, or copy the Store of one that has: %w", g.t.OwnName(s),
 		o.Tail.Seq, o.Tail.Chain, o.Needed, o.Need.Seq, o.Need.Chain, step.ErrDataLost)
 }
 

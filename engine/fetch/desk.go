@@ -31,6 +31,11 @@ type Heart interface {
 	CannotGive(from wire.SiteID, s wire.Shard, why *stream.Stop)
 	// Diverged: a peer's history of an own log is not ours (I4).
 	Diverged(from wire.SiteID, s wire.Shard, why *stream.Stop)
+	// NotKept: a site does not keep what follows our mirror of its log. true: the mirror goes
+	// on behind the Store.
+	NotKept(from wire.SiteID, log wire.LogID) bool
+	// Needless: nobody lacks a log up to there, this site's Store included.
+	Needless(log wire.LogID, to wire.Seq) bool
 	// NotTaken: the own journal does not take what a peer gives back: end its session.
 	NotTaken(from wire.SiteID)
 }
@@ -218,7 +223,9 @@ func (d *Desk) Ended(l *Line, e *wire.FetchEnd) error {
 		d.failed(l, q, &stream.Stop{Code: e.Code, Text: e.Text})
 	case q.Kind == Proof:
 		l.drop(q)
-		d.heart.MirrorProven(q.Log)
+		if !q.hole.kept {
+			d.heart.MirrorProven(q.Log)
+		}
 	case q.from.Seq < q.to:
 		d.failed(l, q, &stream.Stop{Code: wire.RefuseNotRetained, Text: fmt.Sprintf(
 			"asked for seqs %d to %d, the answer ended at seq %d", q.start.Seq+1, q.to, q.from.Seq)})

@@ -35,6 +35,8 @@ func (r *rest) Mirror(log wire.LogID) (wire.Position, bool, bool) {
 }
 func (r *rest) MirrorProven(wire.LogID)                  { r.told = append(r.told, "proven") }
 func (r *rest) Elsewhere(wire.Shard, wire.Position) bool { return false }
+func (r *rest) NotKept(wire.SiteID, wire.LogID) bool     { return false }
+func (r *rest) Needless(wire.LogID, wire.Seq) bool       { return false }
 func (r *rest) NotTaken(wire.SiteID)                     { r.told = append(r.told, "not taken") }
 
 func (r *rest) Repaired(wire.LogID, wire.Position, wire.Seq) { r.told = append(r.told, "repaired") }

@@ -21,12 +21,14 @@ const (
 const NotRepaired = "mirror not repaired: "
 
 // hole is a piece of a journal, (from, to], that damage took; any site that has the log
-// may give it. proof asks only whether the log's own site goes through from.
+// may give it. proof asks only whether the log's own site goes through from, kept whether
+// that keeps what follows.
 type hole struct {
 	log   wire.LogID
 	from  wire.Position
 	to    wire.Seq
 	proof bool
+	kept  bool
 	tried []uint64      // the links, by number, that could not give it
 	again time.Duration // when they are asked again; 0 = none was tried
 	pause time.Duration // before that
@@ -41,7 +43,7 @@ type mending struct {
 
 // mayGive says whether a link is worth asking for a repair.
 func (d *Desk) mayGive(l *Line, h *hole) bool {
-	if h.proof && h.log.Site != l.Site {
+	if (h.proof || h.kept) && h.log.Site != l.Site {
 		return false
 	}
 	return !slices.Contains(h.tried, l.Number) && !d.asked(h.log)
@@ -61,11 +63,19 @@ func (d *Desk) missed(h *hole, by ...*Line) {
 
 // notGiven: the other end of a link cannot give a repair, or gives another history.
 func (d *Desk) notGiven(l *Line, q *Question, why *stream.Stop) {
+	gone := why.Code == wire.RefuseNotRetained
+	if gone && d.heart.NotKept(l.Site, q.Log) || q.hole.kept {
+		return
+	}
 	if !q.hole.gone {
 		d.t.Event(step.EventRepairFailed, l.Site, q.Log, true, fmt.Sprintf(
 			"%s: %s behind seq %d cannot be repaired from site %s: %s",
 			d.t.LogName(q.Log), d.copyOf(q.Log), q.start.Seq, l.Name, why.Text))
 		d.missed(&q.hole, l)
+	}
+	if gone && !q.hole.proof && d.heart.Needless(q.Log, q.hole.to) {
+		d.t.UnnoteStopped(q.Log, NotRepaired)
+		return
 	}
 	d.repairAgain(&q.hole)
 	// An own log goes on, but for sites that are missing the piece.
@@ -109,6 +119,24 @@ func (d *Desk) Suspect(log wire.LogID, tail wire.Position) {
 	d.holes = append(d.holes, hole{log: log, from: tail, to: tail.Seq + 1, proof: true})
 }
 
+// AskKept queues the question whether the log's own site keeps what follows the tail of a
+// mirror, unless another one about that log is queued or out.
+func (d *Desk) AskKept(log wire.LogID, tail wire.Position) {
+	if !d.asked(log) && !slices.ContainsFunc(d.holes, func(h hole) bool { return h.log == log }) {
+		d.holes = append(d.holes, hole{log: log, from: tail, to: tail.Seq + 1, kept: true})
+		d.all()
+	}
+}
+
+// AsksKept says whether such questions to a site are queued or out.
+func (d *Desk) AsksKept(site wire.SiteID) bool {
+	asks := func(h *hole) bool { return h.kept && h.log.Site == site }
+	return slices.ContainsFunc(d.holes, func(h hole) bool { return asks(&h) }) ||
+		slices.ContainsFunc(d.lines, func(l *Line) bool {
+			return slices.ContainsFunc(l.Open, func(q *Question) bool { return asks(&q.hole) })
+		})
+}
+
 // Damaged queues a repair; one per log is remembered, and it grows.
 func (d *Desk) Damaged(in *step.MirrorDamaged) {
 	if in.Gone {
@@ -117,7 +145,7 @@ func (d *Desk) Damaged(in *step.MirrorDamaged) {
 	}
 	d.t.Event(step.EventCorruption, in.Log.Site, in.Log, true, fmt.Sprintf(
 		"%s: seqs %d to %d of %s are damaged", d.t.LogName(in.Log), in.From.Seq+1, in.To, d.copyOf(in.Log)))
-	i := slices.IndexFunc(d.holes, func(h hole) bool { return h.log == in.Log && !h.proof })
+	i := slices.IndexFunc(d.holes, func(h hole) bool { return h.log == in.Log && !h.proof && !h.kept })
 	if i < 0 {
 		d.holes = append(d.holes, hole{log: in.Log, from: in.From, to: in.To})
 	} else {
@@ -151,9 +179,9 @@ func (d *Desk) repairGone(log wire.LogID) {
 
 func (d *Desk) askRepair(l *Line, h hole) {
 	q := Question{Kind: Repair, Log: h.log, from: h.from, to: h.to, hole: h}
-	if h.proof {
+	if h.proof || h.kept {
 		tail, suspect, _ := d.heart.Mirror(h.log)
-		if !suspect {
+		if h.proof && !suspect || h.kept && tail != h.from {
 			return
 		}
 		q.Kind, q.from, q.to = Proof, tail, tail.Seq+1

@@ -55,6 +55,9 @@ func (d *Desk) Unwant(l *Line) {
 	}
 }
 
+// Staged says whether batches of an own log are on their way back into the journal.
+func (d *Desk) Staged(s wire.Shard) bool { return d.logs[s].staged.Seq > d.gate.Logs[s].Tail.Seq }
+
 // Restoring says whether own logs are on their way back.
 func (d *Desk) Restoring() bool {
 	return len(d.staged) > 0 || slices.ContainsFunc(d.lines, (*Line).restoring)

@@ -91,7 +91,20 @@ func (f onFetch) Elsewhere(s wire.Shard, beyond wire.Position) bool {
 			return true
 		}
 	}
+	if n.adoptable(s) {
+		n.adoptStore(s)
+	}
 	return false
+}
+
+// NotKept has the mirror of a log go on behind the Store, if that is ahead of it.
+func (f onFetch) NotKept(from wire.SiteID, log wire.LogID) bool {
+	return log.Site == from && f.n.adoptMirror(f.n.peer(from), log)
+}
+
+// Needless: nobody lacks a log up to there.
+func (f onFetch) Needless(log wire.LogID, to wire.Seq) bool {
+	return to <= f.n.Floor(f.n.t.JournalOf(log), log).Seq
 }
 
 // Grow moves the durable tail of an own log.
@@ -143,11 +156,11 @@ func (n *Node) resumeLacking() {
 	}
 	for _, p := range n.peers {
 		left := func(s wire.Shard) bool { return p.logs[s].stop != nil && fetch.Missing(p.logs[s].stop.Code) }
-		if p.phase >= phaseSeek && slices.ContainsFunc(n.gate.Whole, left) {
+		if p.phase >= phaseSeek && (n.renew || slices.ContainsFunc(n.gate.Whole, left)) {
 			n.close(p.link, "a log that was not whole is tried again")
 		}
 	}
-	n.gate.Whole = n.gate.Whole[:0]
+	n.gate.Whole, n.renew = n.gate.Whole[:0], false
 }
 
 // mirrorDamaged has what damage took asked for.

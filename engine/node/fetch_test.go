@@ -139,7 +139,8 @@ func TestAFetchIsRefusedWithItsOwnCode(t *testing.T) {
 func TestAFailedRepairIsAskedAgainOnTheNextLink(t *testing.T) {
 	w, a, b := livelyPair()
 	log := wire.LogID{Site: a.c.Site}
-	a.own.base = 3 // site-a no longer keeps them
+	a.own.base = 3                                // site-a no longer keeps them
+	b.node.mirrorLog(log).store = wire.Position{} // and the Store needs them
 	b.step(&MirrorDamaged{Log: log, From: b.mirror.batches[0].End(), To: 4})
 	w.pass(time.Second)
 	require.Equal(t, 1, repairs(b))

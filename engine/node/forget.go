@@ -41,7 +41,7 @@ func (n *Node) forgetPeer(in *Forget) {
 	}
 	n.retention.rose[Own], n.retention.rose[Mirror] = true, true
 	n.persistNext()
-	n.gate.AllHeard() // nobody waits for it
+	n.allHeard() // nobody waits for it
 }
 
 // wasHeard says whether a peer ever answered, or confirmed anything.

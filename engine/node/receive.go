@@ -184,6 +184,9 @@ func (n *Node) leftOut(p *peer, logs uint32) {
 		n.event(EventLogStopped, p.Site, wire.LogID{}, true, fmt.Sprintf(
 			"site %s leaves %d of its logs out of the session: its status tells why", p.Name, logs))
 	}
+	if logs > p.leftOut {
+		n.askKept(p)
+	}
 	p.leftOut = logs
 }
 

@@ -119,7 +119,7 @@ func TestANewJournalUsesNoSessionOfTheOldOne(t *testing.T) {
 func TestWhatNoSiteCouldGiveBackIsAskedForAgain(t *testing.T) {
 	w, a, b := livelyPair()
 	a.crash()
-	a.own.batches = a.own.batches[:1]
+	a.own.batches, a.applied = a.own.batches[:1], nil
 	b.mirror.base = 2
 	a.open()
 	w.pass(10 * time.Second)

@@ -223,7 +223,7 @@ func (n *Node) resume(p *peer) {
 			p.sender.Out(s)
 		}
 	}
-	n.gate.AllHeard()
+	n.allHeard()
 	n.seek(p)
 	n.desk.Next(p.link.Line)
 }

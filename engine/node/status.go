@@ -169,7 +169,7 @@ func (n *Node) lag(now Now, p *peer, m *stream.Meter) stream.Lag {
 	age, stamped := m.Age(now.Mono, p.readStamp, func(q stream.Question) time.Duration { return n.age(now, q) })
 	lag := stream.Lag{
 		Known: p.phase >= phaseSeek && p.fresh && stamped && now.Mono-p.proven <= n.t.C.HeartbeatTimeout &&
-			!p.contradicts(),
+			!p.contradicts() && !p.unserved(),
 		Entries: m.Entries(),
 	}
 	if lag.Entries > 0 {
@@ -189,6 +189,14 @@ func (n *Node) lag(now Now, p *peer, m *stream.Meter) stream.Lag {
 func (p *peer) contradicts() bool {
 	return slices.ContainsFunc(p.stops, func(s wire.Shard) bool {
 		return p.logs[s].stop != nil && !fetch.Missing(p.logs[s].stop.Code)
+	})
+}
+
+// unserved says whether what it lacks of a log is kept nowhere here: no reader tells how
+// old that is.
+func (p *peer) unserved() bool {
+	return slices.ContainsFunc(p.stops, func(s wire.Shard) bool {
+		return p.logs[s].stop != nil && p.logs[s].stop.Code == wire.RefuseNotRetained
 	})
 }
 

@@ -220,6 +220,14 @@ func (s *site) step(in Input) {
 	for _, c := range e.Clears {
 		s.suspect[c.Journal] = slices.DeleteFunc(s.suspect[c.Journal], func(l wire.LogID) bool { return l == c.Log })
 	}
+	for _, l := range e.Adopts { // the tail of a batch that is not kept
+		d := s.disk(s.node.t.JournalOf(l.ID))
+		d.batches = append(d.batches, wire.BatchHeader{
+			Cluster: s.c.Cluster, Site: l.ID.Site, Shard: l.ID.Shard, Incarnation: l.Tail.Incarnation,
+			FirstSeq: l.Tail.Seq, Count: 1, Chain: l.Tail.Chain, LastStamp: l.LastStamp, LastIndex: l.LastIndex,
+		})
+		d.base = len(d.batches)
+	}
 	if e.Found {
 		s.founded = true
 	}

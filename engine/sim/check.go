@@ -41,6 +41,7 @@ type batchEnd struct {
 	chain wire.Chain
 	at    time.Duration // when it became durable
 	stamp wire.Stamp    // the last one in it
+	state bool          // not a batch: the Store's cursor, see adopt.go
 }
 
 // history is what a site has applied of one log.
@@ -90,8 +91,6 @@ func (l *ledger) find(incarnation wire.Incarnation, seq wire.Seq) (wire.Chain, b
 	return l.ends[i].chain, true
 }
 
-func (e batchEnd) reaches(seq wire.Seq) int { return int(int64(e.seq) - int64(seq)) }
-
 // markedAfter is when the units of a journal that lives on lie below a
 // durable-through mark for certain: an idle one closes within a second, and pauses
 // and slow disks take some.
@@ -117,7 +116,7 @@ func (c *checker) durable(site int, journal node.Journal, x *extent) {
 		l = &ledger{incarnation: h.Incarnation}
 		book[h.Log()] = l
 	}
-	end := batchEnd{h.LastSeq(), h.Chain, c.w.now, h.LastStamp}
+	end := batchEnd{seq: h.LastSeq(), chain: h.Chain, at: c.w.now, stamp: h.LastStamp}
 	if s, name := c.w.copyOf(site), (once{h.Log(), h.Incarnation}); journal == node.Mirror {
 		ever := c.once[s.place]
 		ever[name] = max(ever[name], end.seq)
@@ -189,7 +188,7 @@ func (c *checker) opened(
 	book := c.ledgers[site][journal]
 	for _, log := range sortedLogs(book) {
 		l, t := book[log], tail(log)
-		end := l.tail()
+		end := l.reopened(t)
 		if t.Seq < end.seq || end.seq != 0 && t.Incarnation != l.incarnation {
 			lost, s := c.firstLost(l, t), c.w.copyOf(site)
 			if !s.disk.mayLack(lost) {

@@ -2,19 +2,15 @@ package sim
 
 import (
 	"path"
-	"slices"
 
 	"github.com/claudefs/repl/engine/node"
 	"github.com/claudefs/repl/engine/sim/plan"
-	"github.com/claudefs/repl/engine/store"
-	"github.com/claudefs/repl/wire"
 )
 
 // Who writes: a site that comes up with a new disk, and with a configuration that names
 // itself; and a writer whose own journal is gone, while its mirror and Store are there.
 
-// loseOwn takes the own journal away. What the Store has applied the peers must have: a
-// log whose last copy is the Store takes no appends, and no rest can be asked for.
+// loseOwn takes the own journal away. What the Store has applied is not lost with it.
 func (s *site) loseOwn(f *plan.Item) {
 	if s.p == nil {
 		return
@@ -42,22 +38,15 @@ func (s *site) loseOwn(f *plan.Item) {
 		}
 	}
 	i.books[node.Own], i.stampMax = emptyImage().books[node.Own], 0
-	for shard := range s.w.plan.Shards {
-		cursors, err := i.store.Cursors(wire.Shard(shard))
-		if err != nil {
-			s.w.fail("world", "cursors of the memory Store: %v", err)
-		}
-		if slices.ContainsFunc(cursors, s.lastCopy) {
-			return
+	s.image = i
+	if s.restore(f); s.image != nil {
+		return
+	}
+	for n := range s.w.load.ops { // what was applied is not forgiven
+		if o := &s.w.load.ops[n]; o.applied[s.index] {
+			o.forgiven = false
 		}
 	}
-	s.image = i
-	s.restore(f)
-}
-
-// lastCopy: nobody else has what the Store has applied of an own log.
-func (s *site) lastCopy(c store.Cursor) bool {
-	return c.Log.Site == s.id && !s.w.check.elsewhere(s.index, c.Log, c.Position.Incarnation, c.Position.Seq)
 }
 
 // usurpSpans is for how long a site is started wrongly, in spans of its item.

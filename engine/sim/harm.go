@@ -274,7 +274,7 @@ func (c *checker) elsewhere(site int, log wire.LogID, incarnation wire.Incarnati
 		if s.index == site || s.lost || !s.disk.counted() {
 			continue
 		}
-		chain, there := c.ledgers[s.index][c.journalOf(s.index, log)][log].find(incarnation, seq)
+		chain, there := c.ledgers[s.index][c.journalOf(s.index, log)][log].hasBytes(incarnation, seq)
 		if _, bad := s.disk.harm.batches[chain]; there && !bad {
 			return true
 		}

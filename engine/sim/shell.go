@@ -42,6 +42,7 @@ func (p *process) step(in node.Input, what string, a, b uint64) {
 	}
 	p.clear()
 	p.stage()
+	p.adopt()
 	p.operate()
 	if e.Found {
 		p.found()

@@ -3,6 +3,7 @@ package sim
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/claudefs/repl/engine/sim/plan"
 	"github.com/claudefs/repl/engine/store/journal"
@@ -32,6 +33,9 @@ func (c *checker) leaving(site int, refs []wire.BatchRef) {
 func (p *process) lacks() string {
 	for _, f := range [2]*flusher{p.own, p.mirror} {
 		for _, h := range f.j.Holes() {
+			if p.nowhere(f, &h) {
+				continue
+			}
 			return fmt.Sprintf("%s: %s lacks log %s behind seq %d, up to %d, 0 = unknown",
 				plan.SiteNames[p.site.index], f.dir(), h.Log, h.From.Seq, h.To.Seq)
 		}
@@ -82,7 +86,10 @@ func (c *checker) walk(s *site, f *flusher) string {
 				continue // where repairs overlap, a reader may meet a batch again
 			}
 			begins := h.FirstSeq == 1 && h.Incarnation != last.Incarnation
-			goesOn := h.FirstSeq == last.Seq+1 && h.Prev == last.Chain
+			goesOn := h.FirstSeq == last.Seq+1 && h.Prev == last.Chain || book[h.Log()].begins(h.FirstSeq-1) ||
+				slices.ContainsFunc(f.j.Holes(), func(x journal.Hole) bool {
+					return x.Log == h.Log() && x.To.Seq == h.FirstSeq-1 && s.p.nowhere(f, &x)
+				})
 			if (begun || !c.w.plan.Retain) && !begins && !goesOn {
 				return fmt.Sprintf("reads log %s seq %d behind seq %d", h.Log(), h.FirstSeq, last.Seq)
 			}
@@ -91,7 +98,8 @@ func (c *checker) walk(s *site, f *flusher) string {
 	}
 	for _, log := range f.j.Logs() {
 		t, _ := f.j.Tail(log)
-		if last, begun := at[log]; last != t.Position && (begun || !c.w.plan.Retain) {
+		last, begun := at[log]
+		if last != t.Position && (begun || !c.w.plan.Retain) && !book[log].begins(t.Position.Seq) {
 			return fmt.Sprintf("reads log %s up to seq %d of %d", log, last.Seq, t.Position.Seq)
 		}
 		if end := book[log].tail(); end.seq != t.Position.Seq || end.chain != t.Position.Chain {

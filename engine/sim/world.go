@@ -309,6 +309,7 @@ func (w *world) fail(invariant, format string, args ...any) {
 // come to rest.
 func (w *world) heal() {
 	w.healed = true
+	w.after(operatorEvery, w.operate)
 	w.endClone()
 	w.net.heal()
 	for _, s := range w.sites {

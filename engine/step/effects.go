@@ -26,7 +26,7 @@ type Effects struct {
 	// Found: stage a record that Config.Primary writes, before anything that follows from
 	// Admits: from now on the directory knows it.
 	Found   bool
-	Adopts  []Log         // Journal.Adopt of the own journal; before Admits
+	Adopts  []Log         // Journal.Adopt, of the journal that the log is in; before Admits
 	Wake    time.Duration // Mono time of the next due timer; 0 = none
 	bytes   []byte        // backs the control frames of Ops
 	indexes []int         // backs the Batches of Ops and Stages

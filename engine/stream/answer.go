@@ -225,6 +225,9 @@ func (a *Answer) contradicts(q *question, h *wire.BatchHeader) bool {
 	switch {
 	case a.damage != "" && h.FirstSeq > q.at.Seq+1:
 		a.end(q, wire.RefuseSuspect, a.lost(q))
+	case h.FirstSeq > q.at.Seq+1:
+		a.end(q, wire.RefuseNotRetained, fmt.Sprintf("log %s: the first batch here behind seq %d of the asker begins "+
+			"at seq %d", q.log, q.at.Seq, h.FirstSeq))
 	case h.FirstSeq != q.at.Seq+1 || h.Prev != q.at.Chain:
 		a.end(q, wire.RefuseChain, fmt.Sprintf("log %s: seq %d here does not continue seq %d of the asker",
 			q.log, h.FirstSeq, q.at.Seq))

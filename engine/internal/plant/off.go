@@ -120,6 +120,8 @@ const (
 	LagTimeConstant = false
 	// DurableByReceived wakes who waits for durable when a peer has received.
 	DurableByReceived = false
+	// MirrorStuck has a mirror wait for what its writer does not keep, although the Store is past it.
+	MirrorStuck = false
 	// StoreIgnored lets a log take appends although the Store has entries that its journal lost.
 	StoreIgnored = false
 	// FreshWriter lets a new directory write once VerifyWait has passed, whatever others name.

@@ -74,6 +74,7 @@ var (
 	FreshWriter         = planted("fresh-writer")
 	VerifiedUnheard     = planted("verified-unheard")
 	DurableByReceived   = planted("durable-by-received")
+	MirrorStuck         = planted("mirror-stuck")
 	StoreIgnored        = planted("store-ignored")
 
 	CursorFirst  = planted("cursor-first")

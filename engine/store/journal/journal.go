@@ -166,6 +166,7 @@ type Journal struct {
 	hiding   int  // hiding damages found by Open
 	renew    bool // the next unit begins a segment: its head proves what damage hides
 	holes    []*hole
+	begins   []headLog // where logs go on behind a tail that was adopted, see Adopt
 
 	pending    []*openUnit // waiting, oldest first; at most the last is open
 	free       []*openUnit
@@ -252,6 +253,9 @@ func open(o Options) (*Journal, *Recovery, error) {
 		lastSegment: r.lastSegment, lastGeneration: r.lastGeneration,
 		lastSpare: r.lastSpare, lastNew: r.lastNew, lastRepair: r.lastRepair,
 	}
+	for _, s := range j.segs {
+		j.noteBegins(s.tails)
+	}
 	j.stats.Units = r.report.Units
 	a, err := j.startSegment()
 	if err != nil {
@@ -333,7 +337,9 @@ func tableOf(logs map[wire.LogID]*logState) []headLog {
 	rows := make([]headLog, 0, len(logs))
 	for log, st := range logs {
 		if st.durable.Position != (wire.Position{}) {
-			rows = append(rows, headLog{log, st.durable, st.suspect})
+			rows = append(rows, headLog{
+				log: log, tail: st.durable, suspect: st.suspect, begins: st.adopted == st.durable.Position,
+			})
 		}
 	}
 	slices.SortFunc(rows, func(a, b headLog) int { return a.log.Compare(b.log) })

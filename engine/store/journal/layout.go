@@ -27,7 +27,8 @@ const (
 	roleSegment = 0
 	roleRepair  = 1
 
-	rowSuspect = 1 // flag of a table row
+	rowSuspect = 1 // flags of a table row
+	rowBegins  = 2
 )
 
 // head opens a segment file.
@@ -54,6 +55,7 @@ type headLog struct {
 	log     wire.LogID
 	tail    Tail
 	suspect bool
+	begins  bool // the log goes on here behind a tail that was adopted: nothing before it is missing
 }
 
 func (r headLog) compare(log wire.LogID) int { return r.log.Compare(log) }
@@ -115,9 +117,14 @@ func putHeadLog(b []byte, row *headLog) {
 	le.PutUint64(b[40:], uint64(row.tail.Position.Seq))
 	le.PutUint64(b[48:], uint64(row.tail.LastStamp))
 	le.PutUint64(b[56:], row.tail.LastIndex)
+	var flags uint32
 	if row.suspect {
-		le.PutUint32(b[64:], rowSuspect)
+		flags |= rowSuspect
 	}
+	if row.begins {
+		flags |= rowBegins
+	}
+	le.PutUint32(b[64:], flags)
 }
 
 // headSize reads from a head's first block how large the head is; an error
@@ -195,8 +202,8 @@ func getHeadLog(b []byte, row *headLog) error {
 	row.tail.LastStamp = wire.Stamp(le.Uint64(b[48:]))
 	row.tail.LastIndex = le.Uint64(b[56:])
 	flags := le.Uint32(b[64:])
-	row.suspect = flags&rowSuspect != 0
-	if flags&^rowSuspect != 0 || le.Uint32(b[68:]) != 0 {
+	row.suspect, row.begins = flags&rowSuspect != 0, flags&rowBegins != 0
+	if flags&^(rowSuspect|rowBegins) != 0 || le.Uint32(b[68:]) != 0 {
 		return fmt.Errorf("head: log %s: reserved bits are not zero: %w", row.log, wire.ErrProtocol)
 	}
 	return nil

@@ -291,7 +291,7 @@ func (r *recovery) enterTable(s *segment, rows []headLog, found *Damage) {
 			r.logs[row.log] = st
 		}
 		unheard := r.listed && st.durable.Position == wire.Position{}
-		if found != nil && !unheard && st.durable.Position != row.tail.Position {
+		if found != nil && !unheard && !row.begins && st.durable.Position != row.tail.Position {
 			at := *found
 			at.Reason = fmt.Sprintf("log %s ends at %s, the table of tails says %s",
 				row.log, st.durable.Position, row.tail.Position)

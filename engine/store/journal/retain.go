@@ -102,9 +102,9 @@ func (j *Journal) NotRetained(have func(wire.LogID) wire.Position) []wire.LogID 
 		j.mu.Unlock()
 		return nil
 	}
-	oldest := j.segs[0].tails
+	oldest, begins := j.segs[0].tails, slices.Clone(j.begins)
 	j.mu.Unlock()
-	said := ask(have, oldest)
+	said := ask(have, oldest, begins)
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	var gone []wire.LogID
@@ -114,14 +114,23 @@ func (j *Journal) NotRetained(have func(wire.LogID) wire.Position) []wire.LogID 
 			gone = append(gone, row.log)
 		}
 	}
-	return gone
+	for i := range begins {
+		if row := &begins[i]; !j.covers(said[row.log], len(j.segs)-1, row) {
+			gone = append(gone, row.log)
+		}
+	}
+	slices.SortFunc(gone, wire.LogID.Compare)
+	return slices.Compact(gone)
 }
 
 // startFor returns the newest segment's first unit that serves whoever has what
 // is said, with a copy of its table. The lock is held.
 func (j *Journal) startFor(said map[wire.LogID]wire.Position) (UnitNumber, []headLog, error) {
-	var short *headLog
-	for i := len(j.segs) - 1; i >= 0; i-- {
+	first, short := len(j.segs)-1, j.beganBehind(said)
+	if short != nil {
+		first = -1
+	}
+	for i := first; i >= 0; i-- {
 		s := j.segs[i]
 		if short = j.shortOf(i, said); short == nil {
 			return s.first, slices.Clone(s.tails), nil

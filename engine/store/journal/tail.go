@@ -40,5 +40,6 @@ type logState struct {
 	durable Tail // zero position: nothing durable yet
 	staged  Tail // where the next batch must continue
 	suspect bool
-	hiding  int // how many hiding damages lay before the last proof of durable
+	adopted wire.Position // see Adopt; zero: never in this life
+	hiding  int           // how many hiding damages lay before the last proof of durable
 }

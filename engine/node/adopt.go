@@ -1,0 +1,97 @@
+package node
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/claudefs/repl/engine/internal/plant"
+	"github.com/claudefs/repl/engine/stream"
+	"github.com/claudefs/repl/wire"
+)
+
+// Where a journal is lost and every site has given back what was in it, the Store is the
+// last that has it, as state. Its cursor names incarnation, seq and chain, so the log goes
+// on behind that, in the same history (I4); whatever lies beyond comes back from who has
+// it. What lies before is nowhere any more: a site that still needs it has to get the state.
+//
+//	own log:      refused everywhere ─▶ tail := Store's cursor ─▶ sessions anew ─▶ restored or equal
+//	mirrored log: the writer keeps nothing behind our tail ─▶ tail := Store's cursor ─▶ session anew
+
+// adoptable: the Store is ahead of the journal, every peer is linked and has told where
+// it ends, and whoever has more than the journal does not keep what follows there.
+func (n *Node) adoptable(s wire.Shard) bool {
+	o := &n.own[s]
+	if !n.role.Own() || n.t.Down[Own] != nil || o.Stopped || o.Suspect || o.Fetching ||
+		n.desk.Staged(s) || stream.Relate(o.Tail, o.store) != stream.Ahead {
+		return false
+	}
+	return !slices.ContainsFunc(n.peers, func(p *peer) bool {
+		pl := &p.logs[s]
+		switch {
+		case !p.Configured && !p.Registered:
+			return false // forgotten
+		case !p.Answered || p.phase < phaseSeek:
+			return true
+		case stream.Relate(o.Tail, pl.answer) != stream.Ahead:
+			return false
+		}
+		return pl.stop == nil || pl.stop.Code != wire.RefuseNotRetained
+	})
+}
+
+// adoptStore has an own log go on behind the Store. It admits nothing by itself: the
+// sessions that begin anew compare with every peer, and fetch what lies beyond.
+func (n *Node) adoptStore(s wire.Shard) {
+	n.gate.GoOn(s, n.own[s].store)
+	n.renew = true
+}
+
+// allHeard tries every log once the last peer has told where it ends, then the gate.
+func (n *Node) allHeard() {
+	for s := range n.own {
+		if n.adoptable(wire.Shard(s)) {
+			n.adoptStore(wire.Shard(s))
+		}
+	}
+	n.gate.AllHeard()
+}
+
+// askKept asks the writer, which leaves logs out of its session, whether it keeps what
+// follows the mirrors that the Store is ahead of.
+func (n *Node) askKept(p *peer) {
+	for s := range p.mirror.logs {
+		if m := &p.mirror.logs[s]; m.refused == nil && m.adoptable() {
+			n.desk.AskKept(wire.LogID{Site: p.Site, Shard: wire.Shard(s)}, m.durable)
+		}
+	}
+}
+
+// adoptable: the Store is ahead of the mirror, and nothing is on its way into that.
+func (m *mirrorLog) adoptable() bool {
+	return m.tail.Position == m.durable && stream.Relate(m.durable, m.store) == stream.Ahead
+}
+
+// adoptMirror has a mirrored log go on behind the Store, because its writer does not keep
+// what follows the mirror. Its session begins anew when the last such log is through.
+func (n *Node) adoptMirror(p *peer, log wire.LogID) bool {
+	m := n.mirrorLog(log)
+	if m == nil || !m.adoptable() || plant.MirrorStuck {
+		return false
+	}
+	n.event(EventMirrorRepaired, p.Site, log, false, fmt.Sprintf(
+		"%s: the mirror ends at seq %d, the Store is at seq %d, and site %s keeps nothing of what lies between: the "+
+			"mirror goes on behind the Store", n.t.LogName(log), m.durable.Seq, m.store.Seq, p.Name))
+	if m.suspect {
+		n.clearMirror(log, m)
+	}
+	n.unclean -= behind(m)
+	m.tail.Position, m.durable = m.store, m.store
+	m.applied = max(m.applied, m.store.Seq)
+	n.unclean += behind(m)
+	n.t.E.Adopts = append(n.t.E.Adopts, Log{ID: log, Tail: m.store, LastStamp: m.stamp})
+	n.mirrorFloor(log, m)
+	if l := p.in; l != nil && !l.Closed && !n.desk.AsksKept(p.Site) {
+		n.close(l, "mirrors go on behind the Store")
+	}
+	return true
+}
