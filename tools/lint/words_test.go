@@ -14,11 +14,14 @@ import (
 )
 
 // stateWords are the words that a status shows for a state, by the code that says them:
-// what is assigned to a State or a Link, the phases of a link, what is waited for.
+// the constants of engine/status.go, what is assigned to a State or a Link, the phases of
+// a link, what is waited for.
 func stateWords(t *testing.T) map[string]string {
 	t.Helper()
 	found := make(map[string]string)
-	for _, name := range []string{"engine/snapshot.go", "engine/node/status.go", "engine/stream/stream.go"} {
+	for _, name := range []string{
+		"engine/status.go", "engine/snapshot.go", "engine/node/status.go", "engine/stream/stream.go",
+	} {
 		set := token.NewFileSet()
 		file, err := parser.ParseFile(set, filepath.Join(root(t), name), nil, 0)
 		require.NoError(t, err)
@@ -51,7 +54,7 @@ func stateWords(t *testing.T) map[string]string {
 					return true
 				})
 			case *ast.ValueSpec:
-				if kind, ok := n.Type.(*ast.Ident); ok && kind.Name == "WaitingOn" {
+				if kind, ok := n.Type.(*ast.Ident); name == "engine/status.go" || ok && kind.Name == "WaitingOn" {
 					for _, e := range n.Values {
 						add(e)
 					}
