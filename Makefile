@@ -17,7 +17,7 @@ BIN      = bin/cfs
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build demo test check race sim crash crash-red failpoints trace-io soak wan fuzz host bench bench-peers bench-busy clean
-.PHONY: copies ordinary strangers museum powerloss rxe rxe-shell rdma-local check-asan nightly
+.PHONY: model copies ordinary strangers museum powerloss rxe rxe-shell rdma-local check-asan nightly
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ race: setup ## the root module's tests under the race detector
 
 sim: setup ## simulated worlds, all faults on (SEEDS=n)
 	@ci/sim $(SEEDS)
+
+model: setup ## the bounded model of the ends: larger worlds whole, 60,000 walks in each of the others
+	@CLAUDEFS_MODEL=1 $(GO) test -count=1 -v -timeout 0 -run 'TestEndsHold' ./engine/sim/ends
 
 museum: setup ## every planted bug, behind the tag plant: a checker must see it (SEEDS=n SHRINK=steps)
 	@ci/museum $(SEEDS)
