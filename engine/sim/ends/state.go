@@ -42,10 +42,8 @@ type site struct {
 	spoolN  uint8
 	spool   [maxApplied]uint8
 	torn    bool
-	source  uint8 // only without Spool (H5): whose pieces are being applied, + 1
 	learner bool  // was empty, is not yet equal
 	discard uint8 // log that the operator gives up, + 1
-	life    uint8 // odd since a restored image until the site heard every peer: only with mends
 
 	verified bool // heard every peer since it opened
 	admitted bool // promoted without history: open without START
@@ -113,7 +111,7 @@ func (w *State) ownLog(x int) int {
 func (w *State) history(s *site) bool { return s.tail != [maxLogs]uint8{} || s.n > 0 }
 
 func (s *site) encode(b []byte) []byte {
-	b = append(b, byte(s.epoch), s.known, s.n, s.spoolN, s.discard, s.life, s.staged, s.filled, s.source)
+	b = append(b, byte(s.epoch), s.known, s.n, s.spoolN, s.discard, s.staged, s.filled)
 	b = append(b, s.tail[:]...)
 	b = append(b, s.low[:]...)
 	b = append(b, s.file[:]...)
