@@ -29,7 +29,9 @@ func needRing(t testing.TB) {
 // withLockable repeats what an ordinary user may not lock memory for: the kernel takes
 // closed rings apart a little later, and their memory counts until then.
 func withLockable(f func() error) error {
-	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+	pause := time.NewTicker(10 * time.Millisecond)
+	defer pause.Stop()
+	for end := time.Now().Add(patience); ; <-pause.C {
 		if err := f(); !errors.Is(err, unix.ENOMEM) || time.Now().After(end) {
 			return err
 		}

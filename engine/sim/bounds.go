@@ -40,7 +40,7 @@ func (c *checker) bounded() {
 }
 
 func (c *checker) processBounded(p *process) {
-	name, plan := plan.SiteNames[p.site.index], p.site.plan()
+	name, plan := siteNames[p.site.index], p.site.plan()
 	if n := p.writer.PendingBytes(); n > c.w.plan.PendingBytes {
 		c.w.fail("I10", "%s: %d bytes wait in the writer, %d may", name, n, c.w.plan.PendingBytes)
 	}
@@ -98,7 +98,7 @@ func (c *checker) hoards(s *site) string {
 		names := s.disk.mem.Names(dir + "/segment-")
 		names = slices.DeleteFunc(names, func(name string) bool { return s.disk.heads[name] }) // they need another
 		if n := len(names); n > restSegmentsMax {
-			return fmt.Sprintf("%s keeps %d segments in %s at rest", plan.SiteNames[s.index], n, dir)
+			return fmt.Sprintf("%s keeps %d segments in %s at rest", siteNames[s.index], n, dir)
 		}
 	}
 	for _, peer := range s.p.own.j.Control().Peers {
@@ -107,7 +107,7 @@ func (c *checker) hoards(s *site) string {
 			i := slices.IndexFunc(peer.Cursors, func(k wire.Cursor) bool { return k.Log == log })
 			if log.Site == s.id && (i < 0 || peer.Cursors[i].Position.Seq < l.tail().seq) {
 				return fmt.Sprintf("%s has not written down that %s has log %s up to seq %d",
-					plan.SiteNames[s.index], plan.SiteNames[other.index], log, l.tail().seq)
+					siteNames[s.index], siteNames[other.index], log, l.tail().seq)
 			}
 		}
 	}
@@ -119,7 +119,7 @@ func (c *checker) staging(p *process) {
 	for _, f := range [2]*flusher{p.own, p.mirror} {
 		if n := f.j.StagedBytes(); f.which == node.Mirror && n > stagedBytesMax {
 			c.w.fail("I10", "%s: %d bytes wait in %s, and more is taken; %d may wait",
-				plan.SiteNames[p.site.index], n, f.dir(), stagedBytesMax)
+				siteNames[p.site.index], n, f.dir(), stagedBytesMax)
 		}
 	}
 }
@@ -164,7 +164,7 @@ func (c *checker) retained(p *process, which node.Journal) {
 		return wire.Position{Incarnation: t.Position.Incarnation, Seq: need.seq, Chain: need.chain}
 	}, func(wire.LogID, journal.Tail) {})
 	if err != nil {
-		c.w.fail("I12", "%s gave back segments of %s that are needed: %v", plan.SiteNames[site], f.dir(), err)
+		c.w.fail("I12", "%s gave back segments of %s that are needed: %v", siteNames[site], f.dir(), err)
 	}
 }
 
@@ -208,10 +208,10 @@ func (c *checker) reference(site int, s *store.Mem) {
 			v, there := s.Get(log.Shard, []byte(key))
 			switch {
 			case !there:
-				c.w.fail("I7", "%s: key %q of shard %d is missing", plan.SiteNames[site], key, log.Shard)
+				c.w.fail("I7", "%s: key %q of shard %d is missing", siteNames[site], key, log.Shard)
 			case v.Dot.Seq != w.seq || v.UID != uint32(w.op):
 				c.w.fail("I7", "%s: key %q of shard %d is of seq %d, the last entry that named it is %d",
-					plan.SiteNames[site], key, log.Shard, v.Dot.Seq, w.seq)
+					siteNames[site], key, log.Shard, v.Dot.Seq, w.seq)
 			}
 		}
 	}

@@ -126,23 +126,22 @@ func (c *checker) durable(site int, journal node.Journal, x *extent) {
 	switch {
 	case l.incarnation != h.Incarnation:
 		c.w.fail("I4", "%s has log %s of incarnation %s, a batch of %s was flushed",
-			plan.SiteNames[site], h.Log(), l.incarnation, h.Incarnation)
+			siteNames[site], h.Log(), l.incarnation, h.Incarnation)
 	case h.FirstSeq == tail.seq+1:
 		if h.Prev != tail.chain {
 			c.w.fail("I4", "%s flushed log %s seq %d behind chain %s, the medium has %s there",
-				plan.SiteNames[site], h.Log(), h.FirstSeq, h.Prev, tail.chain)
+				siteNames[site], h.Log(), h.FirstSeq, h.Prev, tail.chain)
 		}
 		if h.FirstStamp <= tail.stamp || h.LastStamp < h.FirstStamp {
-			c.w.fail("I8", "%s flushed log %s seq %d stamped %s to %s, behind %s", plan.SiteNames[site], h.Log(), h.FirstSeq,
+			c.w.fail("I8", "%s flushed log %s seq %d stamped %s to %s, behind %s", siteNames[site], h.Log(), h.FirstSeq,
 				h.FirstStamp.Time(), h.LastStamp.Time(), tail.stamp.Time())
 		}
 		l.ends = append(l.ends, end)
 	case end.seq > tail.seq:
-		c.w.fail("I3", "%s flushed log %s from seq %d, the medium ends at %d",
-			plan.SiteNames[site], h.Log(), h.FirstSeq, tail.seq)
+		c.w.fail("I3", "%s flushed log %s from seq %d, the medium ends at %d", siteNames[site], h.Log(), h.FirstSeq, tail.seq)
 	default:
 		if chain, found := l.find(h.Incarnation, end.seq); !found || chain != end.chain {
-			c.w.fail("I4", "%s flushed log %s seq %d with another chain than before", plan.SiteNames[site], h.Log(), end.seq)
+			c.w.fail("I4", "%s flushed log %s seq %d with another chain than before", siteNames[site], h.Log(), end.seq)
 		}
 	}
 	c.compare(site, journal, h.Log(), end)
@@ -160,7 +159,7 @@ func (c *checker) compare(site int, journal node.Journal, log wire.LogID, end ba
 			chain, found := c.ledgers[other][which][log].find(l.incarnation, end.seq)
 			if found && chain != end.chain {
 				c.w.fail("I4", "log %s seq %d has chain %s at %s and %s at %s", log, end.seq,
-					end.chain, plan.SiteNames[site], chain, plan.SiteNames[other])
+					end.chain, siteNames[site], chain, siteNames[other])
 			}
 		}
 	}
@@ -176,7 +175,7 @@ func (c *checker) has(site int, journal node.Journal, log wire.LogID, incarnatio
 func (c *checker) shipped(to int, h *wire.BatchHeader) {
 	if _, found := c.written[h.Chain]; !found {
 		c.w.fail("I1", "log %s seq %d reached %s before it was flushed at its source",
-			h.Log(), h.LastSeq(), plan.SiteNames[to])
+			h.Log(), h.LastSeq(), siteNames[to])
 	}
 }
 
@@ -193,11 +192,11 @@ func (c *checker) opened(
 			lost, s := c.firstLost(l, t), c.w.copyOf(site)
 			if !s.disk.mayLack(lost) {
 				c.w.fail("I1", "%s recovered log %s up to %s, its medium held it up to seq %d",
-					plan.SiteNames[site], log, t, end.seq)
+					siteNames[site], log, t, end.seq)
 			}
 			if !told(log) && s.disk.marked(lost.at, s.diedAt) {
 				c.w.fail("I9", "%s cut log %s behind %s as a torn tail, it had been durable up to seq %d since %s",
-					plan.SiteNames[site], log, t, end.seq, lost.at)
+					siteNames[site], log, t, end.seq, lost.at)
 			}
 			if journal == node.Own {
 				c.boundLost(site)
@@ -210,7 +209,7 @@ func (c *checker) opened(
 		}
 		if chain, found := l.find(t.Incarnation, t.Seq); t.Seq != 0 && (!found || chain != t.Chain) {
 			c.w.fail("I1", "%s counts log %s up to %s, its medium holds it up to seq %d",
-				plan.SiteNames[site], log, t, end.seq)
+				siteNames[site], log, t, end.seq)
 		}
 	}
 }
@@ -257,7 +256,7 @@ func (c *checker) applying(site int, change *store.Change) {
 		journal = node.Mirror
 	}
 	if !c.has(site, journal, h.Log(), h.Incarnation, h.LastSeq()) {
-		c.w.fail("I3", "%s applies log %s seq %d before its journal is flushed", plan.SiteNames[site], h.Log(), h.LastSeq())
+		c.w.fail("I3", "%s applies log %s seq %d before its journal is flushed", siteNames[site], h.Log(), h.LastSeq())
 	}
 	hist := c.applied[site][h.Log()]
 	if hist == nil {
@@ -266,18 +265,18 @@ func (c *checker) applying(site int, change *store.Change) {
 	}
 	begins := h.FirstSeq == 1 && h.Incarnation != hist.cursor.Incarnation
 	if !begins && (h.FirstSeq != hist.cursor.Seq+1 || h.Prev != hist.cursor.Chain) {
-		c.w.fail("I3", "%s applies log %s from seq %d behind %s", plan.SiteNames[site], h.Log(), h.FirstSeq, hist.cursor)
+		c.w.fail("I3", "%s applies log %s from seq %d behind %s", siteNames[site], h.Log(), h.FirstSeq, hist.cursor)
 	}
 	for i := range change.Effects {
 		e := &change.Effects[i]
 		n, known := c.w.load.find(e)
 		switch {
 		case !known:
-			c.w.fail("I9", "%s applies log %s seq %d, an entry that nobody appended", plan.SiteNames[site], h.Log(), e.Seq)
+			c.w.fail("I9", "%s applies log %s seq %d, an entry that nobody appended", siteNames[site], h.Log(), e.Seq)
 		case c.w.load.ops[n].hash != entryHash(e) || c.w.load.ops[n].shard != change.Shard:
-			c.w.fail("I9", "%s applies log %s seq %d with changed bytes", plan.SiteNames[site], h.Log(), e.Seq)
+			c.w.fail("I9", "%s applies log %s seq %d with changed bytes", siteNames[site], h.Log(), e.Seq)
 		case c.w.load.ops[n].applied[site]:
-			c.w.fail("I2", "%s applies entry %d a second time, as log %s seq %d", plan.SiteNames[site], n, h.Log(), e.Seq)
+			c.w.fail("I2", "%s applies entry %d a second time, as log %s seq %d", siteNames[site], n, h.Log(), e.Seq)
 		}
 		c.w.load.ops[n].applied[site] = true
 		hist.entries = append(hist.entries, decided{e.Seq, n})
@@ -310,7 +309,7 @@ func (c *checker) storeCrashed(site int, s *store.Mem, restored bool) {
 		}
 		if cursor.Seq < hist.durable && !restored {
 			c.w.fail("I3", "%s: the Store's cursor of log %s went back to %d, durable was %d",
-				plan.SiteNames[site], log, cursor.Seq, hist.durable)
+				siteNames[site], log, cursor.Seq, hist.durable)
 		}
 		for n := len(hist.entries); n > 0 && hist.entries[n-1].seq > cursor.Seq; n-- {
 			c.w.load.ops[hist.entries[n-1].op].applied[site] = false
@@ -332,13 +331,13 @@ func (c *checker) rows(site int, s *store.Mem) {
 		}
 		i := next[log]
 		if i >= len(entries) || entries[i].seq != row.Dot.Seq {
-			c.w.fail("I2", "%s: row of log %s seq %d is not the next decided entry", plan.SiteNames[site], log, row.Dot.Seq)
+			c.w.fail("I2", "%s: row of log %s seq %d is not the next decided entry", siteNames[site], log, row.Dot.Seq)
 		}
 		next[log] = i + 1
 	}
 	for _, log := range sortedLogs(c.applied[site]) {
 		if n := len(c.applied[site][log].entries); next[log] != n {
-			c.w.fail("I2", "%s: %d rows of log %s, its cursor covers %d entries", plan.SiteNames[site], next[log], log, n)
+			c.w.fail("I2", "%s: %d rows of log %s, its cursor covers %d entries", siteNames[site], next[log], log, n)
 		}
 	}
 }
@@ -369,7 +368,7 @@ func (c *checker) ackedDurable(o *op, place int) {
 	}
 	if !c.has(site, node.Mirror, o.ref.Log, o.ref.Incarnation, o.ref.Seq) {
 		c.w.fail("I1", "log %s seq %d acknowledged as durable at %s, its medium ends at seq %d",
-			o.ref.Log, o.ref.Seq, plan.SiteNames[site], c.ledgers[site][node.Mirror][o.ref.Log].tail().seq)
+			o.ref.Log, o.ref.Seq, siteNames[site], c.ledgers[site][node.Mirror][o.ref.Log].tail().seq)
 	}
 }
 
@@ -392,7 +391,7 @@ func (c *checker) restored(site int, i *image) {
 			there = there || has
 			if o.durable[peer] && !has && !here {
 				c.w.fail("I1", "log %s seq %d was acknowledged as durable at %s and is not there",
-					o.ref.Log, o.ref.Seq, plan.SiteNames[peer])
+					o.ref.Log, o.ref.Seq, siteNames[peer])
 			}
 		}
 		o.forgiven = o.forgiven || !here && !there
@@ -409,7 +408,7 @@ func (c *checker) boundLost(site int) {
 func (c *checker) restless() string {
 	for _, s := range c.w.core() {
 		if s.p == nil || s.p.dead {
-			return plan.SiteNames[s.index] + " is down"
+			return siteNames[s.index] + " is down"
 		}
 		if why := s.p.lacks(); why != "" {
 			return why
@@ -452,7 +451,7 @@ func (c *checker) restless() string {
 			}
 			if at := p.appliers[shard].Cursor(log); at != tail.Position {
 				return fmt.Sprintf("%s has applied log %s up to %d of %d",
-					plan.SiteNames[p.site.index], log, at.Seq, tail.Position.Seq)
+					siteNames[p.site.index], log, at.Seq, tail.Position.Seq)
 			}
 		}
 	}
@@ -474,7 +473,7 @@ func (c *checker) converged() {
 			}
 			if err != nil || digest != first {
 				c.w.fail("I7", "shard %d: digests %x and %x (%s) differ at rest",
-					shard, first[:8], digest[:8], plan.SiteNames[s.index])
+					shard, first[:8], digest[:8], siteNames[s.index])
 			}
 		}
 	}
@@ -493,7 +492,7 @@ func (c *checker) converged() {
 			v, there := s.Get(o.shard, opKey(n))
 			if !o.applied[site] || !there || len(v.Payload) != o.payloadBytes {
 				c.w.fail("I1", "entry %d (log %s seq %d), acknowledged, is missing at %s",
-					n, o.ref.Log, o.ref.Seq, plan.SiteNames[site])
+					n, o.ref.Log, o.ref.Seq, siteNames[site])
 			}
 		}
 	}

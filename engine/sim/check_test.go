@@ -36,7 +36,7 @@ func breaks(t *testing.T, invariant string, run func()) {
 }
 
 var (
-	bookLog  = wire.LogID{Site: wire.SiteIDOf(clusterName, plan.SiteNames[0])}
+	bookLog  = wire.LogID{Site: wire.SiteIDOf(clusterName, siteNames[0])}
 	bookName = wire.Incarnation{1}
 )
 

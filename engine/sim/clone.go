@@ -179,6 +179,6 @@ func (l *load) noticed(s *site, events []node.Event) {
 func (l *load) hearing(t *told, place int, log wire.LogID) {
 	if seq := t.owed[place][log]; seq != 0 {
 		l.w.fail("I1", "%s had confirmed log %s up to seq %d and came back without that; the primary did not notice",
-			plan.SiteNames[place], log, seq)
+			siteNames[place], log, seq)
 	}
 }

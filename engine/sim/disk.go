@@ -84,7 +84,7 @@ func newDisk(w *world, place, site int) *disk {
 		w: w, place: place, site: site, mem: vfs.NewMem(vfs.MemOptions{}), files: map[string]*fileState{},
 		heads: map[string]bool{}, inPlace: map[wire.Chain]wire.BatchHeader{},
 		harm: harm{batches: map[wire.Chain]wire.BatchHeader{}, mended: map[wire.Chain]bool{}},
-		draw: w.stream("disk " + plan.SiteNames[site]),
+		draw: w.stream("disk " + siteNames[site]),
 	}
 }
 
@@ -444,7 +444,7 @@ func (f *diskFile) readAlong(parts [][]byte, off int64) (found []extent) {
 			control = control || h.Shard == wire.ShardControl
 			if h.Shard != wire.ShardControl && lo+h.Bytes() <= len(part) {
 				if err := wire.VerifyBody(&h, part[lo+wire.BatchHeaderBytes:lo+h.Bytes()]); err != nil {
-					f.d.w.fail("I9", "%s writes changed bytes to its journal: %v", plan.SiteNames[f.d.site], err)
+					f.d.w.fail("I9", "%s writes changed bytes to its journal: %v", siteNames[f.d.site], err)
 				}
 				x := extent{file: f.name, off: at + int64(lo), unit: off, header: h}
 				if x.sum = xxh3.Hash(part[lo : lo+h.Bytes()]); repairing {

@@ -44,7 +44,7 @@ func (f *feed) open() bool {
 	f.Begin()
 	r, err := f.j.ReadRetained(f.End, func(log wire.LogID, err error) {
 		f.p.site.w.fail("I3", "%s: what the Store lacks is not in the journal any more: %v",
-			plan.SiteNames[f.p.site.index], err)
+			siteNames[f.p.site.index], err)
 	})
 	if err != nil {
 		f.unreadable(err)
@@ -85,7 +85,7 @@ func (f *feed) unreadable(err error) {
 	switch {
 	case f.j.Err() != nil:
 	case s.disk.unreadable == 0 && s.disk.noFiles == 0:
-		s.w.fail("world", "%s: reading %v: %v", plan.SiteNames[s.index], f.which, err)
+		s.w.fail("world", "%s: reading %v: %v", siteNames[s.index], f.which, err)
 	default:
 		s.w.mark("journal unreadable")
 		f.p.later(plan.PhaseApply, readPause, f.kick)
@@ -102,7 +102,7 @@ func (f *feed) apply(refs []wire.BatchRef) {
 		log := h.Log()
 		done, err := f.p.appliers[log.Shard].Apply(background, &refs[i])
 		if err != nil {
-			f.p.site.w.fail("I3", "%s: the applier of log %s stopped: %v", plan.SiteNames[f.p.site.index], log, err)
+			f.p.site.w.fail("I3", "%s: the applier of log %s stopped: %v", siteNames[f.p.site.index], log, err)
 		}
 		if done {
 			f.Moved(h)

@@ -192,7 +192,7 @@ func (f *flusher) idleLater() {
 func (f *flusher) failed(err error) {
 	s := f.p.site
 	if !struck(err) {
-		s.w.fail("I14", "%s: %s stopped, and its disk refused nothing: %v", plan.SiteNames[s.index], f.dir(), err)
+		s.w.fail("I14", "%s: %s stopped, and its disk refused nothing: %v", siteNames[s.index], f.dir(), err)
 	}
 	s.w.mark("journal poisoned")
 	f.p.step(&node.JournalDown{Journal: f.which, Err: err}, "journal down", uint64(f.which), 0)

@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	"github.com/claudefs/repl/engine/node"
-	"github.com/claudefs/repl/engine/sim/plan"
 	"github.com/claudefs/repl/wire"
 )
 
@@ -20,9 +19,9 @@ func (c *checker) unnamed() string {
 	a, b := c.w.sites[0].p, c.w.sites[1].p
 	switch {
 	case a == nil:
-		return plan.SiteNames[0] + " is down"
+		return siteNames[0] + " is down"
 	case b == nil:
-		return plan.SiteNames[1] + " is down"
+		return siteNames[1] + " is down"
 	case c.w.load.waiting() > 0:
 		return "appends wait for their flush"
 	}
@@ -40,7 +39,7 @@ func (c *checker) unnamed() string {
 		theirs, _ := b.mirror.j.Tail(log)
 		if at := b.appliers[shard].Cursor(log); at != theirs.Position {
 			return fmt.Sprintf("%s has applied log %s up to %d of %d",
-				plan.SiteNames[1], log, at.Seq, theirs.Position.Seq)
+				siteNames[1], log, at.Seq, theirs.Position.Seq)
 		}
 		if ours.Position == theirs.Position {
 			if !stopped[log] && !a.admitted[shard] {
@@ -50,7 +49,7 @@ func (c *checker) unnamed() string {
 		}
 		if !stopped[log] && !a.refused[shard] {
 			return fmt.Sprintf("log %s is %s here and %s at %s, and nobody says so",
-				log, ours.Position, theirs.Position, plan.SiteNames[1])
+				log, ours.Position, theirs.Position, siteNames[1])
 		}
 		c.w.mark("second history refused")
 	}
@@ -65,7 +64,7 @@ func (c *checker) kept() {
 		o := &c.w.load.ops[n]
 		if o.durable[1] && !o.applied[1] {
 			c.w.fail("I1", "entry %d (log %s seq %d), confirmed by %s, is not there any more", n, o.ref.Log, o.ref.Seq,
-				plan.SiteNames[1])
+				siteNames[1])
 		}
 		if o.local && !c.has(o.copy, node.Own, o.ref.Log, o.ref.Incarnation, o.ref.Seq) {
 			c.w.fail("I1", "entry %d (log %s seq %d), acknowledged, left its medium", n, o.ref.Log, o.ref.Seq)

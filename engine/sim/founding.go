@@ -78,12 +78,12 @@ func (c *checker) admitting(p *process, a *node.Admit) {
 		return
 	}
 	if s.place != 0 {
-		c.w.fail("I5", "%s takes appends in shard %d, %s writes", plan.SiteNames[s.index], a.Shard, plan.SiteNames[0])
+		c.w.fail("I5", "%s takes appends in shard %d, %s writes", siteNames[s.index], a.Shard, siteNames[0])
 	}
 	for _, other := range c.w.sites {
 		if other.place != s.place && !p.heard[other.place] && a.Admission == node.AdmitVerified {
 			c.w.fail("I1", "shard %d is said to be verified, and %s was never heard",
-				a.Shard, plan.SiteNames[other.place])
+				a.Shard, siteNames[other.place])
 		}
 	}
 }

@@ -52,7 +52,7 @@ func (d *disk) headsTold(struck []string, found []journal.Damage) {
 	for _, name := range struck {
 		if !slices.ContainsFunc(found, func(x journal.Damage) bool { return x.File == name }) {
 			d.w.fail("I9", "%s opened, and says nothing of a bit that flipped in the head of %s",
-				plan.SiteNames[d.site], name)
+				siteNames[d.site], name)
 		}
 	}
 }
@@ -77,7 +77,7 @@ func (d *disk) repairsStay(holes []journal.Hole) {
 		for _, h := range d.inPlace {
 			if h.Log() == hole.Log && h.FirstSeq > hole.From.Seq && h.LastSeq() <= hole.To.Seq {
 				d.w.fail("I1", "%s had log %s seq %d repaired, and lacks it again",
-					plan.SiteNames[d.site], hole.Log, h.FirstSeq)
+					siteNames[d.site], hole.Log, h.FirstSeq)
 			}
 		}
 	}

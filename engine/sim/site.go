@@ -22,6 +22,8 @@ import (
 // clusterName is the cluster of every world.
 const clusterName = "sim"
 
+var siteNames = plan.SiteNames
+
 // stagedBytesMax is how much of what came may wait for a medium before links are not read
 // any more. It is small, so that a world sees it.
 const stagedBytesMax = 64 << 10
@@ -80,10 +82,10 @@ type image struct {
 // newSite makes the copy with this index of the site at a place.
 func newSite(w *world, place, index int) *site {
 	s := &site{
-		w: w, index: index, place: place, id: wire.SiteIDOf(clusterName, plan.SiteNames[place]),
+		w: w, index: index, place: place, id: wire.SiteIDOf(clusterName, siteNames[place]),
 		clock: clock{driftPPM: w.plan.Sites[place].DriftPPM, offset: w.plan.Sites[place].Offset},
-		draw:  w.stream("process " + plan.SiteNames[index]),
-		rare:  w.stream("sometimes " + plan.SiteNames[index]),
+		draw:  w.stream("process " + siteNames[index]),
+		rare:  w.stream("sometimes " + siteNames[index]),
 	}
 	s.disk = newDisk(w, place, index)
 	s.store = &siteStore{site: s, mem: store.NewMem()}
@@ -158,7 +160,7 @@ func (s *site) start() {
 			s.disk.crash(s.draw) // what failed may not be believed from a cache
 		}
 		if s.w.healed || !struck(err) && !vfs.Exhausted(err) {
-			s.w.fail("I14", "%s does not open, and its disk refuses nothing: %v", plan.SiteNames[s.index], err)
+			s.w.fail("I14", "%s does not open, and its disk refuses nothing: %v", siteNames[s.index], err)
 		}
 		s.w.after(s.draw.Between(50*time.Millisecond, 500*time.Millisecond), s.start)
 		return
@@ -251,12 +253,12 @@ func (s *site) config() node.Config {
 	var peers []node.Peer
 	for _, other := range s.w.sites {
 		if other.place != s.place && !s.alone {
-			peers = append(peers, node.Peer{Site: other.id, Name: plan.SiteNames[other.place]})
+			peers = append(peers, node.Peer{Site: other.id, Name: siteNames[other.place]})
 		}
 	}
 	slices.SortFunc(peers, func(a, b node.Peer) int { return cmp.Compare(a.Site, b.Site) })
 	return node.Config{
-		Cluster: wire.ClusterIDOf(clusterName), ClusterName: clusterName, Site: s.id, SiteName: plan.SiteNames[s.place],
+		Cluster: wire.ClusterIDOf(clusterName), ClusterName: clusterName, Site: s.id, SiteName: siteNames[s.place],
 		Shards: uint32(set.Shards), Primary: s.writer(),
 		Peers:          peers,
 		WindowBytesMax: mine.WindowBytes, WindowBytesMin: min(mine.WindowBytes, 64<<10), FrameBytesMax: mine.FrameBytes,
@@ -270,7 +272,7 @@ func (s *site) writer() wire.SiteID {
 	if s.usurps {
 		return s.id
 	}
-	return wire.SiteIDOf(clusterName, plan.SiteNames[0])
+	return wire.SiteIDOf(clusterName, siteNames[0])
 }
 
 func (p *process) boot() node.Boot {

@@ -106,7 +106,7 @@ func TestAPeerThatStandsStillForADayCostsNothing(t *testing.T) {
 			t.Logf("last half  %+v", last)
 			for i := range last.Node {
 				require.LessOrEqual(t, last.Node[i], first.Node[i]+first.Node[i]/10,
-					"the heart of %s", plan.SiteNames[i])
+					"the heart of %s", siteNames[i])
 			}
 			// Its pool comes and goes by half; a word kept per entry would triple it.
 			require.LessOrEqual(t, last.Writer, first.Writer*3/2)

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/claudefs/repl/engine/sim/plan"
 	"github.com/zeebo/xxh3"
 )
 
@@ -25,7 +24,7 @@ type line struct {
 func (l line) String() string {
 	who := "world "
 	if l.site >= 0 {
-		who = plan.SiteNames[l.site]
+		who = siteNames[l.site]
 	}
 	return fmt.Sprintf("%6d %12s %s %-18s %d %d", l.step, l.at, who, l.what, l.a, l.b)
 }

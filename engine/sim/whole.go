@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/claudefs/repl/engine/sim/plan"
 	"github.com/claudefs/repl/engine/store/journal"
 	"github.com/claudefs/repl/wire"
 	"github.com/zeebo/xxh3"
@@ -22,9 +21,9 @@ func (c *checker) leaving(site int, refs []wire.BatchRef) {
 		switch sum, found := c.written[h.Chain]; {
 		case !found:
 			c.w.fail("I1", "%s sends log %s seq %d, which its source never flushed",
-				plan.SiteNames[site], h.Log(), h.LastSeq())
+				siteNames[site], h.Log(), h.LastSeq())
 		case sum != xxh3.Hash(refs[i].Bytes):
-			c.w.fail("I9", "%s sends log %s seq %d with changed bytes", plan.SiteNames[site], h.Log(), h.LastSeq())
+			c.w.fail("I9", "%s sends log %s seq %d with changed bytes", siteNames[site], h.Log(), h.LastSeq())
 		}
 	}
 }
@@ -37,7 +36,7 @@ func (p *process) lacks() string {
 				continue
 			}
 			return fmt.Sprintf("%s: %s lacks log %s behind seq %d, up to %d, 0 = unknown",
-				plan.SiteNames[p.site.index], f.dir(), h.Log, h.From.Seq, h.To.Seq)
+				siteNames[p.site.index], f.dir(), h.Log, h.From.Seq, h.To.Seq)
 		}
 	}
 	return ""
@@ -50,7 +49,7 @@ func (c *checker) torn() string {
 	for _, s := range c.w.core() {
 		for _, f := range [2]*flusher{s.p.own, s.p.mirror} {
 			if why := c.walk(s, f); why != "" {
-				return plan.SiteNames[s.index] + ": " + f.dir() + " " + why
+				return siteNames[s.index] + ": " + f.dir() + " " + why
 			}
 		}
 	}

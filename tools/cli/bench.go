@@ -43,8 +43,7 @@ entry. With --rate (open loop) entries are due at fixed times, and their latency
 counts for every entry that it delays.
 
 A result that means little is marked invalid, with the reasons. The exit code reports only failures and
---fail-if. Its metrics:
-`
+--fail-if. Its metrics:`
 
 func (a *app) bench() *cobra.Command {
 	f := &benchFlags{}

@@ -2,7 +2,6 @@ package plan
 
 import (
 	"context"
-	"flag"
 	"slices"
 	"strings"
 	"time"
@@ -191,7 +190,7 @@ func (s *shrinker) parameters() {
 func (p *Plan) simplify(names ...string) {
 	fs := p.flags()
 	for _, name := range names {
-		var f *flag.Flag = fs.Lookup(name)
+		f := fs.Lookup(name)
 		if err := f.Value.Set(f.DefValue); err != nil {
 			panic("sim: a parameter refuses its own default: " + err.Error())
 		}
