@@ -108,7 +108,9 @@ var journalMetrics = []metric{
 		journals(func(j *engine.JournalStatus) float64 { return float64(j.Units) })),
 	gauge("journal_poisoned", "1 after a write or flush failed: the journal acknowledges nothing until reopened.",
 		journalLabel,
-		journals(func(j *engine.JournalStatus) float64 { return number(j.State == engine.JournalPoisoned) })),
+		journals(func(j *engine.JournalStatus) float64 {
+			return number(j.State == engine.JournalPoisoned)
+		})),
 	gauge("journal_impeded", "1 while the journal cannot create or remove segments.", journalLabel,
 		journals(func(j *engine.JournalStatus) float64 { return number(j.State == engine.JournalImpeded) })),
 	gauge("journal_damaged_places", "Damaged places in retained segments.", journalLabel,

@@ -138,7 +138,7 @@ func (c *checker) durable(site int, journal node.Journal, x *extent) {
 		}
 		l.ends = append(l.ends, end)
 	case end.seq > tail.seq:
-		c.w.fail("I3", "%s flushed log %s seq %d, the medium ends at %d", siteNames[site], h.Log(), h.FirstSeq, tail.seq)
+		c.w.fail("I3", "%s flushed log %s seq %d, medium ends at %d", siteNames[site], h.Log(), h.FirstSeq, tail.seq)
 	default:
 		if chain, found := l.find(h.Incarnation, end.seq); !found || chain != end.chain {
 			c.w.fail("I4", "%s flushed log %s seq %d with another chain than before", siteNames[site], h.Log(), end.seq)
