@@ -80,10 +80,10 @@ strangers: setup ## 10,000 silent connections and 2,000 new ones a second for ST
 	@CLAUDEFS_STRANGERS=$(STRANGERS) $(GO) test -count=1 -v -timeout 0 -run TestStrangersCostLittle ./tools/cli
 
 soak: setup ## a peer stalls for SOAK while the source appends: nothing grows, on the ring and portable
-	@CLAUDEFS_SOAK=$(SOAK) $(GO) test -count=1 -v -timeout 0 -run TestAStalledPeerCostsTheOthersNothing ./engine
+	@CLAUDEFS_SOAK=$(SOAK) $(GO) test -count=1 -v -timeout 0 -run TestStalledPeerCostsTheOthersNothing ./engine
 
 wan: setup ## 1 Gb/s x 100 ms through the proxy, every load for WAN: throughput, window, memory
-	@CLAUDEFS_WAN=$(WAN) $(GO) test -count=1 -v -timeout 0 -run TestALongFatPathIsFilledFromLittleMemory ./engine
+	@CLAUDEFS_WAN=$(WAN) $(GO) test -count=1 -v -timeout 0 -run TestLongFatPathIsFilledFromLittleMemory ./engine
 
 fuzz: setup ## every decoder for FUZZ each
 	@ci/fuzz $(FUZZ)

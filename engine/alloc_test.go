@@ -46,7 +46,7 @@ func (s *site) quiet(t testing.TB) {
 // has 0.002, one with six others at work 0.006.
 const allocationsMax = 0.01
 
-func TestAppendingAndReceivingAllocateNothingPerEntry(t *testing.T) {
+func TestEntriesAllocateNothing(t *testing.T) {
 	for _, shards := range []int{4, 256} {
 		t.Run(fmt.Sprintf("%d shards", shards), func(t *testing.T) { allocateNothing(t, shards, false) })
 	}

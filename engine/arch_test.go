@@ -164,7 +164,7 @@ func TestImportsPointDownOnly(t *testing.T) {
 	}
 }
 
-func TestADependencyStaysInItsOwnersRoom(t *testing.T) {
+func TestDependencyStaysInItsOwnersRoom(t *testing.T) {
 	for _, s := range sources(t) {
 		for _, path := range imports(s.file) {
 			for prefix, owner := range owners {

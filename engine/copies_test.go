@@ -133,7 +133,7 @@ func (s *site) reserve(shard engine.Shard, key string, payloadBytes int, level e
 	return ref
 }
 
-func TestAFlusherIsNotWokenByEveryEntry(t *testing.T) {
+func TestFlusherIsNotWokenByEveryEntry(t *testing.T) {
 	a, _ := pair(t)
 	a.quiet(t)
 	a.options.Peers, a.options.Listen = nil, ""

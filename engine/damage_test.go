@@ -128,9 +128,9 @@ func TestNoAcknowledgementWaitsForARepair(t *testing.T) {
 	sameDigests(t, a, b)
 }
 
-// TestAppendsGoOnBehindDamageInTheOwnJournalThatAPeerProves: the log's tail is
+// TestAppendsGoOnAfterProvenDamage: the log's tail is
 // not guessed, the peer's chain proves it, and gives back what is damaged (I9).
-func TestAppendsGoOnBehindDamageInTheOwnJournalThatAPeerProves(t *testing.T) {
+func TestAppendsGoOnAfterProvenDamage(t *testing.T) {
 	a, b := pair(t)
 	a.options.VerifyWait = patience
 	b.start()
@@ -181,7 +181,7 @@ func TestManyAppendersGetDenseSeqsInTheirOrder(t *testing.T) {
 	sameDigests(t, a, b)
 }
 
-func TestAWaitThatIsGivenUpLeavesNothingBehind(t *testing.T) {
+func TestWaitThatIsGivenUpLeavesNothingBehind(t *testing.T) {
 	a, _ := pair(t)
 	a.start()
 	ref := a.put(0, "k", "v", engine.Local)
@@ -196,9 +196,9 @@ func TestAWaitThatIsGivenUpLeavesNothingBehind(t *testing.T) {
 	require.ErrorIs(t, <-waiting, engine.ErrClosed)
 }
 
-// TestAnIdleJournalGetsItsClosingUnit: within a second of the last flush there
+// TestIdleJournalGetsItsClosingUnit: within a second of the last flush there
 // is a durable-through mark over it, so damage there is no torn tail (I9).
-func TestAnIdleJournalGetsItsClosingUnit(t *testing.T) {
+func TestIdleJournalGetsItsClosingUnit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, _ := pair(t)
 		a.options.Peers = nil

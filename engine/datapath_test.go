@@ -104,7 +104,7 @@ func TestBothWaysOfIOUnderstandOneAnother(t *testing.T) {
 	sameDigests(t, a, b)
 }
 
-func TestAnEngineOnARingGivesEverythingBack(t *testing.T) { // I10
+func TestEngineOnARingGivesEverythingBack(t *testing.T) { // I10
 	needRing(t)
 	once := func() {
 		a, b, proxy := realPair(t, "io_uring")
@@ -124,7 +124,7 @@ func TestAnEngineOnARingGivesEverythingBack(t *testing.T) { // I10
 	}
 }
 
-func TestARefusedEngineGivesItsRingBack(t *testing.T) {
+func TestRefusedEngineGivesItsRingBack(t *testing.T) {
 	needRing(t)
 	a := realSite(t, "io_uring", "site-a", "site-b")
 	a.options.Listen = "no-port"
@@ -166,7 +166,7 @@ func TestJournalsInMemoryAreLeftToSystemCalls(t *testing.T) {
 	}
 }
 
-func TestAnUnknownIOIsNamed(t *testing.T) {
+func TestUnknownIOIsNamed(t *testing.T) {
 	o := engine.Options{Cluster: "test", Site: "site-a", Dir: t.TempDir(), Store: store.NewMem(), IO: "fast"}
 	_, err := engine.Open(context.Background(), o)
 	require.ErrorIs(t, err, engine.ErrOptions)

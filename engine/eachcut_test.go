@@ -22,10 +22,10 @@ type cut struct {
 	queue  bool
 }
 
-// TestAPowerCutAtEachCallLosesNothing cuts a site's power before and after each call
+// TestPowerCutAtEachCallLosesNothing cuts a site's power before and after each call
 // that changes its disk, and opens what that may leave: nothing of the unsynced, all
 // of it, and a draw (G3; I1, I2, I9). The journals' own tests have every subset.
-func TestAPowerCutAtEachCallLosesNothing(t *testing.T) {
+func TestPowerCutAtEachCallLosesNothing(t *testing.T) {
 	for _, victim := range []int{0, 1} {
 		for _, queue := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, queue %t", []string{"source", "mirror"}[victim], queue), func(t *testing.T) {

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestAnEntryAppendedAtOneSiteIsAppliedAtBoth(t *testing.T) {
+func TestEntryAppendedAtOneSiteIsAppliedAtBoth(t *testing.T) {
 	a, b := pair(t)
 	b.start()
 	a.start()
@@ -29,7 +29,7 @@ func TestAnEntryAppendedAtOneSiteIsAppliedAtBoth(t *testing.T) {
 	sameDigests(t, a, b)
 }
 
-func TestAppendsGoOnWhileThePeerIsDownAndItCatchesUp(t *testing.T) {
+func TestAppendsGoOnWhilePeerIsDown(t *testing.T) {
 	a, b := pair(t)
 	a.start()
 	for i := range 50 {
@@ -44,7 +44,7 @@ func TestAppendsGoOnWhileThePeerIsDownAndItCatchesUp(t *testing.T) {
 	sameDigests(t, a, b)
 }
 
-func TestTheStandbyRefusesAppendsByName(t *testing.T) {
+func TestStandbyRefusesAppendsByName(t *testing.T) {
 	_, b := pair(t)
 	b.start()
 	require.ErrorIs(t, b.Ready(soon(t), 0), engine.ErrStandby)
@@ -91,9 +91,9 @@ func TestBothSitesResumeAfterRestartsExactlyOnce(t *testing.T) {
 	sameDigests(t, a, b)
 }
 
-// TestASourceRestoredFromAnOldCopyGetsItsDataBack proves I1 against a restored
+// TestRestoredSourceGetsItsDataBack proves I1 against a restored
 // image: what a peer confirmed as durable comes back before the source writes.
-func TestASourceRestoredFromAnOldCopyGetsItsDataBack(t *testing.T) {
+func TestRestoredSourceGetsItsDataBack(t *testing.T) {
 	a, b := pair(t)
 	a.options.VerifyWait = patience
 	a.start()
@@ -116,7 +116,7 @@ func TestASourceRestoredFromAnOldCopyGetsItsDataBack(t *testing.T) {
 	sameDigests(t, a, b)
 }
 
-func TestAStandbyRestoredFromAnOldCopyCatchesUp(t *testing.T) {
+func TestStandbyRestoredFromAnOldCopyCatchesUp(t *testing.T) {
 	a, b := pair(t)
 	a.start()
 	b.start()

@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestAFloodOfOneKindLeavesTheLogReadable(t *testing.T) {
+func TestFloodOfOneKindLeavesTheLogReadable(t *testing.T) {
 	var out bytes.Buffer
 	drop := func(_ []string, a slog.Attr) slog.Attr {
 		if a.Key == slog.TimeKey {
@@ -37,7 +37,7 @@ func TestAFloodOfOneKindLeavesTheLogReadable(t *testing.T) {
 	require.Equal(t, "level=WARN msg=again kind=data-lost peer=site-b left_out=240 shard=3\n", out.String())
 }
 
-func TestTheLogOfEventsStaysBounded(t *testing.T) {
+func TestLogOfEventsStaysBounded(t *testing.T) {
 	l := eventLog{logger: slog.New(slog.DiscardHandler)}
 	for i := range 4 * lineKindsMax {
 		l.write(&Event{At: time.Unix(0, 0), Kind: "refused", Peer: string(rune('a' + i)), Shard: -1})

@@ -54,7 +54,7 @@ func (s *site) refused() error {
 	return err
 }
 
-func TestADirectoryBelongsToOneClusterSiteAndShardCount(t *testing.T) {
+func TestDirectoryKeepsClusterSiteAndShards(t *testing.T) {
 	a, _ := pair(t)
 	a.start()
 	a.end()
@@ -79,7 +79,7 @@ func TestADirectoryBelongsToOneClusterSiteAndShardCount(t *testing.T) {
 	a.start()
 }
 
-func TestASecondEngineOnTheSameDirectoryIsRefused(t *testing.T) {
+func TestSecondEngineOnTheSameDirectoryIsRefused(t *testing.T) {
 	a, _ := pair(t)
 	a.start()
 	err := a.refused()
@@ -90,7 +90,7 @@ func TestASecondEngineOnTheSameDirectoryIsRefused(t *testing.T) {
 	a.start()
 }
 
-func TestADamagedIdentityIsNamed(t *testing.T) {
+func TestDamagedIdentityIsNamed(t *testing.T) {
 	a, _ := pair(t)
 	a.start()
 	a.end()
@@ -105,7 +105,7 @@ func TestADamagedIdentityIsNamed(t *testing.T) {
 	require.ErrorContains(t, a.refused(), "no IDENTITY")
 }
 
-func TestAnUnwritableDirectoryIsNamed(t *testing.T) {
+func TestUnwritableDirectoryIsNamed(t *testing.T) {
 	a, _ := pair(t)
 	a.options.FS = vfs.WithFaults(a.disk, vfs.Fault{Op: vfs.OpMkdir, Call: 1, Forever: true, Err: syscall.EACCES})
 	err := a.refused()
@@ -113,7 +113,7 @@ func TestAnUnwritableDirectoryIsNamed(t *testing.T) {
 	require.ErrorContains(t, err, "writable")
 }
 
-func TestPeersOfAnotherClusterOrShardCountAreRefusedByName(t *testing.T) {
+func TestPeerOfAnotherClusterIsRefused(t *testing.T) {
 	for _, change := range []struct {
 		with func(o *engine.Options)
 		text string
@@ -132,9 +132,9 @@ func TestPeersOfAnotherClusterOrShardCountAreRefusedByName(t *testing.T) {
 	}
 }
 
-// TestAFullDiskStopsTheOwnJournalAndSaysSo: no ack any more, outcome unknown,
+// TestFullDiskStopsTheOwnJournalAndSaysSo: no ack any more, outcome unknown,
 // and after making room the node opens with everything acknowledged (I1).
-func TestAFullDiskStopsTheOwnJournalAndSaysSo(t *testing.T) {
+func TestFullDiskStopsTheOwnJournalAndSaysSo(t *testing.T) {
 	a, b := pair(t)
 	b.start()
 	full := vfs.WithFaults(a.disk,
@@ -170,7 +170,7 @@ func TestAFullDiskStopsTheOwnJournalAndSaysSo(t *testing.T) {
 	}
 }
 
-func TestAFullDiskAtTheStandbyLeavesThePrimaryAlone(t *testing.T) {
+func TestFullDiskAtTheStandbyLeavesThePrimaryAlone(t *testing.T) {
 	a, b := pair(t)
 	disk := b.disk
 	b.options.FS = vfs.WithFaults(disk,
@@ -195,7 +195,7 @@ func TestAFullDiskAtTheStandbyLeavesThePrimaryAlone(t *testing.T) {
 	sameDigests(t, a, b)
 }
 
-func TestAnUnknownOperationStopsItsLogByNameAndNoOther(t *testing.T) {
+func TestUnknownOperationStopsItsLogOnly(t *testing.T) {
 	a, b := pair(t)
 	b.store.Known = func(op wire.Op) bool { return op == engine.OpHost }
 	b.start()
@@ -239,7 +239,7 @@ func TestLevelsThatCannotBeReachedAreRefused(t *testing.T) {
 	require.Zero(t, a.Status().Appends.Entries, "nothing was done")
 }
 
-func TestAppendAtHoldsWhatIsThereAndRefusesAFallingIndex(t *testing.T) {
+func TestAppendAtRefusesFallingIndex(t *testing.T) {
 	a, b := pair(t)
 	a.options.AppendAt = true
 	b.start()
@@ -297,9 +297,9 @@ func TestCloseMakesWhatWasAppendedDurable(t *testing.T) {
 	}
 }
 
-// TestAStalledPeerCostsNeitherMemoryNorAppends: the peer's host does not apply
+// TestStalledPeerCostsNeitherMemoryNorAppends: the peer's host does not apply
 // and does not read; appends go on, and memory stays in its bounds (I10).
-func TestAStalledPeerCostsNeitherMemoryNorAppends(t *testing.T) {
+func TestStalledPeerCostsNeitherMemoryNorAppends(t *testing.T) {
 	net := linktest.NewMemory()
 	a := newSite(t, net, "site-a", "site-b")
 	a.quiet(t)
@@ -333,7 +333,7 @@ func TestAStalledPeerCostsNeitherMemoryNorAppends(t *testing.T) {
 	require.Nil(t, s.Peers[0].WouldLose.Seconds, "unknown is never zero")
 }
 
-func TestAPurgedJournalStopsAnOldStoreByName(t *testing.T) {
+func TestPurgedJournalStopsAnOldStoreByName(t *testing.T) {
 	a, _ := pair(t)
 	a.options.Peers = nil
 	a.start()
@@ -357,7 +357,7 @@ func TestAPurgedJournalStopsAnOldStoreByName(t *testing.T) {
 	require.Equal(t, "FAILED", e.Status().Health)
 }
 
-func TestAStoreThatCannotSyncFailsTheNodeAndKeepsItRunning(t *testing.T) {
+func TestStoreSyncErrorFailsTheNode(t *testing.T) {
 	a, _ := pair(t)
 	a.options.Peers = nil
 	a.options.Store = &unsyncable{Mem: a.store}
@@ -369,9 +369,9 @@ func TestAStoreThatCannotSyncFailsTheNodeAndKeepsItRunning(t *testing.T) {
 	a.put(0, "k", "v", engine.AppliedHere)
 }
 
-// TestWhatASyncThatFailedMissedIsGivenBackByTheNext: the shards that were applied to
+// TestNextSyncReleasesWhatFailedOneMissed: the shards that were applied to
 // before it are not forgotten, else their segments stay until the next start (I12).
-func TestWhatASyncThatFailedMissedIsGivenBackByTheNext(t *testing.T) {
+func TestNextSyncReleasesWhatFailedOneMissed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, _ := pair(t)
 		u := &unsyncable{Mem: a.store}

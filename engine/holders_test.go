@@ -28,10 +28,10 @@ func (s *site) image() (*vfs.Mem, *store.Mem) {
 		s.store.Crash(func(_ engine.Shard, unsynced int) int { return unsynced })
 }
 
-// TestADamagedOwnLogIsNoSource: the only peer lacks what is damaged in site-a's own
+// TestDamagedOwnLogIsNoSource: the only peer lacks what is damaged in site-a's own
 // journal. Nothing from the damage on is sent to it, and status says so; the other
 // logs go on (I9, I10).
-func TestADamagedOwnLogIsNoSource(t *testing.T) {
+func TestDamagedOwnLogIsNoSource(t *testing.T) {
 	a, b := pair(t)
 	b.start()
 	a.start()
@@ -59,10 +59,10 @@ func TestADamagedOwnLogIsNoSource(t *testing.T) {
 	}
 }
 
-// TestADamagedOwnLogIsMendedFromAnotherSite: site-c lacks what is damaged in site-a's
+// TestDamagedOwnLogIsMendedFromAnotherSite: site-c lacks what is damaged in site-a's
 // own journal, site-b has it. It is fetched back by position and chain, and site-c
 // gets all of it (I4, I9, I14).
-func TestADamagedOwnLogIsMendedFromAnotherSite(t *testing.T) {
+func TestDamagedOwnLogIsMendedFromAnotherSite(t *testing.T) {
 	a, b, c := trio(t)
 	for _, s := range []*site{b, c, a} {
 		s.start()
@@ -96,10 +96,10 @@ func TestADamagedOwnLogIsMendedFromAnotherSite(t *testing.T) {
 	a.put(1, "last", "v", engine.Applied(2))
 }
 
-// TestADamagedMirrorIsNoSourceForALostTail: site-a is restored from an older image.
+// TestDamagedMirrorIsNoSourceForALostTail: site-a is restored from an older image.
 // What it lost lies damaged at site-b and whole at site-c: it comes from site-c, by
 // position and chain, and site-b's copy is mended from site-a again (I4, I9).
-func TestADamagedMirrorIsNoSourceForALostTail(t *testing.T) {
+func TestDamagedMirrorIsNoSourceForALostTail(t *testing.T) {
 	for n, damaged := range []int{11, 19, 11, 19} { // in the middle; the end, which nothing else proves
 		a, b, c := trio(t)
 		a.options.VerifyWait = patience
@@ -149,10 +149,10 @@ func TestADamagedMirrorIsNoSourceForALostTail(t *testing.T) {
 	}
 }
 
-// TestAPeerThatCannotReadJustNowIsAskedAgain: site-a has a new disk, and the only peer
+// TestPeerThatCannotReadJustNowIsAskedAgain: site-a has a new disk, and the only peer
 // fails to read once while it gives the log back. That is no word about the log: the
 // link ends, and the next one brings everything (I14).
-func TestAPeerThatCannotReadJustNowIsAskedAgain(t *testing.T) {
+func TestPeerThatCannotReadJustNowIsAskedAgain(t *testing.T) {
 	a, b := pair(t)
 	a.options.VerifyWait = patience
 	b.start()

@@ -11,7 +11,7 @@ func testLadder() ladder {
 	return newLadder(time.Second, time.Minute, []string{"rdma", "io_uring", "tcp"})
 }
 
-func TestTheBestTransportIsTriedFirst(t *testing.T) {
+func TestBestTransportIsTriedFirst(t *testing.T) {
 	l := testLadder()
 	require.Equal(t, 0, l.next(0, 0))
 	require.Empty(t, l.reason(0, 0))
@@ -19,7 +19,7 @@ func TestTheBestTransportIsTriedFirst(t *testing.T) {
 	require.False(t, ok)
 }
 
-func TestAFailureMakesTheNextDialTakeTheNextTransportAtOnce(t *testing.T) {
+func TestFailedDialTriesNextTransport(t *testing.T) {
 	l := testLadder()
 	l.failed(0, 10*time.Second, 0, "transport retry exceeded")
 	require.Equal(t, 1, l.next(0, 10*time.Second))
@@ -35,7 +35,7 @@ func TestAFailureMakesTheNextDialTakeTheNextTransportAtOnce(t *testing.T) {
 	require.Contains(t, l.reason(2, at), "rdma: transport retry exceeded, being tried again")
 }
 
-func TestTheLastTransportIsAlwaysThere(t *testing.T) {
+func TestLastTransportIsAlwaysThere(t *testing.T) {
 	l := testLadder()
 	for i := range 3 {
 		l.failed(i, 0, 0, "refused")
@@ -45,7 +45,7 @@ func TestTheLastTransportIsAlwaysThere(t *testing.T) {
 
 // No flapping: what keeps failing is tried less and less often, within bounds, even
 // where each time it came up for a while.
-func TestATransportThatKeepsFailingIsTriedLessOften(t *testing.T) {
+func TestTransportThatKeepsFailingIsTriedLessOften(t *testing.T) {
 	l := testLadder()
 	now := time.Duration(0)
 	var pauses []int
@@ -64,7 +64,7 @@ func TestATransportThatKeepsFailingIsTriedLessOften(t *testing.T) {
 	require.Equal(t, time.Minute, at-now)
 }
 
-func TestATransportThatHeldIsForgivenItsPast(t *testing.T) {
+func TestTransportThatHeldIsForgivenItsPast(t *testing.T) {
 	l := testLadder()
 	for range 7 {
 		l.failed(0, 0, 0, "lost")

@@ -24,7 +24,7 @@ func (c *counting) Send([][]byte) error {
 
 // A welcome waits until the peers of links that are told to close can write here no
 // more; what follows it does not, nor do links that this site dialed.
-func TestAWelcomeWaitsForTheEndOfLinksThatLeave(t *testing.T) {
+func TestWelcomeWaitsForTheEndOfLinksThatLeave(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := &Engine{}
 		old := &peerLink{e: e, id: 1, gone: make(chan struct{})}
@@ -63,7 +63,7 @@ func (c *leisurely) Close() error {
 
 // Whoever pushes holds the heart's mutex: a stalled link that is given up costs the
 // others no moment (I10).
-func TestAStalledLinkIsClosedWithoutWaitingForIt(t *testing.T) {
+func TestStalledLinkIsClosedWithoutWaitingForIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		conn := &leisurely{closed: make(chan struct{}, 2)}
 		l := &peerLink{e: &Engine{}, id: 1, conn: conn, ready: make(chan struct{}, 1), shut: make(chan struct{})}

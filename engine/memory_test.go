@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestAClosedEngineHasGivenAllItsMemoryBack(t *testing.T) { // I10
+func TestClosedEngineHasGivenAllItsMemoryBack(t *testing.T) { // I10
 	left, right := pair(t)
 	overTCP(t, left, right, "")
 	for n := range 200 {
@@ -27,7 +27,7 @@ func TestAClosedEngineHasGivenAllItsMemoryBack(t *testing.T) { // I10
 	}
 }
 
-func TestAnEngineWhoseJournalFailedGivesItsMemoryBackToo(t *testing.T) {
+func TestFailedJournalGivesMemoryBack(t *testing.T) {
 	a, _ := pair(t)
 	a.options.Peers, a.options.Listen = nil, ""
 	a.options.FS = vfs.WithFaults(a.disk, vfs.Fault{Op: vfs.OpSync, Match: "seg*", Call: 8, Forever: true})

@@ -65,8 +65,8 @@ func TestResetLinksLoseAndRepeatNothing(t *testing.T) {
 	sameDigests(t, a, b)
 }
 
-// TestACutIsNoticedAndLagIsUnknownUntilItHeals: silence is never zero lag.
-func TestACutIsNoticedAndLagIsUnknownUntilItHeals(t *testing.T) {
+// TestCutIsNoticedAndLagIsUnknownUntilItHeals: silence is never zero lag.
+func TestCutIsNoticedAndLagIsUnknownUntilItHeals(t *testing.T) {
 	net, err := tcp.New(tcp.Options{})
 	require.NoError(t, err)
 	a, b := newSite(t, net, "site-a", "site-b"), newSite(t, net, "site-b", "site-a")
@@ -108,7 +108,7 @@ func TestClosingLeavesNoGoroutineBehind(t *testing.T) {
 	}
 }
 
-func TestAnAddressInUseIsNamedAndTheDirectoryGivenBack(t *testing.T) {
+func TestAddressInUseReleasesDirectory(t *testing.T) {
 	net := linktest.NewMemory()
 	taken, err := net.Listen("site-a")
 	require.NoError(t, err)

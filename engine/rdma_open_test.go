@@ -12,7 +12,7 @@ import (
 	"github.com/claudefs/repl/rdma/fakeverbs"
 )
 
-func TestAskingForRDMAInABuildWithoutItNamesTagAndPackage(t *testing.T) {
+func TestRDMAWithoutItNamesTagAndPackage(t *testing.T) {
 	if rdma.Built {
 		t.Skip("this build has the tag rdma")
 	}

@@ -123,7 +123,7 @@ func (p *spoiledPair) PostSends(list []rdma.Send) (int, error) {
 
 // On every device, real ones too: a frame that the peer's keys refuse, and one whose
 // queue pair dies in the midst of it, are lost with their link and come by the next.
-func TestRDMAFramesThatAreSpoiledUnderWayAreNeitherLostNorRepeated(t *testing.T) { // I2, I3
+func TestRDMASpoiledFramesArriveOnce(t *testing.T) { // I2, I3
 	p := newRDMAPair(t)
 	for i, d := range []damage{wrongKey, cutShort, wrongKey, cutShort, cutShort} {
 		p.put(20)

@@ -243,7 +243,7 @@ func TestRDMAListensForPlainLinksAsWell(t *testing.T) {
 	p.exact()
 }
 
-func TestRDMAFallsBackWhereThePeerHasNoneAndReturns(t *testing.T) {
+func TestRDMAFallsBackForPeerWithout(t *testing.T) {
 	p := newRDMAPair(t)
 	p.put(20)
 	p.b.end()
@@ -278,7 +278,7 @@ func TestRDMAPeerThatDiesLosesAndRepeatsNothing(t *testing.T) {
 	p.exact()
 }
 
-func TestRDMASitesThatAreKilledLoseAndRepeatNothing(t *testing.T) {
+func TestRDMASitesKilledLoseNothing(t *testing.T) {
 	p := newRDMAPair(t)
 	for range 2 {
 		for _, s := range []*site{p.a, p.b} {
@@ -297,7 +297,7 @@ func TestRDMASitesThatAreKilledLoseAndRepeatNothing(t *testing.T) {
 
 // Whatever the device says of an entry, in mid-frame or between frames, before or
 // after the peer got it.
-func TestRDMAFaultsOfTheQueuePairLoseAndRepeatNothing(t *testing.T) {
+func TestRDMAQueuePairFaultsLoseNothing(t *testing.T) {
 	p := newRDMAPair(t)
 	f := p.fabric.scripted(t)
 	for i, status := range []rdma.Status{
@@ -352,7 +352,7 @@ func (p *rdmaPair) port(up bool) {
 	setPort(p.t, p.fabric.device, up)
 }
 
-func TestRDMAFallsBackWhileTheDeviceIsGoneAndReturns(t *testing.T) {
+func TestRDMAFallsBackWithoutDevice(t *testing.T) {
 	p := newRDMAPair(t)
 	f := p.fabric.scripted(t)
 	for _, device := range []string{"site-a", "site-b"} {

@@ -15,7 +15,7 @@ func alone(t testing.TB) *site {
 	return a.start()
 }
 
-func TestAReservedEntryIsAppliedAsAnAppendedOne(t *testing.T) {
+func TestReservedEntryIsAppliedAsAnAppendedOne(t *testing.T) {
 	a, b := pair(t)
 	b.start()
 	a.start()
@@ -28,7 +28,7 @@ func TestAReservedEntryIsAppliedAsAnAppendedOne(t *testing.T) {
 	sameDigests(t, a, b)
 }
 
-func TestAnAppendWaitsForTheReservationOfItsShard(t *testing.T) {
+func TestAppendWaitsForTheReservationOfItsShard(t *testing.T) {
 	a := alone(t)
 	a.put(0, "k", "old", engine.Local)
 	r, err := a.Reserve(soon(t), 0, entry("k", ""), 3)
@@ -53,7 +53,7 @@ func TestAnAppendWaitsForTheReservationOfItsShard(t *testing.T) {
 	require.Equal(t, "new", a.value(0, "k"))
 }
 
-func TestAnAbortedReservationLetsOthersOn(t *testing.T) {
+func TestAbortedReservationLetsOthersOn(t *testing.T) {
 	a := alone(t)
 	r, err := a.Reserve(soon(t), 0, entry("k", ""), 1<<20)
 	require.NoError(t, err)
@@ -84,7 +84,7 @@ func TestCloseWaitsForAReservation(t *testing.T) { // I1
 	a.end()
 }
 
-func TestAReservationBeyondTheLimitsIsRefused(t *testing.T) {
+func TestReservationBeyondTheLimitsIsRefused(t *testing.T) {
 	a := alone(t)
 	_, err := a.Reserve(soon(t), 0, entry("k", ""), wire.EntryPayloadBytesMax+1)
 	require.ErrorIs(t, err, wire.ErrLimit)

@@ -45,9 +45,9 @@ func (s *site) awaitHealth(word string) engine.Status {
 	return st
 }
 
-// TestAMirrorThatRotsUnderLoadIsMended: by position and chain, while entries come in.
+// TestMirrorThatRotsUnderLoadIsMended: by position and chain, while entries come in.
 // site-c is away, so that nothing is given back; then it gets everything (I3, I4, I9).
-func TestAMirrorThatRotsUnderLoadIsMended(t *testing.T) {
+func TestMirrorThatRotsUnderLoadIsMended(t *testing.T) {
 	a, b, c := rotting(t)
 	a.putBulk(0, 30, engine.Applied(1))
 	var load sync.WaitGroup
@@ -87,9 +87,9 @@ func rotting(t *testing.T) (a, b, c *site) {
 	return a, b, c
 }
 
-// TestAnOwnLogThatRotsIsMendedWhileItIsShipped: site-c was away, so site-a reads the
+// TestOwnLogThatRotsIsMendedWhileItIsShipped: site-c was away, so site-a reads the
 // file for it, and meets the rot; site-b has what it took (I4, I9, I14).
-func TestAnOwnLogThatRotsIsMendedWhileItIsShipped(t *testing.T) {
+func TestOwnLogThatRotsIsMendedWhileItIsShipped(t *testing.T) {
 	a, _, c := rotting(t)
 	a.putBulk(0, 100, engine.Applied(1))
 	a.spoil("own", "payload 40.")
@@ -104,8 +104,8 @@ func TestAnOwnLogThatRotsIsMendedWhileItIsShipped(t *testing.T) {
 	a.awaitHealth("OK")
 }
 
-// TestAnOwnLogThatRotsIsMendedWhenItIsVerified: nothing but Verify reads it (I9).
-func TestAnOwnLogThatRotsIsMendedWhenItIsVerified(t *testing.T) {
+// TestOwnLogThatRotsIsMendedWhenItIsVerified: nothing but Verify reads it (I9).
+func TestOwnLogThatRotsIsMendedWhenItIsVerified(t *testing.T) {
 	a, b, c := rotting(t)
 	a.putBulk(0, 10, engine.Applied(1))
 	a.spoil("own", "payload 4.")
@@ -124,10 +124,10 @@ func TestAnOwnLogThatRotsIsMendedWhenItIsVerified(t *testing.T) {
 	a.awaitHealth("OK")
 }
 
-// TestAStoreBehindDamageInTheOwnJournalWaitsForItsRepair: the Store is an older one,
+// TestStoreWaitsForRepairOfItsLog: the Store is an older one,
 // the peer that has what is lost is away. The log is not stopped; the others go on
 // (I3, I9).
-func TestAStoreBehindDamageInTheOwnJournalWaitsForItsRepair(t *testing.T) {
+func TestStoreWaitsForRepairOfItsLog(t *testing.T) {
 	a, b := calm(t)
 	b.start()
 	a.start()
@@ -172,9 +172,9 @@ func (g *gated) Apply(ctx context.Context, c *store.Change) error {
 	return g.Mem.Apply(ctx, c)
 }
 
-// TestAnApplierThatMeetsRotGoesOnBehindItsRepair: in either journal, the Store is so
+// TestApplierThatMeetsRotGoesOnBehindItsRepair: in either journal, the Store is so
 // far behind that its entries are read from the file (I2, I3, I9).
-func TestAnApplierThatMeetsRotGoesOnBehindItsRepair(t *testing.T) {
+func TestApplierThatMeetsRotGoesOnBehindItsRepair(t *testing.T) {
 	for journal, name := range []string{"own", "mirror"} {
 		t.Run(name, func(t *testing.T) {
 			a, b := calm(t)
@@ -199,9 +199,9 @@ func TestAnApplierThatMeetsRotGoesOnBehindItsRepair(t *testing.T) {
 	}
 }
 
-// TestACopyThatRottedIsNoSource: the same entry rots in site-a's own journal and in
+// TestCopyThatRottedIsNoSource: the same entry rots in site-a's own journal and in
 // site-b's mirror. It comes from site-c, to site-a and then to site-b (I4, I9).
-func TestACopyThatRottedIsNoSource(t *testing.T) {
+func TestCopyThatRottedIsNoSource(t *testing.T) {
 	a, b, c := rotting(t)
 	c.start()
 	a.putBulk(0, 20, engine.Applied(2))

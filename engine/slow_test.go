@@ -10,10 +10,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestAFrameThatTakesLongerThanThePatienceOfItsLinkArrives: a megabyte takes four times
+// TestSlowFrameArrives: a megabyte takes four times
 // HeartbeatTimeout on this path, and nothing else comes meanwhile. The session lives,
 // because the bytes move (I14).
-func TestAFrameThatTakesLongerThanThePatienceOfItsLinkArrives(t *testing.T) {
+func TestSlowFrameArrives(t *testing.T) {
 	for _, io := range []string{"portable", "io_uring"} {
 		t.Run(io, func(t *testing.T) {
 			if io == "io_uring" {

@@ -235,12 +235,12 @@ func (p *soakProcess) end() {
 	require.NoError(p.t, p.cmd.Wait())
 }
 
-// TestAStalledPeerCostsTheOthersNothing stops the process of a peer, so that its
+// TestStalledPeerCostsTheOthersNothing stops the process of a peer, so that its
 // sockets take what fits in them and nobody answers, while the source goes on
 // appending. Nothing grows at the source but its journal; appends are as fast as
 // before; how far the peer is behind is unknown, and says so. When the peer goes
 // on, it catches up (I10, I14). CLAUDEFS_SOAK is for how long: make soak.
-func TestAStalledPeerCostsTheOthersNothing(t *testing.T) {
+func TestStalledPeerCostsTheOthersNothing(t *testing.T) {
 	stall := soakDefault
 	if text := os.Getenv(soakEnv); text != "" {
 		var err error

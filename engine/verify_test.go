@@ -100,7 +100,7 @@ func TestVerifyingALivePairUnderLoadRaisesNoAlarm(t *testing.T) { // pain 32
 	require.NotZero(t, keys)
 }
 
-func TestADifferentKeyIsFoundAndNamed(t *testing.T) {
+func TestDifferentKeyIsFoundAndNamed(t *testing.T) {
 	a, b := calm(t)
 	a.start()
 	b.start()
@@ -147,7 +147,7 @@ func plant(t *testing.T, s *site, shard engine.Shard, key, value string) {
 // mute hides a Store's views.
 type mute struct{ store.Store }
 
-func TestAStoreWithoutViewsIsComparedByShard(t *testing.T) {
+func TestStoreWithoutViewsIsComparedByShard(t *testing.T) {
 	a, b := calm(t)
 	a.options.Store = mute{a.store}
 	a.start()
@@ -182,7 +182,7 @@ func TestNothingComparedIsNeverEqual(t *testing.T) {
 	require.ErrorIs(t, err, engine.ErrOptions)
 }
 
-func TestAVerificationThatIsGivenUpSaysWhatItDidNotCompare(t *testing.T) {
+func TestCancelledVerificationSaysWhatIsLeft(t *testing.T) {
 	a, b := calm(t)
 	a.start()
 	b.start()
@@ -203,7 +203,7 @@ func TestAVerificationThatIsGivenUpSaysWhatItDidNotCompare(t *testing.T) {
 }
 
 // Reading the stored bytes may take long, and a node that says nothing is taken for none.
-func TestTheFirstProgressIsToldBeforeAnythingIsRead(t *testing.T) {
+func TestFirstProgressIsToldBeforeAnythingIsRead(t *testing.T) {
 	a, b := calm(t)
 	a.start()
 	b.start()
@@ -220,7 +220,7 @@ func TestTheFirstProgressIsToldBeforeAnythingIsRead(t *testing.T) {
 	}
 }
 
-func TestAVerificationOfAClosedEngineSaysSo(t *testing.T) {
+func TestVerificationOfAClosedEngineSaysSo(t *testing.T) {
 	a, b := calm(t)
 	a.start()
 	b.start()
@@ -263,7 +263,7 @@ func TestStoppedLogNamesWhatDiffers(t *testing.T) {
 	}
 }
 
-func TestADamagedMirrorIsNamedByLogAndSeq(t *testing.T) { // I9, pain 33
+func TestDamagedMirrorIsNamedByLogAndSeq(t *testing.T) { // I9, pain 33
 	a, b := calm(t)
 	a.start()
 	b.start()

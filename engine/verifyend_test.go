@@ -93,9 +93,9 @@ func notReached(t *testing.T, r *engine.VerifyReport) int {
 	return r.Peers[0].NotCompared[0].Shard
 }
 
-// TestAnApplierThatStandsStillIsNotWaitedForForEver: the log goes on, the Store of the
+// TestStalledApplierIsNotWaitedFor: the log goes on, the Store of the
 // site that is asked to compare does not (I14).
-func TestAnApplierThatStandsStillIsNotWaitedForForEver(t *testing.T) {
+func TestStalledApplierIsNotWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := pair(t)
 		a.options.Store = &gated{a.store, make(chan struct{})}
@@ -116,9 +116,9 @@ func TestAnApplierThatStandsStillIsNotWaitedForForEver(t *testing.T) {
 	})
 }
 
-// TestASiteWhoseOwnJournalStoppedAnswersAllTheSame: it serves its peers until it is
+// TestSiteWithStoppedJournalAnswers: it serves its peers until it is
 // closed, so it does not leave one that compares itself without an answer (I14).
-func TestASiteWhoseOwnJournalStoppedAnswersAllTheSame(t *testing.T) {
+func TestSiteWithStoppedJournalAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := pair(t)
 		a.options.Store = &gated{a.store, make(chan struct{})}

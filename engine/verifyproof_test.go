@@ -218,10 +218,10 @@ type planting struct {
 	detail string             // that it is found with
 }
 
-// TestAPlantedDifferenceIsFoundUnderLoad changes one byte, changes one attribute, and
+// TestPlantedDifferenceIsFoundUnderLoad changes one byte, changes one attribute, and
 // adds one key (which then lacks at the other site), at either site in turn, and has
 // either find them: each time just these, by their paths.
-func TestAPlantedDifferenceIsFoundUnderLoad(t *testing.T) {
+func TestPlantedDifferenceIsFoundUnderLoad(t *testing.T) {
 	p := newProof(t)
 	defer func() { p.end() }()
 	rounds := 2

@@ -74,11 +74,11 @@ func wanCases(t *testing.T) (cases []wanCase, warm, measure time.Duration) {
 	return cases, 3 * time.Second, measure
 }
 
-// TestALongFatPathIsFilledFromLittleMemory: through 1 Gb/s × 100 ms at least
+// TestLongFatPathIsFilledFromLittleMemory: through 1 Gb/s × 100 ms at least
 // 90 % get through, and neither end takes more memory for it than twice what is
 // under way (I10). The window is the engine's own choice. The race detector
 // leaves too little processor for the rate; the shape of it runs all the same.
-func TestALongFatPathIsFilledFromLittleMemory(t *testing.T) {
+func TestLongFatPathIsFilledFromLittleMemory(t *testing.T) {
 	cases, warm, measure := wanCases(t)
 	for _, c := range cases {
 		name := fmt.Sprintf("%s, shards=%d, payloads of %d bytes", c.io, c.shards, c.payloadBytes)

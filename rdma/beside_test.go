@@ -61,14 +61,14 @@ func TestTwoTransportsListenAtOneAddress(t *testing.T) {
 
 // A setup begins like no frame, of this release or a later one: what FORMAT.md lets a
 // frame's first byte be, its kind, is far below.
-func TestASetupBeginsLikeNoFrame(t *testing.T) {
+func TestSetupBeginsLikeNoFrame(t *testing.T) {
 	var e wire.Envelope
 	begin := append([]byte("CFSV\x01\x01"), make([]byte, wire.EnvelopeBytes)...)
 	require.Error(t, wire.DecodeEnvelope(begin, &e))
 	require.Less(t, byte(wire.FrameJoin), byte('C'))
 }
 
-func TestADialToAnotherTransportSaysThatThePeerHasNoRDMA(t *testing.T) {
+func TestDialToPeerWithoutRDMASaysSo(t *testing.T) {
 	b := openBeside(t)
 	l, err := b.Transport.Listen("127.0.0.1:0")
 	require.NoError(t, err)
@@ -89,7 +89,7 @@ func TestADialToAnotherTransportSaysThatThePeerHasNoRDMA(t *testing.T) {
 	require.ErrorContains(t, err, "the peer hung up on the setup: it has no RDMA")
 }
 
-func TestADialThatReachesNobodyIsNoFailedSetup(t *testing.T) {
+func TestDialThatReachesNobodyIsNoFailedSetup(t *testing.T) {
 	r := open(t, fakeverbs.Options{}, rdma.Options{})
 	gone, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -100,7 +100,7 @@ func TestADialThatReachesNobodyIsNoFailedSetup(t *testing.T) {
 }
 
 // The setup goes by TCP; a fabric that carries nothing is found out all the same.
-func TestADialFindsOutThatNothingComesThrough(t *testing.T) {
+func TestDialFindsOutThatNothingComesThrough(t *testing.T) {
 	r := open(t, fakeverbs.Options{}, rdma.Options{AckTimeout: time.Millisecond, Retries: 1})
 	r.listen(t)
 	r.fabric.SetPort("fake0", false)

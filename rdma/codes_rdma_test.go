@@ -25,7 +25,7 @@ func TestTimeoutsAreRoundedUpToWhatADeviceCounts(t *testing.T) {
 	}
 }
 
-func TestTheMTUIsTheLargestThatFits(t *testing.T) {
+func TestMTUIsTheLargestThatFits(t *testing.T) {
 	for size, code := range map[int]verbs.MTU{
 		0: verbs.MTU256, 256: verbs.MTU256, 1023: verbs.MTU512, 1024: verbs.MTU1024, 4096: verbs.MTU4096,
 		9000: verbs.MTU4096,

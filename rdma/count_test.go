@@ -21,7 +21,7 @@ func lending(t *testing.T, bytes int) ([]byte, rdma.Options) {
 	return memory, rdma.Options{Regions: [][]byte{memory}}
 }
 
-func TestOfALentFrameNothingIsCopiedAndItIsOneWrite(t *testing.T) {
+func TestLentFrameIsOneWriteWithoutCopy(t *testing.T) {
 	for _, size := range []int{16 << 10, 64 << 10, 1 << 20} {
 		memory, o := lending(t, size)
 		r := open(t, fakeverbs.Options{}, o)
@@ -52,7 +52,7 @@ func TestOfALentFrameNothingIsCopiedAndItIsOneWrite(t *testing.T) {
 	}
 }
 
-func TestAnEnvelopeFromTheHeapIsAllThatIsCopied(t *testing.T) {
+func TestEnvelopeFromTheHeapIsAllThatIsCopied(t *testing.T) {
 	memory, o := lending(t, 64<<10)
 	r := open(t, fakeverbs.Options{}, o)
 	dialed, accepted := r.pair(t)
@@ -81,7 +81,7 @@ func TestSmallFramesAreInlineAndSeldomSignalled(t *testing.T) {
 	require.Zero(t, c.RNRs)
 }
 
-func TestAFrameOfMoreThanTheStageIsSeveralWritesAndOneImmediate(t *testing.T) {
+func TestLargeFrameHasOneImmediate(t *testing.T) {
 	r := open(t, fakeverbs.Options{}, rdma.Options{StageBytes: 64 << 10})
 	dialed, accepted := r.pair(t)
 	frame := newFrame(1<<20, 1)
@@ -110,7 +110,7 @@ func TestWithoutImmediatesAFrameIsAWriteAndANotice(t *testing.T) {
 }
 
 // I10: what is held is bounded by the ring, and its release lets the sender go on.
-func TestHeldFramesHoldTheSenderUpUntilTheyAreReleased(t *testing.T) {
+func TestHeldFramesHoldTheSenderUp(t *testing.T) {
 	r := open(t, fakeverbs.Options{}, rdma.Options{RingBytes: 4 << 20})
 	dialed, accepted := r.pair(t)
 	frame := newFrame(1<<20, 1)

@@ -10,11 +10,11 @@ import (
 	"github.com/claudefs/repl/wire/link/linktest"
 )
 
-func TestTheLinkConforms(t *testing.T) {
+func TestLinkConforms(t *testing.T) {
 	linktest.Conformance(t, func(t *testing.T) link.Transport { return open(t, fakeverbs.Options{}, rdma.Options{}) })
 }
 
-func TestTheLinkConformsOnOtherDevicesAndSizes(t *testing.T) {
+func TestLinkConformsOnOtherDevicesAndSizes(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		fake fakeverbs.Options

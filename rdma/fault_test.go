@@ -18,7 +18,7 @@ import (
 )
 
 // What the device says of an entry ends the link, with its words.
-func TestAFailedSendLosesTheLinkWithItsStatus(t *testing.T) {
+func TestFailedSendLosesTheLinkWithItsStatus(t *testing.T) {
 	for _, status := range []rdma.Status{
 		rdma.StatusRNRExceeded, rdma.StatusRetryExceeded, rdma.StatusRemoteAccess, rdma.StatusLocalProtect,
 		rdma.StatusFlushed, rdma.StatusGeneral,
@@ -37,7 +37,7 @@ func TestAFailedSendLosesTheLinkWithItsStatus(t *testing.T) {
 	}
 }
 
-func TestAFailedCallLosesTheLink(t *testing.T) {
+func TestFailedCallLosesTheLink(t *testing.T) {
 	for call, nth := range map[fakeverbs.Call]int{fakeverbs.CallPostSends: 5, fakeverbs.CallPostReceives: 1} {
 		r := open(t, fakeverbs.Options{}, rdma.Options{})
 		dialed, accepted := r.pair(t)
@@ -56,7 +56,7 @@ func TestAFailedCallLosesTheLink(t *testing.T) {
 	}
 }
 
-func TestAQueuePairThatFailsLosesTheLinkAtBothEnds(t *testing.T) {
+func TestQueuePairThatFailsLosesTheLinkAtBothEnds(t *testing.T) {
 	r := open(t, fakeverbs.Options{}, rdma.Options{})
 	dialed, accepted := r.pair(t)
 	there, here := ended(accepted), ended(dialed)
@@ -66,7 +66,7 @@ func TestAQueuePairThatFailsLosesTheLinkAtBothEnds(t *testing.T) {
 	require.ErrorIs(t, dialed.Send([][]byte{newFrame(300, 1)}), link.ErrLost)
 }
 
-func TestARemovedDeviceLosesItsLinksAndIsUsedAgainWhenItIsBack(t *testing.T) {
+func TestRemovedDeviceIsUsedAgain(t *testing.T) {
 	r := open(t, fakeverbs.Options{}, rdma.Options{})
 	dialed, accepted := r.pair(t)
 	there, here := ended(accepted), ended(dialed)
@@ -85,7 +85,7 @@ func TestARemovedDeviceLosesItsLinksAndIsUsedAgainWhenItIsBack(t *testing.T) {
 	recvSame(t, accepted, frame).Release()
 }
 
-func TestAPortThatIsDownEndsTheRetries(t *testing.T) {
+func TestPortThatIsDownEndsTheRetries(t *testing.T) {
 	r := open(t, fakeverbs.Options{}, rdma.Options{AckTimeout: 5 * time.Millisecond})
 	dialed, accepted := r.pair(t)
 	here := ended(dialed)
@@ -95,7 +95,7 @@ func TestAPortThatIsDownEndsTheRetries(t *testing.T) {
 	_ = accepted
 }
 
-func TestAPortThatComesBackInTimeLosesNothing(t *testing.T) {
+func TestPortThatComesBackInTimeLosesNothing(t *testing.T) {
 	r := open(t, fakeverbs.Options{}, rdma.Options{})
 	dialed, accepted := r.pair(t)
 	r.fabric.SetPort("fake0", false)
@@ -108,7 +108,7 @@ func TestAPortThatComesBackInTimeLosesNothing(t *testing.T) {
 	}
 }
 
-func TestACompletionQueueThatOverrunsLosesTheLink(t *testing.T) {
+func TestCompletionQueueThatOverrunsLosesTheLink(t *testing.T) {
 	r := open(t, fakeverbs.Options{}, rdma.Options{})
 	dialed, accepted := r.pair(t)
 	there := ended(accepted)
@@ -118,7 +118,7 @@ func TestACompletionQueueThatOverrunsLosesTheLink(t *testing.T) {
 }
 
 // The control connection's end without a goodbye is the peer's end.
-func TestAPeerThatDiesIsLost(t *testing.T) {
+func TestPeerThatDiesIsLost(t *testing.T) {
 	r := open(t, fakeverbs.Options{}, rdma.Options{})
 	r.listen(t)
 	proxy, err := linktest.NewProxy(r.listener.Addr())
@@ -148,7 +148,7 @@ func TestWhenCloseReturnsTheKeyIsGone(t *testing.T) {
 	require.Equal(t, before.Domains-1, after.Domains)
 }
 
-func TestASetupThatFailsLeavesNothing(t *testing.T) {
+func TestSetupThatFailsLeavesNothing(t *testing.T) {
 	for _, call := range []fakeverbs.Call{
 		fakeverbs.CallOpenDomain, fakeverbs.CallRegister, fakeverbs.CallCompletionQueue, fakeverbs.CallQueuePair,
 		fakeverbs.CallPostReceives, fakeverbs.CallReadyToReceive, fakeverbs.CallReadyToSend,
@@ -173,7 +173,7 @@ func TestASetupThatFailsLeavesNothing(t *testing.T) {
 }
 
 // I11: who speaks garbage, or nothing, is shown the door and keeps nobody out.
-func TestGarbageAtTheListenerIsRefusedAndHoldsNobodyUp(t *testing.T) {
+func TestGarbageAtListenerHoldsNobodyUp(t *testing.T) {
 	r := open(t, fakeverbs.Options{}, rdma.Options{})
 	r.listen(t)
 	silent, err := net.Dial("tcp", r.listener.Addr())
@@ -194,7 +194,7 @@ func TestGarbageAtTheListenerIsRefusedAndHoldsNobodyUp(t *testing.T) {
 	require.NoError(t, r.listener.Close(), "the silent one does not hold Close up")
 }
 
-func TestADialToSomethingElseIsUnreachable(t *testing.T) {
+func TestDialToSomethingElseIsUnreachable(t *testing.T) {
 	r := open(t, fakeverbs.Options{}, rdma.Options{})
 	other, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)

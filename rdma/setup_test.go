@@ -21,7 +21,7 @@ func sampleOffer() offer {
 	}
 }
 
-func TestAnOfferReadsAsItWasWritten(t *testing.T) {
+func TestOfferReadsAsItWasWritten(t *testing.T) {
 	want := sampleOffer()
 	b := want.append(nil)
 	require.Len(t, b, offerBytes)
@@ -82,7 +82,7 @@ func TestEveryFlippedBitOfASetupIsDetected(t *testing.T) {
 	}
 }
 
-func TestANewerSetupIsToldFromGarbage(t *testing.T) {
+func TestNewerSetupIsToldFromGarbage(t *testing.T) {
 	message := setup(setupReady, nil)
 	message[4] = setupVersion + 1
 	r := setupReader{from: bytes.NewReader(message)}

@@ -16,7 +16,7 @@ import (
 // I4, I9: whatever the sizes, the parts, who lends, who holds and for how long, both
 // ways at once, every frame arrives once, in order and unchanged, and no receive was
 // ever missing.
-func TestFramesOfAnySizeLentOrNotHeldOrNotArriveInOrder(t *testing.T) {
+func TestFramesOfAnySizeArriveInOrder(t *testing.T) {
 	for seed, fake := range []fakeverbs.Options{
 		{}, {NoImmediate: true}, {PartsMax: 2}, {InlineMax: -1},
 	} {

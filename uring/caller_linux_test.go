@@ -127,7 +127,7 @@ func TestWhatTheKernelGivesUpIsSubmittedAgain(t *testing.T) {
 }
 
 // The same of a journal's queue: a full pipe stands for a disk that makes writes wait.
-func TestAWriteThatTheKernelGivesUpIsSubmittedAgain(t *testing.T) {
+func TestWriteThatTheKernelGivesUpIsSubmittedAgain(t *testing.T) {
 	if err := Supported(); err != nil {
 		t.Skip(err)
 	}

@@ -20,7 +20,7 @@ func TestRefusalNamesItsCulprit(t *testing.T) {
 	}
 }
 
-func TestRefusalsThatStayAreToldApartFromThoseThatPass(t *testing.T) {
+func TestLastingRefusalsDifferFromPassing(t *testing.T) {
 	for errno, want := range map[unix.Errno]string{
 		unix.ENOSYS: "has no io_uring",
 		unix.EPERM:  "",

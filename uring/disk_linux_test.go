@@ -32,19 +32,19 @@ func openDisk(t testing.TB, setup uring.Setup) *uring.Disk {
 	return d
 }
 
-func TestTheDisksFilesConform(t *testing.T) {
+func TestDisksFilesConform(t *testing.T) {
 	onDisks(t, func(t *testing.T, d *uring.Disk) {
 		vfstest.Conformance(t, func(t *testing.T) (vfs.FS, string) { return d, path.Join(t.TempDir(), "a", "b") })
 	})
 }
 
-func TestTheDisksQueuesConform(t *testing.T) {
+func TestDisksQueuesConform(t *testing.T) {
 	onDisks(t, func(t *testing.T, d *uring.Disk) {
 		vfstest.QueueConformance(t, func(t *testing.T) (vfs.Queuer, string) { return d, t.TempDir() })
 	})
 }
 
-func TestAFileSystemWithoutDirectWritesIsWrittenThroughTheCache(t *testing.T) {
+func TestDiskWithoutDirectWritesUsesCache(t *testing.T) {
 	const shm = "/dev/shm"
 	if _, err := os.Stat(shm); err != nil {
 		t.Skip("no " + shm)
@@ -105,7 +105,7 @@ func TestFilesOfAClosedDiskSaySo(t *testing.T) {
 	require.NoError(t, f.Close())
 }
 
-func TestAJournalHasUnitsUnderWayOnTheDisk(t *testing.T) { // I1, I9
+func TestJournalHasUnitsUnderWayOnTheDisk(t *testing.T) { // I1, I9
 	onDisks(t, func(t *testing.T, d *uring.Disk) {
 		for _, buffered := range []bool{false, true} {
 			o := journal.Options{FS: d, Dir: path.Join(t.TempDir(), "j"), Kind: journal.Own, Cluster: 1, Site: 1,

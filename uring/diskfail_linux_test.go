@@ -13,7 +13,7 @@ import (
 
 // A ring that fails ends its writes with the error and gives their memory back: what
 // stayed pinned would end the program when the queue is collected (I1, I10).
-func TestAQueueWhoseRingFailsLeavesNothingPinned(t *testing.T) {
+func TestQueueWhoseRingFailsLeavesNothingPinned(t *testing.T) {
 	if err := Supported(); err != nil {
 		t.Skip(err)
 	}

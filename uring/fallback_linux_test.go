@@ -14,7 +14,7 @@ import (
 )
 
 // An engine that may not have a ring carries on without, and says so.
-func TestAnEngineWithoutRingsFallsBackAndSaysWhy(t *testing.T) {
+func TestEngineWithoutRingsFallsBackAndSaysWhy(t *testing.T) {
 	if os.Getenv(partVariable) == "" {
 		runPart(t, t.Name(), func(*exec.Cmd) {})
 		return

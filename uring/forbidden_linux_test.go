@@ -38,7 +38,7 @@ func runPart(t *testing.T, name string, prepare func(cmd *exec.Cmd)) {
 	require.Contains(t, string(out), "--- PASS: "+name)
 }
 
-func TestSupportedNamesTheSeccompFilterThatForbidsRings(t *testing.T) {
+func TestSupportedNamesTheSeccompFilter(t *testing.T) {
 	if os.Getenv(partVariable) == "" {
 		runPart(t, t.Name(), func(*exec.Cmd) {})
 		return
@@ -89,7 +89,7 @@ func forbidCalls(numbers ...uint32) error {
 // the machine is: what is locked counts by user.
 var nobody = uint32(200_000 + os.Getpid()%100_000)
 
-func TestRegisteringBuffersNamesWhatTheMemoryLimitRefuses(t *testing.T) {
+func TestRegisterBuffersNamesMemoryLimit(t *testing.T) {
 	needRing(t)
 	if os.Getenv(partVariable) == "" {
 		runPart(t, t.Name(), func(cmd *exec.Cmd) {
@@ -149,7 +149,7 @@ func copyForNobody(t *testing.T) string {
 	return path
 }
 
-func TestSupportedTellsAFullDescriptorTableFromAForbiddenRing(t *testing.T) {
+func TestSupportedNamesFullDescriptorTable(t *testing.T) {
 	needRing(t)
 	if os.Getenv(partVariable) == "" {
 		runPart(t, t.Name(), func(*exec.Cmd) {})

@@ -69,7 +69,7 @@ func TestGiouringSendZCSendsTheSliceHeader(t *testing.T) {
 	require.False(t, isPattern(in, 0), "fixed: it sent the bytes")
 }
 
-func TestGiouringPrepareKeepsFlagsOfTheOperationBefore(t *testing.T) {
+func TestGiouringPrepareKeepsOldFlags(t *testing.T) {
 	r := bare(t, 0)
 	s := r.GetSQE()
 	*s = giouring.SubmissionQueueEntry{OpcodeFlags: unix.MSG_NOSIGNAL}
@@ -78,14 +78,14 @@ func TestGiouringPrepareKeepsFlagsOfTheOperationBefore(t *testing.T) {
 	require.Equal(t, -int32(unix.EOPNOTSUPP), res)
 }
 
-func TestGiouringTimeoutReadsItsTimeFromTheWrongPlace(t *testing.T) {
+func TestGiouringTimeoutReadsWrongPlace(t *testing.T) {
 	s := new(giouring.SubmissionQueueEntry)
 	spec := &syscall.Timespec{}
 	s.PrepareTimeout(spec, 0, 0)
 	require.NotEqual(t, uint64(uintptr(unsafe.Pointer(spec))), s.Addr)
 }
 
-func TestGiouringRegisterFilesSwallowsErrorsAndMisreadsDescriptors(t *testing.T) {
+func TestGiouringRegisterFilesLosesErrors(t *testing.T) {
 	r := bare(t, 0)
 	_, err := r.RegisterFiles([]int{999999})
 	require.NoError(t, err, "fixed: it tells the error")

@@ -390,7 +390,7 @@ func TestBundleIsRefusedForIncrementalBuffers(t *testing.T) {
 	}
 }
 
-func TestZeroCopySendsGiveTheirBytesBackByNotification(t *testing.T) {
+func TestZeroCopySendReleasesByNotification(t *testing.T) {
 	need(t, uring.FeatureSendMsgZC, uring.FeatureSendZCReport)
 	onEverySetup(t, func(t *testing.T, r *uring.Ring) {
 		a, b := pair(t)

@@ -138,7 +138,7 @@ func TestResetsAreLosses(t *testing.T) {
 }
 
 // A slow way delivers frames in pieces of any size (I9).
-func TestASlowWayChangesNothing(t *testing.T) {
+func TestSlowWayChangesNothing(t *testing.T) {
 	onRings(t, func(t *testing.T, o uring.TransportOptions) {
 		p, dialed, accepted := throughProxy(t, openTransport(t, o))
 		p.Bandwidth(linktest.ToTarget, 8<<20)
@@ -156,7 +156,7 @@ func TestASlowWayChangesNothing(t *testing.T) {
 
 // Who does not receive holds a bounded amount, and the sender up; nothing is
 // lost when he comes back (I10).
-func TestAReceiverThatPausesHoldsUpItsSenderOnly(t *testing.T) {
+func TestReceiverThatPausesHoldsUpItsSenderOnly(t *testing.T) {
 	onRings(t, func(t *testing.T, o uring.TransportOptions) {
 		pool := &link.Pool{}
 		o.Pool = pool
@@ -206,7 +206,7 @@ func pinnedPages(t testing.TB) string {
 
 // Whatever a link is doing when it is closed ends at once, and nothing of it stays
 // (I10): its operations are the callers' own, so there is nothing to cancel.
-func TestAThousandLinksClosedWhileBusyLeaveNothing(t *testing.T) {
+func TestThousandLinksClosedWhileBusyLeaveNothing(t *testing.T) {
 	needRing(t)
 	cycle := func(links int) {
 		tr, err := uring.NewTransport(uring.TransportOptions{})

@@ -83,7 +83,7 @@ func TestSubmissionsAreZeroedBeforeReuse(t *testing.T) {
 	})
 }
 
-func TestOverflowingCompletionsAreCountedAndLoseNothing(t *testing.T) {
+func TestOverflowLosesNoCompletion(t *testing.T) {
 	onEverySetup(t, func(t *testing.T, r *uring.Ring) {
 		const total = 2000
 		prepared := 0

@@ -117,7 +117,7 @@ func TestEveryFlippedBitOfABatchIsDetected(t *testing.T) {
 }
 
 // I4, I9: a reader that holds a log's tail tells a spliced batch by the chain.
-func TestASpliceOfTwoBatchesIsDetected(t *testing.T) {
+func TestSpliceOfTwoBatchesIsDetected(t *testing.T) {
 	log := make([][]byte, 3)
 	headers := make([]BatchHeader, len(log))
 	h := sampleHeader()

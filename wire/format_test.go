@@ -90,7 +90,7 @@ func exportedConstants(t *testing.T) map[string]constant.Value {
 	return values
 }
 
-func TestEveryConstantIsInTheSpecificationWithItsValue(t *testing.T) {
+func TestEachConstantIsInTheSpecification(t *testing.T) {
 	values := exportedConstants(t)
 	if len(values) < 50 {
 		t.Fatalf("found only %d constants", len(values))

@@ -102,7 +102,7 @@ func TestEveryFlippedBitOfAControlFrameIsDetected(t *testing.T) {
 	}
 }
 
-func TestMessagesAreWrittenAndReadWithoutAllocating(t *testing.T) {
+func TestMessagesAllocateNothing(t *testing.T) {
 	for kind, m := range sampleMessages() {
 		frame := m.AppendTo(nil, sessionOf(kind))
 		got := empty(m)
@@ -115,7 +115,7 @@ func TestMessagesAreWrittenAndReadWithoutAllocating(t *testing.T) {
 	}
 }
 
-func TestALongTextIsCutBetweenRunes(t *testing.T) {
+func TestLongTextIsCutBetweenRunes(t *testing.T) {
 	m := Refusal{Code: RefuseInternal, Text: strings.Repeat("ä", TextBytesMax/2) + "x"}
 	m.Text = "x" + m.Text
 	var got Refusal
@@ -127,7 +127,7 @@ func TestALongTextIsCutBetweenRunes(t *testing.T) {
 	}
 }
 
-func TestABatchFrameComesBackWhole(t *testing.T) {
+func TestBatchFrameComesBackWhole(t *testing.T) {
 	first := sampleHeader()
 	body := dataBatch(&first, sampleEntries(3))
 	second := first

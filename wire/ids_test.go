@@ -19,7 +19,7 @@ func TestIDsAreThoseOfTheFormat(t *testing.T) {
 	}
 }
 
-func TestAStampKeepsItsMicrosecond(t *testing.T) {
+func TestStampKeepsItsMicrosecond(t *testing.T) {
 	at := time.Date(2024, 2, 29, 12, 30, 0, 123456789, time.UTC)
 	stamp := StampOf(at)
 	if stamp&0xfff != 0 || !stamp.Time().Equal(at.Truncate(time.Microsecond)) {

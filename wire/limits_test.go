@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-func TestAnEntryIsCheckedBeforeItIsAppended(t *testing.T) {
+func TestEntryIsCheckedBeforeItIsAppended(t *testing.T) {
 	id := seq16(1)
 	good := func() Entry { return Entry{Op: 1, Keys: [][]byte{[]byte("k")}} }
 	for _, c := range []struct {
@@ -55,7 +55,7 @@ func keysOf(key []byte, n int) (keys [][]byte) {
 	return keys
 }
 
-func TestAStartBodyIsCheckedBeforeItIsAppended(t *testing.T) {
+func TestStartBodyIsCheckedBeforeItIsAppended(t *testing.T) {
 	end := LogEnd{LogID{1, 17}, Position{Incarnation{1}, 1, Chain{1}}}
 	atZero := end
 	atZero.End.Seq = 0
@@ -118,7 +118,7 @@ func TestSizesAreCheckedBeforeMemoryIsTaken(t *testing.T) {
 	}
 }
 
-func TestABodyOfAnotherLengthIsCorrupt(t *testing.T) {
+func TestBodyOfAnotherLengthIsCorrupt(t *testing.T) {
 	h := sampleHeader()
 	b := dataBatch(&h, sampleEntries(2))
 	if err := VerifyBody(&h, b[BatchHeaderBytes:len(b)-1]); !errors.Is(err, ErrCorrupt) {
@@ -147,7 +147,7 @@ func TestEntriesAreReadFromDataBatchesOnly(t *testing.T) {
 }
 
 // Bodies are checked by their decoders as well, whoever calls them.
-func TestShortAndLongBodiesAreRefusedWithoutTheirHeader(t *testing.T) {
+func TestWrongBodyLengthIsRefused(t *testing.T) {
 	h := sampleHeader()
 	h.Domain, h.Flags = Domain(h.Site), FlagBaseVector
 	for size := range baseCountBytes + baseRowBytes {

@@ -57,14 +57,14 @@ func TestEveryKindOfContenderRunsEndToEnd(t *testing.T) {
 	require.Contains(t, string(text), "| net-coalesce | pinned |")
 }
 
-func TestAGateTurnsAnInvalidGoalIntoItsExitCode(t *testing.T) {
+func TestGateTurnsAnInvalidGoalIntoItsExitCode(t *testing.T) {
 	var stdout, stderr bytes.Buffer
 	args := []string{"-quick", "-gate", "-only", "journal-256B/(pwrite|journal-16)", "-dir", diskDir(t)}
 	require.Equal(t, exitShort, command(t.Context(), args, &stdout, &stderr), stderr.String())
 	require.Contains(t, stdout.String(), "ratio P8-commits-at-depth - goal >=5 invalid")
 }
 
-func TestWrongArgumentsAreRefusedBeforeAnythingRuns(t *testing.T) {
+func TestWrongArgumentsRunNothing(t *testing.T) {
 	for _, args := range [][]string{
 		{"-only", "("}, {"-only", "no such row"}, {"-rounds", "0"}, {"more"},
 		{"-dir", "/dev/shm"}, {"-dir", "/nowhere"}, {"-out", "/nowhere/report.md"},
@@ -124,7 +124,7 @@ func lineOf(t *testing.T, r *results, name, shards string) string {
 	return ""
 }
 
-func TestAGoalIsOkOrShortByTheMedianOfTheRounds(t *testing.T) {
+func TestGoalIsOkOrShortByTheMedianOfTheRounds(t *testing.T) {
 	const name = "P2-64KiB-vs-grpc+log"
 	require.Equal(t, "ratio P2-64KiB-vs-grpc+log shards=256 4.31 goal >=2 ok",
 		lineOf(t, filled(4.31, 0), name, "256"))
@@ -132,12 +132,12 @@ func TestAGoalIsOkOrShortByTheMedianOfTheRounds(t *testing.T) {
 		lineOf(t, filled(1.9, 0), name, "1"))
 }
 
-func TestAWideSpreadIsNeitherOkNorShort(t *testing.T) {
+func TestWideSpreadIsNeitherOkNorShort(t *testing.T) {
 	require.Equal(t, "ratio P2-64KiB-vs-grpc+log shards=1 - goal >=2.5 invalid (spread 33 %)",
 		lineOf(t, filled(10, 0.25), "P2-64KiB-vs-grpc+log", "1"))
 }
 
-func TestABusyMachineJudgesNothingUnlessAsked(t *testing.T) {
+func TestBusyMachineJudgesNothingUnlessAsked(t *testing.T) {
 	r := filled(4.31, 0)
 	r.noise["stream-64KiB"] = 0.97
 	const name = "P2-64KiB-vs-grpc+log"
@@ -148,7 +148,7 @@ func TestABusyMachineJudgesNothingUnlessAsked(t *testing.T) {
 	require.Contains(t, lineOf(t, r, name, "1"), "4.31 goal >=2.5 ok")
 }
 
-func TestAContenderBelowItsOwnFigureVoidsItsGoals(t *testing.T) {
+func TestContenderBelowItsOwnFigureVoidsItsGoals(t *testing.T) {
 	r := filled(10, 0)
 	for _, m := range r.of(pinned, "stream-64KiB", "grpc-batch") {
 		m.Bytes /= 2
@@ -190,7 +190,7 @@ func TestWireOverheadIsThatOfRealEncodings(t *testing.T) {
 	require.InDelta(t, 0.09, many, 0.01)
 }
 
-func TestAFrameThatWasChangedOrLostIsNotCounted(t *testing.T) {
+func TestFrameThatWasChangedOrLostIsNotCounted(t *testing.T) {
 	body := make([]byte, 2*64)
 	putNumber(body, 1)
 	putNumber(body[64:], 2)

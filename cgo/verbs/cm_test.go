@@ -67,7 +67,7 @@ func half(t *testing.T, p *port, i *ConnID) *end {
 	return e
 }
 
-func TestAConnectionIsSetUpWithPrivateDataAndEnded(t *testing.T) {
+func TestConnectionIsSetUpWithPrivateDataAndEnded(t *testing.T) {
 	p := openPort(t)
 	address := netip.AddrFrom16(p.gid.GID).Unmap()
 	there, here := openManager(t), openManager(t)
@@ -117,7 +117,7 @@ func TestAConnectionIsSetUpWithPrivateDataAndEnded(t *testing.T) {
 	}
 }
 
-func TestARequestCanBeRejected(t *testing.T) {
+func TestRequestCanBeRejected(t *testing.T) {
 	p := openPort(t)
 	address := netip.AddrFrom16(p.gid.GID).Unmap()
 	there, here := openManager(t), openManager(t)

@@ -16,7 +16,7 @@ import (
 
 // These tests need a device; each one drives both ends.
 
-func TestADeviceTellsItsLimits(t *testing.T) {
+func TestDeviceTellsItsLimits(t *testing.T) {
 	p := openPort(t)
 	require.Positive(t, p.limits.QPWRMax)
 	require.Positive(t, p.limits.SGEMax)
@@ -28,7 +28,7 @@ func TestADeviceTellsItsLimits(t *testing.T) {
 	require.ErrorContains(t, err, "ibv_query_port: ")
 }
 
-func TestASendLandsInAReceive(t *testing.T) {
+func TestSendLandsInAReceive(t *testing.T) {
 	a, b := pair(t)
 	b.receives(2, 32)
 	copy(a.memory, "first")
@@ -48,7 +48,7 @@ func TestASendLandsInAReceive(t *testing.T) {
 	a.ends(2, WCSuccess)
 }
 
-func TestAWriteWithImmediateLandsInTheRegionAndTakesAReceive(t *testing.T) {
+func TestWriteWithImmediateTakesOneReceive(t *testing.T) {
 	a, b := pair(t)
 	b.receives(entries, 0)
 	for i := range a.memory {
@@ -74,7 +74,7 @@ func TestAWriteWithImmediateLandsInTheRegionAndTakesAReceive(t *testing.T) {
 }
 
 // I11: a key that was not given is worth nothing, and who uses one is cut off.
-func TestAWrongKeyIsARemoteAccessErrorAndEndsTheQueuePair(t *testing.T) {
+func TestWrongKeyEndsTheQueuePair(t *testing.T) {
 	a, b := pair(t)
 	copy(a.memory, "mischief")
 	w := write(b, 1, WRRDMAWrite, SendSignaled, 0)
@@ -88,7 +88,7 @@ func TestAWrongKeyIsARemoteAccessErrorAndEndsTheQueuePair(t *testing.T) {
 }
 
 // I11: a region that is closed is closed, for those too who hold its key.
-func TestAStaleKeyIsARemoteAccessError(t *testing.T) {
+func TestStaleKeyIsARemoteAccessError(t *testing.T) {
 	a, b := pair(t)
 	mr, err := b.pd.RegMR(b.address(4096), 4096, AccessLocalWrite|AccessRemoteWrite)
 	require.NoError(t, err)
@@ -113,7 +113,7 @@ func TestWithoutAReceiveAndRetriesASendEndsAtOnce(t *testing.T) {
 	a.is(QPErr)
 }
 
-func TestTheErrorStateFlushesBothQueues(t *testing.T) {
+func TestErrorStateFlushesBothQueues(t *testing.T) {
 	a, _ := pair(t)
 	a.receives(3, 8)
 	require.NoError(t, a.qp.Modify(&QPAttr{State: QPErr}, QPToErr))
@@ -158,7 +158,7 @@ func TestOnlyOneOfSixteenCompletes(t *testing.T) {
 	}
 }
 
-func TestAListEndsAtTheEntryAtFault(t *testing.T) {
+func TestListEndsAtTheEntryAtFault(t *testing.T) {
 	a, b := pair(t)
 	for i := range 4 {
 		flags := SendSignaled
@@ -179,7 +179,7 @@ func TestAListEndsAtTheEntryAtFault(t *testing.T) {
 	require.Equal(t, a.sends.entries[3].next, a.sends.entries[0].next.next.next.next, "the list is linked as before")
 }
 
-func TestAFullQueueIsENOMEM(t *testing.T) {
+func TestFullQueueIsENOMEM(t *testing.T) {
 	p := openPort(t)
 	e := openEnd(t, p, limits{2 * entries, 0})
 	defer e.close()
@@ -200,7 +200,7 @@ func TestAFullQueueIsENOMEM(t *testing.T) {
 	t.Fatalf("%d receives fit", posted)
 }
 
-func TestAnArmedQueueTellsByItsDescriptor(t *testing.T) {
+func TestArmedQueueTellsByItsDescriptor(t *testing.T) {
 	a, b := pair(t)
 	_, err := b.channel.GetCQEvent()
 	require.ErrorIs(t, err, syscall.EAGAIN)
@@ -218,7 +218,7 @@ func TestAnArmedQueueTellsByItsDescriptor(t *testing.T) {
 	}
 }
 
-func TestASolicitedSendWakesWhoWaitsForThatOnly(t *testing.T) {
+func TestSolicitedSendWakesWhoWaitsForThatOnly(t *testing.T) {
 	a, b := pair(t)
 	b.receives(2, 8)
 	require.NoError(t, b.cq.ReqNotify(true))
@@ -236,7 +236,7 @@ func TestASolicitedSendWakesWhoWaitsForThatOnly(t *testing.T) {
 	a.ends(2, WCSuccess)
 }
 
-func TestAnOverrunIsAnEventWithTheQueuesCookie(t *testing.T) {
+func TestOverrunIsAnEventWithTheQueuesCookie(t *testing.T) {
 	p := openPort(t)
 	require.NoError(t, unix.SetNonblock(p.context.AsyncFD(), true))
 	_, err := p.context.GetAsyncEvent()
@@ -290,7 +290,7 @@ func held(t *testing.T) (descriptors int, pinned, resident int) {
 }
 
 // I10: what is opened and closed a thousand times leaves nothing behind.
-func TestAThousandConnectionsLeaveNothingBehind(t *testing.T) {
+func TestThousandConnectionsLeaveNothingBehind(t *testing.T) {
 	p := openPort(t)
 	cycle := func() {
 		a, b := openEnd(t, p, limits{2 * entries, 0}), openEnd(t, p, limits{2 * entries, 0})

@@ -36,7 +36,7 @@ func wcList(t *testing.T, entries int) *WCList {
 	return l
 }
 
-func TestASendIsInTheDescriptorAsItWasSet(t *testing.T) {
+func TestSendIsInTheDescriptorAsItWasSet(t *testing.T) {
 	l := sendList(t, 3, 2)
 	require.Equal(t, 3, l.Len())
 	require.Equal(t, 2, l.Parts())
@@ -78,7 +78,7 @@ func TestASendIsInTheDescriptorAsItWasSet(t *testing.T) {
 	require.Panics(t, func() { l.Add(1, SGE{}) }, "no room, and not the next entry's")
 }
 
-func TestAReceiveIsInTheDescriptorAsItWasSet(t *testing.T) {
+func TestReceiveIsInTheDescriptorAsItWasSet(t *testing.T) {
 	l := recvList(t, 2, 1)
 	require.Equal(t, 2, l.Len())
 	l.Set(0, 11)
@@ -94,7 +94,7 @@ func TestAReceiveIsInTheDescriptorAsItWasSet(t *testing.T) {
 	require.Panics(t, func() { l.Add(1, SGE{}) })
 }
 
-func TestACompletionIsReadAsTheDeviceWroteIt(t *testing.T) {
+func TestCompletionIsReadAsTheDeviceWroteIt(t *testing.T) {
 	l := wcList(t, 2)
 	e := &l.entries[1]
 	e.wr_id, e.status, e.vendor_err, e.byte_len, e.qp_num = 1<<60, 10, 3, 64<<10, 17
@@ -134,7 +134,7 @@ func TestListsHaveAtLeastOneEntry(t *testing.T) {
 	require.ErrorIs(t, err, syscall.EINVAL)
 }
 
-func TestAHandleIsClosedOnce(t *testing.T) {
+func TestHandleIsClosedOnce(t *testing.T) {
 	sends, err := NewSendList(1, 1)
 	require.NoError(t, err)
 	recvs, err := NewRecvList(1, 1)
@@ -153,7 +153,7 @@ func TestAHandleIsClosedOnce(t *testing.T) {
 	}
 }
 
-func TestAClosedHandleRefusesEveryVerb(t *testing.T) {
+func TestClosedHandleRefusesEveryVerb(t *testing.T) {
 	var (
 		x       Context
 		p       PD
@@ -218,7 +218,7 @@ func TestPrivateDataHasALimit(t *testing.T) {
 	require.ErrorIs(t, err, syscall.EINVAL)
 }
 
-func TestAMachineWithoutDevicesSaysSo(t *testing.T) {
+func TestMachineWithoutDevicesSaysSo(t *testing.T) {
 	l, err := GetDeviceList()
 	if err != nil {
 		require.True(t, errors.Is(err, syscall.ENOSYS), "%v", err)

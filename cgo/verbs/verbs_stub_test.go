@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestABuildWithoutVerbsNamesTagAndPackages(t *testing.T) {
+func TestBuildWithoutVerbsNamesTagAndPackages(t *testing.T) {
 	_, err := GetDeviceList()
 	_, err2 := CreateEventChannel()
 	for _, err := range []error{err, err2} {

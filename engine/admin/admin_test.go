@@ -43,7 +43,7 @@ func TestStatusIsServedAsSchema1(t *testing.T) {
 	require.Len(t, s.Journals, 2)
 }
 
-func TestProbesAnswerWhileTheEngineRunsAndAfterwards(t *testing.T) {
+func TestProbesAnswerDuringAndAfterRun(t *testing.T) {
 	e := open(t)
 	var body map[string]string
 	require.Equal(t, http.StatusOK, ask(t, e, "GET", "/livez", &body))

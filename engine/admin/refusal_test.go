@@ -12,7 +12,7 @@ import (
 )
 
 // Only a wrong question is the asker's fault.
-func TestAVerificationThatIsNoneSaysWhoseFaultItIs(t *testing.T) {
+func TestVerificationThatIsNoneSaysWhoseFaultItIs(t *testing.T) {
 	for err, status := range map[error]int{
 		engine.ErrOptions:      http.StatusBadRequest,
 		engine.ErrBusy:         http.StatusConflict,

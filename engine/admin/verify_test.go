@@ -84,7 +84,7 @@ func lines(t *testing.T, answer *http.Response, progress func(engine.VerifyProgr
 	}
 }
 
-func TestAVerificationGoesOnAsLongAsItsBodyAndThenReports(t *testing.T) {
+func TestVerificationOutlivesItsBody(t *testing.T) {
 	server := pairOf(t, slow{store.NewMem()})
 	body, more := io.Pipe()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -99,7 +99,7 @@ func TestAVerificationGoesOnAsLongAsItsBodyAndThenReports(t *testing.T) {
 	require.Equal(t, engine.VerifyPartly, report.Result)
 }
 
-func TestAVerificationThatRunsOutOfTimeReportsWhatItHas(t *testing.T) {
+func TestVerificationOutOfTimeReportsItsPart(t *testing.T) {
 	server := pairOf(t, slow{store.NewMem()})
 	answer, err := http.Get(server.URL + admin.VerifyPath + "?timeout=1s")
 	require.NoError(t, err)
@@ -120,7 +120,7 @@ func TestAVerificationThatRunsOutOfTimeReportsWhatItHas(t *testing.T) {
 	}
 }
 
-func TestAVerificationOfEqualSitesReportsThemEqual(t *testing.T) {
+func TestVerificationOfEqualSitesReportsThemEqual(t *testing.T) {
 	server := pairOf(t, store.NewMem())
 	for _, method := range []string{http.MethodGet, http.MethodPost} {
 		body, more := io.Pipe()
@@ -140,7 +140,7 @@ func TestAVerificationOfEqualSitesReportsThemEqual(t *testing.T) {
 }
 
 // The asker keeps the question open: a wrong one is answered all the same.
-func TestAWrongQuestionIsAnsweredBeforeItsBodyEnds(t *testing.T) {
+func TestWrongQuestionIsAnsweredBeforeItsBodyEnds(t *testing.T) {
 	server := pairOf(t, store.NewMem())
 	for bad, why := range map[string]string{
 		"timeout=soon": "timeout is", "lo=9": "shards 9 to 3", "peer=site-x": "site-x",

@@ -151,7 +151,7 @@ func (g *Gate) adopt(s wire.Shard) {
 }
 
 // GoOn has a log go on behind a position that the Store has durably, and no site keeps what
-// leads there. It admits nothing: who calls begins the sessions anew, which compare with
+// leads there. It admits nothing: who calls begins the sessions again, which compare with
 // every peer, and fetch what lies beyond.
 func (g *Gate) GoOn(s wire.Shard, at wire.Position) {
 	o := &g.Logs[s]

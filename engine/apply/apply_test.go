@@ -80,7 +80,7 @@ func TestEachEntryTakesEffectOnceAndMovesTheCursor(t *testing.T) {
 	must(t, newApplier(t, s), second, false)
 }
 
-func TestACrashOfTheStoreIsRedoneFromItsCursors(t *testing.T) {
+func TestCrashOfTheStoreIsRedoneFromItsCursors(t *testing.T) {
 	s := store.NewMem()
 	a := newApplier(t, s)
 	c := &chainer{incarnation: wire.Incarnation{1}}
@@ -115,7 +115,7 @@ func stops(t *testing.T, s *store.Mem, a *Applier, b wire.BatchRef, want error, 
 	require.Error(t, a.Err(wire.LogID{Site: 1, Shard: 3}))
 }
 
-func TestAGapStopsTheLog(t *testing.T) {
+func TestGapStopsTheLog(t *testing.T) {
 	s := store.NewMem()
 	a := newApplier(t, s)
 	c := &chainer{incarnation: wire.Incarnation{1}}
@@ -140,7 +140,7 @@ func TestAnotherHistoryStopsTheLog(t *testing.T) {
 	}
 }
 
-func TestABatchThatStraddlesTheCursorStopsTheLog(t *testing.T) {
+func TestBatchThatStraddlesTheCursorStopsTheLog(t *testing.T) {
 	s := store.NewMem()
 	a := newApplier(t, s)
 	c := &chainer{incarnation: wire.Incarnation{1}}
@@ -150,7 +150,7 @@ func TestABatchThatStraddlesTheCursorStopsTheLog(t *testing.T) {
 	stops(t, s, a, fork.data(put("a", "1"), put("b", "2")), wire.ErrProtocol, "behind applied seq 2")
 }
 
-func TestANewIncarnationMustNameTheAppliedEnd(t *testing.T) {
+func TestNewIncarnationMustNameTheAppliedEnd(t *testing.T) {
 	log := wire.LogID{Site: 1, Shard: 3}
 	for _, named := range []bool{true, false} {
 		s := store.NewMem()
@@ -167,7 +167,7 @@ func TestANewIncarnationMustNameTheAppliedEnd(t *testing.T) {
 	}
 }
 
-func TestAnEntryThatMustBeUnderstoodStopsTheLogAndAppliesNothingOfItsBatch(t *testing.T) {
+func TestUnknownEntryStopsLogBeforeItsBatch(t *testing.T) {
 	s := store.NewMem()
 	a := newApplier(t, s)
 	c := &chainer{incarnation: wire.Incarnation{1}}
@@ -177,7 +177,7 @@ func TestAnEntryThatMustBeUnderstoodStopsTheLogAndAppliesNothingOfItsBatch(t *te
 	stops(t, s, a, c.data(put("a", "1"), strange), store.ErrUnknownOp, "extension 8009")
 }
 
-func TestAnUnknownOperationStopsItsLogAndNoOther(t *testing.T) {
+func TestUnknownOperationStopsItsLogAndNoOther(t *testing.T) {
 	s := store.NewMem()
 	s.Known = func(op wire.Op) bool { return op == 1 }
 	a := newApplier(t, s)
@@ -202,7 +202,7 @@ func (f *failing) Apply(ctx context.Context, c *store.Change) error {
 	return f.Mem.Apply(ctx, c)
 }
 
-func TestAStoreErrorStopsTheLogButTheEndOfTheContextDoesNot(t *testing.T) {
+func TestStoreErrorStopsLogContextDoesNot(t *testing.T) {
 	s := &failing{Mem: store.NewMem()}
 	a := newApplier(t, s)
 	c := &chainer{incarnation: wire.Incarnation{1}}

@@ -14,8 +14,8 @@ import (
 // on behind that, in the same history (I4); whatever lies beyond comes back from who has
 // it. What lies before is nowhere any more: a site that still needs it has to get the state.
 //
-//	own log:      refused everywhere ─▶ tail := Store's cursor ─▶ sessions anew ─▶ restored or equal
-//	mirrored log: the writer keeps nothing behind our tail ─▶ tail := Store's cursor ─▶ session anew
+//	own log:      refused everywhere ─▶ tail := Store's cursor ─▶ sessions again ─▶ restored or equal
+//	mirrored log: the writer keeps nothing behind our tail ─▶ tail := Store's cursor ─▶ session again
 
 // adoptable: the Store is ahead of the journal, every peer is linked and has told where
 // it ends, and whoever has more than the journal does not keep what follows there.
@@ -40,7 +40,7 @@ func (n *Node) adoptable(s wire.Shard) bool {
 }
 
 // adoptStore has an own log go on behind the Store. It admits nothing by itself: the
-// sessions that begin anew compare with every peer, and fetch what lies beyond.
+// sessions that begin again compare with every peer, and fetch what lies beyond.
 func (n *Node) adoptStore(s wire.Shard) {
 	n.gate.GoOn(s, n.own[s].store)
 	n.renew = true
@@ -72,7 +72,7 @@ func (m *mirrorLog) adoptable() bool {
 }
 
 // adoptMirror has a mirrored log go on behind the Store, because its writer does not keep
-// what follows the mirror. Its session begins anew when the last such log is through.
+// what follows the mirror. Its session begins again when the last such log is through.
 func (n *Node) adoptMirror(p *peer, log wire.LogID) bool {
 	m := n.mirrorLog(log)
 	if m == nil || !m.adoptable() || plant.MirrorStuck {

@@ -25,7 +25,7 @@ func livelyPair() (*world, *site, *site) {
 
 // A reader that found the end while a flush moved it looks again; else what
 // was flushed waits for the next flush (I14).
-func TestAReaderThatLooksWhileTheEndMovesLooksAgain(t *testing.T) {
+func TestReaderThatLooksWhileTheEndMovesLooksAgain(t *testing.T) {
 	_, a, _ := livelyPair()
 	link := a.node.peers[0].link.Link
 	h := a.append(0, 1)
@@ -45,7 +45,7 @@ func TestAReaderThatLooksWhileTheEndMovesLooksAgain(t *testing.T) {
 
 // What is given back must continue what is there; else it is another history:
 // nothing of it is staged and the log stops (I4).
-func TestAnAnswerThatDoesNotContinueStopsTheLog(t *testing.T) {
+func TestAnswerThatDoesNotContinueStopsTheLog(t *testing.T) {
 	for name, forge := range map[string]func(*wire.BatchHeader){
 		"chain":       func(h *wire.BatchHeader) { h.Prev = wire.Chain{9} },
 		"incarnation": func(h *wire.BatchHeader) { h.Incarnation = wire.Incarnation{9} },
@@ -90,7 +90,7 @@ func TestAnAnswerThatDoesNotContinueStopsTheLog(t *testing.T) {
 
 // A fetch is answered only from a log that is whole and shares the asker's
 // history (I9, I11).
-func TestAFetchIsRefusedWithItsOwnCode(t *testing.T) {
+func TestFetchIsRefusedWithItsOwnCode(t *testing.T) {
 	_, a, b := livelyPair()
 	log := wire.LogID{Site: a.c.Site}
 	first, tail := b.mirror.batches[0].End(), b.mirror.tail(log).Position
@@ -136,7 +136,7 @@ func TestAFetchIsRefusedWithItsOwnCode(t *testing.T) {
 }
 
 // A repair that nobody could give is asked for again on the next link (I14).
-func TestAFailedRepairIsAskedAgainOnTheNextLink(t *testing.T) {
+func TestFailedRepairIsAskedAgainOnTheNextLink(t *testing.T) {
 	w, a, b := livelyPair()
 	log := wire.LogID{Site: a.c.Site}
 	a.own.base = 3                                // site-a no longer keeps them
@@ -156,7 +156,7 @@ func TestAFailedRepairIsAskedAgainOnTheNextLink(t *testing.T) {
 
 // The site that is asked for a repair goes, and does not come back: the other one that
 // has the log is asked, though its links are as they were (I9, I14).
-func TestARepairGoesOnAtAnotherLinkedSite(t *testing.T) {
+func TestRepairGoesOnAtAnotherLinkedSite(t *testing.T) {
 	w, a, b, c := trio()
 	for _, s := range w.sites {
 		s.open()
@@ -215,7 +215,7 @@ func asking(s *site) *link {
 
 // What is missing no more while it is asked for is not asked for again, whatever the
 // answer: nobody may have it any longer, and it would be asked permanently.
-func TestARepairThatIsNotNeededAnyMoreEnds(t *testing.T) {
+func TestRepairThatIsNotNeededAnyMoreEnds(t *testing.T) {
 	w, a, b := livelyPair()
 	log := wire.LogID{Site: a.c.Site}
 	damaged := &MirrorDamaged{Log: log, From: b.mirror.batches[0].End(), To: 4}

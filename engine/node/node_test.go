@@ -39,7 +39,7 @@ func TestTwoNodesReplicateBackToBack(t *testing.T) {
 
 // A batch of another cluster ends the session before anything of its frame is
 // staged (I11); the next session brings the good one again.
-func TestASessionThatEndsInMidFrameStagesNothingOfIt(t *testing.T) {
+func TestSessionCutInMidFrameStagesNothing(t *testing.T) {
 	w, a, b := pair()
 	a.open()
 	b.open()
@@ -63,7 +63,7 @@ func TestASessionThatEndsInMidFrameStagesNothingOfIt(t *testing.T) {
 
 // Shards beyond the count are refused one by one, and too many of them end the
 // session: what a peer can make us remember is bounded (I10, I11).
-func TestShardsBeyondTheCountAreRefusedWithinABound(t *testing.T) {
+func TestUnknownShardsAreRefusedWithinBound(t *testing.T) {
 	w, a, b := pair()
 	a.open()
 	b.open()
@@ -89,7 +89,7 @@ func TestShardsBeyondTheCountAreRefusedWithinABound(t *testing.T) {
 
 // A failed stage takes back what was counted on it: the next session begins at
 // what is durable, and the batches come again.
-func TestAFailedStageEndsTheSessionAndTheNextBringsItAgain(t *testing.T) {
+func TestFailedStageIsSentAgainByNextSession(t *testing.T) {
 	w, a, b := pair()
 	a.open()
 	b.open()
@@ -127,7 +127,7 @@ func TestStrangersAreFewAndDoNotLiveLong(t *testing.T) {
 }
 
 // A tick that finds nothing due changes nothing and asks for nothing.
-func TestAnIdleTickDoesNothing(t *testing.T) {
+func TestIdleTickDoesNothing(t *testing.T) {
 	w, a, b := pair()
 	a.open()
 	b.open()

@@ -20,7 +20,7 @@ func trio() (w *world, a, b, c *site) {
 
 // A dead peer costs the others nothing (I10), holds the retention floors of the
 // source and of the other mirror (I12), and catches up when it returns (I14).
-func TestADeadPeerHoldsTheFloorsAndNothingElse(t *testing.T) {
+func TestDeadPeerHoldsTheFloorsAndNothingElse(t *testing.T) {
 	w, a, b, c := trio()
 	a.open()
 	b.open()
@@ -88,7 +88,7 @@ func TestNoLogIsAdmittedBeforeEveryPeerWasHeard(t *testing.T) {
 
 // A peer that stays away longer than VerifyWait holds up nobody (I10). If it had more
 // it contradicts then, and the log stops rather than fork.
-func TestASecondPeerThatHasMoreStopsAnAdmittedLog(t *testing.T) {
+func TestSecondPeerThatHasMoreStopsAnAdmittedLog(t *testing.T) {
 	w, a, c := restoredBehindOne()
 	w.pass(a.node.t.C.VerifyWait + time.Second)
 	require.Equal(t, AdmitUnverified, a.node.own[0].State, "site-c was not heard")
@@ -102,7 +102,7 @@ func TestASecondPeerThatHasMoreStopsAnAdmittedLog(t *testing.T) {
 
 // A peer that does not flush pins its window and no more (I10); what it waits
 // on is named, and its lag grows with the age of the oldest entry.
-func TestAPeerThatDoesNotFlushPinsItsWindowOnly(t *testing.T) {
+func TestPeerThatDoesNotFlushPinsItsWindowOnly(t *testing.T) {
 	w, a, b := pair()
 	a.open()
 	b.open()
@@ -185,7 +185,7 @@ func TestLagFallsWhileAPeerCatchesUp(t *testing.T) {
 
 // That holds for a log that was suspect as well: damage may have taken what only the
 // other peer has.
-func TestNoSuspectLogIsAdmittedBeforeEveryPeerWasHeard(t *testing.T) {
+func TestSuspectLogWaitsForEveryPeer(t *testing.T) {
 	w, a, c := restoredBehindOne()
 	a.crash()
 	a.suspect[Own] = []wire.LogID{{Site: a.c.Site}}
@@ -203,7 +203,7 @@ func TestNoSuspectLogIsAdmittedBeforeEveryPeerWasHeard(t *testing.T) {
 
 // I4: a peer that comes back behind what it once confirmed, and with another history,
 // proves nothing: no cursor of it is believed, and the log is not admitted on its word.
-func TestAPeerThatComesBackWithAnotherHistoryProvesNothing(t *testing.T) {
+func TestPeerWithAnotherHistoryProvesNothing(t *testing.T) {
 	w, a, b := livelyPair()
 	log := wire.LogID{Site: a.c.Site}
 	require.Equal(t, wire.Seq(6), a.node.Floor(Own, log).Seq)
@@ -233,7 +233,7 @@ func TestAPeerThatComesBackWithAnotherHistoryProvesNothing(t *testing.T) {
 
 // I12: a peer that comes back without its copy of a third site's log needs all of it
 // again, though its first pages do not name the log.
-func TestAPeerThatLostItsCopyHoldsTheMirrorsFloor(t *testing.T) {
+func TestPeerThatLostItsCopyHoldsTheMirrorsFloor(t *testing.T) {
 	w, a, b, c := trio()
 	for _, s := range w.sites {
 		s.open()

@@ -15,7 +15,7 @@ import (
 
 // An echo proves what was known when its heartbeat left, not when it came back:
 // one that took as long as the timeout proves nothing any more.
-func TestAnEchoProvesTheMomentItsHeartbeatLeft(t *testing.T) {
+func TestEchoProvesTheMomentItsHeartbeatLeft(t *testing.T) {
 	w, a, b := pair()
 	a.open()
 	b.open()
@@ -42,7 +42,7 @@ func TestAnEchoProvesTheMomentItsHeartbeatLeft(t *testing.T) {
 }
 
 // What was under way when the link broke is still outstanding.
-func TestBytesUnderWayStayOutstandingWhenTheLinkBreaks(t *testing.T) {
+func TestInflightBytesSurviveBrokenLink(t *testing.T) {
 	w, a, b := pair()
 	a.open()
 	b.open()
@@ -63,7 +63,7 @@ func TestBytesUnderWayStayOutstandingWhenTheLinkBreaks(t *testing.T) {
 
 // Once a peer has said that it has more, the log is not admitted for want of an
 // answer: the link may break before everything is back.
-func TestALogThatAPeerHasMoreOfIsNotAdmittedUnverified(t *testing.T) {
+func TestShorterLogIsNotAdmittedUnverified(t *testing.T) {
 	w, a, b := pair()
 	a.open()
 	b.open()
@@ -150,7 +150,7 @@ func TestPersistsAreOneAtATimeAndTriedAgain(t *testing.T) {
 
 // A reader sees what is durable before the flush is reported. A batch that is shipped,
 // acknowledged and applied by then is not outstanding permanently (I14).
-func TestAnAckBeforeTheFlushIsReportedCounts(t *testing.T) {
+func TestAckBeforeTheFlushIsReportedCounts(t *testing.T) {
 	w, a, b := livelyPair()
 	p := a.node.peers[0]
 	first := a.append(0, 1)
@@ -171,7 +171,7 @@ func TestAnAckBeforeTheFlushIsReportedCounts(t *testing.T) {
 
 // The own Store stands where the journal ends: both may have been restored together, so
 // that says nothing of what a peer has.
-func TestAStoreThatWasFedFromTheJournalIsNoWitness(t *testing.T) {
+func TestStoreThatWasFedFromTheJournalIsNoWitness(t *testing.T) {
 	w, a, b := livelyPair()
 	a.append(1, 2)
 	w.pass(2 * time.Second)

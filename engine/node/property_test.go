@@ -157,7 +157,7 @@ func TestLostDataComesBackThroughCutsAndCrashes(t *testing.T) {
 }
 
 // The same steps give the same effects: two runs of one seed say the same.
-func TestTheSameStepsGiveTheSameEffects(t *testing.T) {
+func TestSameStepsGiveTheSameEffects(t *testing.T) {
 	run := func() string {
 		w := newWorld()
 		w.trace = true

@@ -117,7 +117,7 @@ func TestWhoeverBreaksTheProtocolLosesTheLink(t *testing.T) {
 
 // A cursor page names the seq that we know with another chain, or a seq that
 // was never sent: that log stops, the session goes on (I4).
-func TestACursorPageWithAnotherChainStopsTheLog(t *testing.T) {
+func TestCursorPageWithAnotherChainStopsTheLog(t *testing.T) {
 	for name, forge := range map[string]func(*wire.Position){
 		"chain":  func(p *wire.Position) { p.Chain[0]++ },
 		"beyond": func(p *wire.Position) { p.Seq += 9 },
@@ -142,7 +142,7 @@ func TestACursorPageWithAnotherChainStopsTheLog(t *testing.T) {
 
 // A peer that has seen the highest counter there is, whoever said it, is reached in a
 // later term (I14).
-func TestASessionFollowsTheHighestCounter(t *testing.T) {
+func TestSessionFollowsTheHighestCounter(t *testing.T) {
 	w, a, b := livelyPair()
 	p := b.node.peers[0]
 	p.seenTerm, p.seen = a.term, math.MaxUint32

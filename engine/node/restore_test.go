@@ -39,7 +39,7 @@ func cutAll(w *world) {
 
 // The link breaks while given-back batches are staged: the next session asks
 // only for what lies behind them, so nothing is staged twice (I2).
-func TestARestoreGoesOnBehindWhatIsStaged(t *testing.T) {
+func TestRestoreGoesOnBehindWhatIsStaged(t *testing.T) {
 	w, a, b := losing(t)
 	cutAll(w)
 	w.pass(time.Second)
@@ -58,7 +58,7 @@ func TestARestoreGoesOnBehindWhatIsStaged(t *testing.T) {
 
 // All of it becomes durable while no link is up: what the peer said it had is
 // reached, so the log is admitted.
-func TestARestoreEndsWithoutALink(t *testing.T) {
+func TestRestoreEndsWithoutALink(t *testing.T) {
 	w, a, b := losing(t)
 	w.pass(100 * time.Millisecond)
 	require.Len(t, a.own.staged, 2)
@@ -74,7 +74,7 @@ func TestARestoreEndsWithoutALink(t *testing.T) {
 
 // The own journal does not take what comes back: the link ends, the log stays
 // refused after the wait, and the next session tries again.
-func TestARestoreThatCannotBeStagedIsTriedAgain(t *testing.T) {
+func TestRestoreThatCannotBeStagedIsTriedAgain(t *testing.T) {
 	w, a, b := losing(t)
 	ticket := a.own.ticket
 	a.own.staged = nil
@@ -96,7 +96,7 @@ func TestARestoreThatCannotBeStagedIsTriedAgain(t *testing.T) {
 
 // A new journal's term is 1 again. Its sessions have other numbers all the same, so that
 // no frame of the first life passes for one of theirs (I4).
-func TestANewJournalUsesNoSessionOfTheOldOne(t *testing.T) {
+func TestNewJournalUsesNoSessionOfTheOldOne(t *testing.T) {
 	w, a, b := livelyPair()
 	peer := a.node.peers[0]
 	term, session := peer.term, peer.link.Session
@@ -137,7 +137,7 @@ func TestWhatNoSiteCouldGiveBackIsAskedForAgain(t *testing.T) {
 
 // The repair was fetched and could not be written: it is asked again on the
 // next link.
-func TestARepairThatCannotBeWrittenIsAskedAgain(t *testing.T) {
+func TestRepairThatCannotBeWrittenIsAskedAgain(t *testing.T) {
 	w, a, b := livelyPair()
 	log := wire.LogID{Site: a.c.Site}
 	b.step(&MirrorDamaged{Log: log, From: wire.Position{}, To: 2})
@@ -153,7 +153,7 @@ func TestARepairThatCannotBeWrittenIsAskedAgain(t *testing.T) {
 
 // Damage took the end of a mirror that the Store had applied: it comes again,
 // is not applied again, and the source's lag still returns to 0 (I2, I14).
-func TestAStoreAheadOfItsDamagedMirrorIsNotBehind(t *testing.T) {
+func TestStoreAheadOfItsDamagedMirrorIsNotBehind(t *testing.T) {
 	w, a, b := livelyPair()
 	b.crash()
 	b.mirror.batches = b.mirror.batches[:1]
@@ -169,7 +169,7 @@ func TestAStoreAheadOfItsDamagedMirrorIsNotBehind(t *testing.T) {
 // Of two logs that site-a lost, site-b cannot give back either, and site-c has one. That
 // one is whole again while site-b is still asked for the other, in vain: site-b is served
 // all the same (I14).
-func TestASiteIsServedWhateverBecameOfTheOtherLogs(t *testing.T) {
+func TestSiteIsServedWhateverBecameOfTheOtherLogs(t *testing.T) {
 	w, a, b, c := trio()
 	for _, s := range w.sites {
 		s.open()
@@ -228,7 +228,7 @@ func (e *end) hold(kind wire.FrameKind, number uint64) *FrameIn {
 // What site-b could not give back came from site-c, and is flushed before site-c has
 // said that this was all: site-b is served again nevertheless (I14). So it is where
 // the answer was the last of two, and where site-c's link ends instead.
-func TestWhatIsFlushedBeforeItsAnswerEndsIsServedToAll(t *testing.T) {
+func TestPartlyFlushedAnswerIsServedToAll(t *testing.T) {
 	for _, ending := range []func(*world, *end){
 		func(*world, *end) {},
 		func(w *world, e *end) { e.goDown(errors.New("reset")); e.far.goDown(errors.New("reset")) },

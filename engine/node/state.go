@@ -47,7 +47,7 @@ type Node struct {
 	links      map[LinkID]*link
 	linkNumber uint64  // of the youngest link
 	order      []*link // in the order they came up
-	renew      bool    // an own log goes on behind the Store: every peer is asked anew
+	renew      bool    // an own log goes on behind the Store: every peer is asked again
 	strangers  int     // of them: accepted, without a hello; 0 <= strangers <= strangerMax+1
 
 	control   control

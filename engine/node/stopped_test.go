@@ -13,7 +13,7 @@ import (
 
 // An applier stops for good: neither a session that begins again nor a repair of the
 // log takes it off the list.
-func TestALogWhoseApplierStoppedStaysListed(t *testing.T) {
+func TestLogWhoseApplierStoppedStaysListed(t *testing.T) {
 	w, a, b := livelyPair()
 	log := wire.LogID{Site: a.c.Site}
 	for _, s := range []*site{a, b} {
@@ -33,7 +33,7 @@ func TestALogWhoseApplierStoppedStaysListed(t *testing.T) {
 }
 
 // A mirror whose tail could not be proven is listed until its site proves it.
-func TestAProvenMirrorIsListedAsStoppedNoMore(t *testing.T) {
+func TestProvenMirrorIsListedAsStoppedNoMore(t *testing.T) {
 	w, a, b := livelyPair()
 	log := wire.LogID{Site: a.c.Site}
 	whole := a.own.batches

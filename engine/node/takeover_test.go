@@ -19,7 +19,7 @@ func (s *site) takeOver(i int) {
 
 // A better link takes over from one that is live, in mid-flight: nothing is lost,
 // repeated or reordered (I2, I3), and nobody is alarmed.
-func TestABetterLinkTakesOverALiveSession(t *testing.T) {
+func TestBetterLinkTakesOverALiveSession(t *testing.T) {
 	w, a, b := pair()
 	a.open()
 	b.open()
@@ -46,7 +46,7 @@ func TestABetterLinkTakesOverALiveSession(t *testing.T) {
 }
 
 // It is as good as a dialed one where none is open, whatever the peer is at.
-func TestALinkThatTakesOverNeedsNoOther(t *testing.T) {
+func TestLinkThatTakesOverNeedsNoOther(t *testing.T) {
 	w, a, b := pair()
 	a.open()
 	b.noDial = true

@@ -15,7 +15,7 @@ func askState(a *site, id uint64) {
 	a.step(&VerifyAsk{Peer: a.c.Peers[0].Site, Ask: q})
 }
 
-func TestAQuestionReachesThePeerAndItsAnswerComesBack(t *testing.T) {
+func TestQuestionIsAnsweredByThePeer(t *testing.T) {
 	w, a, b := livelyPair()
 	askState(a, 1)
 	w.settle()
@@ -47,7 +47,7 @@ func TestAQuestionReachesThePeerAndItsAnswerComesBack(t *testing.T) {
 
 // What a site keeps for an asker is given back when the link ends, and who waits
 // is told (I10).
-func TestALostLinkEndsTheQuestionAtBothEnds(t *testing.T) {
+func TestLostLinkEndsTheQuestionAtBothEnds(t *testing.T) {
 	w, a, b := livelyPair()
 	askState(a, 1)
 	w.settle()
@@ -70,7 +70,7 @@ func TestALostLinkEndsTheQuestionAtBothEnds(t *testing.T) {
 	require.Equal(t, wire.VerifyState, b.asked[2].Ask.Kind)
 }
 
-func TestAnAnswerToAQuestionNeverAskedEndsTheLink(t *testing.T) {
+func TestAnswerToAQuestionNeverAskedEndsTheLink(t *testing.T) {
 	w, a, _ := livelyPair()
 	l := a.node.peers[0].link
 	a.step(frame(l, wire.FrameVerified, &wire.Verified{ID: 9}))

@@ -134,9 +134,9 @@ func scrape(t *testing.T, source observe.Source) string {
 	return w.Body.String()
 }
 
-// TestTheCatalogueIsAContract: names, types, helps and labels change only by
+// TestCatalogueIsAContract: names, types, helps and labels change only by
 // additions, because dashboards and alerts of others name them.
-func TestTheCatalogueIsAContract(t *testing.T) {
+func TestCatalogueIsAContract(t *testing.T) {
 	var b strings.Builder
 	for line := range strings.Lines(scrape(t, fixed{})) {
 		if strings.HasPrefix(line, "# ") {
@@ -149,7 +149,7 @@ func TestTheCatalogueIsAContract(t *testing.T) {
 	require.Equal(t, strings.Count(b.String(), "# TYPE "), len(descs), "the snapshot shows every metric")
 }
 
-func TestAScrapeShowsTheSnapshot(t *testing.T) { golden(t, "scrape.txt", scrape(t, fixed{})) }
+func TestScrapeShowsTheSnapshot(t *testing.T) { golden(t, "scrape.txt", scrape(t, fixed{})) }
 
 func TestMetricsFollowPrometheusRules(t *testing.T) {
 	faults, err := testutil.CollectAndLint(observe.New(fixed{}))
@@ -186,15 +186,15 @@ type counted struct {
 func (c *counted) Status() engine.Status     { c.statuses++; return c.fixed.Status() }
 func (c *counted) Counters() engine.Counters { c.counters++; return c.fixed.Counters() }
 
-func TestAScrapeTakesOneSnapshot(t *testing.T) {
+func TestScrapeTakesOneSnapshot(t *testing.T) {
 	c := &counted{}
 	scrape(t, c)
 	require.Equal(t, []int{1, 1}, []int{c.statuses, c.counters})
 }
 
-// TestARealPairIsShown: what a scrape says of two connected sites is what their
+// TestRealPairIsShown: what a scrape says of two connected sites is what their
 // status says, and every state is one of its list.
-func TestARealPairIsShown(t *testing.T) {
+func TestRealPairIsShown(t *testing.T) {
 	a, b := pair(t)
 	for _, e := range []*engine.Engine{a, b} {
 		faults, err := testutil.CollectAndLint(observe.New(e))
@@ -257,7 +257,7 @@ func held(page string) string {
 	return b.String()
 }
 
-func TestAClosedEngineIsStillShown(t *testing.T) {
+func TestClosedEngineIsStillShown(t *testing.T) {
 	a, _ := pair(t)
 	require.NoError(t, a.Close(context.Background()))
 	requireLine(t, scrape(t, a), `claudefs_repl_append_state{state="refused"} 1`)

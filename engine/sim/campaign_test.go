@@ -9,9 +9,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestACampaignThatProvesNothingIsInvalid: thin traffic, a mark that nobody
+// TestCampaignThatProvesNothingIsInvalid: thin traffic, a mark that nobody
 // reached, or seeds left out are no green.
-func TestACampaignThatProvesNothingIsInvalid(t *testing.T) {
+func TestCampaignThatProvesNothingIsInvalid(t *testing.T) {
 	whole := func(seeds int) *Report {
 		r := &Report{Seeds: seeds, Whole: true, StepsMedian: stepsMedianMin, FaultsMedian: faultsMedianMin}
 		r.Marks = map[string]int{}
@@ -39,8 +39,8 @@ func TestACampaignThatProvesNothingIsInvalid(t *testing.T) {
 	require.Equal(t, "it ended after 1000 seeds", cut.Invalid())
 }
 
-// TestACampaignEndsWithItsContext: nobody waits for seeds that nobody wants.
-func TestACampaignEndsWithItsContext(t *testing.T) {
+// TestCampaignEndsWithItsContext: nobody waits for seeds that nobody wants.
+func TestCampaignEndsWithItsContext(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	c := Campaign{First: 1, Seeds: 1000, Jobs: 1, Each: func(Result) { stop() }}
 	r := c.Run(ctx)
@@ -48,9 +48,9 @@ func TestACampaignEndsWithItsContext(t *testing.T) {
 	require.False(t, r.Whole)
 }
 
-// TestTheCommandThatIsPrintedLivesTheWorldAgain: by its file, if the plan came from
+// TestCommandThatIsPrintedLivesTheWorldAgain: by its file, if the plan came from
 // one; and where two lives differ, by a campaign.
-func TestTheCommandThatIsPrintedLivesTheWorldAgain(t *testing.T) {
+func TestCommandThatIsPrintedLivesTheWorldAgain(t *testing.T) {
 	b := Breach{Seed: 7, Invariant: "I1"}
 	require.Equal(t, "cfs sim replay 7 --trace", b.Replay())
 	require.Equal(t, "cfs sim shrink 7", b.Shrink())

@@ -70,9 +70,9 @@ func TestDamageExcusesNothingThatLiesBeforeIt(t *testing.T) {
 	breaks(t, "I1", opening(1, true))
 }
 
-// TestARestoreExcusesNoWordThatNeverWasTrue: for a while after it a peer's word may be
+// TestRestoreExcusesNoWordThatNeverWasTrue: for a while after it a peer's word may be
 // older than the image, and no more (I1).
-func TestARestoreExcusesNoWordThatNeverWasTrue(t *testing.T) {
+func TestRestoreExcusesNoWordThatNeverWasTrue(t *testing.T) {
 	w := young()
 	w.book(0, node.Own)
 	w.now = 7 * time.Second
@@ -100,8 +100,8 @@ func TestStampsRiseInEachLog(t *testing.T) {
 	breaks(t, "I8", func() { w.check.durable(0, node.Own, &x) })
 }
 
-// TestALagBelowWhatIsMissingIsNone: not only a lag of zero (I14).
-func TestALagBelowWhatIsMissingIsNone(t *testing.T) {
+// TestLagBelowWhatIsMissingIsNone: not only a lag of zero (I14).
+func TestLagBelowWhatIsMissingIsNone(t *testing.T) {
 	w := young()
 	w.load.ops = make([]op, 3)
 	w.load.of(w.sites[0]).mirrored[1][bookLog] = []int{0, 1, 2}
@@ -121,8 +121,8 @@ func TestOnlyAFaultStopsAJournal(t *testing.T) {
 	breaks(t, "I14", func() { w.sites[0].p.own.failed(errors.New("units out of order")) })
 }
 
-// TestACutCountsOnce: whatever number of ways it stops.
-func TestACutCountsOnce(t *testing.T) {
+// TestCutCountsOnce: whatever number of ways it stops.
+func TestCutCountsOnce(t *testing.T) {
 	plan, err := plan.Parse(plan.PlanMagic + "\nsites 3\n100ms burst count=100 span=8s\n2s isolate site-a span=3s")
 	require.NoError(t, err)
 	r := Run(Options{Plan: plan})

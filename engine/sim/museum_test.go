@@ -48,7 +48,7 @@ var twice = map[string][2]string{
 	"bound-once":        {"..", "TestDurableClockBoundCoversStamps"},
 	"hole-unseen":       {"..", "TestDamageInTheMirrorIsFetchedFromThePeer"},
 	"tail-unlisted":     {"..", "TestBothSitesResumeAfterRestartsExactlyOnce"},
-	"wait-kept":         {"..", "TestAnApplierThatMeetsRotGoesOnBehindItsRepair"},
+	"wait-kept":         {"..", "TestApplierThatMeetsRotGoesOnBehindItsRepair"},
 }
 
 // byChecker is what counts: a promise that a checker found broken. A panic, a

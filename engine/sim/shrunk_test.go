@@ -13,9 +13,9 @@ import (
 // shrunkLinesMax is what a planted bug's plan may be at most.
 const shrunkLinesMax = 30
 
-// TestAPlantedBugShrinksToAPageOfItsOwn: whoever gets a failing seed reads a plan
+// TestPlantedBugShrinksToAPageOfItsOwn: whoever gets a failing seed reads a plan
 // that fits a screen, and its text breaks the same way.
-func TestAPlantedBugShrinksToAPageOfItsOwn(t *testing.T) {
+func TestPlantedBugShrinksToAPageOfItsOwn(t *testing.T) {
 	plants := plan.Plants
 	if raceEnabled {
 		plants = plants[1:3]
@@ -41,8 +41,8 @@ func TestAPlantedBugShrinksToAPageOfItsOwn(t *testing.T) {
 	}
 }
 
-// TestAPlanThatBreaksNothingComesBackAsItWas: shrinking invents no failure.
-func TestAPlanThatBreaksNothingComesBackAsItWas(t *testing.T) {
+// TestPlanThatBreaksNothingComesBackAsItWas: shrinking invents no failure.
+func TestPlanThatBreaksNothingComesBackAsItWas(t *testing.T) {
 	plan := &plan.Plan{Seed: 1, Params: plan.Simple(), Items: []plan.Item{{At: 1e9, Kind: plan.Burst, Count: 3}}}
 	same, breach := Shrinking{}.Run(t.Context(), plan)
 	require.Nil(t, breach)
@@ -81,9 +81,9 @@ func TestSavedPlansHold(t *testing.T) {
 	}
 }
 
-// TestAPlanReadBackIsTheSameWorld: nothing that a seed decides is missing in the
+// TestPlanReadBackIsTheSameWorld: nothing that a seed decides is missing in the
 // text of its plan.
-func TestAPlanReadBackIsTheSameWorld(t *testing.T) {
+func TestPlanReadBackIsTheSameWorld(t *testing.T) {
 	for seed := uint64(1); seed <= 2; seed++ {
 		set := plan.Of(seed)
 		read, err := plan.Parse(set.String())

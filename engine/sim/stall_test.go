@@ -72,10 +72,10 @@ func (w *world) held() (h held) {
 	return h
 }
 
-// TestAPeerThatStandsStillForADayCostsNothing: the source appends at its rate,
+// TestPeerThatStandsStillForADayCostsNothing: the source appends at its rate,
 // nothing but its journal grows, how far the peer is behind is known or said to
 // be unknown, and after the stall the world comes to rest (I10, I14).
-func TestAPeerThatStandsStillForADayCostsNothing(t *testing.T) {
+func TestPeerThatStandsStillForADayCostsNothing(t *testing.T) {
 	for name, how := range map[string]stall{"reading nothing": stallReading, "flushing nothing": stallFlushing} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -49,9 +49,9 @@ func TestEachPatternOfCutsCostsSomething(t *testing.T) {
 	}
 }
 
-// TestTheOthersRestWithoutALostSite: its lag is unknown, what it lacks is kept, and
+// TestOthersRestWithoutALostSite: its lag is unknown, what it lacks is kept, and
 // appends are taken and reach the other peer (I10, I12, I14).
-func TestTheOthersRestWithoutALostSite(t *testing.T) {
+func TestOthersRestWithoutALostSite(t *testing.T) {
 	for _, how := range []string{"lose", "cut-off"} {
 		marks := live(t, `
 			duration 6s
@@ -68,9 +68,9 @@ func TestTheOthersRestWithoutALostSite(t *testing.T) {
 	require.ErrorContains(t, err, "the primary cannot be lost")
 }
 
-// TestTheSourceSaysThatAClonedPeerWentBack: to the image, and then to what the
+// TestSourceSaysThatAClonedPeerWentBack: to the image, and then to what the
 // original has, before it takes another word from there (I1); and nothing is repeated.
-func TestTheSourceSaysThatAClonedPeerWentBack(t *testing.T) {
+func TestSourceSaysThatAClonedPeerWentBack(t *testing.T) {
 	marks := live(t, `
 		duration 24s
 		retain false
@@ -81,9 +81,9 @@ func TestTheSourceSaysThatAClonedPeerWentBack(t *testing.T) {
 	require.GreaterOrEqual(t, marks["clone noticed"], 15)
 }
 
-// TestASecondHistoryIsRefusedByName: the original of a cloned primary took appends,
+// TestSecondHistoryIsRefusedByName: the original of a cloned primary took appends,
 // and so did the clone; the peer keeps what it confirmed (I4).
-func TestASecondHistoryIsRefusedByName(t *testing.T) {
+func TestSecondHistoryIsRefusedByName(t *testing.T) {
 	marks := live(t, `
 		duration 12s
 		retain false

@@ -58,7 +58,7 @@ func TestUnequalSeqsAreLagAndNoDifference(t *testing.T) {
 	}
 }
 
-func TestSenderShipsWhatThePeerLacksAndProvesTheRest(t *testing.T) {
+func TestSenderShipsWhatIsMissing(t *testing.T) {
 	list := batches(0, 3, 2, 4) // ends at 3, 5, 9
 	for _, c := range []struct {
 		name string
@@ -133,7 +133,7 @@ func TestWrongAndFallingAcksAreProtocolErrors(t *testing.T) {
 	require.Equal(t, int64(list[2].Bytes()), s.Used())
 }
 
-func TestAFrameHasOneEndPerLog(t *testing.T) {
+func TestFrameHasOneEndPerLog(t *testing.T) {
 	s := NewSender(2, 1<<20, 1<<20)
 	x, y := batches(0, 1, 1, 1), batches(1, 1)
 	s.Begin(0, wire.Position{}, true)
@@ -155,7 +155,7 @@ func TestAFrameHasOneEndPerLog(t *testing.T) {
 
 // Each row breaks one rule more than those below it: the first broken rule, in
 // the order of the format, gives the code (I11).
-func TestABatchIsJudgedInTheOrderOfTheFormat(t *testing.T) {
+func TestBatchIsJudgedInTheOrderOfTheFormat(t *testing.T) {
 	list := batches(0, 3, 2)
 	rules := Rules{Cluster: 7, Site: 1, Shards: 1, Writers: role.Writers{Primary: 1}}
 	tail := Tail{Position: list[0].End(), Stamp: list[0].LastStamp, Epoch: 1}
@@ -243,7 +243,7 @@ func TestFramesBecomeDurableInOrder(t *testing.T) {
 // A 1 Gb/s link with 40 ms of delay holds 5 MB: whoever waits for each ack, or
 // keeps a small fixed window, leaves it idle. That is how a 5 MB/s topic fell
 // hours behind on such a link in a report about a well-known mirror tool.
-func TestTheWindowFillsALongFastLink(t *testing.T) {
+func TestWindowFillsALongFastLink(t *testing.T) {
 	const rate, delay, frame = 125e6, 40 * time.Millisecond, 64 << 10
 	w := Window{Min: 1 << 20, Max: 64 << 20}
 	type ack struct {
@@ -278,7 +278,7 @@ func TestTheWindowFillsALongFastLink(t *testing.T) {
 
 // What is measured while the window keeps a queue on the path is not a reason to
 // enlarge it; a path that became longer is.
-func TestTheWindowDoesNotGrowWithItsOwnQueue(t *testing.T) {
+func TestWindowDoesNotGrowWithItsOwnQueue(t *testing.T) {
 	const rate, frame = 125e6, 64 << 10
 	w := Window{Min: 1 << 20, Max: 1 << 30}
 	type ack struct {
@@ -319,7 +319,7 @@ func TestTheWindowDoesNotGrowWithItsOwnQueue(t *testing.T) {
 }
 
 // One disturbed measurement is not believed: the window stays.
-func TestAPauseDuringAMeasurementDoesNotEnlargeTheWindow(t *testing.T) {
+func TestPauseDoesNotEnlargeTheWindow(t *testing.T) {
 	w := Window{Min: 1, Max: 1 << 30}
 	send := func(now, delay time.Duration) {
 		f := Frame{Bytes: 1000}
@@ -370,7 +370,7 @@ func TestBurstsOfAcksDoNotEnlargeTheWindow(t *testing.T) {
 	require.Less(t, float64(most), 2.3*rate*delay.Seconds())
 }
 
-func TestTheWindowStaysWithinItsBounds(t *testing.T) {
+func TestWindowStaysWithinItsBounds(t *testing.T) {
 	w := Window{Min: 100, Max: 1000}
 	require.EqualValues(t, 100, w.Bytes())
 	f := Frame{Bytes: 1 << 20}

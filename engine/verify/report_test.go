@@ -29,7 +29,7 @@ func TestShardsWithOneReasonAreOneGap(t *testing.T) {
 }
 
 // A report is bounded, however much there is to tell (I10), and says that there is more.
-func TestAReportsListsAreBounded(t *testing.T) {
+func TestReportsListsAreBounded(t *testing.T) {
 	var p PeerReport
 	for shard := range 3 * listMax {
 		p.gap("state", shard, shard+1, fmt.Errorf("reason %d", shard))
@@ -41,7 +41,7 @@ func TestAReportsListsAreBounded(t *testing.T) {
 	require.True(t, p.More)
 }
 
-func TestTheWorstPeerIsTheResult(t *testing.T) {
+func TestWorstPeerIsTheResult(t *testing.T) {
 	for _, c := range []struct {
 		results []string
 		cut     error
@@ -67,7 +67,7 @@ func TestTheWorstPeerIsTheResult(t *testing.T) {
 }
 
 // Nothing is called equal that was not compared, and unreachable only without a link.
-func TestAPeersResultIsWhatWasCompared(t *testing.T) {
+func TestPeersResultIsWhatWasCompared(t *testing.T) {
 	none := fmt.Errorf("site-b: %w", node.ErrNoLink)
 	for _, c := range []struct {
 		p      PeerReport

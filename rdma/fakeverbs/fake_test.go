@@ -12,7 +12,7 @@ import (
 	"github.com/claudefs/repl/rdma/verbstest"
 )
 
-func TestTheFakeConforms(t *testing.T) {
+func TestFakeConforms(t *testing.T) {
 	for name, o := range map[string]fakeverbs.Options{
 		"one device":        {},
 		"two devices":       {Devices: []string{"a", "b"}},
@@ -104,7 +104,7 @@ func TestWhoNeverSignalsFillsTheSendQueue(t *testing.T) {
 	require.NoError(t, err, "polling gave back what came before as well")
 }
 
-func TestAnOverrunKillsTheQueueAndItsPairs(t *testing.T) {
+func TestOverrunKillsTheQueueAndItsPairs(t *testing.T) {
 	p := open(t, fakeverbs.New(fakeverbs.Options{}), 2, 8)
 	for i := range uint64(3) {
 		_, err := p.a.PostSends([]rdma.Send{p.write(i, true)})
@@ -118,7 +118,7 @@ func TestAnOverrunKillsTheQueueAndItsPairs(t *testing.T) {
 	require.ErrorIs(t, p.b.ReadyToSend(), rdma.ErrState)
 }
 
-func TestARemovedDeviceAnswersNothingButClose(t *testing.T) {
+func TestRemovedDeviceAnswersNothingButClose(t *testing.T) {
 	f := fakeverbs.New(fakeverbs.Options{Devices: []string{"x", "y"}})
 	p := open(t, f, 64, 8)
 	f.Remove("x")
@@ -134,7 +134,7 @@ func TestARemovedDeviceAnswersNothingButClose(t *testing.T) {
 	require.Equal(t, []string{"y"}, names)
 }
 
-func TestAScriptedFaultHitsTheNthCallAlone(t *testing.T) {
+func TestScriptedFaultHitsTheNthCallAlone(t *testing.T) {
 	f := fakeverbs.New(fakeverbs.Options{})
 	p := open(t, f, 64, 8)
 	f.Fail(fakeverbs.Fault{Call: fakeverbs.CallPostSends, Nth: 2, Err: syscall.ENOMEM})
@@ -171,7 +171,7 @@ func TestPinnedMemoryHasALimit(t *testing.T) {
 	require.NoError(t, r.Close())
 }
 
-func TestCompletionsOfDifferentPairsOvertakeEachOther(t *testing.T) {
+func TestPairsCompleteOutOfOrder(t *testing.T) {
 	overtaken := false
 	for seed := range uint64(8) {
 		p := open(t, fakeverbs.New(fakeverbs.Options{Shuffle: true, Seed: seed}), 64, 8)

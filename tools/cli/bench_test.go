@@ -48,7 +48,7 @@ func jsonKeys(t *testing.T, text []byte) []string {
 }
 
 // A real run prints the keys of the golden file, every one of them.
-func TestABenchPrintsTheKeysOfItsContract(t *testing.T) {
+func TestBenchPrintsTheKeysOfItsContract(t *testing.T) {
 	code, stdout, stderr := run("bench", "--level", "local", "--rate", "200", "--shards", "4", "--duration", "200ms",
 		"--warm", "50ms", "--memory", "--json", "--fail-if", "errors>0")
 	require.Zero(t, code, stderr)
@@ -160,7 +160,7 @@ func running(pid int) bool {
 }
 
 // An interrupt prints what was measured so far, marked invalid.
-func TestAnInterruptedBenchTellsWhatItHas(t *testing.T) {
+func TestInterruptedBenchTellsWhatItHas(t *testing.T) {
 	b := startBench(t, "--json", "--rtt", "2ms")
 	require.Len(t, b.children, 2, "the far end and the proxy")
 	require.NoError(t, b.cmd.Process.Signal(os.Interrupt))
@@ -180,7 +180,7 @@ func TestAnInterruptedBenchTellsWhatItHas(t *testing.T) {
 }
 
 // A far end that is killed is told, and its directory is removed for it.
-func TestABenchOutlivesItsFarEnd(t *testing.T) {
+func TestBenchOutlivesItsFarEnd(t *testing.T) {
 	b := startBench(t)
 	require.Len(t, b.children, 1)
 	require.NoError(t, syscall.Kill(b.children[0], syscall.SIGKILL))
@@ -193,7 +193,7 @@ func TestABenchOutlivesItsFarEnd(t *testing.T) {
 }
 
 // A near end that is killed can do nothing any more: its children do it.
-func TestAKilledBenchLeavesNothingBehind(t *testing.T) {
+func TestKilledBenchLeavesNothingBehind(t *testing.T) {
 	b := startBench(t, "--rtt", "2ms")
 	require.NoError(t, b.cmd.Process.Kill())
 	require.Error(t, b.cmd.Wait())

@@ -14,7 +14,7 @@ import (
 )
 
 // What is not as it was at the source makes the import a partial one.
-func TestAnImportThatLeftSomethingOutIsPartly(t *testing.T) {
+func TestImportThatLeftSomethingOutIsPartly(t *testing.T) {
 	var stdout, stderr bytes.Buffer
 	a := &app{stdout: tty.New(&stdout), stderr: tty.New(&stderr)}
 	r := &importReport{Schema: 1, Kind: "import", Report: fsclient.Report{
@@ -28,7 +28,7 @@ func TestAnImportThatLeftSomethingOutIsPartly(t *testing.T) {
 
 // Silence is counted from the last answer, and only while connections fail: an
 // import that waits for a slow disk of its own is not given up.
-func TestOnlySilenceOverLostConnectionsEndsAnImport(t *testing.T) {
+func TestImportEndsAtSilenceOnly(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	s := silence{limit: time.Minute, cancel: cancel}
 	s.look(&fsclient.Progress{Answers: 1})

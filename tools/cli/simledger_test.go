@@ -10,9 +10,9 @@ import (
 	"github.com/claudefs/repl/engine/sim"
 )
 
-// TestALedgerRowClaimsNoSeedThatWasNotLived: a campaign ends early once enough worlds
+// TestLedgerRowClaimsNoSeedThatWasNotLived: a campaign ends early once enough worlds
 // are broken.
-func TestALedgerRowClaimsNoSeedThatWasNotLived(t *testing.T) {
+func TestLedgerRowClaimsNoSeedThatWasNotLived(t *testing.T) {
 	r := &sim.Report{Seeds: 20, Whole: true}
 	require.Contains(t, ledgerRow("abc", "1-20", r), "| abc | sim | 1-20 |")
 	r.Whole, r.Broken = false, []*sim.Breach{{}, {}, {}}

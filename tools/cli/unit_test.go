@@ -149,7 +149,7 @@ func TestDumpGoesOnBehindDamage(t *testing.T) {
 }
 
 // Whoever answers and is no node: the fact, and the next step, by every verb that asks.
-func TestAnAnswerOfNoNodeHasANextStep(t *testing.T) {
+func TestAnswerOfNoNodeHasANextStep(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "file"), []byte("content"), 0o600))
 	verbs := [][]string{

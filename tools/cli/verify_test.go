@@ -99,7 +99,7 @@ func TestVerifyReportsAreGoldenInEveryFormat(t *testing.T) {
 	}
 }
 
-func TestAVerificationsExitCodeIsItsWorstFinding(t *testing.T) {
+func TestVerificationsExitCodeIsItsWorstFinding(t *testing.T) {
 	for name, v := range verifyReports() {
 		code := ExitDone
 		if f, ok := errors.AsType[*Failure](verifyVerdict(v.report, time.Minute)); ok {
@@ -125,7 +125,7 @@ func TestWhyNothingWasComparedDecidesTheExitCode(t *testing.T) {
 }
 
 // Also where the report names no shards that are left.
-func TestTheNextStepAfterATimeoutIsAWholeSentence(t *testing.T) {
+func TestNextStepAfterATimeoutIsAWholeSentence(t *testing.T) {
 	next := func(r *engine.VerifyReport) string {
 		f, _ := errors.AsType[*Failure](verifyVerdict(r, time.Minute))
 		return f.Next
@@ -136,7 +136,7 @@ func TestTheNextStepAfterATimeoutIsAWholeSentence(t *testing.T) {
 	require.Equal(t, "run it again with more --timeout", next(late))
 }
 
-func TestTheProgressOfAVerificationTellsItsRateAndItsEnd(t *testing.T) {
+func TestVerifyProgressShowsRateAndEnd(t *testing.T) {
 	now := at
 	m := &verifyMeter{now: func() time.Time { return now }}
 	state := func(shards int, keys uint64) engine.VerifyProgress {

@@ -24,13 +24,13 @@ func auditOf(refs ...wire.Ref) *siteAudit {
 }
 
 // A row that repeats an entry is a duplicate, whatever lies between (I2).
-func TestARepeatedRowIsADuplicate(t *testing.T) {
+func TestRepeatedRowIsADuplicate(t *testing.T) {
 	require.Equal(t, 0, auditOf(ref(1, 2), ref(1, 3), ref(2, 2)).duplicated())
 	require.Equal(t, 2, auditOf(ref(1, 2), ref(1, 3), ref(1, 2), ref(1, 2)).duplicated())
 }
 
 // An acknowledged entry without a row is lost, and the first one is named (I1).
-func TestAnAcknowledgedEntryWithoutARowIsLost(t *testing.T) {
+func TestAcknowledgedEntryWithoutARowIsLost(t *testing.T) {
 	a := auditOf(ref(1, 2), ref(1, 3))
 	acked := ledger{ref(1, 2): 1, ref(1, 4): 1, ref(0, 9): 1}
 	count, first := a.lost(acked)
@@ -40,7 +40,7 @@ func TestAnAcknowledgedEntryWithoutARowIsLost(t *testing.T) {
 
 // Where two operations were acknowledged as one entry, its log was written again from
 // an earlier end: the first of them is lost, whatever the row says (I1).
-func TestAnOperationWhoseSeqWasGivenAgainIsLost(t *testing.T) {
+func TestOperationWhoseSeqWasGivenAgainIsLost(t *testing.T) {
 	count, first := auditOf(ref(1, 2), ref(1, 3)).lost(ledger{ref(1, 2): 1, ref(1, 3): 3})
 	require.Equal(t, 2, count)
 	require.Equal(t, ref(1, 3), first)
@@ -48,13 +48,13 @@ func TestAnOperationWhoseSeqWasGivenAgainIsLost(t *testing.T) {
 
 // Applied seqs are contiguous (I3): a hole is told, a log that begins behind
 // its START batch is not.
-func TestAHoleInALogIsTold(t *testing.T) {
+func TestHoleInALogIsTold(t *testing.T) {
 	require.NoError(t, auditOf(ref(1, 3), ref(1, 2), ref(1, 4), ref(2, 1), ref(2, 2)).gap())
 	require.ErrorContains(t, auditOf(ref(1, 2), ref(1, 4)).gap(), "2 entries decided between seq 2 and 4")
 	require.Error(t, auditOf(ref(1, 5), ref(1, 6)).gap())
 }
 
-func TestTheFirstDifferingPathIsNamed(t *testing.T) {
+func TestFirstDifferingPathIsNamed(t *testing.T) {
 	rows := func(paths ...string) (all []fsapi.WalkRow) {
 		for _, path := range paths {
 			all = append(all, fsapi.WalkRow{Path: path})
@@ -105,7 +105,7 @@ func TestReservedPortsCanBeListenedOn(t *testing.T) {
 
 // The clients of a load only ask for what is possible: their picture of their
 // files stays true as long as every operation takes effect.
-func TestALoadClientKnowsItsFiles(t *testing.T) {
+func TestLoadClientKnowsItsFiles(t *testing.T) {
 	c := &loadClient{id: 3, random: rand.New(rand.NewPCG(5, 4))}
 	files := map[string]bool{}
 	requests := map[wire.RequestID]bool{}

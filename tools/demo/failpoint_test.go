@@ -8,7 +8,7 @@ import (
 	"github.com/claudefs/repl/engine/store/vfs"
 )
 
-func TestTheWalkMeetsEveryKindOnBothSitesBeforeItGoesOn(t *testing.T) {
+func TestWalkMeetsEveryKindOnBothSites(t *testing.T) {
 	w := newWalk()
 	kinds := map[walkStep]bool{}
 	for range 2 * 2 * 2 * len(vfs.FailpointOps()) { // near and far, sites, before and after
@@ -21,7 +21,7 @@ func TestTheWalkMeetsEveryKindOnBothSitesBeforeItGoesOn(t *testing.T) {
 	require.Equal(t, 2, w.next().point.Call)
 }
 
-func TestTheWalkGoesNoFurtherThanAServerDoes(t *testing.T) {
+func TestWalkGoesNoFurtherThanAServerDoes(t *testing.T) {
 	w := newWalk()
 	far := map[walkLane]int{}
 	for range 1000 {
@@ -41,7 +41,7 @@ func TestTheWalkGoesNoFurtherThanAServerDoes(t *testing.T) {
 	require.True(t, v.OK)
 }
 
-func TestAWalkThatNeverReachedAKindIsInvalid(t *testing.T) {
+func TestWalkThatNeverReachedAKindIsInvalid(t *testing.T) {
 	w := newWalk()
 	s := w.next()
 	w.note(s, false)

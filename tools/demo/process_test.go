@@ -18,7 +18,7 @@ func shell(t *testing.T, script string) (*process, chan error) {
 	return p, died
 }
 
-func TestAServerThatEndsByItselfIsToldWithItsLastWords(t *testing.T) {
+func TestEndedServerIsReportedWithLastWords(t *testing.T) {
 	p, died := shell(t, "echo one; echo error: listen: address already in use >&2; exit 3")
 	err := <-died
 	require.ErrorIs(t, err, ErrDied)
@@ -28,7 +28,7 @@ func TestAServerThatEndsByItselfIsToldWithItsLastWords(t *testing.T) {
 	require.True(t, p.portTaken(err))
 }
 
-func TestAServerThatReachesItsFailpointIsNoDeath(t *testing.T) {
+func TestServerThatReachesItsFailpointIsNoDeath(t *testing.T) {
 	p, died := shell(t, "read wait; exit 86 # $@")
 	p.stop()
 	require.NoError(t, p.startAt("flush:1:before"))
@@ -39,7 +39,7 @@ func TestAServerThatReachesItsFailpointIsNoDeath(t *testing.T) {
 	require.NotContains(t, p.cmd.Args, "--failpoint")
 }
 
-func TestAKilledServerIsNotToldAndStartsAgain(t *testing.T) {
+func TestKilledServerIsNotToldAndStartsAgain(t *testing.T) {
 	p, died := shell(t, "exec sleep 1000")
 	for range 3 {
 		require.NoError(t, p.kill())

@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestAWorkspaceRemovesOnlyWhatTheRunMade(t *testing.T) {
+func TestWorkspaceRemovesOnlyWhatTheRunMade(t *testing.T) {
 	dir := t.TempDir()
 	w, err := openWorkspace(dir)
 	require.NoError(t, err)

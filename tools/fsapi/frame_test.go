@@ -25,7 +25,7 @@ var operation = namespace.Operation{
 const operationHex = "4d000000" + "01000a000100" + "0500" + "01020300000000000000000000000000" +
 	"04000000" + "05000000" + "06000000" + "0700000000000000" + "f8ffffffffffffff" + "0900000000000000" + "0600"
 
-func TestAnOperationIsFramedAsDocumented(t *testing.T) {
+func TestOperationIsFramedAsDocumented(t *testing.T) {
 	b, err := AppendOperation(nil, &operation)
 	require.NoError(t, err)
 	require.Equal(t, operationHex+hex.EncodeToString([]byte("/pathtargetdata")), hex.EncodeToString(b))

@@ -38,7 +38,7 @@ func TestWhatCannotBeReadIsToldApart(t *testing.T) {
 
 // A node that hangs accepts connections, because its kernel does. One that is at work
 // says so, and is given its time.
-func TestANodeThatSaysNothingIsGivenUp(t *testing.T) {
+func TestNodeThatSaysNothingIsGivenUp(t *testing.T) {
 	hung, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer hung.Close()

@@ -135,7 +135,7 @@ func TestWhatALostConnectionLeftInDoubtIsSentAgain(t *testing.T) {
 	require.NotZero(t, repeated)
 }
 
-func TestAFinalEndIsNotRetried(t *testing.T) {
+func TestFinalEndIsNotRetried(t *testing.T) {
 	s := &script{t: t, turns: []turn{{done: 2, told: 2, end: fsapi.CodeFinal, text: "site-b does not write"}}}
 	seqs, _, lost, err := s.run(t.Context(), 9)
 	require.ErrorIs(t, err, ErrRefused)

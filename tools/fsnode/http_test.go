@@ -23,7 +23,7 @@ import (
 	"github.com/claudefs/repl/wire"
 )
 
-func TestASecondNodeOnADirectoryIsRefused(t *testing.T) {
+func TestSecondNodeOnADirectoryIsRefused(t *testing.T) {
 	a := alone(t)
 	_, err := Open(context.Background(), a.o)
 	require.ErrorIs(t, err, ErrInUse)
@@ -165,7 +165,7 @@ func TestNamesThatAreNoTextAreKeptAsTheyAre(t *testing.T) {
 	require.Equal(t, len(want), count)
 }
 
-func TestARequestSentAgainIsAnsweredWithTheFirstPlace(t *testing.T) {
+func TestRepeatedRequestGetsFirstAnswer(t *testing.T) {
 	a := alone(t)
 	op := namespace.Operation{Op: engine.OpMkDir, Path: "/d", Request: wire.RequestID{7}}
 	first, err := a.client.Do(t.Context(), op)
@@ -179,7 +179,7 @@ func TestARequestSentAgainIsAnsweredWithTheFirstPlace(t *testing.T) {
 }
 
 // Every operation before a broken frame has its result, and the end says why.
-func TestABrokenFrameEndsTheStreamWithItsReason(t *testing.T) {
+func TestBrokenFrameEndsTheStreamWithItsReason(t *testing.T) {
 	a := alone(t)
 	body, err := fsapi.AppendOperation(nil, &namespace.Operation{Op: engine.OpMkDir, Path: "/d"})
 	require.NoError(t, err)
@@ -213,7 +213,7 @@ func TestNobodyAtTheAddressIsUnreachable(t *testing.T) {
 }
 
 // I10: groups end at their bounds, and operations of other shards in between.
-func TestOperationsOfManyShardsInOneStreamKeepTheirOrder(t *testing.T) {
+func TestOperationsOfManyShardsKeepOrder(t *testing.T) {
 	a := alone(t)
 	var ops []namespace.Operation
 	for i := range 40 {

@@ -165,7 +165,7 @@ func level(t testing.TB, a, b *site) fsapi.Digest {
 	return got
 }
 
-func TestAnImportedTreeIsTheSameAtBothSites(t *testing.T) {
+func TestImportedTreeIsTheSameAtBothSites(t *testing.T) {
 	a, b := pair(t)
 	dir := tree(t, 5, 21)
 	var log acks
@@ -191,7 +191,7 @@ func TestAnImportedTreeIsTheSameAtBothSites(t *testing.T) {
 	log.audit(t, b)
 }
 
-func TestAnImportRunAgainSendsNothing(t *testing.T) {
+func TestImportRunAgainSendsNothing(t *testing.T) {
 	a := alone(t)
 	dir := tree(t, 2, 9)
 	first, err := a.client.Import(t.Context(), dir, fsclient.ImportOptions{ID: "1"})
@@ -213,7 +213,7 @@ func TestAnImportRunAgainSendsNothing(t *testing.T) {
 	}
 }
 
-func TestAnImportGoesOnOverARestartedNode(t *testing.T) {
+func TestImportGoesOnOverARestartedNode(t *testing.T) {
 	a, b := pair(t)
 	dir := tree(t, 6, 60)
 	restart := make(chan struct{}, 1)
@@ -255,7 +255,7 @@ func TestAnImportGoesOnOverARestartedNode(t *testing.T) {
 	log.audit(t, b)
 }
 
-func TestAnImportBelowADirectory(t *testing.T) {
+func TestImportBelowADirectory(t *testing.T) {
 	a := alone(t)
 	dir := tree(t, 2, 3)
 	_, err := a.client.Import(t.Context(), dir, fsclient.ImportOptions{ID: "1", To: "deep/er/"})
@@ -272,7 +272,7 @@ func TestAnImportBelowADirectory(t *testing.T) {
 	require.Zero(t, d.Names)
 }
 
-func TestAStandbyTakesNoImport(t *testing.T) {
+func TestStandbyTakesNoImport(t *testing.T) {
 	_, b := pair(t)
 	report, err := b.client.Import(t.Context(), tree(t, 1, 3), fsclient.ImportOptions{ID: "1"})
 	require.ErrorIs(t, err, fsclient.ErrRefused)
@@ -280,7 +280,7 @@ func TestAStandbyTakesNoImport(t *testing.T) {
 	require.Zero(t, report.Entries)
 }
 
-func TestAnImportEndsWithItsContext(t *testing.T) {
+func TestImportEndsWithItsContext(t *testing.T) {
 	a := alone(t)
 	client := fsclient.New(a.addr)
 	a.stop()
@@ -295,7 +295,7 @@ func TestAnImportEndsWithItsContext(t *testing.T) {
 	require.ErrorIs(t, report.LastError, fsclient.ErrUnreachable)
 }
 
-func TestAnImportOfNothingNamesIt(t *testing.T) {
+func TestImportOfNothingNamesIt(t *testing.T) {
 	a := alone(t)
 	none := filepath.Join(t.TempDir(), "none")
 	_, err := a.client.Import(t.Context(), none, fsclient.ImportOptions{ID: "1"})

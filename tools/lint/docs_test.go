@@ -194,8 +194,8 @@ func TestCommandsToldToReadersExist(t *testing.T) {
 	}
 }
 
-// TestTheGlossaryHasTheWordsOfTheCommandLine: one list of words for readers.
-func TestTheGlossaryHasTheWordsOfTheCommandLine(t *testing.T) {
+// TestGlossaryHasTheWordsOfTheCommandLine: one list of words for readers.
+func TestGlossaryHasTheWordsOfTheCommandLine(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(root(t), "docs", "glossary.md"))
 	require.NoError(t, err)
 	count := 0

@@ -18,9 +18,6 @@ const (
 	packageCommentLinesMax = 60
 	sentenceWordsMax       = 35 // of a sentence in doc.go
 	testNameMax            = 45 // characters
-
-	// testNamesHeld switches the rules for names of tests on.
-	testNamesHeld = false
 )
 
 // wordsOut are words that read as translated, and what says it in English.
@@ -177,9 +174,6 @@ var article = regexp.MustCompile(`^Test(?:A|An|The)[A-Z]`)
 
 // TestNamesOfTestsAreShort: the subject first, without an article.
 func TestNamesOfTestsAreShort(t *testing.T) {
-	if !testNamesHeld {
-		t.Skip("the tests have yet to be renamed")
-	}
 	goFiles(t, func(_, rel string, text []byte) {
 		for _, m := range testFunc.FindAllSubmatch(text, -1) {
 			name := string(m[1])

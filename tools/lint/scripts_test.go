@@ -82,9 +82,9 @@ func finish(t *testing.T, words ...string) (out string, code int) {
 	return string(both), 0
 }
 
-// TestARunThatFailsNamesWhatFailed: whichever step of ci/test fails, the run does, its name
+// TestRunThatFailsNamesWhatFailed: whichever step of ci/test fails, the run does, its name
 // stands above the totals, and the totals do not say that nothing failed.
-func TestARunThatFailsNamesWhatFailed(t *testing.T) {
+func TestRunThatFailsNamesWhatFailed(t *testing.T) {
 	for _, c := range []struct{ fails, name string }{
 		{"", ""},
 		{"go test -race", "go test -race, as root"},

@@ -74,7 +74,7 @@ func seconds(c counts, q float64) time.Duration {
 // Whoever was due while the far end stalled has waited, though it was not asked:
 // a 100 ms stall in 400 ms is a quarter of all entries, and no generator that is
 // held up itself can hide them.
-func TestAStallIsChargedToEveryEntryThatWasDueInIt(t *testing.T) {
+func TestStallIsChargedToEveryEntryThatWasDueInIt(t *testing.T) {
 	for name, handing := range map[string]bool{"of the answers": false, "of the hand-over": true} {
 		for _, lanes := range []int{1, 256} {
 			t.Run(name, func(t *testing.T) {
@@ -91,7 +91,7 @@ func TestAStallIsChargedToEveryEntryThatWasDueInIt(t *testing.T) {
 }
 
 // The contrast: one client of a closed loop meets the stall once.
-func TestAClosedLoopMeetsAStallOnceForEachClient(t *testing.T) {
+func TestClosedLoopMeetsAStallOnceForEachClient(t *testing.T) {
 	c := Config{Clients: 2, Warm: Seconds(testWarm), Duration: Seconds(testFor)}
 	_, got := load(t.Context(), c, &slow{lanes: 4, from: 200 * time.Millisecond, length: testStall}, nil)
 	require.Greater(t, got.latencies.TotalCount(), int64(1000))
@@ -117,7 +117,7 @@ func TestEntriesWithoutAnAnswerAreCountedToo(t *testing.T) {
 	}
 }
 
-func TestAStoppedLoadKeepsWhatItMeasured(t *testing.T) {
+func TestStoppedLoadKeepsWhatItMeasured(t *testing.T) {
 	stop := make(chan struct{})
 	c := Config{Rate: testRate, Warm: Seconds(testWarm), Duration: Seconds(time.Hour)}
 	target := &slow{lanes: 3, start: time.Now()}
@@ -155,7 +155,7 @@ func TestDueTimesDoNotDrift(t *testing.T) {
 	require.Equal(t, 100*time.Second, g.due(300))
 }
 
-func TestAnAlarmIsMoreExactThanAMillisecond(t *testing.T) {
+func TestAlarmIsMoreExactThanAMillisecond(t *testing.T) {
 	a, err := newAlarm()
 	require.NoError(t, err)
 	defer a.close()
@@ -169,7 +169,7 @@ func TestAnAlarmIsMoreExactThanAMillisecond(t *testing.T) {
 	require.Less(t, least, 900*time.Microsecond)
 }
 
-func TestTheWindowIsHalfOpenAndCutOnce(t *testing.T) {
+func TestWindowIsHalfOpenAndCutOnce(t *testing.T) {
 	r := newRecorder(time.Now().Add(-time.Minute), time.Second, 2*time.Second, 1)
 	for due, want := range map[moment]bool{
 		0: false, time.Second - 1: false, time.Second: true, 3*time.Second - 1: true, 3 * time.Second: false,

@@ -59,7 +59,7 @@ func TestEveryReasonToDoubtAResultIsTold(t *testing.T) {
 	}
 }
 
-func TestAWarmUpIsComparedWithTheDistance(t *testing.T) {
+func TestWarmUpIsComparedWithTheDistance(t *testing.T) {
 	m, r, sum := soundRun()
 	r.Config.RTT = Seconds(200 * time.Millisecond)
 	require.Equal(t, "warm", m.judge(r, sum, nil)[0].Code)
@@ -69,7 +69,7 @@ func TestAWarmUpIsComparedWithTheDistance(t *testing.T) {
 	require.Contains(t, m.judge(r, sum, nil)[0].Text, "there was none")
 }
 
-func TestAClockThatGoesBackwardsIsNamed(t *testing.T) {
+func TestClockThatGoesBackwardsIsNamed(t *testing.T) {
 	m, r, sum := soundRun()
 	m.after.wall = m.before.wall.Add(10 * time.Second)
 	require.Equal(t, "the clock went backwards by 10s", m.judge(r, sum, nil)[0].Text)
@@ -105,7 +105,7 @@ func TestThresholdsAreReadAndJudged(t *testing.T) {
 	}
 }
 
-func TestABadThresholdIsRefusedWithItsFault(t *testing.T) {
+func TestBadThresholdIsRefusedWithItsFault(t *testing.T) {
 	for text, want := range map[string]string{
 		"":              "is not METRIC>LIMIT",
 		"p99":           "is not METRIC>LIMIT",
@@ -142,7 +142,7 @@ func rateRow(x *Comparison) Row {
 	return Row{}
 }
 
-func TestARatioIsTheMedianOfItsRounds(t *testing.T) {
+func TestRatioIsTheMedianOfItsRounds(t *testing.T) {
 	threshold, err := ParseThreshold("rate<150")
 	require.NoError(t, err)
 	x := comparisonOf(Config{}, roundsOf([]float64{100, 110, 90, 100, 105}, []float64{200, 220, 180, 210, 210}),
@@ -159,7 +159,7 @@ func TestARatioIsTheMedianOfItsRounds(t *testing.T) {
 	require.False(t, x.Thresholds[1].Missed)
 }
 
-func TestARatioIsWithheldWhenItsRoundsDiffer(t *testing.T) {
+func TestRatioIsWithheldWhenItsRoundsDiffer(t *testing.T) {
 	results := roundsOf([]float64{100, 100, 100, 100, 100}, []float64{50, 80, 100, 150, 200})
 	row := rateRow(comparisonOf(Config{}, results, nil, nil))
 	require.Nil(t, row.Ratio)
@@ -170,7 +170,7 @@ func TestARatioIsWithheldWhenItsRoundsDiffer(t *testing.T) {
 	require.Equal(t, "2 rounds have it, 5 are wanted", row.Withheld)
 }
 
-func TestAConfigurationTellsAllItsFaultsAtOnce(t *testing.T) {
+func TestConfigurationTellsAllItsFaultsAtOnce(t *testing.T) {
 	err := (&Config{Level: "often", Link: "pigeon", Clients: 1, Rate: 1, SizeBytes: 2 << 20, Duration: 1, Warm: -1,
 		RTT: Seconds(time.Hour), Bandwidth: 1}).Validate()
 	require.ErrorIs(t, err, ErrConfig)
@@ -181,7 +181,7 @@ func TestAConfigurationTellsAllItsFaultsAtOnce(t *testing.T) {
 }
 
 // Both ends compare configurations after a journey as JSON.
-func TestAConfigurationSurvivesItsJSON(t *testing.T) {
+func TestConfigurationSurvivesItsJSON(t *testing.T) {
 	for _, d := range []time.Duration{1, 999, 123456789, time.Second/3 + 1, DurationMax - 1} {
 		c := Config{Level: LevelApplied, Rate: 1.0 / 3, Duration: Seconds(d), Warm: Seconds(d / 7), Memory: true}
 		text, err := json.Marshal(c)
@@ -203,7 +203,7 @@ func TestLastWordsAreBounded(t *testing.T) {
 	require.Len(t, w.String(), lastWordsMax-1)
 }
 
-func TestAFarErrorKeepsItsClass(t *testing.T) {
+func TestFarErrorKeepsItsClass(t *testing.T) {
 	for _, class := range refusals {
 		require.ErrorIs(t, failed(errors.Join(errors.New("fact"), class)).reason(), class)
 	}

@@ -102,7 +102,7 @@ func TestEveryLevelIsMeasuredAndNothingStays(t *testing.T) {
 	requireEmpty(t, near)
 }
 
-func TestAFarEndServesOneRunAtATime(t *testing.T) {
+func TestFarEndServesOneRunAtATime(t *testing.T) {
 	addr, _ := serveHere(t, t.TempDir())
 	first, second := openHere(t, Options{To: addr}), openHere(t, Options{To: addr})
 	c := small(LevelLink)
@@ -117,7 +117,7 @@ func TestAFarEndServesOneRunAtATime(t *testing.T) {
 
 // A near end that vanishes in mid-run leaves nothing at the far end, which then
 // serves the next one.
-func TestAFarEndOutlivesNearEndsThatVanish(t *testing.T) {
+func TestFarEndOutlivesNearEndsThatVanish(t *testing.T) {
 	far := t.TempDir()
 	addr, _ := serveHere(t, far)
 	c := small(LevelDurable)
@@ -141,7 +141,7 @@ func TestAFarEndOutlivesNearEndsThatVanish(t *testing.T) {
 }
 
 // What was measured before the far end went is told, and void.
-func TestAFarEndThatGoesInMidRunVoidsIt(t *testing.T) {
+func TestFarEndThatGoesInMidRunVoidsIt(t *testing.T) {
 	for _, level := range []string{LevelDurable, LevelLink} {
 		t.Run(level, func(t *testing.T) {
 			near, far := t.TempDir(), t.TempDir()
@@ -168,7 +168,7 @@ func TestAFarEndThatGoesInMidRunVoidsIt(t *testing.T) {
 	}
 }
 
-func TestAnInterruptedRunTellsWhatItMeasured(t *testing.T) {
+func TestInterruptedRunTellsWhatItMeasured(t *testing.T) {
 	near, far := t.TempDir(), t.TempDir()
 	addr, _ := serveHere(t, far)
 	ctx, interrupt := context.WithCancel(t.Context())
@@ -201,7 +201,7 @@ func TestNobodyThereIsUnreachable(t *testing.T) {
 }
 
 // Whatever is said to a far end, it answers, and lives.
-func TestAFarEndRefusesWhatItDoesNotUnderstand(t *testing.T) {
+func TestFarEndRefusesWhatItDoesNotUnderstand(t *testing.T) {
 	far := t.TempDir()
 	addr, _ := serveHere(t, far)
 	bad := small("often")
@@ -258,7 +258,7 @@ func TestBothEndsHaveTheSameConfiguration(t *testing.T) {
 	require.ErrorContains(t, err, "another configuration")
 }
 
-func TestALineHasALimit(t *testing.T) {
+func TestLineHasALimit(t *testing.T) {
 	near, far := net.Pipe()
 	defer near.Close()
 	go func() { // ends with the pipe

@@ -65,7 +65,7 @@ func TestCrashesAndRedoEndInTheSameState(t *testing.T) {
 
 // I1: a disk that fails stops the Store at its next sync at the latest, ends
 // every later call with the reason, and neither hangs nor ends the process.
-func TestAFailingDiskStopsTheStore(t *testing.T) {
+func TestFailingDiskStopsTheStore(t *testing.T) {
 	for _, what := range []errorfs.OpKind{errorfs.OpFileWrite, errorfs.OpFileSync} {
 		t.Run(fmt.Sprint(what), func(t *testing.T) {
 			var broken atomic.Bool

@@ -295,7 +295,7 @@ func randomOp(r *rand.Rand) Operation {
 
 // Groups of random size are validated ahead of what is applied; answers, the
 // tree and the digests must be those of the obvious file system (I7).
-func TestRandomOperationsBehaveLikeAnObviousFileSystem(t *testing.T) {
+func TestRandomOperationsMatchModel(t *testing.T) {
 	for seed := range uint64(12) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, 0))

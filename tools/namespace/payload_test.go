@@ -55,7 +55,7 @@ func TestPayloadsAreEncodedAsTheyAlwaysWere(t *testing.T) {
 	require.Equal(t, string(want), got.String())
 }
 
-func TestPayloadsAreReadAsTheyWereWrittenAndInNoOtherWay(t *testing.T) {
+func TestPayloadsHaveOneEncoding(t *testing.T) {
 	for _, p := range payloads() {
 		b := p.encode(nil)
 		var got payload

@@ -146,7 +146,7 @@ func TestRenameAndLinkAcrossShardsAreRefused(t *testing.T) {
 	require.Equal(t, syscall.EXDEV, Errno(r[1].Err), "one Submit is of one shard")
 }
 
-func TestTheRootListsAllShardsInOrder(t *testing.T) {
+func TestRootListsAllShardsInOrder(t *testing.T) {
 	s, l := newTest(t)
 	var want []string
 	for c := 'a'; c <= 'z'; c++ {
@@ -168,7 +168,7 @@ func TestTheRootListsAllShardsInOrder(t *testing.T) {
 	require.Equal(t, want, got)
 }
 
-func TestARequestIsDoneOnce(t *testing.T) {
+func TestRequestIsDoneOnce(t *testing.T) {
 	s, l := newTest(t)
 	op := Operation{Op: engine.OpMkDir, Path: "/a", Request: wire.RequestID{1}}
 	results := make([]Result, 2)
@@ -219,7 +219,7 @@ func TestContentIsWhatWasWritten(t *testing.T) {
 	require.True(t, bytes.Equal(append(want[:ChunkBytes:ChunkBytes], make([]byte, 9)...), got.Bytes()))
 }
 
-func TestARefusedAppendLeavesNoTraceInTheOverlay(t *testing.T) {
+func TestRefusedAppendLeavesNoTraceInTheOverlay(t *testing.T) {
 	s, l := newTest(t)
 	require.NoError(t, l.do(Operation{Op: engine.OpMkDir, Path: "/a"}))
 	ctx, results := context.Background(), make([]Result, 3)
@@ -241,7 +241,7 @@ func TestARefusedAppendLeavesNoTraceInTheOverlay(t *testing.T) {
 	require.NoError(t, got[2].Err)
 }
 
-func TestAnEntryThatContradictsTheStateStopsTheLog(t *testing.T) {
+func TestEntryThatContradictsTheStateStopsTheLog(t *testing.T) {
 	s, l := newTest(t)
 	require.NoError(t, l.do(Operation{Op: engine.OpMkDir, Path: "/a"}))
 	c := *l.changes[0]
@@ -250,7 +250,7 @@ func TestAnEntryThatContradictsTheStateStopsTheLog(t *testing.T) {
 	require.Equal(t, before, totalOf(t, s))
 }
 
-func TestAStoreIsRefusedWithAnotherShardCount(t *testing.T) {
+func TestStoreIsRefusedWithAnotherShardCount(t *testing.T) {
 	disk := vfs.NewMem()
 	s := openTest(t, Options{Dir: "db", Shards: 16, FS: disk})
 	require.NoError(t, s.Close())
@@ -292,7 +292,7 @@ func TestDirectoryThatGoesStopsStore(t *testing.T) {
 }
 
 // I7: the digest is of the state, not of how it came about.
-func TestTheSameContentHasTheSameDigestHoweverItWasWritten(t *testing.T) {
+func TestSameContentHasTheSameDigest(t *testing.T) {
 	const size = 2*ChunkBytes + 100
 	histories := [][]Operation{
 		{{Op: engine.OpWrite, Path: "/f", Data: append([]byte("a"), make([]byte, size-1)...)}},

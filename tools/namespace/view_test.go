@@ -23,7 +23,7 @@ func keysOf(t *testing.T, v store.View, lo, hi []byte) (keys []string) {
 
 // A view stays what it was while the shard goes on, its parts make up the whole,
 // and its keys have paths.
-func TestAViewStaysAsItWas(t *testing.T) {
+func TestViewStaysAsItWas(t *testing.T) {
 	ctx := context.Background()
 	s := openTest(t, Options{Dir: "db", Shards: 8, FS: vfs.NewMem()})
 	shard := ShardOf("/name", 8)

@@ -25,7 +25,7 @@ func batch(first wire.Seq, prev wire.Chain, writer uint32, numbers ...uint64) wi
 	return wire.BatchRef{Header: h, Bytes: b}
 }
 
-func TestAJournalThatIsOutOfOrderIsFoundOut(t *testing.T) {
+func TestJournalThatIsOutOfOrderIsFoundOut(t *testing.T) {
 	one := batch(1, wire.Chain{}, 7, 1, 2)
 	chain := one.Header.Chain
 	for name, c := range map[string]struct {

@@ -56,8 +56,8 @@ func TestNothingPromisedIsLostWithThePower(t *testing.T) { // I1, I2, I3, I4, I9
 	require.False(t, result.Failed(), "%+v", result)
 }
 
-// TestASavedDisk looks again at what ci/powerloss/run saved of a run that failed.
-func TestASavedDisk(t *testing.T) {
+// TestSavedDisk looks again at what ci/powerloss/run saved of a run that failed.
+func TestSavedDisk(t *testing.T) {
 	if *saved == "" {
 		t.Skip("no disk is named: -powerloss.saved")
 	}

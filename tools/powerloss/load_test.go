@@ -53,7 +53,7 @@ func TestWhatWasPromisedIsThere(t *testing.T) { // I1
 }
 
 // The check is tried as well: what was never written is missed, at the right site.
-func TestAPromiseThatWasNotKeptIsNamed(t *testing.T) {
+func TestPromiseThatWasNotKeptIsNamed(t *testing.T) {
 	dir, notes := loaded(t, 300)
 	last := notes[len(notes)-1]
 	for i := len(notes) - 1; last.promise == nil || last.level != durable; i-- {
@@ -87,7 +87,7 @@ func TestAPromiseThatWasNotKeptIsNamed(t *testing.T) {
 	require.Equal(t, want, v.lost)
 }
 
-func TestALedgerIsReadBack(t *testing.T) {
+func TestLedgerIsReadBack(t *testing.T) {
 	inc := wire.Incarnation{1, 2, 3}
 	notes := []note{
 		{promise: &promise{level: durable, shard: 3, inc: inc, seq: 77, writer: 5, number: 9}},

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestASavedDiskIsLookedAtAgain(t *testing.T) {
+func TestSavedDiskIsLookedAtAgain(t *testing.T) {
 	dir, notes := loaded(t, 300)
 	require.NoError(t, os.RemoveAll(filepath.Join(dir, mirror, "mirror")))
 	v, err := check(dir, notes)

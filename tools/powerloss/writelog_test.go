@@ -48,7 +48,7 @@ var sample = []logged{
 
 const sampleLetters = "a--bcde-"
 
-func TestALogIsReadBack(t *testing.T) {
+func TestLogIsReadBack(t *testing.T) {
 	entries, err := readLog(bytes.NewReader(logOf(sample, sampleLetters)))
 	require.NoError(t, err)
 	require.Len(t, entries, len(sample))
@@ -105,7 +105,7 @@ func sampleImage(t *testing.T) (*image, memory) {
 	return &image{disk: disk, log: bytes.NewReader(b), entries: entries}, disk
 }
 
-func TestAnImageFollowsTheLog(t *testing.T) {
+func TestImageFollowsTheLog(t *testing.T) {
 	m, disk := sampleImage(t)
 	for _, step := range []struct {
 		at    int
@@ -142,7 +142,7 @@ func TestEachBlockThatNoFlushCoversMaySurviveAlone(t *testing.T) {
 	require.Empty(t, seen, "no other disk is legal")
 }
 
-func TestCutsComeInOrderAndOftenRightBehindAPromise(t *testing.T) {
+func TestCutsComeInOrder(t *testing.T) {
 	entries := make([]logged, 1000)
 	for i := range entries {
 		switch i % 10 {

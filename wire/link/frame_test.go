@@ -39,7 +39,7 @@ func TestSizesThatNoFrameHasPanic(t *testing.T) {
 	}
 }
 
-func TestAFramePinsLessThanTwiceItsBytes(t *testing.T) {
+func TestFramePinsLessThanTwiceItsBytes(t *testing.T) {
 	var p Pool
 	sizes := []int{1, 511, 512, 513, 1024, 1025, 65_000, 1<<20 + 1, wire.FrameBytesMax - 1, wire.FrameBytesMax}
 	for _, size := range sizes {
@@ -54,7 +54,7 @@ func TestAFramePinsLessThanTwiceItsBytes(t *testing.T) {
 	}
 }
 
-func TestTheLastReleaseGivesTheMemoryBack(t *testing.T) {
+func TestLastReleaseGivesTheMemoryBack(t *testing.T) {
 	var p Pool
 	f := p.Take(5000)
 	first := &f.Bytes[0]
@@ -70,7 +70,7 @@ func TestTheLastReleaseGivesTheMemoryBack(t *testing.T) {
 }
 
 // I10: what a pool keeps is bounded, whatever was held before.
-func TestAPoolKeepsAtMostItsBound(t *testing.T) {
+func TestPoolKeepsAtMostItsBound(t *testing.T) {
 	p := Pool{IdleBytesMax: 1 << 20}
 	var held []*Frame
 	for range 100 {
@@ -84,7 +84,7 @@ func TestAPoolKeepsAtMostItsBound(t *testing.T) {
 	}
 }
 
-func TestANewMixOfSizesPushesOutTheOldOne(t *testing.T) {
+func TestNewMixOfSizesPushesOutTheOldOne(t *testing.T) {
 	p := Pool{IdleBytesMax: 1 << 20}
 	var held []*Frame
 	for range 2048 {
@@ -144,7 +144,7 @@ func (l *ledger) Free(b []byte) {
 	delete(l.lent, &b[0])
 }
 
-func TestADrainedPoolHasGivenEverythingBack(t *testing.T) {
+func TestDrainedPoolHasGivenEverythingBack(t *testing.T) {
 	l := &ledger{lent: map[*byte]bool{}}
 	p := &Pool{Source: l, IdleBytesMax: 1 << 20}
 	var frames []*Frame
@@ -165,7 +165,7 @@ func TestADrainedPoolHasGivenEverythingBack(t *testing.T) {
 	}
 }
 
-func TestALentFrameGoesBackToItsLinkAtTheLastRelease(t *testing.T) {
+func TestLentFrameGoesBackAtLastRelease(t *testing.T) {
 	ring, releases := make([]byte, 100), 0
 	f := NewFrame(func() { releases++ })
 	for round := 1; round <= 2; round++ {

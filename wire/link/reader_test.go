@@ -126,7 +126,7 @@ func TestEveryTruncationIsTold(t *testing.T) {
 	}
 }
 
-func TestAReaderRepeatsItsError(t *testing.T) {
+func TestReaderRepeatsItsError(t *testing.T) {
 	stream := bytes.Join(sampleFrames(t), nil)
 	stream[1] = wire.Version + 1
 	r := NewReader(bytes.NewReader(stream), new(Pool))
@@ -152,7 +152,7 @@ func (c *countingReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func TestALargeBodyLandsWhereItStays(t *testing.T) {
+func TestLargeBodyLandsWhereItStays(t *testing.T) {
 	frame := batchesFrame(make([]byte, 1<<20), 1, 1)
 	stream := &countingReader{Reader: bytes.NewReader(frame)}
 	f, err := NewReader(stream, new(Pool)).Next()

@@ -6,7 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestASpinnerLeavesOutMoreEachTimeItWasInVain(t *testing.T) {
+func TestSpinnerLeavesOutMoreEachTimeItWasInVain(t *testing.T) {
 	var s Spinner
 	tries := 0
 	for range 4 * spinSkipsMax {

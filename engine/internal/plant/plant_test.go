@@ -84,8 +84,8 @@ func TestNoMistakeIsInAPlainBuild(t *testing.T) {
 	}
 }
 
-// TestTheMuseumsPageListsEveryMistake keeps docs/museum.md in step.
-func TestTheMuseumsPageListsEveryMistake(t *testing.T) {
+// TestMuseumsPageListsEveryMistake keeps docs/museum.md in step.
+func TestMuseumsPageListsEveryMistake(t *testing.T) {
 	text, err := os.ReadFile("../../../docs/museum.md")
 	require.NoError(t, err)
 	off := declared(t, "off.go", token.CONST)

@@ -6,9 +6,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestAPlanThatIsNoneIsRefusedByLine: the error names the line and what is
+// TestPlanThatIsNoneIsRefusedByLine: the error names the line and what is
 // wrong with it.
-func TestAPlanThatIsNoneIsRefusedByLine(t *testing.T) {
+func TestPlanThatIsNoneIsRefusedByLine(t *testing.T) {
 	for text, want := range map[string]string{
 		"":                                              "the text is empty",
 		"sim plan 2\n":                                  `line 1: a plan begins with the line "sim plan 1"`,

@@ -30,9 +30,9 @@ func coincidence(whole, itemsMax int) func(*Plan) (*Broken, int) {
 	}
 }
 
-// TestACoincidenceIsFoundAgainUnderAnotherSeed: what is left out moves what must come
+// TestCoincidenceIsFoundAgainUnderAnotherSeed: what is left out moves what must come
 // together, and other delays bring it together again.
-func TestACoincidenceIsFoundAgainUnderAnotherSeed(t *testing.T) {
+func TestCoincidenceIsFoundAgainUnderAnotherSeed(t *testing.T) {
 	o := Shrinking{Live: coincidence(sampleItemsMax, sampleItemsMax)}
 	plan, breach := o.Run(t.Context(), bursts(sampleItemsMax))
 	require.NotNil(t, breach)
@@ -41,9 +41,9 @@ func TestACoincidenceIsFoundAgainUnderAnotherSeed(t *testing.T) {
 	require.Equal(t, plan, again)
 }
 
-// TestATinyWorldIsFoundWhereNothingCanBeLeftOut: not a single item of two hundred can
+// TestTinyWorldIsFoundWhereNothingCanBeLeftOut: not a single item of two hundred can
 // go, but a few of them do by themselves.
-func TestATinyWorldIsFoundWhereNothingCanBeLeftOut(t *testing.T) {
+func TestTinyWorldIsFoundWhereNothingCanBeLeftOut(t *testing.T) {
 	o := Shrinking{Live: coincidence(200, 10)}
 	plan, breach := o.Run(t.Context(), bursts(200))
 	require.NotNil(t, breach)

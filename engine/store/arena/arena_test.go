@@ -86,16 +86,16 @@ func TestLentMemoryOutlivesClose(t *testing.T) {
 	require.Error(t, a.Close())
 }
 
-func TestARegionThatIsTooLargeIsNamed(t *testing.T) {
+func TestRegionThatIsTooLargeIsNamed(t *testing.T) {
 	_, err := New(RegionBytesMax + 1)
 	require.ErrorContains(t, err, "arena of")
 	_, err = New(-1)
 	require.Error(t, err)
 }
 
-// TestTheArenaAgreesWithItsModel: what is lent never overlaps, keeps its bytes,
+// TestArenaAgreesWithItsModel: what is lent never overlaps, keeps its bytes,
 // and when all is back the region is whole again.
-func TestTheArenaAgreesWithItsModel(t *testing.T) {
+func TestArenaAgreesWithItsModel(t *testing.T) {
 	const regionBytes = 3 * ExtentBytesMax
 	rapid.Check(t, func(t *rapid.T) {
 		a, err := New(regionBytes)

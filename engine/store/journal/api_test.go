@@ -19,7 +19,7 @@ type counter struct{ n int }
 
 func (c *counter) Release() { c.n++ }
 
-func TestABatchThatDoesNotContinueItsLogIsRefusedWhole(t *testing.T) { // I3, I4
+func TestBatchOutOfOrderIsRefusedWhole(t *testing.T) { // I3, I4
 	j, _ := reopen(t, testOptions(vfs.NewMem(vfs.MemOptions{})), nil)
 	w := newWriter(5)
 	start, one, two, three := w.batch(0, 10), w.batch(0, 10), w.batch(0, 10), w.batch(0, 10)
@@ -47,7 +47,7 @@ func TestABatchThatDoesNotContinueItsLogIsRefusedWhole(t *testing.T) { // I3, I4
 	require.Len(t, got, 5)
 }
 
-func TestWhatIsStagedDuringAFlushGoesToLaterUnitsInOrder(t *testing.T) { // I1, I3
+func TestStagedDuringFlushGoesToLaterUnits(t *testing.T) { // I1, I3
 	o := testOptions(vfs.NewMem(vfs.MemOptions{}))
 	j, _ := reopen(t, o, nil)
 	w, owner := newWriter(5), &counter{}
@@ -80,7 +80,7 @@ func TestWhatIsStagedDuringAFlushGoesToLaterUnitsInOrder(t *testing.T) { // I1, 
 	require.Zero(t, j.StagedBytes())
 }
 
-func TestAFailedFlushStopsTheJournalAndGivesEverythingBack(t *testing.T) { // I1, G5
+func TestFailedFlushStopsJournal(t *testing.T) { // I1, G5
 	for _, f := range []vfs.Fault{
 		{Op: vfs.OpWrite, Match: "segment-*", Call: 1}, {Op: vfs.OpSync, Match: "segment-*", Call: 1},
 		{Op: vfs.OpWrite, Match: "segment-*", Call: 1, Err: syscall.ENOSPC, Effect: vfs.ShortWrite},
@@ -113,7 +113,7 @@ func TestAFailedFlushStopsTheJournalAndGivesEverythingBack(t *testing.T) { // I1
 	}
 }
 
-func TestAFullDiskIsNamedAndCostsNothing(t *testing.T) { // I1, I10
+func TestFullDiskIsNamedAndCostsNothing(t *testing.T) { // I1, I10
 	mem := vfs.NewMem(vfs.MemOptions{CapacityBytes: 200 << 10})
 	s := newStory(testOptions(mem))
 	s.o.SpareMax = 0
@@ -139,7 +139,7 @@ func TestAFullDiskIsNamedAndCostsNothing(t *testing.T) { // I1, I10
 	require.NoError(t, s.check(m.disk(t, "j")))
 }
 
-func TestAnIdleJournalPutsItsLastBatchesBelowAMark(t *testing.T) { // I9
+func TestIdleJournalPutsItsLastBatchesBelowAMark(t *testing.T) { // I9
 	mem := vfs.NewMem(vfs.MemOptions{})
 	j, _ := reopen(t, testOptions(mem), nil)
 	require.False(t, j.StageIdle(), "nothing to protect")
@@ -160,7 +160,7 @@ func TestAnIdleJournalPutsItsLastBatchesBelowAMark(t *testing.T) { // I9
 	require.Zero(t, r.report.TornBytes)
 }
 
-func TestWhatIsStagedWhenAJournalClosesLeavesNoTrace(t *testing.T) { // I9
+func TestStagedAtCloseLeavesNoTrace(t *testing.T) { // I9
 	mem := vfs.NewMem(vfs.MemOptions{})
 	o := testOptions(mem)
 	j, _ := reopen(t, o, nil)
@@ -251,7 +251,7 @@ func TestManyPeerCursorsSpanControlBatches(t *testing.T) { // I10
 	}
 }
 
-func TestAReaderPinsItsSegment(t *testing.T) { // I12
+func TestReaderPinsItsSegment(t *testing.T) { // I12
 	o := testOptions(vfs.NewMem(vfs.MemOptions{}))
 	o.SpareBusyMax = 2
 	j, _ := reopen(t, o, nil)
@@ -396,7 +396,7 @@ func TestPrepareMakesTheNextFileAhead(t *testing.T) { // I10
 	require.Zero(t, j.Stats().Spare)
 }
 
-func TestSteadyStagingFlushingAndReadingAllocateNothing(t *testing.T) {
+func TestSteadyStateAllocatesNothing(t *testing.T) {
 	if raceStride > 1 {
 		t.Log("the race detector allocates; checked without it")
 		return

@@ -35,9 +35,9 @@ func controlJournal(t *testing.T) (*Journal, Options) {
 	return j, o
 }
 
-// TestANewerReleasesControlStateIsRefusedByName: who goes on without it forgets
+// TestNewerReleasesControlStateIsRefusedByName: who goes on without it forgets
 // epochs, peers and the clock's bound (I5, G11).
-func TestANewerReleasesControlStateIsRefusedByName(t *testing.T) {
+func TestNewerReleasesControlStateIsRefusedByName(t *testing.T) {
 	j, o := controlJournal(t)
 	putControl(t, j, func(body []byte) []byte { body[0] = controlVersion + 1; return body })
 	_, _, err := Open(o)
@@ -110,9 +110,9 @@ func TestControlStateThatOnlyALostHeadHadIsInDoubt(t *testing.T) {
 	}
 }
 
-// TestAHeadIsNeverLargerThanAnOpenReads, however large a segment is: else it counts as
+// TestHeadIsNeverLargerThanAnOpenReads, however large a segment is: else it counts as
 // torn, and what only it has is forgotten (I1, I10).
-func TestAHeadIsNeverLargerThanAnOpenReads(t *testing.T) {
+func TestHeadIsNeverLargerThanAnOpenReads(t *testing.T) {
 	o := testOptions(vfs.NewMem(vfs.MemOptions{}))
 	o.SegmentBytes, o.UnitBytesMax = 512<<20, 2<<20
 	j, _ := reopen(t, o, nil)

@@ -18,12 +18,12 @@ func TestEveryPowerCutKeepsWhatWasAcknowledged(t *testing.T) { // I1, I3, I9, I1
 	everyPowerCut(t, vfs.MemOptions{}, Own, 1, 3)
 }
 
-func TestEveryPowerCutKeepsWhatWasAcknowledgedInAMirror(t *testing.T) { // I1, I3, I9, I12, G3
+func TestEveryPowerCutKeepsMirrorAcks(t *testing.T) { // I1, I3, I9, I12, G3
 	everyPowerCut(t, vfs.MemOptions{}, Mirror, 1, 2)
 	everyPowerCut(t, vfs.MemOptions{QueueOrder: disorder(5)}, Mirror, 4, 1)
 }
 
-func TestEveryPowerCutWithUnitsUnderWayKeepsWhatWasAcknowledged(t *testing.T) { // I1, I3, I9, I12, G3
+func TestEveryPowerCutKeepsInflightAcks(t *testing.T) { // I1, I3, I9, I12, G3
 	everyPowerCut(t, vfs.MemOptions{}, Own, 4, 2)
 	for seed := range uint64(3) {
 		everyPowerCut(t, vfs.MemOptions{QueueOrder: disorder(seed)}, Own, 2+3*int(seed), 1)
@@ -70,7 +70,7 @@ func everyPowerCut(t *testing.T, mo vfs.MemOptions, kind Kind, depth, openings i
 	t.Logf("kind %d, depth %d: %d cuts, %d images", kind, depth, cuts, images)
 }
 
-func TestPowerCutsDuringRecoveryKeepWhatWasAcknowledged(t *testing.T) { // I1, I9
+func TestCutsDuringRecoveryKeepAcks(t *testing.T) { // I1, I9
 	mem := vfs.NewMem(vfs.MemOptions{})
 	var s *story
 	cuts, images := uint64(0), 0
@@ -119,7 +119,7 @@ func TestWhatRecoveryCountsIsFlushedFirst(t *testing.T) { // I1, I9
 	})
 }
 
-func TestALostWriteIsDamageOnceAnotherFollowed(t *testing.T) { // I9, G5
+func TestLostWriteIsDamageOnceAnotherFollowed(t *testing.T) { // I9, G5
 	tried := 0
 	for call := 1; ; call++ {
 		mem := vfs.NewMem(vfs.MemOptions{})
@@ -154,7 +154,7 @@ func TestALostWriteIsDamageOnceAnotherFollowed(t *testing.T) { // I9, G5
 	require.Greater(t, tried, 15)
 }
 
-func TestABitThatFlipsOnTheWayInIsNeverPassedOn(t *testing.T) { // I9
+func TestBitThatFlipsOnTheWayInIsNeverPassedOn(t *testing.T) { // I9
 	mem := vfs.NewMem(vfs.MemOptions{})
 	s := newStory(storyOptions(mem))
 	require.NoError(t, s.run(5))
@@ -183,7 +183,7 @@ func TestEveryFailingCallIsToldAndLosesNothing(t *testing.T) { // I1, I10, G5
 	everyFailingCall(t, vfs.MemOptions{}, 1)
 }
 
-func TestEveryFailingCallWithUnitsUnderWayIsToldAndLosesNothing(t *testing.T) { // I1, I10, G5
+func TestEachFailingCallWithInflightUnits(t *testing.T) { // I1, I10, G5
 	everyFailingCall(t, vfs.MemOptions{QueueOrder: disorder(7)}, 4)
 }
 
@@ -219,10 +219,10 @@ func everyFailingCall(t *testing.T, mo vfs.MemOptions, depth int) {
 	t.Logf("%d failing calls", tried)
 }
 
-// TestWhatAFailedFlushLeftInTheCacheIsFlushedAnew: a process whose flush failed
+// TestCacheOfFailedFlushIsFlushedAgain: a process whose flush failed
 // dies, and the system's cache still shows its bytes, as clean. Who opens next
 // counts them, so a power cut must not take them back (I1).
-func TestWhatAFailedFlushLeftInTheCacheIsFlushedAnew(t *testing.T) {
+func TestCacheOfFailedFlushIsFlushedAgain(t *testing.T) {
 	counted := 0
 	for call := 1; ; call++ {
 		mem := vfs.NewMem(vfs.MemOptions{})
@@ -255,10 +255,10 @@ func TestWhatAFailedFlushLeftInTheCacheIsFlushedAnew(t *testing.T) {
 	require.Greater(t, counted, 100)
 }
 
-// TestANewSegmentThatNeverCountedHidesNoUnflushedUnit: the next segment's file is
+// TestUncountedSegmentHidesNoUnit: the next segment's file is
 // there without a name of its own, so the one before it is the newest that counts, and what
 // lies in its cache is flushed before it is counted (I1).
-func TestANewSegmentThatNeverCountedHidesNoUnflushedUnit(t *testing.T) {
+func TestUncountedSegmentHidesNoUnit(t *testing.T) {
 	mem := vfs.NewMem(vfs.MemOptions{})
 	o := testOptions(mem)
 	j, _ := reopen(t, o, nil)

@@ -97,7 +97,7 @@ func repairAll(t *testing.T, j *Journal, all holder) {
 	require.Empty(t, j.Holes())
 }
 
-func TestLostUnitsAreNamedAndRepairedFromAnotherHolder(t *testing.T) { // I4, I9
+func TestLostUnitsAreRepairedFromAHolder(t *testing.T) { // I4, I9
 	for _, damage := range []string{"one", "two", "three in a row", "first"} {
 		t.Run(damage, func(t *testing.T) {
 			m, o, all := mirrored(t, 12)
@@ -139,7 +139,7 @@ func TestLostUnitsAreNamedAndRepairedFromAnotherHolder(t *testing.T) { // I4, I9
 	}
 }
 
-func TestADamagedBodyTakesOnlyItsOwnLog(t *testing.T) { // I9, I10
+func TestDamagedBodyTakesOnlyItsOwnLog(t *testing.T) { // I9, I10
 	m, o, all := mirrored(t, 12)
 	_, units := m.spots(t, oldName)
 	spans := batchSpots(t, m, oldName, units[5])
@@ -168,7 +168,7 @@ func TestADamagedBodyTakesOnlyItsOwnLog(t *testing.T) { // I9, I10
 	requireWhole(t, j, all)
 }
 
-func TestALogWhoseTailNothingProvesIsSuspectUntilItIs(t *testing.T) { // I9
+func TestUnprovenTailIsSuspect(t *testing.T) { // I9
 	m, o, all := mirrored(t, 12)
 	_, units := m.spots(t, oldName)
 	// Unit 11 is below the mark of unit 12, which holds two of the three logs.
@@ -214,7 +214,7 @@ func rollIdle(t *testing.T, j *Journal) {
 	require.NoError(t, flush(j))
 }
 
-func TestASuspectLogStaysSoWhenTheDamagedSegmentIsGone(t *testing.T) { // I9, I12
+func TestSuspectLogOutlivesDamagedSegment(t *testing.T) { // I9, I12
 	m, o, all := mirrored(t, 12)
 	_, units := m.spots(t, oldName)
 	m.files[oldName][units[10].off+40] ^= 1
@@ -254,9 +254,9 @@ func TestASuspectLogStaysSoWhenTheDamagedSegmentIsGone(t *testing.T) { // I9, I1
 	}
 }
 
-// TestASuspectLogStaysAHoleWhenTheDamagedSegmentGoes: in the same life, too, and it
+// TestSuspectHoleOutlivesDamagedSegment: in the same life, too, and it
 // can be repaired (I9, I12).
-func TestASuspectLogStaysAHoleWhenTheDamagedSegmentGoes(t *testing.T) {
+func TestSuspectHoleOutlivesDamagedSegment(t *testing.T) {
 	m, o, all := mirrored(t, 12)
 	_, units := m.spots(t, oldName)
 	m.files[oldName][units[10].off+40] ^= 1
@@ -292,7 +292,7 @@ func TestASuspectLogStaysAHoleWhenTheDamagedSegmentGoes(t *testing.T) {
 	}
 }
 
-func TestARepairedTailIsMetByWhoeverLacksIt(t *testing.T) { // I9, I12
+func TestRepairedTailIsMetByWhoeverLacksIt(t *testing.T) { // I9, I12
 	m, o, all := mirrored(t, 12)
 	_, units := m.spots(t, oldName)
 	m.files[oldName][units[10].off+40] ^= 1
@@ -317,12 +317,12 @@ func TestARepairedTailIsMetByWhoeverLacksIt(t *testing.T) { // I9, I12
 	}
 }
 
-// TestAReaderBeginsWhereTheRepairOfWhatItLacksIsRead: damage in an old segment left a
+// TestReaderBeginsAtRepairOfItsHole: damage in an old segment left a
 // log suspect, which a peer cleared; then its last batch before that was lost, and what
 // came behind, in the next segment. Nothing proves where the first loss ended, so all is
 // one hole, at the first damage. Who has the log up to where the next segment begins is
 // to meet the repair there, and the segment stays as long as somebody lacks it (I3, I12).
-func TestAReaderBeginsWhereTheRepairOfWhatItLacksIsRead(t *testing.T) {
+func TestReaderBeginsAtRepairOfItsHole(t *testing.T) {
 	m, o, all := mirrored(t, 12)
 	_, units := m.spots(t, oldName)
 	m.files[oldName][units[10].off+40] ^= 1
@@ -369,7 +369,7 @@ func TestAReaderBeginsWhereTheRepairOfWhatItLacksIsRead(t *testing.T) {
 	require.NotZero(t, n)
 }
 
-func TestAPowerCutDuringARepairLeavesTheHoleOrFillsIt(t *testing.T) { // I1, I9
+func TestCutDuringRepairLeavesOrFillsHole(t *testing.T) { // I1, I9
 	for _, at := range []int{5, 10} { // a hole between batches; the end of a suspect log
 		m, o, all := mirrored(t, 12)
 		_, units := m.spots(t, oldName)
@@ -426,7 +426,7 @@ func TestLostControlRecordsAreTold(t *testing.T) { // I9
 	require.False(t, r.report.ControlSuspect)
 }
 
-func TestAPeerThatAgreesClearsASuspectLog(t *testing.T) { // I9
+func TestPeerThatAgreesClearsASuspectLog(t *testing.T) { // I9
 	m, o, _ := mirrored(t, 12)
 	_, units := m.spots(t, oldName)
 	m.files[oldName][units[10].off+40] ^= 1
@@ -444,7 +444,7 @@ func TestAPeerThatAgreesClearsASuspectLog(t *testing.T) { // I9
 	require.Empty(t, rec.Suspect)
 }
 
-func TestARepairThatDoesNotFitIsRefused(t *testing.T) { // I4
+func TestRepairThatDoesNotFitIsRefused(t *testing.T) { // I4
 	m, o, all := mirrored(t, 12)
 	_, units := m.spots(t, oldName)
 	m.files[oldName][units[5].off+40] ^= 1
@@ -478,7 +478,7 @@ func TestBytesThatGoBadLaterAreToldByTheReader(t *testing.T) { // I9
 	require.NotEmpty(t, got)
 }
 
-func TestADamagedHeadCostsNoBatch(t *testing.T) { // I9
+func TestDamagedHeadCostsNoBatch(t *testing.T) { // I9
 	m, o := twoSegments(t)
 	o.FS = m.disk(t, "j")
 	j, _ := reopen(t, o, nil)
@@ -512,7 +512,7 @@ func TestAnotherJournalIsRefusedByName(t *testing.T) { // I11
 	}
 }
 
-func TestANewerReleasesHeadIsNotDamage(t *testing.T) { // G11
+func TestNewerReleasesHeadIsNotDamage(t *testing.T) { // G11
 	m, o := twoSegments(t)
 	b := m.files[newName]
 	b[4] = FormatVersion + 1

@@ -213,7 +213,7 @@ func TestEveryPairOfBatchesSwappedIsDetected(t *testing.T) { // I9, G4
 	t.Logf("%d batches", len(all))
 }
 
-func TestAStaleUnitBeyondAnEarlierCutNeverComesBack(t *testing.T) { // I9
+func TestStaleUnitBeyondAnEarlierCutNeverComesBack(t *testing.T) { // I9
 	mem := vfs.NewMem(vfs.MemOptions{})
 	o := testOptions(mem)
 	j, _, err := Open(o)

@@ -59,7 +59,7 @@ func requireFields(t *testing.T, fields []field, b []byte, want map[string]any) 
 	}
 }
 
-func TestTheSpecificationSaysWhatTheHeadEncodes(t *testing.T) {
+func TestSpecificationSaysWhatTheHeadEncodes(t *testing.T) {
 	fields, size := formatTable(t, "head")
 	require.Equal(t, HeadFixedBytes, size)
 	row := headLog{
@@ -92,7 +92,7 @@ func TestTheSpecificationSaysWhatTheHeadEncodes(t *testing.T) {
 	})
 }
 
-func TestTheSpecificationSaysWhatTheUnitEncodes(t *testing.T) {
+func TestSpecificationSaysWhatTheUnitEncodes(t *testing.T) {
 	fields, size := formatTable(t, "unit")
 	require.Equal(t, UnitHeaderBytes, size)
 	u := unitHeader{
@@ -141,7 +141,7 @@ func frozenJournal(t *testing.T) (*image, Options, [][]byte) {
 	return imageOf(t, mem, "j"), o, want
 }
 
-func TestTheFrozenJournalIsWrittenAndReadAsEver(t *testing.T) { // G11
+func TestFrozenJournalIsWrittenAndReadAsEver(t *testing.T) { // G11
 	m, o, want := frozenJournal(t)
 	if os.Getenv("REWRITE") != "" {
 		require.NoError(t, os.MkdirAll(frozen, 0o755))

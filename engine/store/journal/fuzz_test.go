@@ -115,7 +115,7 @@ func requireMet(t *testing.T, r *rand.Rand, j *Journal, all holder, what string)
 // anySeeds keeps the test near a second; 4,000 were run once.
 const anySeeds = 400
 
-func TestAnyDamageIsSurvivedAndRepairedToTheLastBatch(t *testing.T) { // I4, I9
+func TestDamageIsRepairedToTheLastBatch(t *testing.T) { // I4, I9
 	whole, suspects := 0, 0
 	for seed := range uint64(anySeeds) {
 		r := rand.New(rand.NewPCG(seed, 3))

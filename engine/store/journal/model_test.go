@@ -348,7 +348,7 @@ func (m *model) read(t *rapid.T) {
 	}
 }
 
-func TestTheJournalAgreesWithItsModel(t *testing.T) { // I1, I3, I9, I12
+func TestJournalAgreesWithItsModel(t *testing.T) { // I1, I3, I9, I12
 	rapid.Check(t, func(t *rapid.T) {
 		m := &model{t: t, mem: vfs.NewMem(vfs.MemOptions{}), w: newWriter(5), floor: map[wire.LogID]int{}}
 		m.o = storyOptions(m.mem)

@@ -56,7 +56,7 @@ func realFilesWithTheDefaultSizes(t *testing.T, d vfs.FS) {
 	}
 }
 
-func TestADirectoryThatCannotBeWrittenIsNamed(t *testing.T) { // I10
+func TestDirectoryThatCannotBeWrittenIsNamed(t *testing.T) { // I10
 	realDisks(t, directoryThatCannotBeWritten)
 }
 

@@ -36,7 +36,7 @@ func beginFive(t *testing.T, fs vfs.FS) (*Journal, *Pipeline, []*counted) {
 	return j, p, owners
 }
 
-func TestAUnitThatZeroesAheadIsAlone(t *testing.T) { // I1
+func TestUnitThatZeroesAheadIsAlone(t *testing.T) { // I1
 	j, _ := reopen(t, testOptions(vfs.NewMem(vfs.MemOptions{})), nil)
 	p := j.OpenPipeline(PipelineOptions{Depth: 5})
 	w := newWriter(5)
@@ -96,7 +96,7 @@ func TestOnlyAStretchWithoutAGapIsAcknowledged(t *testing.T) { // I1
 	require.NoError(t, j.Close())
 }
 
-func TestWhatEndedWellBehindAFailedWriteIsNotDurable(t *testing.T) { // I1
+func TestWritesAfterFailedOneAreNotDurable(t *testing.T) { // I1
 	mem := vfs.NewMem(vfs.MemOptions{QueueOrder: youngestFirst})
 	// Ends go from the youngest: the third is unit 3's.
 	j, p, owners := beginFive(t, vfs.WithFaults(mem, vfs.Fault{Op: vfs.OpSync, Match: "segment-*", Call: 3}))
@@ -124,7 +124,7 @@ func TestWhatEndedWellBehindAFailedWriteIsNotDurable(t *testing.T) { // I1
 	require.NoError(t, j.Close())
 }
 
-func TestADiskWithoutQueuesTakesOneUnitAtATime(t *testing.T) {
+func TestDiskWithoutQueuesTakesOneUnitAtATime(t *testing.T) {
 	j, _ := reopen(t, testOptions(struct{ vfs.FS }{vfs.NewMem(vfs.MemOptions{})}), nil)
 	p := j.OpenPipeline(PipelineOptions{})
 	require.Equal(t, 1, p.Depth())
@@ -143,7 +143,7 @@ func TestADiskWithoutQueuesTakesOneUnitAtATime(t *testing.T) {
 	require.NoError(t, j.Close())
 }
 
-func TestAWakeIsNeverLost(t *testing.T) {
+func TestWakeIsNeverLost(t *testing.T) {
 	for _, fs := range []vfs.FS{vfs.NewMem(vfs.MemOptions{}), struct{ vfs.FS }{vfs.NewMem(vfs.MemOptions{})}} {
 		j, _ := reopen(t, testOptions(fs), nil)
 		p := j.OpenPipeline(PipelineOptions{})

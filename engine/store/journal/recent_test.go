@@ -31,7 +31,7 @@ func recentOptions(bytesMax int64) Options {
 	return o
 }
 
-func TestAReaderThatKeepsUpReadsNoFile(t *testing.T) {
+func TestReaderThatKeepsUpReadsNoFile(t *testing.T) {
 	j, _ := reopen(t, recentOptions(1<<20), nil)
 	w := newWriter(5)
 	r := j.NewReader(1)
@@ -84,7 +84,7 @@ func TestWhatEveryReaderHasPassedIsGivenBackSoon(t *testing.T) { // I10
 	require.Greater(t, j.Stats().RecentBytes, int64(30_000), "a reader may come back")
 }
 
-func TestWhatAReaderLendsOutIsNotGivenBackBeforeItsNextCall(t *testing.T) {
+func TestLentBatchLastsUntilNextRead(t *testing.T) {
 	j, _ := reopen(t, recentOptions(5000), nil)
 	w := newWriter(5)
 	first, second := &big{bytes: 3000}, &big{bytes: 3000}
@@ -109,7 +109,7 @@ func TestWhatAReaderLendsOutIsNotGivenBackBeforeItsNextCall(t *testing.T) {
 	require.Equal(t, 1, second.ended)
 }
 
-func TestAReaderThatFellBehindGoesOnFromTheFile(t *testing.T) {
+func TestReaderThatFellBehindGoesOnFromTheFile(t *testing.T) {
 	j, _ := reopen(t, recentOptions(4000), nil)
 	w := newWriter(5)
 	for range 30 {
@@ -121,7 +121,7 @@ func TestAReaderThatFellBehindGoesOnFromTheFile(t *testing.T) {
 	require.Greater(t, j.Stats().FileReadBytes, uint64(0))
 }
 
-func TestMemoryThatLiesInTwoUnitsIsGivenBackWithTheLaterOfThem(t *testing.T) {
+func TestMemoryOfTwoUnitsGoesWithTheLater(t *testing.T) {
 	j, _ := reopen(t, recentOptions(20_000), nil)
 	w := newWriter(5)
 	var batches []wire.BatchRef
@@ -166,7 +166,7 @@ func TestLentMemoryThatIsWrittenToIsFoundOut(t *testing.T) {
 	require.Panics(t, func() { _, _ = r.Next(1) })
 }
 
-func TestASegmentThatIsGivenBackTakesItsRecentUnitsAlong(t *testing.T) { // I12
+func TestReclaimedSegmentTakesRecentUnits(t *testing.T) { // I12
 	j, _ := reopen(t, recentOptions(1<<20), nil)
 	w, o := newWriter(5), &counter{}
 	stageAndFlush(t, j, w, 0, o)

@@ -25,9 +25,9 @@ func house(t *testing.T, j *Journal, floor func(wire.LogID) wire.Position) {
 	}
 }
 
-// TestASteadyStreamGoesRoundInTheSameFiles: once peers keep up, no file is made,
+// TestSteadyStreamGoesRoundInTheSameFiles: once peers keep up, no file is made,
 // zeroed or removed any more, whatever their lag (I10, I12).
-func TestASteadyStreamGoesRoundInTheSameFiles(t *testing.T) {
+func TestSteadyStreamGoesRoundInTheSameFiles(t *testing.T) {
 	for _, lag := range []int{0, 15, 60} { // batches that nobody but us has yet
 		o := testOptions(vfs.NewMem(vfs.MemOptions{}))
 		j, _ := reopen(t, o, nil)
@@ -98,9 +98,9 @@ func TestFilesGivenBackInBurstsGoRoundToo(t *testing.T) {
 	require.Len(t, files, 1+2+2, "the lock, the newest two, the spares")
 }
 
-// TestWhatCouldNotBeGivenBackGoesBeforeAnythingElse: else the next Open takes what is
+// TestFailedReclaimGoesFirst: else the next Open takes what is
 // missing between two segments for damage (I9, I12).
-func TestWhatCouldNotBeGivenBackGoesBeforeAnythingElse(t *testing.T) {
+func TestFailedReclaimGoesFirst(t *testing.T) {
 	synced := 0 // flushes of the directory before Retain
 	for _, f := range []vfs.Fault{
 		{}, // nothing fails, and calls are counted

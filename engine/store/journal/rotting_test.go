@@ -137,7 +137,7 @@ func TestWhatRotsAroundARepairKeepsIt(t *testing.T) {
 	l.requireMended()
 }
 
-func TestARepairThatRotsIsFetchedAgain(t *testing.T) { // I9
+func TestRepairThatRotsIsFetchedAgain(t *testing.T) { // I9
 	for _, at := range []int{60, 62} {
 		l := newLiving(t, Mirror, 40)
 		_, sites := l.image()
@@ -157,9 +157,9 @@ func TestARepairThatRotsIsFetchedAgain(t *testing.T) { // I9
 	}
 }
 
-// TestAReadingThatFailsIsNoDamage: neither of a unit nor while what is damaged is
+// TestReadingThatFailsIsNoDamage: neither of a unit nor while what is damaged is
 // looked at (I9).
-func TestAReadingThatFailsIsNoDamage(t *testing.T) {
+func TestReadingThatFailsIsNoDamage(t *testing.T) {
 	l := newLiving(t, Mirror, 40)
 	_, sites := l.image()
 	l.rot(sites[60].segment, sites[60].end-1)

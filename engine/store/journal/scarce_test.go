@@ -29,7 +29,7 @@ type spare struct{ lent, freed int }
 func (s *spare) Alloc(size int) []byte { s.lent++; return make([]byte, size) }
 func (s *spare) Free(memory []byte)    { clear(memory); s.freed++ }
 
-func TestScarceMemoryGoesBackBehindTheFlushAndReadersKeepUpAllTheSame(t *testing.T) {
+func TestScarceMemoryIsReleasedAfterFlush(t *testing.T) {
 	memory := &spare{}
 	o := recentOptions(5000)
 	o.Memory = memory
@@ -65,7 +65,7 @@ func TestScarceMemoryGoesBackBehindTheFlushAndReadersKeepUpAllTheSame(t *testing
 
 // What one Stage lent lies in several units: the memory is kept until the last of
 // them is written.
-func TestScarceMemoryThatLiesInTwoUnitsIsKeptForTheLaterOne(t *testing.T) {
+func TestScarceMemoryOfTwoUnitsIsKept(t *testing.T) {
 	j, _ := reopen(t, recentOptions(100_000), nil)
 	w := newWriter(5)
 	own := &rare{}

@@ -148,9 +148,9 @@ func TestEveryFlippedBitOfAMirrorIsDetected(t *testing.T) {
 	t.Logf("%d flips", flips)
 }
 
-// TestADamagedRepairIsNoSource: any bit of a repair segment may flip, any end of it
+// TestDamagedRepairIsNoSource: any bit of a repair segment may flip, any end of it
 // be lost: then the hole is open again, or what is read is what was written (I9, G4).
-func TestADamagedRepairIsNoSource(t *testing.T) {
+func TestDamagedRepairIsNoSource(t *testing.T) {
 	m, o, all := mirrored(t, 12)
 	_, units := m.spots(t, oldName)
 	m.files[oldName][units[5].off+40] ^= 1

@@ -10,11 +10,11 @@ import (
 	"github.com/claudefs/repl/wire"
 )
 
-// TestARepairThatRecoveryCountsIsFlushedFirst: a process ends after it wrote a repair
+// TestRepairThatRecoveryCountsIsFlushedFirst: a process ends after it wrote a repair
 // and before it flushed it. Who opens next counts it, so a power cut must not take it
 // back: other holders may have given it back since, and a suspect log's tail was told
 // to peers (I1, I9).
-func TestARepairThatRecoveryCountsIsFlushedFirst(t *testing.T) {
+func TestRepairThatRecoveryCountsIsFlushedFirst(t *testing.T) {
 	for _, at := range []int{5, 10} { // a hole between batches; the end of a suspect log
 		m, o, all := mirrored(t, 12)
 		_, units := m.spots(t, oldName)

@@ -16,17 +16,17 @@ func TestRealFilesConform(t *testing.T) {
 	vfstest.Conformance(t, func(t *testing.T) (vfs.FS, string) { return vfs.OS{}, path.Join(t.TempDir(), "a", "b") })
 }
 
-func TestTheMemoryDiskConforms(t *testing.T) {
+func TestMemoryDiskConforms(t *testing.T) {
 	vfstest.Conformance(t, func(*testing.T) (vfs.FS, string) { return vfs.NewMem(vfs.MemOptions{}), "a/b" })
 }
 
-func TestADiskThatCanFailConforms(t *testing.T) {
+func TestDiskThatCanFailConforms(t *testing.T) {
 	vfstest.Conformance(t, func(*testing.T) (vfs.FS, string) {
 		return vfs.WithFaults(vfs.NewMem(vfs.MemOptions{})), "a/b"
 	})
 }
 
-func TestADiskWithAFailpointThatIsNeverReachedConforms(t *testing.T) {
+func TestDiskWithUnreachedFailpointConforms(t *testing.T) {
 	never := vfs.Failpoint{Op: vfs.OpWrite, Call: 1 << 30}
 	strike := func() { panic("struck") }
 	vfstest.Conformance(t, func(t *testing.T) (vfs.FS, string) {
@@ -37,7 +37,7 @@ func TestADiskWithAFailpointThatIsNeverReachedConforms(t *testing.T) {
 	})
 }
 
-func TestTheQueuesOfStandInsConform(t *testing.T) {
+func TestQueuesOfStandInsConform(t *testing.T) {
 	youngestFirst := func(n int) int { return n - 1 }
 	for _, order := range []func(int) int{nil, youngestFirst} {
 		vfstest.QueueConformance(t, func(*testing.T) (vfs.Queuer, string) {
@@ -49,7 +49,7 @@ func TestTheQueuesOfStandInsConform(t *testing.T) {
 	}
 }
 
-func TestASteadyWriterToRealFilesAllocatesNothing(t *testing.T) {
+func TestSteadyWriterToRealFilesAllocatesNothing(t *testing.T) {
 	name := path.Join(t.TempDir(), "f")
 	f, err := vfs.OS{}.Create(name)
 	require.NoError(t, err)

@@ -29,7 +29,7 @@ func content(t *testing.T, d vfs.FS, name string) string {
 	return string(read(t, f))
 }
 
-func TestASyncedFileVanishesWithoutItsName(t *testing.T) {
+func TestSyncedFileVanishesWithoutItsName(t *testing.T) {
 	m := vfs.NewMem(vfs.MemOptions{})
 	f := create(t, m, "f", "hello")
 	require.NoError(t, f.Sync())
@@ -39,7 +39,7 @@ func TestASyncedFileVanishesWithoutItsName(t *testing.T) {
 	require.Equal(t, "hello", content(t, m.Crash(all(vfs.Drop)), "f"))
 }
 
-func TestANameWithoutASyncLosesItsBytes(t *testing.T) {
+func TestNameWithoutASyncLosesItsBytes(t *testing.T) {
 	m := vfs.NewMem(vfs.MemOptions{})
 	f := create(t, m, "f", "hello")
 	require.NoError(t, m.SyncDir("."))
@@ -51,7 +51,7 @@ func TestANameWithoutASyncLosesItsBytes(t *testing.T) {
 	require.Equal(t, "HELLO, world", content(t, m, "f"), "the disk itself goes on")
 }
 
-func TestARenameIsThereOrNotAsAWhole(t *testing.T) {
+func TestRenameIsThereOrNotAsAWhole(t *testing.T) {
 	m := vfs.NewMem(vfs.MemOptions{})
 	require.NoError(t, create(t, m, "old", "old").Sync())
 	require.NoError(t, create(t, m, "new", "new").Sync())
@@ -100,7 +100,7 @@ func TestEverySubsetOfSectorsCanSurvive(t *testing.T) {
 	require.NotEqual(t, rubbish, torn)
 }
 
-func TestATruncationMayOrMayNotSurvive(t *testing.T) {
+func TestTruncationMayOrMayNotSurvive(t *testing.T) {
 	m := vfs.NewMem(vfs.MemOptions{})
 	f := create(t, m, "f", strings.Repeat("a", 10000))
 	require.NoError(t, f.Sync())
@@ -110,7 +110,7 @@ func TestATruncationMayOrMayNotSurvive(t *testing.T) {
 	require.Equal(t, strings.Repeat("a", 10000), content(t, m.Crash(all(vfs.Drop)), "f"))
 }
 
-func TestTheSameSeedLeavesTheSameDisk(t *testing.T) {
+func TestSameSeedLeavesTheSameDisk(t *testing.T) {
 	m := vfs.NewMem(vfs.MemOptions{})
 	for _, name := range []string{"a", "b", "c", "d"} {
 		create(t, m, name, strings.Repeat(name, 5000))
@@ -129,7 +129,7 @@ func TestTheSameSeedLeavesTheSameDisk(t *testing.T) {
 	}
 }
 
-func TestTheEndOfAProcessEndsHandlesAndLocksOnly(t *testing.T) {
+func TestEndOfAProcessEndsHandlesAndLocksOnly(t *testing.T) {
 	m := vfs.NewMem(vfs.MemOptions{})
 	f := create(t, m, "f", "unsynced")
 	_, err := m.Lock("LOCK")
@@ -142,7 +142,7 @@ func TestTheEndOfAProcessEndsHandlesAndLocksOnly(t *testing.T) {
 	require.NotEmpty(t, m.Unsynced())
 }
 
-func TestAFullDiskRefusesAndGivesRoomBack(t *testing.T) { // I10
+func TestFullDiskRefusesAndGivesRoomBack(t *testing.T) { // I10
 	m := vfs.NewMem(vfs.MemOptions{CapacityBytes: 8192})
 	f := create(t, m, "f", strings.Repeat("x", 8192))
 	err := f.WriteAt([][]byte{{1}}, 8192)
@@ -154,10 +154,10 @@ func TestAFullDiskRefusesAndGivesRoomBack(t *testing.T) { // I10
 	create(t, m, "g", strings.Repeat("x", 8192))
 }
 
-// TestAFailedSyncTakesBytesForWritten: the cache shows them, a later Sync leaves
+// TestFailedSyncTakesBytesForWritten: the cache shows them, a later Sync leaves
 // them out, a power cut takes them back; Refresh tells the truth, and writing
 // them again saves them.
-func TestAFailedSyncTakesBytesForWritten(t *testing.T) { // G5
+func TestFailedSyncTakesBytesForWritten(t *testing.T) { // G5
 	m := vfs.NewMem(vfs.MemOptions{})
 	d := vfs.WithFaults(m, vfs.Fault{Op: vfs.OpSync, Match: "f", Call: 2, Effect: vfs.SyncThenClean})
 	f := create(t, d, "f", "old")

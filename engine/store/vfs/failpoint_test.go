@@ -10,7 +10,7 @@ import (
 	"github.com/claudefs/repl/engine/store/vfs"
 )
 
-func TestAFailpointsTextIsReadBack(t *testing.T) {
+func TestFailpointsTextIsReadBack(t *testing.T) {
 	for _, op := range vfs.FailpointOps() {
 		for _, after := range []bool{false, true} {
 			p := vfs.Failpoint{Op: op, Call: 17, After: after}
@@ -49,9 +49,9 @@ func FuzzFailpoint(f *testing.F) {
 	})
 }
 
-// TestAFailpointStrikesAtItsCall looks at the disk at the moment of the strike:
+// TestFailpointStrikesAtItsCall looks at the disk at the moment of the strike:
 // before a call it is as it was, behind it as the call made it.
-func TestAFailpointStrikesAtItsCall(t *testing.T) {
+func TestFailpointStrikesAtItsCall(t *testing.T) {
 	for text, want := range map[string]string{
 		"create:2:before": "f=", "create:2:after": "f= g=",
 		"write:2:before": "f=1 g=", "write:2:after": "f=1 g=2*",
@@ -104,9 +104,9 @@ func look(t *testing.T, m *vfs.Mem) string {
 	return text[:max(0, len(text)-1)]
 }
 
-// TestAQueuesFailpointsAreWhereItSays: before the queue has the write, while it is
+// TestQueuesFailpointsAreWhereItSays: before the queue has the write, while it is
 // under way, and when it ended and nobody was told.
-func TestAQueuesFailpointsAreWhereItSays(t *testing.T) {
+func TestQueuesFailpointsAreWhereItSays(t *testing.T) {
 	for text, want := range map[string]string{
 		"write:2:before": "1 begun, 0 told", "write:2:after": "2 begun, 0 told",
 		"flush:2:before": "2 begun, 0 told", "flush:2:after": "2 begun, 1 told",

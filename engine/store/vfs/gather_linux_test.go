@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func TestAGatheredWriteThatStopsAnywhereGoesOnThere(t *testing.T) {
+func TestGatheredWriteThatStopsAnywhereGoesOnThere(t *testing.T) {
 	parts := [][]byte{[]byte("ab"), nil, []byte("c"), []byte("defg"), {}}
 	whole := bytes.Join(parts, nil)
 	for stops := range len(whole) + 1 {
@@ -26,7 +26,7 @@ func TestAGatheredWriteThatStopsAnywhereGoesOnThere(t *testing.T) {
 	require.Equal(t, "defg", string(parts[3]), "the caller's parts stay as they were")
 }
 
-func TestMorePartsThanOneWriteTakesAreGatheredInTurns(t *testing.T) {
+func TestManyPartsAreWrittenInTurns(t *testing.T) {
 	parts := make([][]byte, 2*iovMax+5)
 	for i := range parts {
 		parts[i] = []byte{byte(i)}

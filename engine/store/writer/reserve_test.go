@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestAReservedPayloadIsWrittenWhereItLies(t *testing.T) {
+func TestReservedPayloadIsWrittenWhereItLies(t *testing.T) {
 	w, j := newWriter(t, 3)
 	r, err := w.Reserve(1, entry(0), 20_000)
 	require.NoError(t, err)
@@ -52,7 +52,7 @@ func TestOtherShardsDoNotWaitForAReservation(t *testing.T) {
 	require.Len(t, readBack(t, j)[0], 2)
 }
 
-func TestAnAbortedReservationLeavesNoEntry(t *testing.T) { // I3, I10
+func TestAbortedReservationLeavesNoEntry(t *testing.T) { // I3, I10
 	w, j := newWriter(t, 3)
 	r, err := w.Reserve(0, entry(0), 100)
 	require.NoError(t, err)
@@ -75,7 +75,7 @@ func TestAnAbortedReservationLeavesNoEntry(t *testing.T) { // I3, I10
 	require.Len(t, readBack(t, j)[0], 2)
 }
 
-func TestAReservationThatHasEndedIsNotUsedAgain(t *testing.T) {
+func TestReservationThatHasEndedIsNotUsedAgain(t *testing.T) {
 	w, _ := newWriter(t, 1)
 	r, err := w.Reserve(0, entry(0), 5)
 	require.NoError(t, err)
@@ -93,7 +93,7 @@ func TestAReservationThatHasEndedIsNotUsedAgain(t *testing.T) {
 	require.Panics(t, func() { never.Abort() })
 }
 
-func TestAReservationBeyondTheLimitsChangesNothing(t *testing.T) {
+func TestReservationBeyondTheLimitsChangesNothing(t *testing.T) {
 	w, _ := newWriter(t, 1)
 	for _, bytes := range []int{-1, wire.EntryPayloadBytesMax + 1} {
 		_, err := w.Reserve(0, entry(0), bytes)
@@ -106,7 +106,7 @@ func TestAReservationBeyondTheLimitsChangesNothing(t *testing.T) {
 	require.Zero(t, w.PendingBytes())
 }
 
-func TestAReservationOutlivesAFailedFlushAndSaysSo(t *testing.T) {
+func TestReservationOutlivesAFailedFlushAndSaysSo(t *testing.T) {
 	w, j := newWriter(t, 2)
 	r, err := w.Reserve(0, entry(0), 5)
 	require.NoError(t, err)
@@ -121,7 +121,7 @@ func TestAReservationOutlivesAFailedFlushAndSaysSo(t *testing.T) {
 	require.Zero(t, w.PendingBytes())
 }
 
-func TestBatchesThatStayAboutAsLargeAreNotCopiedToGrow(t *testing.T) {
+func TestSteadyBatchSizeCopiesNothing(t *testing.T) {
 	w, j := newWriter(t, 1)
 	round := func() {
 		for range 20 {
@@ -140,7 +140,7 @@ func TestBatchesThatStayAboutAsLargeAreNotCopiedToGrow(t *testing.T) {
 	require.Equal(t, grown, w.Totals().CopiedBytes)
 }
 
-func TestBatchesThatAreShortForAWhileAreNotCopiedToGrow(t *testing.T) {
+func TestShortBatchesCopyNothing(t *testing.T) {
 	w, j := newWriter(t, 1)
 	round := func(entries int) {
 		for range entries {
@@ -185,7 +185,7 @@ func (l ledger) Free(b []byte) {
 	delete(l, &b[:1][0])
 }
 
-func TestAClosedWriterGivesAllItsMemoryBack(t *testing.T) {
+func TestClosedWriterGivesAllItsMemoryBack(t *testing.T) {
 	_, j := newWriter(t, 4)
 	l := ledger{}
 	w := New(Options{

@@ -57,7 +57,7 @@ func entry(payload int) *wire.Entry {
 	return &wire.Entry{Op: 1, Keys: [][]byte{[]byte("key")}, Payload: make([]byte, payload)}
 }
 
-func TestANewLogBeginsWithItsStartBatch(t *testing.T) {
+func TestNewLogBeginsWithItsStartBatch(t *testing.T) {
 	w, j := newWriter(t, 2)
 	ref, err := w.Append(1, entry(10), 0)
 	require.NoError(t, err)
@@ -81,7 +81,7 @@ func TestShardsShareNoCacheLine(t *testing.T) {
 	require.Zero(t, reflect.TypeFor[shardLog]().Size()%64)
 }
 
-func TestBatchesOfALogAreContiguousChainedAndReadable(t *testing.T) {
+func TestBatchesAreContiguousAndChained(t *testing.T) {
 	w, j := newWriter(t, 3)
 	r := rand.New(rand.NewPCG(1, 2))
 	wall := noon
@@ -145,7 +145,7 @@ func readBack(t *testing.T, j *journal.Journal) (got [3][]string) {
 	}
 }
 
-func TestAFullBatchIsClosedAndTheLargestEntryFits(t *testing.T) {
+func TestFullBatchIsClosedAndTheLargestEntryFits(t *testing.T) {
 	w, j := newWriter(t, 1)
 	for range 3 {
 		_, err := w.Append(0, entry(wire.EntryPayloadBytesMax), 0)
@@ -158,7 +158,7 @@ func TestAFullBatchIsClosedAndTheLargestEntryFits(t *testing.T) {
 	}
 }
 
-func TestTheClockIsReadOncePerBatchAndStampsCountOnFromThere(t *testing.T) {
+func TestClockIsReadOncePerBatch(t *testing.T) {
 	w, j := newWriter(t, 1)
 	wall, asked := noon, 0
 	w.o.Now = func() time.Time { asked++; return wall }
@@ -176,7 +176,7 @@ func TestTheClockIsReadOncePerBatchAndStampsCountOnFromThere(t *testing.T) {
 	}
 }
 
-func TestAFullWriterDoesNothingUntilItIsFlushed(t *testing.T) {
+func TestFullWriterDoesNothingUntilItIsFlushed(t *testing.T) {
 	w, j := newWriter(t, 2)
 	for {
 		_, err := w.Append(0, entry(1<<20), 0)
@@ -211,7 +211,7 @@ func TestIndexesRiseAndARefusedOneChangesNothing(t *testing.T) {
 	require.Equal(t, uint64(7), headers[1].LastIndex)
 }
 
-func TestAfterAFailedStageEverythingPendingIsDroppedAndSaidSo(t *testing.T) {
+func TestFailedStageDropsPending(t *testing.T) {
 	w, j := newWriter(t, 2)
 	_, err := w.Append(0, entry(10), 0)
 	require.NoError(t, err)
@@ -227,7 +227,7 @@ func TestAfterAFailedStageEverythingPendingIsDroppedAndSaidSo(t *testing.T) {
 	require.Equal(t, err, again)
 }
 
-func TestAppendAndFlushAllocateNothingInTheSteadyState(t *testing.T) {
+func TestSteadyAppendAllocatesNothing(t *testing.T) {
 	// Units that only seem to be written take no pages of the memory disk.
 	disk := vfs.WithFaults(vfs.NewMem(vfs.MemOptions{}),
 		vfs.Fault{Op: vfs.OpWrite, Call: 3, Forever: true, Effect: vfs.LoseWrite})
@@ -264,9 +264,9 @@ func TestAppendAndFlushAllocateNothingInTheSteadyState(t *testing.T) {
 	require.Less(t, perRound/entries, 0.01)
 }
 
-// TestATailThatCameBackRaisesTheClockBound: what is appended first behind it may be
+// TestTailThatCameBackRaisesTheClockBound: what is appended first behind it may be
 // stamped right behind it, so the bound that is flushed before must cover it (I8).
-func TestATailThatCameBackRaisesTheClockBound(t *testing.T) {
+func TestTailThatCameBackRaisesTheClockBound(t *testing.T) {
 	w, _ := newWriter(t, 2)
 	back := wire.StampOf(noon.Add(time.Hour))
 	w.SetTail(0, journal.Tail{LastStamp: back})

@@ -10,7 +10,7 @@ import (
 )
 
 // A log of a long task stays short: what comes too soon is not even made.
-func TestALineIsNotRepeatedTooSoon(t *testing.T) {
+func TestLineIsNotRepeatedTooSoon(t *testing.T) {
 	var b bytes.Buffer
 	l := New(&b)
 	calls := 0
@@ -22,7 +22,7 @@ func TestALineIsNotRepeatedTooSoon(t *testing.T) {
 	require.Equal(t, 1, calls)
 }
 
-func TestATerminalIsRedrawnAndKeptLinesStandAlone(t *testing.T) {
+func TestTerminalIsRedrawnAndKeptLinesStandAlone(t *testing.T) {
 	var b bytes.Buffer
 	l := &Line{w: tty.New(&b), terminal: true}
 	l.Show(func() string { return "half" })

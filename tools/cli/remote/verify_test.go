@@ -70,7 +70,7 @@ func soon(t *testing.T) context.Context {
 	return ctx
 }
 
-func TestAnInterruptedVerificationStillReports(t *testing.T) {
+func TestInterruptedVerificationStillReports(t *testing.T) {
 	addr := nodeThatCompares(t, &engine.VerifyReport{Schema: 1, Kind: "verify"})
 	ctx, interrupt := context.WithCancel(context.Background())
 	report, err := Verify(ctx, addr, 0, engine.VerifyOptions{Progress: func(engine.VerifyProgress) { interrupt() }})
@@ -78,7 +78,7 @@ func TestAnInterruptedVerificationStillReports(t *testing.T) {
 	require.Equal(t, engine.VerifyInterrupted, report.Ended)
 }
 
-func TestAVerificationWhoseTimeRanOutStillReports(t *testing.T) {
+func TestVerificationWhoseTimeRanOutStillReports(t *testing.T) {
 	addr := nodeThatCompares(t, &engine.VerifyReport{Schema: 1, Kind: "verify"})
 	report, err := Verify(context.Background(), addr, 10*time.Millisecond, engine.VerifyOptions{})
 	require.NoError(t, err)
@@ -86,13 +86,13 @@ func TestAVerificationWhoseTimeRanOutStillReports(t *testing.T) {
 }
 
 // What listens there takes the question and goes: a link's port, or a node that is killed.
-func TestAnAddressThatHangsUpIsUnreachable(t *testing.T) {
+func TestAddressThatHangsUpIsUnreachable(t *testing.T) {
 	addr := listening(t, func(conn net.Conn) { _, _ = conn.Read(make([]byte, 1)) })
 	_, err := Verify(soon(t), addr, 0, engine.VerifyOptions{})
 	require.ErrorIs(t, err, ErrUnreachable)
 }
 
-func TestANodeThatBreaksOffIsUnreachable(t *testing.T) {
+func TestNodeThatBreaksOffIsUnreachable(t *testing.T) {
 	addr := nodeThatCompares(t, &engine.VerifyReport{})
 	_, err := Verify(context.Background(), addr, 10*time.Millisecond, engine.VerifyOptions{})
 	require.ErrorIs(t, err, ErrUnreachable)
@@ -104,7 +104,7 @@ var brief = patience{first: 50 * time.Millisecond, word: time.Minute, report: ti
 
 // Whoever serves something else reads the question to its end before it answers, and
 // the question stays open as long as a verification does.
-func TestAnHTTPServerThatIsNoNodeIsToldAsOne(t *testing.T) {
+func TestHTTPServerThatIsNoNodeIsToldAsOne(t *testing.T) {
 	for name, status := range map[string]int{"no such page": http.StatusNotFound, "a page": http.StatusOK} {
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(status)
@@ -121,7 +121,7 @@ func TestAnHTTPServerThatIsNoNodeIsToldAsOne(t *testing.T) {
 }
 
 // What takes the question and says nothing: no server of HTTP, or a node that stands still.
-func TestAnAddressThatSaysNothingIsUnreachable(t *testing.T) {
+func TestAddressThatSaysNothingIsUnreachable(t *testing.T) {
 	addr := listening(t, func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) })
 	for _, timeout := range []time.Duration{0, time.Millisecond, time.Hour} {
 		p := patience{first: 50 * time.Millisecond, word: 50 * time.Millisecond, report: time.Minute}
@@ -132,7 +132,7 @@ func TestAnAddressThatSaysNothingIsUnreachable(t *testing.T) {
 }
 
 // Another protocol's port, which stays open.
-func TestAnAddressThatSpeaksNoHTTPIsUnreachable(t *testing.T) {
+func TestAddressThatSpeaksNoHTTPIsUnreachable(t *testing.T) {
 	addr := listening(t, func(conn net.Conn) {
 		_, _ = conn.Read(make([]byte, 1))
 		_, _ = io.WriteString(conn, "500 what?\r\n")
@@ -145,7 +145,7 @@ func TestAnAddressThatSpeaksNoHTTPIsUnreachable(t *testing.T) {
 }
 
 // A node that begins too late has been told to end: what it compared is no answer.
-func TestALineThatComesTooLateIsNoAnswer(t *testing.T) {
+func TestLineThatComesTooLateIsNoAnswer(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_ = http.NewResponseController(w).EnableFullDuplex()
 		_, _ = io.Copy(io.Discard, r.Body)
@@ -158,7 +158,7 @@ func TestALineThatComesTooLateIsNoAnswer(t *testing.T) {
 }
 
 // After its first line a node may compare for as long as it likes.
-func TestANodeThatHasSpokenIsWaitedFor(t *testing.T) {
+func TestNodeThatHasSpokenIsWaitedFor(t *testing.T) {
 	addr := nodeThatCompares(t, &engine.VerifyReport{Schema: 1, Kind: "verify"})
 	p := patience{first: 2 * time.Second, word: 0, report: time.Minute}
 	report, err := p.verify(soon(t), addr, 2100*time.Millisecond, engine.VerifyOptions{})
@@ -167,7 +167,7 @@ func TestANodeThatHasSpokenIsWaitedFor(t *testing.T) {
 }
 
 // Whose fault it is decides about the exit code.
-func TestARefusalSaysWhoseFaultItIs(t *testing.T) {
+func TestRefusalSaysWhoseFaultItIs(t *testing.T) {
 	for status, class := range map[int]error{
 		http.StatusBadRequest:          ErrQuestion,
 		http.StatusConflict:            ErrRefused,

@@ -76,7 +76,7 @@ func TestBandwidthIsSharedByAllLinks(t *testing.T) {
 	}
 }
 
-func TestAOneWayCutSilencesOneDirectionUntilHealed(t *testing.T) {
+func TestOneWayCutSilencesOneDirectionUntilHealed(t *testing.T) {
 	p, dialed, accepted := throughProxy(t)
 	p.Cut(ToTarget)
 	send(t, dialed, newFrame(tinyBytes, 1))
@@ -89,7 +89,7 @@ func TestAOneWayCutSilencesOneDirectionUntilHealed(t *testing.T) {
 	recvSame(t, accepted, newFrame(tinyBytes, 1))
 }
 
-func TestACutHidesEvenTheCloseOfTheOtherEnd(t *testing.T) {
+func TestCutHidesEvenTheCloseOfTheOtherEnd(t *testing.T) {
 	p, dialed, accepted := throughProxy(t)
 	p.Cut(Both)
 	send(t, dialed, newFrame(tinyBytes, 1))
@@ -112,7 +112,7 @@ func TestACutHidesEvenTheCloseOfTheOtherEnd(t *testing.T) {
 	recvError(t, accepted, io.EOF)
 }
 
-func TestAResetIsALostLinkAtBothEnds(t *testing.T) {
+func TestResetIsALostLinkAtBothEnds(t *testing.T) {
 	p, dialed, accepted := throughProxy(t)
 	p.Reset()
 	for _, c := range []link.Conn{dialed, accepted} {
@@ -154,7 +154,7 @@ func TestRefusedLinksAreLostUntilHealed(t *testing.T) {
 	recvSame(t, accepted, newFrame(tinyBytes, 1))
 }
 
-func TestAnAbsentTargetIsALostLink(t *testing.T) {
+func TestAbsentTargetIsALostLink(t *testing.T) {
 	tr := newTCP(t)
 	l := listen(t, tr)
 	wantError(t, l.Close(), nil)
@@ -226,7 +226,7 @@ func noticesDamage(t *testing.T, c link.Conn, sent ...[]byte) bool {
 	}
 }
 
-func TestAClosedProxyLeavesNothingBehind(t *testing.T) {
+func TestClosedProxyLeavesNothingBehind(t *testing.T) {
 	tr := newTCP(t)
 	l := listen(t, tr)
 	goroutines := runtime.NumGoroutine()

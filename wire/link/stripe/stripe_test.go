@@ -89,7 +89,7 @@ func (r *rig) ended(c link.Conn) {
 	require.False(r.t, errors.Is(err, link.ErrClosed), "nobody ended it: %v", err)
 }
 
-func TestALinkOfOneConnectionIsTakenAsItIs(t *testing.T) {
+func TestLinkOfOneConnectionIsTakenAsItIs(t *testing.T) {
 	r := newRig(t, limitsDefault)
 	dialed := r.dial(heartbeat(1), heartbeat(2))
 	c, err := r.Accept()
@@ -108,7 +108,7 @@ func TestALinkOfOneConnectionIsTakenAsItIs(t *testing.T) {
 	require.ErrorIs(t, err, io.EOF)
 }
 
-func TestALinkSaysHowManyConnectionsItHas(t *testing.T) {
+func TestLinkSaysHowManyConnectionsItHas(t *testing.T) {
 	tr := open(t, 4)
 	l, err := tr.Listen("127.0.0.1:0")
 	require.NoError(t, err)
@@ -127,7 +127,7 @@ func TestALinkSaysHowManyConnectionsItHas(t *testing.T) {
 }
 
 // I11: what does not fit ends before anybody learns of it.
-func TestAJoinThatDoesNotFitEndsItsLink(t *testing.T) {
+func TestJoinThatDoesNotFitEndsItsLink(t *testing.T) {
 	join := func(streams, stream uint16) []byte {
 		return (&wire.Join{Link: [16]byte{9}, Streams: streams, Stream: stream}).AppendTo(nil, 0)
 	}
@@ -193,7 +193,7 @@ func TestLinksThatNobodyAcceptsAreBounded(t *testing.T) {
 }
 
 // I11: 32 bytes of a stranger claim no megabytes.
-func TestALargeFirstFrameIsRefusedBeforeMemoryIsTaken(t *testing.T) {
+func TestLargeFirstFrameTakesNoMemory(t *testing.T) {
 	r := newRig(t, limitsDefault)
 	largest := make([]byte, wire.FrameBytesMax-wire.EnvelopeBytes)
 	envelope := wire.AppendBatchesEnvelope(nil, &wire.Envelope{
@@ -219,7 +219,7 @@ func TestALargeFirstFrameIsRefusedBeforeMemoryIsTaken(t *testing.T) {
 }
 
 // I10: the pool has everything back of a link that was closed unread.
-func TestAFirstFrameThatNobodyReceivesIsGivenBack(t *testing.T) {
+func TestFirstFrameThatNobodyReceivesIsGivenBack(t *testing.T) {
 	r := newRig(t, limitsDefault)
 	r.dial(heartbeat(1))
 	c, err := r.Accept()
@@ -271,7 +271,7 @@ func (l tardyListener) Close() error {
 	return nil
 }
 
-func TestAFirstFrameThatComesTooLateIsGivenBack(t *testing.T) {
+func TestFirstFrameThatComesTooLateIsGivenBack(t *testing.T) {
 	c := &tardy{accept: make(chan link.Conn, 1), closed: make(chan struct{}), ending: make(chan struct{})}
 	c.accept <- c
 	l := newListener(tardyListener{c}, limits{count: 1, wait: time.Millisecond}, nil)
@@ -281,7 +281,7 @@ func TestAFirstFrameThatComesTooLateIsGivenBack(t *testing.T) {
 	require.Zero(t, held)
 }
 
-func TestAListenerThatClosesEndsWhatNobodyAccepted(t *testing.T) {
+func TestListenerThatClosesEndsWhatNobodyAccepted(t *testing.T) {
 	r := newRig(t, limitsDefault)
 	ready, silent := r.dial(heartbeat(1)), r.dial()
 	require.NoError(t, r.Close())

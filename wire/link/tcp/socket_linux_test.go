@@ -93,7 +93,7 @@ func TestCongestionControlIsSetAtBothEndsAndTold(t *testing.T) {
 	}
 }
 
-func TestAnUnknownCongestionControlIsNamed(t *testing.T) {
+func TestUnknownCongestionControlIsNamed(t *testing.T) {
 	tr, err := New(Options{Congestion: "nosuch"})
 	if err != nil {
 		t.Fatal(err)
@@ -144,7 +144,7 @@ func TestDialToASilentAddressEndsWithItsContext(t *testing.T) {
 }
 
 // DeadAfter bounds a Send that the peer takes nothing of.
-func TestAPeerThatTakesNothingIsLost(t *testing.T) {
+func TestPeerThatTakesNothingIsLost(t *testing.T) {
 	if testing.Short() {
 		t.Skip("skipped in short mode: waits 3 s for the kernel's timeout")
 	}
