@@ -36,7 +36,7 @@ func (m *model) quiet(w *State) string {
 	m.prepare(w)
 	for x := range m.Sites {
 		if s := m.waits(w, x); s != "" {
-			return siteName(x) + " waits for ever: " + s
+			return siteName(x) + " waits permanently: " + s
 		}
 	}
 	for x := range m.Sites {

@@ -16,14 +16,18 @@
 //
 // # Promises
 //
-// In every state: an epoch has one incarnation, and no seq is written twice (I4, I5); nothing beyond
-// a known end is applied; a Store that holds such an entry shows it by a cursor; sites that know the
-// same STARTs compute the same ends; nothing that a fenced writer applied after the raise is lost.
+// In every state:
+//   - An epoch has one incarnation, and no seq is written twice (I4, I5).
+//   - Nothing beyond a known end is applied. A Store that holds such an entry shows it by a cursor.
+//   - Sites that know the same STARTs compute the same ends.
+//   - Nothing that a fenced writer applied after the raise is lost.
 //
-// In every state in which no site has anything left to do: epochs and Stores are equal (I7), each
-// Store stands at its ends, no site waits (I14); what was acknowledged as durable at two sites is
-// there, if every promotion since reached a holder and no operator discarded it; each entry in the
-// own journal of a closed log is at or below its end, or in the orphan list, and never in both (I6).
+// In every state in which no site has anything left to do:
+//   - Epochs and Stores are equal (I7), each Store stands at its ends, no site waits (I14).
+//   - What was acknowledged as durable at two sites is there, if every promotion since reached a
+//     holder and no operator discarded it.
+//   - Each entry in the own journal of a closed log is at or below its end or in the orphan list,
+//     and never in both (I6).
 //
 // From every state the sites come to rest by system rules alone.
 //

@@ -103,8 +103,8 @@ var without = []struct {
 		Bound{Sites: 2, Appends: 1, Promotions: 1, Images: 1, Without: Verify}, 0, "two incarnations"},
 	{"Spool", "H5",
 		Bound{Sites: 3, Appends: 2, Promotions: 2, Crashes: 1, Releases: 2, Wipes: 1, Without: Spool},
-		3, "waits for ever"},
-	{"Cover", "H7", Bound{Sites: 3, Appends: 1, Promotions: 1, Wipes: 2, Without: Cover}, 7, "waits for ever"},
+		3, "waits permanently"},
+	{"Cover", "H7", Bound{Sites: 3, Appends: 1, Promotions: 1, Wipes: 2, Without: Cover}, 7, "waits permanently"},
 	{"SkipClosed", "H8",
 		Bound{Sites: 2, Appends: 1, Promotions: 1, Crashes: 1, Without: SkipClosed}, 0, "beyond its end was applied"},
 	{"KeepRows", "H13",
@@ -126,7 +126,7 @@ var without = []struct {
 	{"EmptyView", "",
 		Bound{Sites: 3, Appends: 1, Promotions: 2, Crashes: 1, Wipes: 1, Literal: EmptyView}, 6, "past an end"},
 	{"DiscardAbove", "",
-		Bound{Sites: 3, Appends: 1, Promotions: 2, Discards: 1, Literal: DiscardAbove}, 3, "waits for ever"},
+		Bound{Sites: 3, Appends: 1, Promotions: 2, Discards: 1, Literal: DiscardAbove}, 3, "waits permanently"},
 }
 
 func TestEachRuleLeftOutIsFound(t *testing.T) {

@@ -14,7 +14,7 @@ func next(heard Epoch, writer int) Epoch { return (heard>>2+1)<<2 | Epoch(writer
 
 func (e Epoch) holder() int { return int(e & 3) }
 
-// A row of a START says where an incarnation ends. Log is the index + 1; 0 is no row.
+// A row of a START says where an incarnation ends. Log is the index + 1; 0: none.
 type row struct{ log, seq uint8 }
 
 // An incarnation is one log: batch 1 is its START, whose rows are here. Several sites hold copies
