@@ -57,10 +57,11 @@ type hole struct {
 // contains says whether a batch lies in the hole.
 func (h *hole) contains(b *wire.BatchHeader) bool { return h.Log == b.Log() && h.Contains(b.End()) }
 
-// covers says whether a repair fills the hole or a part of it.
+// covers says whether a repair fills the hole or a part of it. A position does not say of
+// which log it is: a hole without an end contains those of all others.
 func (h *hole) covers(rf *repairFile) bool {
 	to := rf.to.Position
-	return h.TakesNext(rf.from.Position) && (to == h.To || h.TakesNext(to))
+	return h.Log == rf.log && h.repair == nil && h.TakesNext(rf.from.Position) && (to == h.To || h.TakesNext(to))
 }
 
 // addHole records that batches of log between two positions are gone. Holes

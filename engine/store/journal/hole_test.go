@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -112,4 +113,42 @@ func TestPiecesBecomeOneStretch(t *testing.T) {
 	require.Nil(t, p.Add(a, holeAt(1, 13), []wire.BatchRef{batch(14)}, false), "asked again from there")
 	require.Len(t, p.Add(a, holeAt(1, 14), []wire.BatchRef{batch(15)}, true), 2)
 	require.Empty(t, p.logs)
+}
+
+// TestRepairFillsNoOtherLog: what was repaired is a part of a longer hole now. The hole of a
+// log whose end nobody knows would take its positions, which are another log's (I4, I9).
+func TestRepairFillsNoOtherLog(t *testing.T) {
+	m, o, all := mirrored(t, 12)
+	_, units := m.spots(t, oldName)
+	for _, i := range []int{4, 10} { // the younger one hides where a log ends
+		m.files[oldName][units[i].off+40] ^= 1
+	}
+	mem := m.disk(t, "j")
+	o.FS = mem
+	j, rec := reopen(t, o, nil)
+	require.Len(t, rec.Suspect, 1)
+	suspect := rec.Suspect[0]
+	of := func(j *Journal) []Hole {
+		return slices.DeleteFunc(sorted(j.Holes()), func(h Hole) bool { return h.Log != suspect || !h.Open() })
+	}
+	ends := of(j)
+	require.Len(t, ends, 1)
+	mended := 0
+	for _, h := range j.Holes() {
+		if !h.Open() {
+			require.NoError(t, j.Repair(h.Log, all.fetch(h.Log, h.From, h.To)))
+			mended++
+		}
+	}
+	require.NotZero(t, mended)
+	require.NoError(t, j.Close())
+	flipBit(t, mem, "j/"+oldName, units[3].off+40)
+	j, _ = reopen(t, o, nil)
+	require.Equal(t, ends, of(j))
+	require.Equal(t, mended, j.Stats().Repaired, "each repair fills its part")
+	for _, h := range j.Holes() {
+		require.True(t, h.Open() || h.From.Seq < h.To.Seq, "log %s: %s to %s", h.Log, h.From, h.To)
+	}
+	repairAll(t, j, all)
+	requireWhole(t, j, all)
 }
