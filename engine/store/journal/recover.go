@@ -36,14 +36,12 @@ type recovery struct {
 	headHiding  int     // how many hiding damages lay before the last head that holds
 	controlLost bool    // control records after it are lost for certain
 	// trusting: no table yet says where logs begin, and no unit is missing, so the first
-	// batch of each is taken as it is, while no more than blind damages hide anything.
+	// batch or row of each is taken as it is, while no more than blind damages hide anything.
 	trusting bool
 	blind    int
+	unsorted int // how many of segs have tables that stood changed
 
 	running bool // one segment of a running journal is replayed
-	// listed: the oldest segment's head is lost and nothing else of it, so the next
-	// table is the first word about logs without batches in it.
-	listed bool
 
 	holes          []*hole
 	repairs        []*repairFile
@@ -125,10 +123,13 @@ func (r *recovery) run() error {
 		if err := r.enter(f, i == 0); err != nil {
 			return err
 		}
+		r.segs = append(r.segs, f.seg)
 		if err := r.replaySegment(f, limit, mark); err != nil {
 			return err
 		}
-		r.segs = append(r.segs, f.seg)
+	}
+	for _, s := range r.segs[:r.unsorted] {
+		slices.SortFunc(s.tails, func(a, b headLog) int { return a.log.Compare(b.log) })
 	}
 	r.suspects()
 	for _, h := range r.holes {
@@ -239,7 +240,6 @@ func (r *recovery) enter(f *segmentFile, oldest bool) error {
 	name := r.o.path(f.seg.name)
 	if f.head == nil {
 		d := &damage{seg: f.seg, Damage: Damage{File: name, Reason: f.fault.Error()}}
-		r.listed = f.bare && (oldest || r.listed)
 		f.seg.bare = f.bare
 		if !f.bare && (oldest || f.seg.generation == 0) {
 			r.hide(d) // else units that are missing leave a gap
@@ -253,13 +253,12 @@ func (r *recovery) enter(f *segmentFile, oldest bool) error {
 		f.seg.tails, f.seg.tailsKnown = tableOf(r.logs), true // as far as anybody knows
 		return nil
 	}
-	r.trusting = false
 	found := &Damage{File: name, Unit: f.seg.first}
 	if oldest {
 		r.unit, found = f.head.prev, nil
 	}
 	r.enterTable(f.seg, f.head.logs, found)
-	r.listed = false
+	r.trusting = false
 	r.entered = len(r.hiding)
 	if r.o.Kind != Own {
 		return nil
@@ -277,8 +276,26 @@ func (r *recovery) enter(f *segmentFile, oldest bool) error {
 	return nil
 }
 
-// trust has the first batches be taken as they are, if the head alone is lost.
+// trust has the first word about each log be taken as it is, if the head alone is lost.
 func (r *recovery) trust(bare bool) { r.trusting, r.blind = bare, len(r.hiding) }
+
+// trusts says whether this is the first word about a log: only lost heads spoke of it
+// before. Where units are missing, too, the log may have had batches in them.
+func (r *recovery) trusts(st *logState) bool {
+	return r.trusting && len(r.hiding) == r.blind && st.durable.Position == (wire.Position{})
+}
+
+// stood puts where a log stood, before the first word about it, into the tables of the
+// lost heads, which said so. run sorts them.
+func (r *recovery) stood(log wire.LogID, tail Tail) {
+	if tail.Position.Seq == 0 {
+		return // it begins there
+	}
+	for _, s := range r.segs {
+		s.tails = append(s.tails, headLog{log: log, tail: tail})
+	}
+	r.unsorted = len(r.segs)
+}
 
 // enterTable takes over a table of tails. found is where it stands, if something
 // was replayed before it that must agree; else nil.
@@ -290,8 +307,11 @@ func (r *recovery) enterTable(s *segment, rows []headLog, found *Damage) {
 			st = &logState{hiding: r.entered}
 			r.logs[row.log] = st
 		}
-		unheard := r.listed && st.durable.Position == wire.Position{}
-		if found != nil && !unheard && !row.begins && st.durable.Position != row.tail.Position {
+		trusted := r.trusts(st)
+		if trusted && !row.begins {
+			r.stood(row.log, row.tail)
+		}
+		if found != nil && !trusted && !row.begins && st.durable.Position != row.tail.Position {
 			at := *found
 			at.Reason = fmt.Sprintf("log %s ends at %s, the table of tails says %s",
 				row.log, st.durable.Position, row.tail.Position)

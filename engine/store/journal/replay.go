@@ -143,9 +143,10 @@ func (r *recovery) replayUnit(s *segment, v *verdict) error {
 		err := st.durable.continues(h)
 		switch {
 		case err == nil:
-		case r.trusting && before == wire.Position{} && len(r.hiding) == r.blind:
+		case r.trusts(st):
 			r.controlLost = r.controlLost || h.Kind == wire.BatchControl // the records before it, too
 			before = wire.Position{Incarnation: h.Incarnation, Seq: h.FirstSeq - 1, Chain: h.Prev}
+			r.stood(log, Tail{Position: before})
 		default:
 			gap := r.gap(s, st, Damage{File: r.o.path(s.name), Offset: u.offset, Unit: u.number, Reason: err.Error()})
 			before = wire.Position{Incarnation: h.Incarnation, Seq: h.FirstSeq - 1, Chain: h.Prev}
