@@ -82,6 +82,9 @@ func decodeIdentity(b []byte) (identity, error) {
 func bindDir(files vfs.FS, dir string, id *identity) error {
 	name := dir + "/" + identityName
 	held, err := readIdentity(files, name)
+	if err == nil {
+		err = files.SyncDir(dir)
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return createIdentity(files, dir, id)
 	}
@@ -106,6 +109,7 @@ func bindDir(files vfs.FS, dir string, id *identity) error {
 	return nil
 }
 
+// readIdentity reads the file, and flushes it: a copy of the directory may not have been.
 func readIdentity(files vfs.FS, name string) (identity, error) {
 	f, err := files.Open(name)
 	if err != nil {
@@ -121,6 +125,9 @@ func readIdentity(files vfs.FS, name string) (identity, error) {
 	}
 	b := make([]byte, size)
 	if n, err := f.ReadAt(b, 0); n < len(b) {
+		return identity{}, err
+	}
+	if err := f.Sync(); err != nil {
 		return identity{}, err
 	}
 	return decodeIdentity(b)

@@ -2,7 +2,9 @@ package namespace
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"strings"
 	"sync/atomic"
@@ -61,6 +63,40 @@ func TestCrashesAndRedoEndInTheSameState(t *testing.T) {
 		}))
 		require.Len(t, seen, len(l.changes))
 	}
+}
+
+// I1: cp flushes nothing; what an opening of the copy counts, a power cut leaves.
+func TestCopyWithoutFlushIsFlushedAtOpen(t *testing.T) {
+	disk, to := vfs.NewMem(), vfs.NewCrashableMem()
+	s := openTest(t, Options{Dir: "db", Shards: 16, FS: disk})
+	l := newLoop(t, s)
+	l.all(prepared)
+	require.NoError(t, s.Sync(context.Background()))
+	want := totalOf(t, s)
+	require.NoError(t, s.Close())
+	require.NoError(t, to.MkdirAll("db", 0o700))
+	top, err := to.OpenDir("")
+	require.NoError(t, err)
+	require.NoError(t, top.Sync()) // its name is the node's to flush
+	names, err := disk.List("db")
+	require.NoError(t, err)
+	for _, name := range names {
+		copyFile(t, disk, to, "db/"+name)
+	}
+	s = openTest(t, Options{Dir: "db", Shards: 16, FS: to})
+	require.Equal(t, want, totalOf(t, s))
+	to = to.CrashClone(vfs.CrashCloneCfg{})
+	require.Equal(t, want, totalOf(t, openTest(t, Options{Dir: "db", Shards: 16, FS: to})))
+}
+
+func copyFile(t *testing.T, from, to vfs.FS, name string) {
+	source, err := from.Open(name)
+	require.NoError(t, err)
+	defer source.Close()
+	target, err := to.Create(name, vfs.WriteCategoryUnspecified)
+	require.NoError(t, err)
+	_, err = io.Copy(target, source)
+	require.NoError(t, errors.Join(err, target.Close()))
 }
 
 // I1: a disk that fails stops the Store at its next sync at the latest, ends

@@ -3,6 +3,7 @@ package namespace
 import (
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -48,6 +49,36 @@ func privateDir(dir string) (vfs.FS, error) {
 		return nil, err
 	}
 	return privateFS{vfs.Default}, replvfs.OS{}.Tighten(dir)
+}
+
+// flushCopied flushes the files in a Store's directory, and their names. What an opening
+// counts must be durable, and a copy of a directory may not be: cp flushes nothing, and
+// Pebble only what it writes itself (I1).
+func flushCopied(files vfs.FS, dir string) error {
+	names, err := files.List(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if name == "LOCK" { // closing it would give back a lock of this process
+			continue
+		}
+		if err := flushFile(files.Open, files.PathJoin(dir, name)); err != nil {
+			return err
+		}
+	}
+	return flushFile(func(name string, _ ...vfs.OpenOption) (vfs.File, error) { return files.OpenDir(name) }, dir)
+}
+
+func flushFile(open func(string, ...vfs.OpenOption) (vfs.File, error), name string) error {
+	f, err := open(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
 }
 
 // private gives a file that was opened for writing its mode.

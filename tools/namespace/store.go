@@ -101,6 +101,9 @@ func Open(o Options) (*Store, error) {
 		}
 		o.FS = files
 	}
+	if err := flushCopied(o.FS, o.Dir); err != nil {
+		return nil, fmt.Errorf("namespace %s: %w", o.Dir, err)
+	}
 	cache := pebble.NewCache(orDefault(o.CacheBytes, cacheBytesDefault))
 	defer cache.Unref()
 	opened := make(chan error, 1)

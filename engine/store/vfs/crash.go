@@ -71,18 +71,22 @@ func (m *Mem) Crash(choose func(Unsynced) Fate) *Mem {
 	defer m.mu.Unlock()
 	c := NewMem(m.o)
 	for d := range m.dirs {
-		c.dirs[d] = true
+		if !m.loose[d] && !m.lost(d) {
+			c.dirs[d] = true
+		}
 	}
 	names := make(map[string]*inode, len(m.durable))
 	for name, ino := range m.durable {
-		names[name] = ino
+		if !m.lost(name) {
+			names[name] = ino
+		}
 	}
 	for _, op := range m.pending {
 		name := op.newName
 		if name == "" {
 			name = op.oldName
 		}
-		if choose(Unsynced{Kind: UnsyncedName, Name: name}) == Keep {
+		if !m.lost(name) && choose(Unsynced{Kind: UnsyncedName, Name: name}) == Keep {
 			op.applyTo(names)
 		}
 	}
@@ -172,13 +176,17 @@ func (ino *inode) crashPage(name string, n int64, choose func(Unsynced) Fate) *[
 }
 
 // Copy returns a disk that holds what m shows, as cp -r leaves it: neither bytes nor
-// names are flushed.
+// names are flushed. A power cut takes a directory with all that lies in it, until
+// MkdirAll was asked for it, or SyncDir for the directory that it lies in.
 func (m *Mem) Copy() *Mem {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	c := NewMem(m.o)
 	for d := range m.dirs {
 		c.dirs[d] = true
+		if d != path.Dir(d) {
+			c.loose[d] = true
+		}
 	}
 	sorted := make([]string, 0, len(m.names))
 	for name := range m.names {

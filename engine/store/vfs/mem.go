@@ -38,6 +38,7 @@ type Mem struct {
 	durable map[string]*inode
 	pending []nameOp // not yet synced, oldest first
 	dirs    map[string]bool
+	loose   map[string]bool // directories whose names are not durable
 	locks   map[string]bool
 }
 
@@ -74,6 +75,7 @@ func NewMem(o MemOptions) *Mem {
 		names:   map[string]*inode{},
 		durable: map[string]*inode{},
 		dirs:    map[string]bool{".": true, "/": true},
+		loose:   map[string]bool{},
 		locks:   map[string]bool{},
 	}
 }
@@ -93,6 +95,9 @@ func (m *Mem) MkdirAll(dir string) error {
 	}
 	for d := dir; !m.dirs[d]; d = path.Dir(d) {
 		m.dirs[d] = true
+	}
+	for d := dir; len(m.loose) > 0 && d != path.Dir(d); d = path.Dir(d) {
+		delete(m.loose, d)
 	}
 	return nil
 }
@@ -197,7 +202,22 @@ func (m *Mem) SyncDir(dir string) error {
 		op.applyTo(m.durable)
 	}
 	m.pending = rest
+	for d := range m.loose {
+		if path.Dir(d) == dir {
+			delete(m.loose, d)
+		}
+	}
 	return nil
+}
+
+// lost says whether a power cut takes the directory that a name lies in.
+func (m *Mem) lost(name string) bool {
+	for d := path.Dir(name); len(m.loose) > 0 && d != path.Dir(d); d = path.Dir(d) {
+		if m.loose[d] {
+			return true
+		}
+	}
+	return false
 }
 
 // applyTo makes the change in a table of names.

@@ -20,17 +20,22 @@ var _ FS = OS{}
 
 func (o OS) MkdirAll(dir string) error {
 	dir = filepath.Clean(dir)
+	parent := filepath.Dir(dir)
 	info, err := os.Stat(dir)
 	if err == nil {
 		if !info.IsDir() {
 			return &fs.PathError{Op: "mkdir", Path: dir, Err: unix.ENOTDIR}
 		}
-		return nil
+		if parent == dir {
+			return nil
+		}
+		// Another program may have made it, such as cp, which flushes nothing. A parent that
+		// may not be read is not this program's to flush.
+		return errors.Join(o.MkdirAll(parent), past(o.SyncDir(parent)))
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	parent := filepath.Dir(dir)
 	if parent != dir {
 		if err := o.MkdirAll(parent); err != nil {
 			return err

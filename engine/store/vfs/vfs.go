@@ -24,8 +24,8 @@ func Exhausted(err error) bool {
 // may be called by any goroutine. What is promised to survive a crash: a
 // file's bytes after File.Sync, its name after SyncDir of its directory.
 type FS interface {
-	// MkdirAll creates dir and its parents, if absent, and makes their names
-	// durable.
+	// MkdirAll creates dir and its parents, if absent, and makes their names durable, also
+	// of those that are there: who made them, such as cp, may not have flushed them.
 	MkdirAll(dir string) error
 	// Create makes a new file for reading and writing; fs.ErrExist if there is one.
 	Create(name string) (File, error)
