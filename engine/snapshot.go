@@ -75,12 +75,13 @@ func (e *Engine) appendStatus(shards map[node.Admission]int, withheld string) Ap
 		a.State, a.Reason = AppendsRefused, cmp.Or(withheld, "every shard's log is stopped: see stopped_logs")
 	case open < len(e.shards):
 		a.State = AppendsPartly
-		a.Reason = fmt.Sprintf("%d shards wait for a peer, %d are stopped: see stopped_logs", a.Waiting, a.Refused)
+		a.Reason = fmt.Sprintf("of %d shards, waiting for a peer: %d, stopped: %d; see stopped_logs",
+			len(e.shards), a.Waiting, a.Refused)
 	default:
 		a.State = AppendsOpen
 		if a.Unverified > 0 {
-			a.Reason = fmt.Sprintf("%d shards were admitted although not every peer confirmed where their logs end",
-				a.Unverified)
+			a.Reason = fmt.Sprintf("not every peer confirmed where the logs of %d of %d shards end",
+				a.Unverified, len(e.shards))
 		}
 	}
 	return a

@@ -285,8 +285,8 @@ func (g *Gate) over() {
 	}
 	if unverified > 0 {
 		g.t.Event(step.EventUnverified, 0, wire.LogID{}, true, fmt.Sprintf(
-			"%d shards of site %s take appends although not every peer confirmed their tails within %s: %s",
-			unverified, g.t.C.SiteName, g.t.C.VerifyWait, g.role.Unheard()))
+			"site %s takes appends in %d of %d shards although not every peer confirmed their tails within %s: %s",
+			g.t.C.SiteName, unverified, len(g.Logs), g.t.C.VerifyWait, g.role.Unheard()))
 	}
 }
 

@@ -196,9 +196,9 @@ func (a *app) showImport(o *output, r *importReport) error {
 		}
 	} else {
 		p := &r.Progress
-		extra := "names only the site has: --delete removes them"
+		extra := "only at the site: --delete removes"
 		if r.Delete {
-			extra = "names that only the site had: removed"
+			extra = "removed: only at the site"
 		}
 		fmt.Fprintf(a.stdout, "imported %s, %s in %s: %s, %s/s\n", plural(names(p), "name", "names"),
 			humanBytes(p.Bytes), humanSeconds(p.Seconds), plural(p.Entries, "entry", "entries"),
@@ -207,11 +207,11 @@ func (a *app) showImport(o *output, r *importReport) error {
 			count int64
 			what  string
 		}{
-			{p.Same, "names were so already"}, {p.Repeated, "entries were done before"},
-			{p.Skipped, "skipped: devices, sockets, fifos"}, {p.LinksSplit, "hard links became copies"},
+			{p.Same, "unchanged"}, {p.Repeated, "done before"},
+			{p.Skipped, "skipped: devices, sockets, fifos"}, {p.LinksSplit, "copied instead of hard-linked"},
 			{p.Extra, extra}, {p.Unreadable, "unreadable"}, {p.Refused, "refused"},
-			{p.Changed, "changed while they were read"}, {p.TimesLimited, "times are not those of the file"},
-			{p.Reconnects, "connections lost"},
+			{p.Changed, "changed while read"}, {p.TimesLimited, "with other times than at the source"},
+			{p.Reconnects, "reconnected"},
 		} {
 			if c.count > 0 {
 				fmt.Fprintf(a.stdout, "  %s %s\n", humanCount(c.count), c.what)
