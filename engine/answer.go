@@ -49,7 +49,7 @@ func (l *peerLink) answer(op *node.Op) {
 func (l *peerLink) grant(op *node.Op) error {
 	x := &l.source.answers[op.Journal]
 	x.walk.Resume()
-	sent, err := x.walk.Serve(op.Bytes, answerLimits, answering{l, x, op})
+	sent, err := x.walk.Serve(op.Bytes, answerLimits, answering{l, x, op.Journal, op.Envelope})
 	if err != nil {
 		return err
 	}
@@ -64,15 +64,16 @@ func (l *peerLink) grant(op *node.Op) error {
 
 // answering is a grant on its way: stream.AnswerSource.
 type answering struct {
-	l  *peerLink
-	x  *answers
-	op *node.Op
+	l        *peerLink
+	x        *answers
+	which    node.Journal
+	envelope wire.Envelope
 }
 
 // Place puts the reader where all questions are served.
 func (a answering) Place(have func(wire.LogID, wire.Position) wire.Position, gone func(wire.LogID, error)) (err error) {
 	a.x.close()
-	j := a.l.e.flusherOf(a.op.Journal).j
+	j := a.l.e.flusherOf(a.which).j
 	a.x.reader, err = j.ReadRetained(func(log wire.LogID) wire.Position {
 		tail, _ := j.Tail(log)
 		return have(log, tail.Position)
@@ -108,7 +109,7 @@ func (a answering) Send(id uint64, indexes []int) error {
 		parts = append(parts, a.x.refs[i].Bytes)
 	}
 	a.l.source.parts = parts
-	envelope := a.op.Envelope
+	envelope := a.envelope
 	envelope.Number = id
 	return a.l.sendBatches(envelope)
 }
