@@ -89,7 +89,8 @@ func TestMuseum(t *testing.T) {
 	found, sound := 0, map[uint64]bool{}
 	for i, line := range lines {
 		fmt.Println(line)
-		if test, there := twice[names[i]]; there {
+		// They hang until they give up: the whole museum has the time.
+		if test, there := twice[names[i]]; there && !*museumQuick {
 			line := visitTest(names[i], test[0], test[1])
 			fmt.Println(line)
 			require.Contains(t, line, " found test=")
