@@ -106,7 +106,7 @@ func TestRunThatFailsNamesWhatFailed(t *testing.T) {
 		last := lines[len(lines)-1]
 		if c.fails == "" {
 			require.Equal(t, 0, code, out)
-			require.Equal(t, "4 passed, 0 failed", last)
+			require.Equal(t, "5 passed, 0 failed", last)
 			continue
 		}
 		require.Equal(t, 1, code, "%s: %s", c.fails, out)
