@@ -12,7 +12,7 @@ import (
 	"github.com/claudefs/repl/rdma/fakeverbs"
 )
 
-func TestRDMAWithoutItNamesTagAndPackage(t *testing.T) {
+func TestMissingRDMANamesTagAndPackage(t *testing.T) {
 	if rdma.Built {
 		t.Skip("this build has the tag rdma")
 	}
