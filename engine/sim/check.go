@@ -91,9 +91,9 @@ func (l *ledger) find(incarnation wire.Incarnation, seq wire.Seq) (wire.Chain, b
 	return l.ends[i].chain, true
 }
 
-// markedAfter is when the units of a journal that lives on lie below a
-// durable-through mark for certain: an idle one closes within a second, and pauses
-// and slow disks take some.
+// markedAfter is how long a process must have run until what its journal flushed lies below
+// a durable-through mark for certain: an idle one closes within a second, a slow disk takes
+// some. In a pause nothing is written.
 const markedAfter = 10 * time.Second
 
 // cut forgets everything beyond seq.

@@ -70,6 +70,72 @@ func TestDamageExcusesNothingThatLiesBeforeIt(t *testing.T) {
 	breaks(t, "I1", opening(1, true))
 }
 
+// stood is a stretch in which a site is paused.
+type stood struct{ from, to time.Duration }
+
+// pausedAt has a site live through pauses up to a moment.
+func (w *world) pausedAt(s *site, now time.Duration, pauses ...stood) {
+	s.p = &process{site: s}
+	for _, f := range pauses {
+		w.now = f.from
+		s.pause(&plan.Item{Span: (f.to - f.from) / 4})
+	}
+	w.now = now
+}
+
+// TestPauseMarksNothing: what was flushed, here at 3 s, lies below a mark when the process
+// ran for ten seconds since. Until then damage may be cut like a torn tail, and not after (I9).
+func TestPauseMarksNothing(t *testing.T) {
+	const s = time.Second
+	for name, o := range map[string]struct {
+		at     time.Duration // since when it is marked
+		pauses []stood
+	}{
+		"none":                {13 * s, nil},
+		"before":              {13 * s, []stood{{s, 3 * s}}},
+		"one":                 {18 * s, []stood{{5 * s, 10 * s}}},
+		"one that goes on":    {21 * s, []stood{{5 * s, 10 * s}, {9 * s, 13 * s}}},
+		"one within, another": {21 * s, []stood{{5 * s, 10 * s}, {7 * s, 8 * s}, {12 * s, 15 * s}}},
+		"begun before":        {16 * s, []stood{{2 * s, 6 * s}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			opening := func(died time.Duration, pauses ...stood) func() {
+				w := young()
+				w.book(1, node.Mirror)
+				site := w.sites[1]
+				w.pausedAt(site, died, pauses...)
+				site.disk.flippedFrom(3 * s)
+				site.die(false, s, site.draw)
+				tail := wire.Position{Incarnation: bookName, Seq: 2, Chain: wire.Chain{2}}
+				return func() {
+					w.check.opened(1, node.Mirror, func(wire.LogID) wire.Position { return tail },
+						func(wire.LogID) bool { return false })
+				}
+			}
+			require.NotPanics(t, opening(o.at-1, o.pauses...))
+			breaks(t, "I9", opening(o.at, o.pauses...))
+			breaks(t, "I9", opening(o.at+s, append(o.pauses, stood{o.at, time.Hour})...))
+		})
+	}
+}
+
+// TestPauseSettlesNoDoubt: nor does it show what of struck units an opening cuts, and the
+// mark that a stray write took is missing until a later one.
+func TestPauseSettlesNoDoubt(t *testing.T) {
+	w := young()
+	s := w.sites[1]
+	pause := stood{2 * time.Second, 10 * time.Second}
+	s.disk.harm.doubt, s.disk.harm.strayed = time.Second, time.Second
+	w.pausedAt(s, 19*time.Second-1, pause)
+	s.disk.remarked()
+	require.NotZero(t, s.disk.harm.strayed)
+	require.False(t, s.disk.counted())
+	w.now += 2
+	s.disk.remarked()
+	require.Zero(t, s.disk.harm.strayed)
+	require.True(t, s.disk.counted())
+}
+
 // TestRestoreExcusesNoWordThatNeverWasTrue: for a while after it a peer's word may be
 // older than the image, and no more (I1).
 func TestRestoreExcusesNoWordThatNeverWasTrue(t *testing.T) {

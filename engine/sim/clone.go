@@ -143,10 +143,10 @@ func (c *checker) wentBack(before, after *site) {
 	}
 	t := c.w.load.of(c.w.sites[0])
 	clear(t.owed[place])
-	if p := after.p; p != nil && (p.paused() || len(p.mirror.tickets) > 0) {
+	if p := after.p; p != nil && (after.paused() || len(p.mirror.tickets) > 0) {
 		return // what it has not flushed yet may be enough
 	}
-	if p := c.w.sites[0].p; p != nil && p.paused() {
+	if s := c.w.sites[0]; s.p != nil && s.paused() {
 		return // it may hear older words yet
 	}
 	for log, seq := range t.confirmed[place] {

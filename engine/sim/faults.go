@@ -180,15 +180,6 @@ func (s *site) jump(f *plan.Item) {
 	}
 }
 
-func (s *site) pause(f *plan.Item) {
-	if s.p == nil {
-		return
-	}
-	if to := s.w.now + f.Span*4; to > s.pausedTo {
-		s.pausedTo, s.pauseStruck = to, false
-	}
-}
-
 // planRestore takes the image now and puts it back later, while everything that
 // the image lacks may have gone on.
 func (s *site) planRestore(f *plan.Item) {

@@ -176,12 +176,12 @@ func (d *disk) mayLack(x batchEnd) bool {
 
 // marked says whether what became durable at a moment was below a mark at another one.
 func (d *disk) marked(at, now time.Duration) bool {
-	return at+markedAfter <= now && at >= d.harm.strayed
+	return at >= d.harm.strayed && d.w.copyOf(d.site).ran(at, now) >= markedAfter
 }
 
 // remarked: a batch was flushed, whose unit has a mark over what was durable long before.
 func (d *disk) remarked() {
-	if d.harm.strayed+markedAfter <= d.w.now {
+	if d.w.copyOf(d.site).ran(d.harm.strayed, d.w.now) >= markedAfter {
 		d.harm.strayed = 0
 	}
 }
@@ -223,7 +223,8 @@ func (d *disk) expendable(struck []extent) bool {
 
 // counted says whether the disk's copies are counted upon.
 func (d *disk) counted() bool {
-	return d.harm.doubt == 0 || d.w.copyOf(d.site).p != nil && d.harm.doubt+markedAfter < d.w.now
+	s := d.w.copyOf(d.site)
+	return d.harm.doubt == 0 || s.p != nil && s.ran(d.harm.doubt, d.w.now) > markedAfter
 }
 
 // provable says whether other sites have all that a mirror ends with: damage may leave

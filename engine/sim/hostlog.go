@@ -65,7 +65,7 @@ func (h *hostLog) admitted(shard wire.Shard, lastIndex uint64) {
 func (h *hostLog) feed(shard wire.Shard) {
 	p := h.l.w.sites[0].p
 	s := &h.shards[shard]
-	for p != nil && !p.dead && !p.paused() && p.admitted[shard] && s.fed < len(s.ops) {
+	for p != nil && !p.dead && !p.site.paused() && p.admitted[shard] && s.fed < len(s.ops) {
 		n, index := s.ops[s.fed], uint64(s.fed)+1
 		o := &h.l.ops[n]
 		if index <= s.held {

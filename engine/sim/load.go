@@ -134,7 +134,7 @@ func (l *load) append(draw plan.Stream) {
 	if l.host != nil && l.host.full(shard) {
 		return
 	}
-	if l.host == nil && (p == nil || p.dead || p.paused() || !p.admitted[shard]) {
+	if l.host == nil && (p == nil || p.dead || p.site.paused() || !p.admitted[shard]) {
 		return
 	}
 	n := len(l.ops)

@@ -15,7 +15,7 @@ import (
 // flush under way it is a kill: nobody waits for it here.
 func (s *site) restart(f *plan.Item) {
 	p := s.p
-	if p == nil || p.paused() {
+	if p == nil || p.site.paused() {
 		return
 	}
 	if !p.close() {

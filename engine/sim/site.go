@@ -48,12 +48,12 @@ type site struct {
 	p           *process    // the running one, or nil
 	linkID      node.LinkID
 	starts      int
-	swaps       []*plan.Item // each hits one frame
-	armed       *plan.Item   // a kill or power cut that waits for its phase
-	opening     *plan.Item   // one that comes again while the journals are opened
-	jumpNext    *plan.Item   // a jump of the clock before the next start
-	pausedTo    time.Duration
-	pauseStruck bool          // the pause has held something up
+	swaps       []*plan.Item  // each hits one frame
+	armed       *plan.Item    // a kill or power cut that waits for its phase
+	opening     *plan.Item    // one that comes again while the journals are opened
+	jumpNext    *plan.Item    // a jump of the clock before the next start
+	pauses      []standstill  // by time, apart from each other
+	pauseStruck bool          // the last one has held something up
 	held        []func()      // that
 	image       *image        // an old copy, taken before a restore
 	restoredAt  time.Duration // 0 = never
@@ -305,13 +305,13 @@ func (p *process) later(at plan.Phase, d time.Duration, work func()) {
 func (p *process) run(at plan.Phase, work func()) {
 	switch s := p.site; {
 	case p.dead:
-	case p.paused():
+	case s.paused():
 		if !s.pauseStruck {
 			s.pauseStruck = true
 			s.w.fault(plan.Pause)
 		}
 		if s.held = append(s.held, func() { p.run(at, work) }); len(s.held) == 1 {
-			s.w.at(s.pausedTo, s.resume)
+			s.w.at(s.pausedTo(), s.resume)
 		}
 	case s.armed != nil && (s.armed.Phase == at || s.armed.Phase == plan.PhaseAny || s.armed.Phase == plan.PhaseOpen):
 		s.dieNow()
@@ -324,22 +324,6 @@ func (p *process) run(at plan.Phase, work func()) {
 		work()
 	}
 }
-
-// resume does what came while the site stood still, in its order: frames of a link
-// never pass each other.
-func (s *site) resume() {
-	if s.w.now < s.pausedTo {
-		s.w.at(s.pausedTo, s.resume)
-		return
-	}
-	held := s.held
-	s.held = nil
-	for _, work := range held {
-		work()
-	}
-}
-
-func (p *process) paused() bool { return p.site.w.now < p.site.pausedTo }
 
 // dieNow carries out the armed kill or power cut.
 func (s *site) dieNow() {
@@ -363,7 +347,8 @@ func (s *site) die(powerCut bool, span time.Duration, draw plan.Stream) {
 	p.dead, s.p = true, nil
 	s.diedAt = s.w.now
 	powerCut = powerCut || s.disk.lied()
-	s.armed, s.pausedTo = nil, 0
+	s.armed = nil
+	s.endPause()
 	s.w.step(s.index, "die", boolBit(powerCut), 0)
 	s.w.net.processGone(p, powerCut)
 	if s.place == 0 {
@@ -447,7 +432,7 @@ func (s *site) justRestored() bool {
 // heal ends all faults of the site; whoever is down comes up by itself.
 func (s *site) heal() {
 	s.armed, s.opening, s.jumpNext, s.swaps = nil, nil, nil, nil
-	s.pausedTo = 0
+	s.endPause()
 	s.resume()
 	s.disk.failNext = [2]int{}
 	s.disk.noSpace, s.disk.slow, s.disk.unreadable, s.disk.noFiles = 0, 0, 0, 0
