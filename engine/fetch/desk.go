@@ -92,6 +92,9 @@ func (d *Desk) Next(l *Line) {
 		d.holes = slices.Delete(d.holes, i, i+1)
 		d.askRepair(l, h)
 	}
+	if l.owes && len(l.Open) > 0 {
+		d.goOn(l, nil)
+	}
 }
 
 // all has every link that has no question out ask its next one.
@@ -123,25 +126,24 @@ func (d *Desk) askOn(l *Line, q *Question) {
 }
 
 // goOn asks for the next grant: for the log that ended the last one, or where that is not
-// wanted any more for another, unless too much waits for the medium.
+// wanted any more for another that was asked for, if need be later; unless too much waits
+// for the medium.
 func (d *Desk) goOn(l *Line, q *Question) {
-	if q == nil && len(l.Open) > 0 {
-		q = l.Open[0]
+	if l.owes = q == nil && len(l.Open) == 0; l.owes || l.Closed {
+		return
 	}
 	if q == nil {
-		return
+		q = l.Open[0]
 	}
-	if !stream.Takes(d.waiting, d.t.C.RestoreBytesMax) {
-		l.held = q
-		return
+	if q.held = !stream.Takes(d.waiting, d.t.C.RestoreBytesMax); !q.held {
+		d.askOn(l, q)
 	}
-	d.askOn(l, q)
 }
 
 // Lost: the link went before the answers were complete.
 func (d *Desk) Lost(l *Line) {
 	lost := l.Open
-	l.Open, l.held = nil, nil
+	l.Open = nil
 	for _, q := range lost {
 		if q.Kind == Restore {
 			d.elsewhere(q.Log.Shard)
@@ -216,6 +218,7 @@ func (d *Desk) Ended(l *Line, e *wire.FetchEnd) error {
 		return nil
 	case more && !l.brought: // or both ends would only talk
 		d.failed(l, q, &stream.Stop{Code: wire.RefuseInternal, Text: "more is there, and none of it came"})
+		d.goOn(l, nil)
 	case more:
 		d.goOn(l, q)
 		return nil

@@ -274,3 +274,80 @@ func TestComparisonStaysOnItsLink(t *testing.T) {
 	d.Compare(ask, other, "")
 	require.Equal(t, other.Link, e.Ops[len(e.Ops)-1].Link, "the link is gone")
 }
+
+// TestFirstQuestionTakesNoGrant: one that crosses the end of a grant says nothing about that,
+// and ends no other question; what goes on with an open one does (I10).
+func TestFirstQuestionTakesNoGrant(t *testing.T) {
+	d, r, l, e := room()
+	var all [3][]wire.BatchHeader
+	ask := func(shard wire.Shard, id uint64, at int) []step.Op {
+		e.Ops = nil
+		d.Asked(l, &wire.Fetch{ID: id, Log: wire.LogID{Site: there, Shard: shard}, From: all[shard][at].End()})
+		require.NoError(t, d.Check())
+		return e.Ops
+	}
+	for s := range all {
+		log := wire.LogID{Site: there, Shard: wire.Shard(s)}
+		all[s] = batches(log, wire.Position{}, 3)
+		r.tails[log] = all[s][2].End()
+	}
+	require.Len(t, ask(0, 1, 0), 2, "taken, and a grant")
+	d.Granted(l, &step.Granted{Bytes: 10, Open: 1})
+	require.Len(t, ask(1, 2, 0), 1, "no grant: the first one is under way")
+	require.Len(t, ask(2, 3, 0), 1)
+	require.Len(t, l.grants.open, 3)
+	require.Len(t, ask(0, 4, 1), 2)
+	require.Len(t, l.grants.open, 3)
+	d.Granted(l, &step.Granted{Bytes: 10, Open: 2})
+	require.Len(t, ask(2, 5, 1), 2, "log 1 is not wanted any more")
+	require.Len(t, l.grants.open, 2)
+	d.Granted(l, &step.Granted{Bytes: 10, Open: 4})
+	require.Len(t, ask(1, 6, 2), 2, "nothing follows there: told, and a grant")
+	require.Equal(t, []granted{{5, wire.LogID{Site: there, Shard: 2}}}, l.grants.open)
+}
+
+// TestHeldQuestionsAllGoOn: each one whose grant ended while too much waited for the medium.
+func TestHeldQuestionsAllGoOn(t *testing.T) {
+	d, _, l, e := room()
+	for s := range wire.Shard(2) {
+		all := batches(wire.LogID{Site: here, Shard: s}, wire.Position{}, 3)
+		d.Want(l, s, all[2].End())
+	}
+	d.Next(l)
+	for s := range wire.Shard(2) {
+		all := batches(wire.LogID{Site: here, Shard: s}, wire.Position{}, 1)
+		all[0].BodyBytes = uint32(d.t.C.RestoreBytesMax)
+		require.NoError(t, d.Fetched(l, uint64(1+s), all))
+		e.Ops = nil
+		require.NoError(t, d.Ended(l, &wire.FetchEnd{ID: uint64(1 + s), Text: stream.AnswerMore}))
+		require.Empty(t, e.Ops)
+	}
+	d.Durable(e.Stages[1].Ticket)
+	require.Len(t, e.Ops, 2)
+	for s := range e.Ops {
+		require.Equal(t, wire.Fetch{
+			ID: uint64(3 + s), Log: l.Open[s].Log, From: l.Open[s].from, To: 3,
+		}, fetched(t, e.Ops[s]))
+	}
+}
+
+// TestGrantTakenWithNothingAskedIsTold: by the next question, sent twice, because the first
+// of its log takes no grant (I14).
+func TestGrantTakenWithNothingAskedIsTold(t *testing.T) {
+	d, _, l, e := room()
+	all := batches(wire.LogID{Site: here}, wire.Position{}, 3)
+	d.Want(l, 0, all[2].End())
+	d.Next(l)
+	require.NoError(t, d.Fetched(l, 1, all[1:2]), "it does not continue")
+	require.Empty(t, l.Open)
+	require.NoError(t, d.Ended(l, &wire.FetchEnd{ID: 1, Text: stream.AnswerMore}))
+	d.Want(l, 1, wire.Position{Seq: 9})
+	e.Ops = nil
+	for range 2 {
+		d.Next(l)
+		require.Len(t, e.Ops, 2)
+	}
+	first, again := fetched(t, e.Ops[0]), fetched(t, e.Ops[1])
+	first.ID++
+	require.Equal(t, first, again)
+}

@@ -48,22 +48,9 @@ type granted struct {
 // Asked takes a question for batches: it is answered from a log that this site holds and
 // that is whole (I9).
 func (d *Desk) Asked(l *Line, f *wire.Fetch) {
-	l.taken(d.t.Now.Mono, f.Log)
-	tail, why := d.heart.Holds(f.Log)
-	switch {
-	case why != nil:
-	case f.From.Seq > tail.Seq:
-		why = &stream.Stop{Code: wire.RefuseGap, Text: fmt.Sprintf("site %s has %s up to seq %d, asked from seq %d",
-			d.t.C.SiteName, d.t.LogName(f.Log), tail.Seq, f.From.Seq)}
-	case f.From.Seq != 0 && f.From.Incarnation != tail.Incarnation,
-		f.From.Seq == tail.Seq && f.From.Seq != 0 && f.From.Chain != tail.Chain:
-		why = stream.Differing(tail, f.From)
-	case f.From.Seq < tail.Seq:
-		if len(l.grants.open) == stream.AnswerLogsMax {
-			why = &stream.Stop{Code: wire.RefuseInternal, Text: fmt.Sprintf(
-				"site %s answers %d questions at a time", d.t.C.SiteName, stream.AnswerLogsMax)}
-			break
-		}
+	why, opens := d.judgeAsked(l, f)
+	l.taken(d.t.Now.Mono, f.Log, opens)
+	if opens {
 		l.grants.open = append(l.grants.open, granted{f.ID, f.Log})
 		d.t.E.Ops = append(d.t.E.Ops, step.Op{
 			Kind: step.OpAnswer, Link: l.Link, Journal: d.t.JournalOf(f.Log), Fetch: *f,
@@ -79,12 +66,41 @@ func (d *Desk) Asked(l *Line, f *wire.Fetch) {
 	d.grant(l)
 }
 
-// taken: a question shows that the peer has what was granted, and replaces the one that
-// is open for its log.
-func (l *Line) taken(now time.Duration, log wire.LogID) {
+// judgeAsked says whether a question opens, or why it cannot be answered; neither: all that
+// follows is there.
+func (d *Desk) judgeAsked(l *Line, f *wire.Fetch) (why *stream.Stop, opens bool) {
+	tail, why := d.heart.Holds(f.Log)
+	switch {
+	case why != nil:
+	case f.From.Seq > tail.Seq:
+		why = &stream.Stop{Code: wire.RefuseGap, Text: fmt.Sprintf("site %s has %s up to seq %d, asked from seq %d",
+			d.t.C.SiteName, d.t.LogName(f.Log), tail.Seq, f.From.Seq)}
+	case f.From.Seq != 0 && f.From.Incarnation != tail.Incarnation,
+		f.From.Seq == tail.Seq && f.From.Seq != 0 && f.From.Chain != tail.Chain:
+		why = stream.Differing(tail, f.From)
+	case f.From.Seq < tail.Seq:
+		if len(l.grants.open) == stream.AnswerLogsMax && !l.grants.has(f.Log) {
+			return &stream.Stop{Code: wire.RefuseInternal, Text: fmt.Sprintf(
+				"site %s answers %d questions at a time", d.t.C.SiteName, stream.AnswerLogsMax)}, false
+		}
+		return nil, true
+	}
+	return why, false
+}
+
+// has says whether a question about a log is open.
+func (g *grants) has(log wire.LogID) bool {
+	return slices.ContainsFunc(g.open, func(q granted) bool { return q.log == log })
+}
+
+// taken: a question replaces the one that is open for its log. If there is one, or it does
+// not open itself, it shows that the peer has what was granted. The first question about a
+// log does not: it may have left before the grant came.
+func (l *Line) taken(now time.Duration, log wire.LogID, opens bool) {
 	g := &l.grants
-	g.open = slices.DeleteFunc(g.open, func(q granted) bool { return q.log == log || q.id == g.paused })
-	if g.paused != 0 {
+	took := g.paused != 0 && (!opens || g.has(log))
+	g.open = slices.DeleteFunc(g.open, func(q granted) bool { return q.log == log || took && q.id == g.paused })
+	if took {
 		g.window.Acked(now, &g.frame)
 		g.paused, g.out = 0, false
 	}

@@ -36,6 +36,7 @@ type Question struct {
 	to    wire.Seq
 	stamp wire.Stamp // restore: of the entry at from
 	hole  hole       // repair, proof: what it is for, to be asked for again if it fails
+	held  bool       // to be asked on for, once less waits for the medium
 }
 
 // judge says whether a batch continues what was fetched so far.
@@ -76,7 +77,7 @@ type Line struct {
 	Open    []*Question // what we asked on it, not answered to the end
 	wants   []want      // own logs that the other end is to give back
 	brought bool        // batches came since the last question
-	held    *Question   // of Open: to be asked on for, once less waits for the medium
+	owes    bool        // a grant was taken while nothing was asked: the next question tells
 	grants  grants      // what the other end asked for
 	compare answering   // its question of a verification
 }
@@ -100,9 +101,6 @@ func (l *Line) find(id uint64) *Question {
 // drop takes a question off the link's list.
 func (l *Line) drop(q *Question) {
 	l.Open = slices.DeleteFunc(l.Open, func(o *Question) bool { return o == q })
-	if l.held == q {
-		l.held = nil
-	}
 }
 
 // restoring says whether own logs are wanted, or asked for, on this link.

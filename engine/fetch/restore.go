@@ -95,9 +95,11 @@ func (d *Desk) taken(g *Given) {
 		return
 	}
 	for _, l := range d.lines {
-		if q := l.held; q != nil && !l.Closed {
-			l.held = nil
-			d.askOn(l, q)
+		for _, q := range l.Open {
+			if q.held && !l.Closed {
+				q.held = false
+				d.askOn(l, q)
+			}
 		}
 	}
 }

@@ -23,7 +23,8 @@ const AnswerMore = "more"
 //  1. Ask opens a question, or goes on with one: then the walk stays where it is.
 //  2. Resume begins a grant, and Serve hands out what it allows, frame by frame. Where
 //     the walk has to begin again, Serve first has a reader placed.
-//  3. Pause ends a grant: the asker says by its next question whether it goes on.
+//  3. Pause ends a grant: the asker says by its next question about a log that is open
+//     whether it goes on.
 //
 // The first batch of each answer continues the asker's position by chain, so that the
 // answer proves itself (I4). The zero value has no question.
