@@ -17,7 +17,13 @@ import (
 // only; what no option says, the directory does.
 func (e *Engine) settlePrimary(control *journal.Control, cursors []wire.Cursor) (founded bool, err error) {
 	e.primary = wire.SiteIDOf(e.o.Cluster, e.o.Primary)
-	writer := e.writerFound(control, cursors)
+	directory := e.directory(control, cursors)
+	writer := directory.Writer()
+	if directory.Stale() {
+		if err := e.record(0); err != nil {
+			return false, fmt.Errorf("own journal of site %s: %w", e.id.siteName, err)
+		}
+	}
 	if writer == 0 {
 		return false, nil
 	}
@@ -31,33 +37,18 @@ func (e *Engine) settlePrimary(control *journal.Control, cursors []wire.Cursor) 
 	return true, nil
 }
 
-// writerFound is the site that the directory knows to write; 0 = it is new, or was only
-// ever started alone and holds nothing. Where the record was lost with the own journal,
-// the logs of one site only are as good.
-func (e *Engine) writerFound(control *journal.Control, cursors []wire.Cursor) wire.SiteID {
-	writers := make(map[wire.SiteID]bool)
+// directory is what this site's directory and Store show of who writes.
+func (e *Engine) directory(control *journal.Control, cursors []wire.Cursor) role.Directory {
+	d := role.Directory{Site: e.id.site, Record: control.Writer(0), Peers: len(control.Peers) > 0}
 	for _, f := range e.journals() {
 		for _, log := range logsOf(f.j) {
-			if log.ID.Shard != wire.ShardControl {
-				writers[log.ID.Site] = true
-			}
+			d.Logs = append(d.Logs, log.ID)
 		}
 	}
 	for _, c := range cursors {
-		writers[c.Log.Site] = true
+		d.Logs = append(d.Logs, c.Log)
 	}
-	for _, epoch := range control.Epochs {
-		if epoch.Domain == 0 && (epoch.Writer != e.id.site || len(control.Peers) > 0 || len(writers) > 0) {
-			return epoch.Writer
-		}
-	}
-	if len(writers) != 1 {
-		return 0
-	}
-	for site := range writers {
-		return site
-	}
-	return 0
+	return d
 }
 
 // writerName is how people call a site that is not a peer of this start, perhaps.
@@ -76,14 +67,19 @@ func (e *Engine) found(effects *node.Effects) {
 	if !effects.Found {
 		return
 	}
-	first := journal.DomainEpoch{Epoch: role.First, Writer: e.primary}
-	_, err := e.own.j.StageControl([]journal.ControlRecord{{Epoch: &first}}, wire.StampOf(time.Now()))
-	if err != nil { // a journal that takes nothing any more says so itself; nothing is acknowledged in it
+	if err := e.record(e.primary); err != nil { // a journal that takes nothing any more says so itself; nothing is acknowledged in it
 		e.events.tell(Event{Kind: node.EventPersistFailed, Shard: -1, Alarm: true, Text: fmt.Sprintf(
 			"which site writes was not put on record: %v", err)})
 		return
 	}
 	e.own.wakeUp()
+}
+
+// record stages which site writes; 0 = that is not known.
+func (e *Engine) record(writer wire.SiteID) error {
+	first := journal.DomainEpoch{Epoch: role.First, Writer: writer}
+	_, err := e.own.j.StageControl([]journal.ControlRecord{{Epoch: &first}}, wire.StampOf(time.Now()))
+	return err
 }
 
 // withheld is why a shard that waits does.

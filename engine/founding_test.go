@@ -2,6 +2,8 @@ package engine_test
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/claudefs/repl/engine"
@@ -120,4 +122,41 @@ func TestUnverifiedEndsWithTheLastPeer(t *testing.T) {
 		require.NoError(t, ctx.Err())
 	}
 	require.Zero(t, a.Status().Appends.Unverified)
+}
+
+// heard says whether an event with this text was told.
+func (s *site) heard(text string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.ContainsFunc(s.events, func(e engine.Event) bool { return strings.Contains(e.Text, text) })
+}
+
+// TestStartAloneMakesNoSecondWriter: a new site that was started without its peers by
+// mistake, and is given them before it held anything, writes in no later life either,
+// whatever its peers had sent by then (I5).
+func TestStartAloneMakesNoSecondWriter(t *testing.T) {
+	for name, sent := range map[string]bool{"idle": false, "sent": true} {
+		t.Run(name, func(t *testing.T) {
+			a, b, _ := trio(t)
+			peers := b.options.Peers
+			b.options.Peers = nil
+			b.unnamed().start()
+			require.Equal(t, "site-b", b.Status().Primary)
+			b.end()
+			b.options.Peers = peers
+			a.start()
+			b.start()
+			for ctx := soon(t); !b.heard("site-a answered"); <-b.told {
+				require.NoError(t, ctx.Err())
+			}
+			if sent {
+				a.put(1, "k", "v", engine.Durable(1))
+			}
+			b.end()
+			b.start()
+			require.Equal(t, "site-a", b.Status().Primary)
+			_, err := b.Append(soon(t), 1, entry("k", "v of b"), engine.Local)
+			require.ErrorIs(t, err, engine.ErrStandby)
+		})
+	}
 }

@@ -86,6 +86,40 @@ func TestDirectoryIsFoundedByAllPeers(t *testing.T) {
 	require.Equal(t, "every peer has answered", r.Unheard())
 }
 
+// TestDirectoryShowsItsWriter: logs say more than a record of this site, and that counts
+// only beside peers. What counts for nothing is taken off.
+func TestDirectoryShowsItsWriter(t *testing.T) {
+	control := wire.LogID{Site: 1, Shard: wire.ShardControl}
+	logs := func(sites ...wire.SiteID) []wire.LogID {
+		ids := []wire.LogID{control}
+		for _, site := range sites {
+			ids = append(ids, wire.LogID{Site: site}, wire.LogID{Site: site, Shard: 1})
+		}
+		return ids
+	}
+	for name, c := range map[string]struct {
+		d      Directory
+		writer wire.SiteID
+		stale  bool
+	}{
+		"new":                       {d: Directory{}},
+		"started alone":             {d: Directory{Record: 1}, stale: true},
+		"alone, holds entries":      {d: Directory{Record: 1, Logs: logs(1)}, writer: 1},
+		"founded among peers":       {d: Directory{Record: 1, Peers: true}, writer: 1},
+		"a standby":                 {d: Directory{Record: 2, Peers: true}, writer: 2},
+		"a standby, not yet paired": {d: Directory{Record: 2}, writer: 2},
+		"alone once, a standby now": {d: Directory{Record: 1, Peers: true, Logs: logs(2)}, writer: 2},
+		"record lost":               {d: Directory{Logs: logs(2)}, writer: 2},
+		"two histories, no record":  {d: Directory{Logs: logs(1, 2)}},
+		"two histories":             {d: Directory{Record: 1, Logs: logs(1, 2)}, writer: 1},
+	} {
+		c.d.Site = 1
+		c.d.Logs = append(c.d.Logs, control)
+		require.Equal(t, c.writer, c.d.Writer(), name)
+		require.Equal(t, c.stale, c.d.Stale(), name)
+	}
+}
+
 // TestPeersLeftOutWithholdAppends: a flag may be missing.
 func TestPeersLeftOutWithholdAppends(t *testing.T) {
 	r, peers := three(1, true)

@@ -4,7 +4,9 @@ import (
 	"path"
 
 	"github.com/claudefs/repl/engine/node"
+	"github.com/claudefs/repl/engine/role"
 	"github.com/claudefs/repl/engine/sim/plan"
+	"github.com/claudefs/repl/engine/store"
 )
 
 // Who writes: a site that comes up with a new disk, and with a configuration that names
@@ -70,11 +72,41 @@ func (s *site) usurp(f *plan.Item) {
 	})
 }
 
+// knows is the site that writes as the site's directory has it, else as its configuration
+// names it. What counts for nothing is taken off the record, as the engine does it.
+func (p *process) knows() {
+	control := p.own.j.Control()
+	d := role.Directory{Site: p.site.id, Record: control.Writer(0), Peers: len(control.Peers) > 0}
+	for _, f := range [2]*flusher{p.own, p.mirror} {
+		for _, end := range f.j.Tails() {
+			d.Logs = append(d.Logs, end.Log)
+		}
+	}
+	for _, c := range p.site.store.cursors((*store.Mem).Cursors) {
+		d.Logs = append(d.Logs, c.Log)
+	}
+	p.primary = d.Writer()
+	if d.Stale() {
+		p.record(0)
+	}
+	if p.founded = p.primary != 0; !p.founded {
+		p.primary = p.site.writer()
+	}
+}
+
+// newCluster: nothing in the directory of a site, or in its configuration, shows that there is
+// another site. Nobody can tell it from the first of a new cluster.
+func (p *process) newCluster() bool { return p.site.alone && p.site.usurps && !p.founded }
+
 // admitting: one site writes (I5), and a log is verified when every other site has told
 // where it ends (I1).
 func (c *checker) admitting(p *process, a *node.Admit) {
 	s := p.site
 	if a.Admission != node.AdmitVerified && a.Admission != node.AdmitUnverified {
+		return
+	}
+	if s.place != 0 && p.newCluster() {
+		c.w.mark("a cluster of its own")
 		return
 	}
 	if s.place != 0 {

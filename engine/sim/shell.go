@@ -45,7 +45,7 @@ func (p *process) step(in node.Input, what string, a, b uint64) {
 	p.adopt()
 	p.operate()
 	if e.Found {
-		p.found()
+		p.record(p.primary)
 	}
 	for i := range e.Persists {
 		p.persist(&e.Persists[i])
@@ -358,9 +358,9 @@ func (p *process) noteDamage(mark string, found []journal.Damage) {
 	}
 }
 
-// found puts on record which site writes, before anything that follows from it.
-func (p *process) found() {
-	first := &journal.DomainEpoch{Epoch: role.First, Writer: p.site.writer()}
+// record puts on record which site writes, before anything that follows from it.
+func (p *process) record(writer wire.SiteID) {
+	first := &journal.DomainEpoch{Epoch: role.First, Writer: writer}
 	if _, err := p.own.j.StageControl([]journal.ControlRecord{{Epoch: first}}, wire.StampOf(p.wall())); err != nil {
 		p.site.w.note(p.site.index, "not put on record: "+err.Error())
 		return

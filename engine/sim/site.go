@@ -103,6 +103,8 @@ type process struct {
 	born      time.Duration
 	own       *flusher
 	mirror    *flusher
+	primary   wire.SiteID // who writes, as it knows
+	founded   bool        // its directory says so
 	node      *node.Node
 	writer    *writer.Writer
 	appliers  []*apply.Applier
@@ -169,7 +171,8 @@ func (s *site) start() {
 	s.disk.flipped, s.disk.harm.doubt, s.disk.harm.strayed = false, 0, 0 // what was to be cut is cut
 	s.w.step(s.index, "start", uint64(s.starts), uint64(p.own.j.Term()))
 	p.openAppliers()
-	p.node = node.New(s.config(), p.boot())
+	p.knows()
+	p.node = node.New(p.config(), p.boot())
 	p.writer = writer.New(writer.Options{
 		Cluster: wire.ClusterIDOf(clusterName), Site: s.id, Shards: s.w.plan.Shards, Epoch: role.First,
 		BytesMax: s.w.plan.PendingBytes, ClockFloor: p.own.j.Control().ClockBound, Incarnation: s.incarnation,
@@ -248,7 +251,8 @@ func (p *process) openAppliers() {
 	}
 }
 
-func (s *site) config() node.Config {
+func (p *process) config() node.Config {
+	s := p.site
 	set, mine := s.w.plan, s.plan()
 	var peers []node.Peer
 	for _, other := range s.w.sites {
@@ -259,7 +263,7 @@ func (s *site) config() node.Config {
 	slices.SortFunc(peers, func(a, b node.Peer) int { return cmp.Compare(a.Site, b.Site) })
 	return node.Config{
 		Cluster: wire.ClusterIDOf(clusterName), ClusterName: clusterName, Site: s.id, SiteName: siteNames[s.place],
-		Shards: uint32(set.Shards), Primary: s.writer(),
+		Shards: uint32(set.Shards), Primary: p.primary,
 		Peers:          peers,
 		WindowBytesMax: mine.WindowBytes, WindowBytesMin: min(mine.WindowBytes, 64<<10), FrameBytesMax: mine.FrameBytes,
 		RestoreBytesMax: stagedBytesMax, VerifyWait: set.VerifyWait, Seed: s.draw.Uint64(), Sometimes: s.sometimes(),
@@ -279,7 +283,7 @@ func (p *process) boot() node.Boot {
 	control := p.own.j.Control()
 	b := node.Boot{
 		Term: p.own.j.Term(), Own: logsOf(p.own.j), Mirror: logsOf(p.mirror.j),
-		OwnSuspect: p.own.suspect, MirrorSuspect: p.mirror.suspect, Founded: len(control.Epochs) > 0,
+		OwnSuspect: p.own.suspect, MirrorSuspect: p.mirror.suspect, Founded: p.founded,
 		Peers: control.Peers,
 	}
 	b.Applied = p.site.store.cursors((*store.Mem).Cursors)

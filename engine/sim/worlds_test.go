@@ -137,3 +137,22 @@ func TestWhatPausesHoldUpKeepsItsOrder(t *testing.T) {
 		})
 	}
 }
+
+// TestClusterOfItsOwnJoinsAsStandby: a new disk, and a configuration that names this site
+// and no peer: nothing shows that there is another site. Once the peers are named again it
+// is a standby, in every later life, also if it has not heard all of them (I5).
+func TestClusterOfItsOwnJoinsAsStandby(t *testing.T) {
+	marks := live(t, `
+		duration 8s
+		sites 3
+		retain false
+		verify-wait 500ms
+		100ms burst count=20 span=1s
+		2s isolate site-c span=6s
+		2500ms usurp site-b span=100ms draw=3
+		2700ms unconfigure site-b span=400ms draw=6
+		5s restart site-b span=100ms
+		6s power site-b span=100ms
+	`)
+	require.NotZero(t, marks["a cluster of its own"])
+}

@@ -14,7 +14,17 @@ type Control struct {
 type DomainEpoch struct {
 	Domain wire.Domain
 	Epoch  wire.Epoch
-	Writer wire.SiteID
+	Writer wire.SiteID // 0 = not known, or not any more
+}
+
+// Writer is the site on record as the writer of a domain; 0 = none.
+func (c *Control) Writer(domain wire.Domain) wire.SiteID {
+	for _, e := range c.Epochs {
+		if e.Domain == domain {
+			return e.Writer
+		}
+	}
+	return 0
 }
 
 // ControlRecord changes Control; exactly one field is set.
