@@ -67,7 +67,8 @@ func (e *Engine) found(effects *node.Effects) {
 	if !effects.Found {
 		return
 	}
-	if err := e.record(e.primary); err != nil { // a journal that takes nothing any more says so itself; nothing is acknowledged in it
+	if err := e.record(e.primary); err != nil {
+		// A journal that takes nothing any more says so itself; nothing is acknowledged in it.
 		e.events.tell(Event{Kind: node.EventPersistFailed, Shard: -1, Alarm: true, Text: fmt.Sprintf(
 			"which site writes was not put on record: %v", err)})
 		return

@@ -13,9 +13,9 @@
 //	 ▼ │ it takes our session, or we take its
 //	refused: a peer names another primary
 //
-// [Directory] tells the two apart. A site that was started alone holds a record that it
-// writes; while it has neither entries nor peers that is worth nothing, for a flag may have
-// been missing, and is taken off the record before it can have a peer.
+// [Directory] tells the two apart. A site that was started alone has it on record that it
+// writes. While it holds no entry and has no peer, that is worth nothing: a flag may have
+// been missing. It is taken off the record before there can be a peer.
 //
 // A site that had peers and is started without any takes no appends either: a flag may be
 // missing, and the others may have gone on.
