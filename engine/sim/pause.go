@@ -42,7 +42,7 @@ func (s *site) endPause() {
 	}
 }
 
-// ran is how much of the time between two moments was no pause.
+// ran is how much of the time between two moments the process was not paused.
 func (s *site) ran(from, to time.Duration) time.Duration {
 	d := to - from
 	for _, p := range slices.Backward(s.pauses) {
