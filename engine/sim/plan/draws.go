@@ -25,17 +25,10 @@ func (p *Plan) drawLoss(s Stream) {
 	}
 }
 
-// takesOwnData says whether a fault takes what the primary had.
-func (k Kind) takesOwnData() bool {
-	return k == RestorePrimary || k == WipePrimary || k == OwnFlip || k == LoseOwn
-}
-
 // drawClone clones standbys in an eighth of the worlds, where nobody else loses what
 // he had: else two could take the last copy of an entry.
 func (p *Plan) drawClone(s Stream) {
-	loses := func(f Item) bool {
-		return f.Kind.takesOwnData() || f.Kind == RestoreStandby || f.Kind == WipeStandby
-	}
+	loses := func(f Item) bool { return f.Kind.takesOwnData() || f.Kind.takesDisk() }
 	if s.OneIn(16) && p.SiteCount == 2 && !p.HostLog {
 		p.drawFork(s)
 		return
@@ -55,14 +48,7 @@ func (p *Plan) drawClone(s Stream) {
 // drawFork clones the primary, once, and its original takes appends meanwhile. Nothing
 // else harms the media of that world.
 func (p *Plan) drawFork(s Stream) {
-	p.Items = slices.DeleteFunc(p.Items, func(f Item) bool {
-		switch f.Kind {
-		case Unconfigure, OwnFlip, LatentFlip, LostWrite, MisdirectedWrite,
-			RestorePrimary, RestoreStandby, WipePrimary, WipeStandby:
-			return true
-		}
-		return false
-	})
+	p.Items = slices.DeleteFunc(p.Items, func(f Item) bool { return f.Kind == Unconfigure || f.Kind.harmsMedia() })
 	p.Items = append(p.Items, Item{
 		At: s.Between(p.Duration/20, p.Duration/2), Kind: Clone, Site: 0,
 		Span: s.Between(time.Second, 8*time.Second), Draw: s.Uint64(),
@@ -109,16 +95,6 @@ func (p *Plan) drawMedia(s Stream) {
 	if s.OneIn(4) {
 		add(CopyBack, 1+s.IntN(2))
 	}
-}
-
-// harmsMedia says whether a fault takes batches that were durable.
-func (k Kind) harmsMedia() bool {
-	switch k {
-	case OwnFlip, LatentFlip, LostWrite, MisdirectedWrite, Clone, LoseOwn, Usurp,
-		RestorePrimary, RestoreStandby, WipePrimary, WipeStandby:
-		return true
-	}
-	return false
 }
 
 // Patience is what silence it takes to end a link.

@@ -59,26 +59,115 @@ const (
 	KindCount   = faultKindCount + iota
 )
 
-var kindNames = [KindCount]string{
-	"cut-one-way", "cut-both", "reset", "flip-frame", "stale-frame", "dial-failure", "slow-link",
-	"kill", "power", "both-down", "fail-write", "fail-sync", "disk-full", "slow-disk", "latent-flip",
-	"restore-primary", "restore-standby", "clock-jump", "pause", "own-flip", "lost-write", "misdirected-write",
-	"read-errors", "wipe-primary", "wipe-standby", "swap-batches",
-	"burst", "restart", "unconfigure", "trim",
-	"isolate", "isolate-in", "isolate-out", "swizzle", "flap", "lose", "cut-off", "clone", "lose-own", "usurp",
-	"head-flip", "no-files", "copy-back",
+// struck is whom a kind strikes.
+type struck uint8
+
+const (
+	anySite    struck = iota
+	thePrimary        // site 0
+	aStandby          // any other
+	theStandby        // site 1
+)
+
+// loss is what a kind takes of what was durable.
+type loss uint8
+
+const (
+	noLoss      loss = iota
+	ownBatches       // of the primary's own journal
+	mirrored         // of a standby's mirror
+	primaryDisk      // all or most that the primary had
+	standbyDisk      // all or most that a standby had
+	clonedDisk       // nothing, but a second copy goes on from an older state
+)
+
+// kinds is the one table of what a plan may hold.
+var kinds = [KindCount]struct {
+	name string
+	// weight is how often it strikes when it is enabled, against the others. 0: a plan draws
+	// it apart.
+	weight int
+	at     struck // of faults that drawFault draws
+	takes  loss
+	free   bool // a campaign need not reach it
+}{
+	CutOneWay:        {name: "cut-one-way", weight: 5},
+	CutBoth:          {name: "cut-both", weight: 5},
+	Reset:            {name: "reset", weight: 10},
+	FlipFrame:        {name: "flip-frame", weight: 10},
+	StaleFrame:       {name: "stale-frame", weight: 6},
+	DialFailure:      {name: "dial-failure", weight: 5},
+	SlowLink:         {name: "slow-link", weight: 3, free: true},
+	Kill:             {name: "kill", weight: 5},
+	Power:            {name: "power", weight: 6},
+	BothDown:         {name: "both-down", weight: 2},
+	FailWrite:        {name: "fail-write", weight: 2},
+	FailSync:         {name: "fail-sync", weight: 2},
+	DiskFull:         {name: "disk-full", weight: 1},
+	SlowDisk:         {name: "slow-disk", weight: 2, free: true},
+	LatentFlip:       {name: "latent-flip", weight: 3, at: aStandby, takes: mirrored},
+	RestorePrimary:   {name: "restore-primary", at: thePrimary, takes: primaryDisk},
+	RestoreStandby:   {name: "restore-standby", at: theStandby, takes: standbyDisk},
+	ClockJump:        {name: "clock-jump", weight: 2, free: true},
+	Pause:            {name: "pause", weight: 3},
+	OwnFlip:          {name: "own-flip", weight: 2, at: thePrimary, takes: ownBatches},
+	LostWrite:        {name: "lost-write", weight: 2, at: aStandby, takes: mirrored},
+	MisdirectedWrite: {name: "misdirected-write", weight: 1, at: aStandby, takes: mirrored},
+	ReadErrors:       {name: "read-errors", weight: 2},
+	WipePrimary:      {name: "wipe-primary", at: thePrimary, takes: primaryDisk},
+	WipeStandby:      {name: "wipe-standby", at: theStandby, takes: standbyDisk},
+	SwapBatches:      {name: "swap-batches", weight: 2, at: thePrimary},
+	Burst:            {name: "burst", free: true},
+	Restart:          {name: "restart", free: true},
+	Unconfigure:      {name: "unconfigure", free: true},
+	Trim:             {name: "trim", free: true},
+	Isolate:          {name: "isolate"},
+	IsolateIn:        {name: "isolate-in"},
+	IsolateOut:       {name: "isolate-out"},
+	Swizzle:          {name: "swizzle"},
+	Flap:             {name: "flap"},
+	Lose:             {name: "lose"},
+	CutOff:           {name: "cut-off"},
+	Clone:            {name: "clone", takes: clonedDisk},
+	LoseOwn:          {name: "lose-own", takes: primaryDisk},
+	Usurp:            {name: "usurp", takes: standbyDisk},
+	HeadFlip:         {name: "head-flip"},
+	NoFiles:          {name: "no-files"},
+	CopyBack:         {name: "copy-back"},
 }
 
-func (k Kind) String() string { return kindNames[k] }
+func (k Kind) String() string { return kinds[k].name }
 
-// weights say how often a kind strikes when it is enabled, against the others.
-// Those of weight 0 are drawn at most once per world, see drawRestore.
-var weights = [faultKindCount]int{
-	CutOneWay: 5, CutBoth: 5, Reset: 10, FlipFrame: 10, StaleFrame: 6, DialFailure: 5, SlowLink: 3,
-	Kill: 5, Power: 6, BothDown: 2, FailWrite: 2, FailSync: 2, DiskFull: 1, SlowDisk: 2, LatentFlip: 3,
-	ClockJump: 2, Pause: 3, OwnFlip: 2, LostWrite: 2, MisdirectedWrite: 1, ReadErrors: 2,
-	SwapBatches: 2,
+// named returns the kind of that name, or -1.
+func named(name string) int {
+	for k := range kinds {
+		if kinds[k].name == name {
+			return k
+		}
+	}
+	return -1
 }
+
+// Marks are those of the faults that a campaign must reach.
+func Marks() (marks []string) {
+	for k := range kinds {
+		if !kinds[k].free {
+			marks = append(marks, "fault "+kinds[k].name)
+		}
+	}
+	return marks
+}
+
+// takesOwnData says whether a fault takes what the primary had.
+func (k Kind) takesOwnData() bool {
+	return kinds[k].takes == ownBatches || kinds[k].takes == primaryDisk
+}
+
+// harmsMedia says whether a fault takes batches that were durable.
+func (k Kind) harmsMedia() bool { return kinds[k].takes != noLoss }
+
+// takesDisk says whether a fault takes all that a site had.
+func (k Kind) takesDisk() bool { return kinds[k].takes == primaryDisk || kinds[k].takes == standbyDisk }
 
 // Phase is where in a site's work a kill or power cut strikes.
 type Phase uint8

@@ -157,29 +157,20 @@ func (p *Plan) drawFaults(s Stream) {
 	var enabled []Kind
 	total := 0
 	// Worlds without any harm to media are those in which segments go round.
-	harm := [4]bool{s.OneIn(4), s.OneIn(3), s.OneIn(4), s.OneIn(4)}
+	harm := [...]bool{
+		noLoss: true, ownBatches: s.OneIn(4), mirrored: s.OneIn(3), primaryDisk: s.OneIn(4), standbyDisk: s.OneIn(4),
+	}
 	for k := range faultKindCount {
-		possible := true
-		switch k {
-		case OwnFlip:
-			possible = harm[0]
-		case LatentFlip, LostWrite, MisdirectedWrite:
-			possible = harm[1]
-		case RestorePrimary, WipePrimary:
-			possible = harm[2]
-		case RestoreStandby, WipeStandby:
-			possible = harm[3]
-		}
-		if possible && (s.OneIn(2) || k == Reset || k == FlipFrame) {
+		if harm[kinds[k].takes] && (s.OneIn(2) || k == Reset || k == FlipFrame) {
 			enabled = append(enabled, k)
-			total += weights[k]
+			total += kinds[k].weight
 		}
 	}
 	strikes := 130 + s.IntN(130)
 	for range strikes {
 		n := s.IntN(total)
 		for _, k := range enabled {
-			if n -= weights[k]; n < 0 {
+			if n -= kinds[k].weight; n < 0 {
 				p.Items = append(p.Items, p.drawFault(k, s))
 				break
 			}
@@ -202,12 +193,14 @@ func (p *Plan) drawFault(k Kind, s Stream) Item {
 		f.Phase = Phase(s.IntN(int(phaseCount)))
 	case ClockJump:
 		f.Phase = []Phase{PhaseAny, PhaseAny, PhaseAny, PhaseOpen}[s.IntN(4)]
-	case LatentFlip, LostWrite, MisdirectedWrite:
-		f.Site = max(f.Site, 1)
-	case RestoreStandby, WipeStandby:
-		f.Site = 1
-	case OwnFlip, RestorePrimary, WipePrimary, SwapBatches:
+	}
+	switch kinds[k].at {
+	case thePrimary:
 		f.Site = 0
+	case aStandby:
+		f.Site = max(f.Site, 1)
+	case theStandby:
+		f.Site = 1
 	}
 	return f
 }
@@ -272,24 +265,17 @@ func (p *Plan) drawOperator(s Stream) {
 // release's scope; and its primary waits for the standby's word as long as it
 // takes, because appends that were admitted unverified may fork a log.
 func (p *Plan) drawRestore(enabled []Kind, s Stream) {
-	harmed := [2]bool{}
-	for _, k := range enabled {
-		switch k {
-		case OwnFlip:
-			harmed[0] = true
-		case LatentFlip, LostWrite, MisdirectedWrite:
-			harmed[1] = true
-		}
-	}
-	p.Retain = !harmed[0] && !harmed[1]
-	if harmed[0] {
-		p.VerifyWait = time.Hour
-	}
+	var harmed [clonedDisk]bool
 	var possible []Kind
 	for _, k := range enabled {
-		if k == RestorePrimary || k == WipePrimary || k == RestoreStandby || k == WipeStandby {
+		harmed[kinds[k].takes] = true
+		if k.takesDisk() {
 			possible = append(possible, k)
 		}
+	}
+	p.Retain = !harmed[ownBatches] && !harmed[mirrored]
+	if harmed[ownBatches] {
+		p.VerifyWait = time.Hour
 	}
 	if len(possible) == 0 {
 		return

@@ -35,3 +35,12 @@ func TestPlanThatIsNoneIsRefusedByLine(t *testing.T) {
 		require.ErrorContains(t, err, want, text)
 	}
 }
+
+// TestKindsAreNamedOnce: a plan is read back by these names.
+func TestKindsAreNamedOnce(t *testing.T) {
+	for k := range Kind(KindCount) {
+		require.NotEmpty(t, k.String(), "kind %d", k)
+		require.Equal(t, int(k), named(k.String()))
+	}
+	require.Negative(t, named("no such kind"))
+}

@@ -207,7 +207,7 @@ func parseItem(words []string) (f Item, err error) {
 	if len(words) < 2 {
 		return f, errors.New("an item has a time and a kind")
 	}
-	k := slices.Index(kindNames[:], words[1])
+	k := named(words[1])
 	if k < 0 {
 		return f, fmt.Errorf("no item is named %q", words[1])
 	}
