@@ -29,10 +29,15 @@ const (
 	roundShort = 100 * time.Microsecond
 )
 
-// appliers turn durable batches into effects: a reader per journal, a fixed set
-// of workers, one apply.Applier per shard. Nothing is applied before its unit is
-// flushed, because readers meet only what is. A reader applies a short round, and one
-// part of a long one, by itself, so that nobody is woken for a single entry.
+// appliers turn durable batches into effects: one reader per journal, a fixed set
+// of workers, one apply.Applier per shard.
+//
+//  1. wakeUp: the flusher made a unit durable. Readers see durable units only.
+//  2. turn: the reader takes up to roundBytesMax and lets apply.Feed decide which batches follow.
+//  3. apply: a short round, and one part of a long one, is the reader's own work, so that
+//     a single entry wakes nobody; share hands the other parts to the workers.
+//  4. report: results move the feed's cursors, wake waiters and go to the heart.
+//  5. takeDirty: housework flushes the shards that were applied to.
 //
 //	own journal ───▶ reader ─┐          ┌─▶ worker 0: shards 0, 4, 8 …
 //	                         ├─ rounds ─┼─▶ …
@@ -50,10 +55,10 @@ type appliers struct {
 	dirtyMu sync.Mutex
 	dirty   map[wire.Shard]bool     // applied to since the last Store.Sync
 	at      map[wire.LogID]wire.Seq // applied, for status
-	ended   map[wire.LogID]error    // logs that are applied no more, and why
+	ended   map[wire.LogID]error    // stopped logs, and why
 }
 
-// round is what one read brought. A worker writes the results of its shards.
+// round is the batches of one read. Each worker writes the results of its shards.
 type round struct {
 	refs    []wire.BatchRef
 	results []result

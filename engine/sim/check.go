@@ -1,5 +1,13 @@
 package sim
 
+// The reference model and where it learns from:
+//
+//	disk:  durable (a Sync)       → ledgers: batches of each journal on each medium
+//	Store: applying, storeSynced  → applied: what each shard has done, in order
+//	load:  ackedLocal, ackedDurable → what the ledgers must hold
+//
+// compare and opened check it at once; restless and converged after healing.
+
 import (
 	"encoding/binary"
 	"fmt"
@@ -13,15 +21,13 @@ import (
 	"github.com/zeebo/xxh3"
 )
 
-// checker is the reference model of all sites, fed by the disk (what is
-// durable), the Store (what is applied) and the load (what is acknowledged). It
-// never asks the code under test.
+// checker is the reference model of all sites. It never asks the code under test.
 type checker struct {
 	w       *world
 	ledgers [plan.CopiesMax][3]map[wire.LogID]*ledger // by copy and journal
 	applied [plan.CopiesMax]map[wire.LogID]*history   // by copy
 	written map[wire.Chain]uint64                     // the sums of batches that their source has flushed
-	once    [plan.SitesMax]map[once]wire.Seq          // how far a place ever had a log in its mirror
+	once    [plan.SitesMax]map[once]wire.Seq          // the highest seq of a log that a mirror ever held, by place
 }
 
 // once names a log of one incarnation.
@@ -30,7 +36,7 @@ type once struct {
 	incarnation wire.Incarnation
 }
 
-// ledger is what the medium of one journal has of one log.
+// ledger lists the batches of one log on the medium of one journal.
 type ledger struct {
 	incarnation wire.Incarnation
 	ends        []batchEnd // of its batches, in order

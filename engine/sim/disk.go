@@ -28,10 +28,14 @@ const (
 // extentsKept bounds the flip targets that a disk remembers.
 const extentsKept = 4096
 
-// disk is one site's medium: a memory disk that outlives the processes, with
-// faults on demand. It reads along: every batch that goes by is remembered, and
-// entered into the checker's ledger when a Sync has made it durable. So the
-// ledger knows what the medium has without asking the journal.
+// disk is the medium of one site: a memory disk that outlives the processes, with
+// faults on demand. It tells the checker what is durable without asking the journal:
+//
+//  1. A write is parsed: each batch in it becomes a pending extent of its file.
+//  2. A Sync moves pending extents to the checker's ledger.
+//  3. A crash keeps some of what was pending: crashed extents, which recovery may count.
+//  4. A fault (flip, stray write, failed Sync, lost file) is noted in harm, so that the
+//     checker knows which batches the medium may lose.
 type disk struct {
 	w          *world
 	place      int
@@ -47,19 +51,19 @@ type disk struct {
 	unreadable int                             // spells in which reads fail
 	noFiles    int                             // and in which no file is opened
 	heads      map[string]bool                 // files with a bit flipped in their head
-	inPlace    map[wire.Chain]wire.BatchHeader // what repairs put in place, since bytes were struck
-	loose      bool                            // what is there was copied, and nothing of it is flushed
+	inPlace    map[wire.Chain]wire.BatchHeader // batches that repairs restored since the last damage
+	loose      bool                            // its files were copied and are not flushed yet
 	paid       [plan.KindCount]bool            // the last spell of a kind has cost something
 	astray     []*plan.Item                    // each hits one write to the mirror
 	hung       bool                            // no flush begins, see stall.go
 	tear       bool                            // the next write stops half way
-	fuse       int                             // changes until who opens the journals dies; 0 = it lives
-	blown      bool                            // it is dead
-	flipped    bool                            // what was durable was harmed since the last recovery
+	fuse       int                             // changes until the opening process dies; 0 = it does not
+	blown      bool                            // it has died
+	flipped    bool                            // durable bytes were damaged since the last recovery
 	harm       harm
 }
 
-// fileState is what is known of one file.
+// fileState lists the extents of one file that are not durable for certain.
 type fileState struct {
 	pending []extent // written, not synced
 	crashed []extent // survived a crash or a torn write; durable once recovery counts them
@@ -73,7 +77,7 @@ type extent struct {
 	unit   int64  // where the unit begins that it lies in
 	sum    uint64 // of its bytes
 	gone   bool   // the write went astray
-	alone  bool   // no control batch lies in its unit: what no other site has
+	alone  bool   // no control batch, which no other site has, shares its unit
 	header wire.BatchHeader
 }
 

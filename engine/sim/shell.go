@@ -1,5 +1,14 @@
 package sim
 
+// The shell of a simulated process. engine/heart.go and engine/links.go are its counterparts.
+//
+//  1. An event of the world (frame, timer, flush, link) becomes an input of the heart: step.
+//  2. step runs node.Step, checks the inequalities of the heart, then carries out the effects:
+//     stage, adopt, operate (ops.go), persist, progress, admit, retain.
+//  3. wakeAt schedules the tick that the heart asked for.
+//
+// What follows from journals is not decided here: see store/journal, stream, apply.
+
 import (
 	"fmt"
 	"maps"

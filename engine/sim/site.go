@@ -1,5 +1,12 @@
 package sim
 
+// A site and its lives:
+//
+//  1. start opens both journals; a disk that refuses is tried again later.
+//  2. boot builds the heart from the journals, and writer, appliers and feeds beside it.
+//  3. die ends the process: a kill keeps the disk's cache, a power cut does not.
+//  4. takeImage and restore are a backup and its return; heal ends all faults of the site.
+
 import (
 	"cmp"
 	"context"
@@ -95,16 +102,15 @@ func newSite(w *world, place, index int) *site {
 // plan is what the plan says about this site.
 func (s *site) plan() *plan.SiteParams { return &s.w.plan.Sites[s.place] }
 
-// process is one life of a site's node: the shell that carries out the heart's
-// effects, with everything that a kill ends.
+// process is one life of a site's node: the shell of a heart, and all that a kill ends.
 type process struct {
 	site      *site
 	dead      bool
 	born      time.Duration
 	own       *flusher
 	mirror    *flusher
-	primary   wire.SiteID // who writes, as it knows
-	founded   bool        // its directory says so
+	primary   wire.SiteID // the writer, by its configuration or directory
+	founded   bool        // the directory records it
 	node      *node.Node
 	writer    *writer.Writer
 	appliers  []*apply.Applier
@@ -113,8 +119,8 @@ type process struct {
 	readers   map[node.LinkID]*shipper
 	answering map[answering]*answers
 	admitted  []bool
-	heard     [plan.SitesMax]bool // places that told their positions
-	refused   []bool              // shards whose log is kept out by name
+	heard     [plan.SitesMax]bool // places that reported their positions
+	refused   []bool              // shards whose own log is refused
 	effects   node.Effects
 	wake      time.Duration // world time of the tick that is asked for; 0 = none
 	refs      []wire.BatchRef
@@ -122,12 +128,11 @@ type process struct {
 	pieces    journal.Pieces // of repairs that are being fetched
 	missing   journal.Missing
 
-	toldLogs map[wire.LogID]*toldLog // own logs, as the heart was told, see lag.go
+	toldLogs map[wire.LogID]*toldLog // own logs as reported to the heart, see lag.go
 	lagSeen  map[wire.SiteID]*lagSeen
 }
 
-// start opens the journals and brings a process up; a disk that refuses is
-// tried again later.
+// start opens the journals and starts a process. It tries again later if the disk refuses.
 func (s *site) start() {
 	if s.p != nil || s.gone || s.lost && !s.apart {
 		return

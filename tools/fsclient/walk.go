@@ -1,5 +1,14 @@
 package fsclient
 
+// The walk of one part of the tree:
+//
+//  1. walkPart: up to roundsMax rounds; another one if answers showed that the site had changed.
+//  2. visit: stat below an open directory, then file, symlink or directory.
+//  3. Each compares with the site (lookup, listing) and emits operations for the differences.
+//  4. directory: first itself, then the names of both sides in one order (names, extra), and
+//     at the end its times, which every new name in it moved.
+//  5. answered: counts a result; settled ends the round.
+
 import (
 	"context"
 	"encoding/binary"
@@ -20,12 +29,12 @@ import (
 	"github.com/claudefs/repl/wire"
 )
 
-// roundsMax is how often one part of the tree is gone through: again where the site
-// turned out not to be what was seen of it.
+// roundsMax is the number of rounds over one part of the tree. The second one is for a
+// site that had changed since it was read.
 const roundsMax = 2
 
-// walker makes one part of the tree after another equal at the site, by operations
-// that name what differs. Its lane's results come on another goroutine.
+// walker makes one part of the tree after another equal at the site. It sends an operation
+// for each difference. The results of its lane arrive on another goroutine.
 type walker struct {
 	im   *importer
 	ctx  context.Context
@@ -37,13 +46,13 @@ type walker struct {
 	round uint32
 	nonce uint64                     // 0 in the first round, so that a resumed import repeats nothing
 	dry   bool                       // emit answers errDiffers
-	lefts int                        // what was reported
-	links map[fileID]link            // of this part: files of several names that are made
-	owner map[namespace.Inode]fileID // shared inodes of the site, and whose content they hold
-	fewer map[namespace.Inode]uint32 // names that shared inodes of the site have lost
+	lefts int                        // problems reported so far
+	links map[fileID]link            // of this part: hard-linked files that exist at the site
+	owner map[namespace.Inode]fileID // shared inodes of the site: the file whose content each holds
+	fewer map[namespace.Inode]uint32 // shared inodes of the site: names that were removed
 
 	mu       sync.Mutex
-	again    bool // the site was not as it was seen: another round
+	again    bool // the site had changed since it was read: another round
 	refused  int64
 	refusals []string // the first of them
 }
@@ -68,16 +77,16 @@ type item struct {
 // errDiffers answers an operation where nothing may be done.
 var errDiffers = errors.New("differs")
 
-// part is what one worker does at a time: a top-level name, or the whole tree where
-// it goes to one.
+// part is the unit of work of a walker: one top-level name, or the whole tree if the
+// import's target is a file's name.
 type part struct {
 	root *folder
 	name string // "" = the root itself
 	to   string
 }
 
-// walkPart makes a part equal. An error is the lane's, or the site's to a question:
-// what cannot be read or is refused is reported and left out.
+// walkPart makes a part equal. Errors come from the lane or from a lookup at the site. Files
+// that cannot be read, and refused operations, are reported and left out.
 func (w *walker) walkPart(p part) error {
 	for w.round = 0; ; w.round++ {
 		w.begin()
@@ -114,7 +123,8 @@ func (w *walker) begin() {
 	w.again, w.refused, w.refusals = false, 0, nil
 }
 
-// settled ends a round: with its refusals, unless another round may do without.
+// settled ends a round and says whether it was the last. Refusals of an earlier round are
+// dropped: the next one may succeed.
 func (w *walker) settled() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -125,8 +135,8 @@ func (w *walker) settled() bool {
 	return true
 }
 
-// answered books one result. A request that was done before, although this run sends
-// it for the first time, may have been undone since.
+// answered counts one result. If this run sends a request for the first time and the site
+// has done it before, it may have been undone since: another round.
 func (w *walker) answered(op *namespace.Operation, r fsapi.Result, resent bool) {
 	if r.Errno != 0 {
 		w.im.count(func(r *Report) { r.Answers++ })
@@ -150,14 +160,14 @@ func (w *walker) refuse(text string) {
 	}
 }
 
-// count books what was found; the first round finds all of it.
+// count counts what the walk finds. Only the first round counts.
 func (w *walker) count(f func(*Report)) {
 	if w.round == 0 {
 		w.im.count(f)
 	}
 }
 
-// left reports what is left out or not as it was, with the counter that it goes to.
+// left reports something that was left out or changed, and counts it.
 func (w *walker) left(counter func(*Report) *int64, format string, args ...any) {
 	if w.lefts++; w.round == 0 && !w.dry {
 		w.im.problem(counter, fmt.Sprintf(format, args...))
@@ -166,7 +176,7 @@ func (w *walker) left(counter func(*Report) *int64, format string, args ...any) 
 
 func unreadable(r *Report) *int64 { return &r.Unreadable }
 
-// emit sends op, which is about it.
+// emit sends an operation about an item.
 func (w *walker) emit(it *item, op *namespace.Operation) error {
 	if w.dry {
 		return errDiffers
@@ -346,8 +356,8 @@ func (w *walker) names(d *folder, it *item, names []string) error {
 	return err
 }
 
-// skip passes the site's names before name, "" = all of them, which the tree has
-// not got, and returns the site's entry of that name, nil if there is none.
+// skip passes the site's names before name ("" = all of them), which the tree does not
+// have. It returns the site's entry of that name, nil if there is none.
 func (w *walker) skip(site *listing, it *item, name string) (*fsapi.Name, error) {
 	for {
 		have, err := site.peek()
@@ -374,7 +384,7 @@ func (w *walker) extra(it *item) error {
 	return w.remove(it)
 }
 
-// attributes is the SetAttr that gives the site's inode what the tree's has.
+// attributes is the SetAttr that makes the site's inode equal to the tree's.
 func (w *walker) attributes(st *unix.Stat_t, it *item) namespace.Operation {
 	op := namespace.Operation{
 		Op: engine.OpSetAttr, Path: it.to, UID: st.Uid, GID: st.Gid, Mode: st.Mode & 0o7777,

@@ -29,7 +29,8 @@ const (
 	FlagMtime
 )
 
-// Operation is one change that a client asks for. Paths are absolute.
+// Operation is one change that a client asks for. Paths are absolute. The validator checks
+// it against the namespace and turns it into an entry; applying the entry makes the change.
 type Operation struct {
 	Op      wire.Op // engine.OpCreate … engine.OpRemoveXattr
 	Flags   Flags
@@ -53,7 +54,7 @@ var opNames = [...]string{
 	engine.OpRemoveXattr: "removexattr",
 }
 
-// OpName returns the name of an operation, "op 12" for an unknown one.
+// OpName returns the name of an operation, "unknown operation" if it has none.
 func OpName(op wire.Op) string {
 	if int(op) < len(opNames) && op != 0 {
 		return opNames[op]
@@ -61,11 +62,11 @@ func OpName(op wire.Op) string {
 	return "unknown operation"
 }
 
-// errSame: nothing is to be done, rightly.
+// errSame: the namespace is already as the operation wants it.
 var errSame = errors.New("already so")
 
-// validator turns operations into entries, against the overlay. It answers
-// syscall.Errno for what POSIX refuses and other errors for what broke.
+// validator turns operations into entries, against the overlay. It returns a syscall.Errno
+// if POSIX refuses the operation, and other errors for failures.
 type validator struct {
 	*effects
 	shards int
@@ -78,8 +79,8 @@ type validator struct {
 	payload []byte
 }
 
-// entry validates op and fills e, whose slices are the validator's until the
-// next call. same means that nothing is to be done, rightly.
+// entry validates op and fills e, whose slices belong to the validator and are valid until
+// the next call. same: the namespace is already as op wants it.
 func (v *validator) entry(op *Operation, e *wire.Entry) (same bool, err error) {
 	path, err := Clean(op.Path)
 	if err != nil {

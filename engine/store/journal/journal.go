@@ -16,19 +16,18 @@ import (
 
 // Errors of a journal, wrapped with file, offset and log.
 var (
-	// ErrDamaged: bytes at or below a durable-through mark do not hold. What they took
-	// of which log is among Holes from then on. It is a wire.ErrCorrupt, too.
+	// ErrDamaged: bytes at or below a durable-through mark are damaged. Holes lists the
+	// batches that are missing from then on. Also a wire.ErrCorrupt.
 	ErrDamaged error = damagedError{}
-	// ErrPoisoned: a write or flush failed. Nothing is acknowledged any more;
-	// what was under way has an unknown outcome. Close, find the cause, open again.
+	// ErrPoisoned: a write or flush failed. Nothing is acknowledged from then on, and the
+	// outcome of pending writes is unknown. Close, remove the cause, open again.
 	ErrPoisoned = errors.New("a write or flush failed")
-	// ErrNotRetained: the batches asked for are no longer kept.
+	// ErrNotRetained: the requested batches were reclaimed.
 	ErrNotRetained = errors.New("no longer retained")
 	// ErrOrder: a batch does not continue its log.
 	ErrOrder = errors.New("batch does not continue its log")
-	// ErrExhausted: the next segment could not be begun because the system had no
-	// descriptor or memory left. Nothing was written; what waits keeps waiting: begin
-	// its flush again after a pause.
+	// ErrExhausted: the next segment could not be created because the system had no
+	// descriptor or memory left. Nothing was written. Flush again after a pause.
 	ErrExhausted = errors.New("next segment not begun, no descriptors or memory left")
 	// ErrClosed: the journal is closed.
 	ErrClosed = errors.New("journal closed")
@@ -36,7 +35,7 @@ var (
 	ErrWrongJournal = errors.New("not this journal")
 )
 
-// damagedError is wire.ErrCorrupt of bytes that were durable.
+// damagedError is a wire.ErrCorrupt for bytes that were durable.
 type damagedError struct{}
 
 func (damagedError) Error() string { return "journal damaged" }
@@ -73,30 +72,30 @@ type Options struct {
 	// SpareBusyMax is how many at most while segments come and go: as many as were
 	// begun between two calls of Retain that gave some back. Default 1 GiB's worth.
 	SpareBusyMax int
-	// RecentBytesMax is how much memory of durable units stays lent, so that
-	// readers that keep up need no file: the owners' memory (see Measured) and the
+	// RecentBytesMax bounds the memory of recent durable units, from which readers that
+	// keep up are served without a file read: the owners' memory (see Measured) and the
 	// units' own. 0: none.
 	RecentBytesMax int64
-	// Memory is for copies of recent batches whose owners want theirs back (see
-	// Scarce); nil = the Go heap.
+	// Memory holds copies of recent batches whose owners need their memory back (see
+	// Scarce). nil = the Go heap.
 	Memory Memory
 
-	// Existed: this journal was opened before, so that a directory without segments is
-	// damage and no creation. Spares and repairs say so too.
+	// Existed: this journal was opened before. A directory without segments is then damage,
+	// not a creation. Spares and repairs are the same evidence.
 	Existed bool
 
-	// Damaged is told each place that a reader finds not to hold after Open, and
-	// each that went on rotting, once: Holes lists by then what it took. It is called
-	// by that reader's goroutine, within Next, without the journal's locks, and must
-	// not wait. nil = nobody is told but the reader.
+	// Damaged is called once for each damaged place that a reader finds after Open, and
+	// again if the damage grows. Holes lists the missing batches by then. It is called by
+	// the reader's goroutine, within Next, without the journal's locks, and must not
+	// wait. nil = only the reader gets the error.
 	Damaged func([]Damage)
 
-	// Reading is told by Open, with each read, how much of the segments was read, and how
-	// much there is; an error of it ends Open. nil = nobody is told.
+	// Reading is called by Open with each read: bytes of the segments read so far, and in
+	// total. Its error ends Open. nil = no progress.
 	Reading func(readBytes, totalBytes int64) error
 
-	// Sometimes lets a simulator choose what is rare: whether to do now, at the
-	// named point, what is always allowed. nil = never.
+	// Sometimes lets a simulator choose a rare but always allowed step at the named
+	// point. nil = never.
 	Sometimes func(point string) bool
 
 	tiny bool // tests: allows sizes below the minimums
@@ -118,7 +117,7 @@ type Tail struct {
 	LastIndex uint64
 }
 
-// Damage is one place whose bytes do not hold although they were durable.
+// Damage is a place whose bytes were durable and are not intact.
 type Damage struct {
 	File   string
 	Offset int64

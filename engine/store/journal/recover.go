@@ -1,5 +1,17 @@
 package journal
 
+// Recovery, as FORMAT.md numbers it:
+//
+//  1. list: files of the directory, flushed.
+//  2. judgeHeads, judgeAbsence: damaged heads; a directory that has lost its segments.
+//  3. limits: up to which unit a segment may count, and up to which all units must be intact.
+//  4. replaySegment (replay.go): unit by unit; damage, or the torn tail where the journal ends.
+//  5. enter, suspects, settle: tails compared with each later head's table; holes (hole.go).
+//  6. loadRepairs: repairs that fill holes.
+//  7. clean: removes leftovers and spares.
+//
+// Step 8, the new term and segment, is Open's.
+
 import (
 	"errors"
 	"fmt"
@@ -13,8 +25,8 @@ import (
 	"github.com/claudefs/repl/wire"
 )
 
-// recovery reads a journal's directory and decides what counts. It writes
-// nothing. FORMAT.md, "Recovery", numbers its steps.
+// recovery reads a journal's directory and decides what counts. It writes nothing
+// before clean.
 type recovery struct {
 	o       *Options
 	v       *verifier
@@ -27,14 +39,14 @@ type recovery struct {
 	control Control
 	damages []*damage
 	hiding  []*damage // those that may hide batches that nobody knows of
-	// entered is how many of hiding lie before the last intact head: a log that its
-	// table does not name began behind it.
+	// entered is how many of hiding lie before the last intact head. A log that its
+	// table does not list began after it.
 	entered int
 	unit    UnitNumber
 
-	remembered  *damage // stands for damages in segments that are gone
-	headHiding  int     // how many hiding damages lay before the last head that holds
-	controlLost bool    // control records after it are lost for certain
+	remembered  *damage // stands for damages in segments that were reclaimed
+	headHiding  int     // hiding damages before the last intact head
+	controlLost bool    // control records after that head are lost for certain
 	// trusting: no table yet says where logs begin, and no unit is missing, so the first
 	// batch or row of each is taken as it is, while no more than blind damages hide anything.
 	trusting bool
@@ -45,8 +57,8 @@ type recovery struct {
 
 	holes          []*hole
 	repairs        []*repairFile
-	spares         []string // written before; they only say that there was a journal
-	junk           []string // left over: repairs that fill nothing, files that never became a segment
+	spares         []string // written before: they only prove that there was a journal
+	junk           []string // repairs that fill nothing, files that never became a segment
 	lastSegment    uint64
 	lastGeneration uint64
 	lastSpare      uint64
@@ -70,8 +82,7 @@ func newRecovery(o *Options) *recovery {
 	return &recovery{o: o, v: newVerifier(), logs: map[wire.LogID]*logState{}}
 }
 
-// look points the window at a file. One is open at a time, however many
-// segments there are.
+// look points the window at a file. Only one file is open at a time.
 func (r *recovery) look(name string) error {
 	r.close()
 	full := r.o.path(name)
@@ -85,7 +96,7 @@ func (r *recovery) look(name string) error {
 	return r.w.reset(f, full)
 }
 
-// goneFile is what a running journal reads of a segment that somebody removed: nothing.
+// goneFile stands for a segment that was removed under a running journal: it is empty.
 type goneFile struct{ vfs.File }
 
 func (goneFile) Size() (int64, error)              { return 0, nil }

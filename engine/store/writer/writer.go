@@ -1,5 +1,14 @@
 package writer
 
+// From an entry to a durable batch:
+//
+//  1. Append, or Reserve and Commit, encodes the entry into the open batch of its shard.
+//     A full batch is closed; mark lists the shard for the next flush.
+//  2. Fill (bound.go) stages a clock bound above the stamps, then flushes.
+//  3. Flush closes open batches and stages them in the journal, log by log (stage).
+//  4. The journal flushes the unit and releases the memory of its batches, or keeps it
+//     lent to readers as a recent unit.
+
 import (
 	"errors"
 	"fmt"
@@ -14,11 +23,11 @@ import (
 )
 
 var (
-	// ErrFull: BytesMax is appended and not yet flushed. Nothing was done; try
-	// again after a flush.
+	// ErrFull: BytesMax is appended and not flushed. Nothing was done. Try again after
+	// a flush.
 	ErrFull = errors.New("too much appended and not yet flushed")
-	// ErrReserved: somebody holds a reservation of the shard. Nothing was done;
-	// Turn tells when to try again.
+	// ErrReserved: another caller holds a reservation of the shard. Nothing was done. Turn
+	// says when to try again.
 	ErrReserved = errors.New("the shard's tail is reserved")
 	// ErrClosed: the writer is closed.
 	ErrClosed = errors.New("writer closed")
@@ -59,8 +68,8 @@ type Options struct {
 	// Now is the wall clock, asked once per batch; nil = time.Now. It may be
 	// called by any goroutine.
 	Now func() time.Time
-	// Sometimes lets a simulator choose what is rare: whether to do now, at the
-	// named point, what is always allowed. nil = never.
+	// Sometimes lets a simulator choose a rare but always allowed step at the named
+	// point. nil = never.
 	Sometimes func(point string) bool
 }
 
@@ -313,11 +322,10 @@ func (w *Writer) mark(l *shardLog, shard wire.Shard) {
 	w.dirtyMu.Unlock()
 }
 
-// Flush closes all open batches, but those with a reservation, and stages them, in rising order of shard, in
-// the journal; a new log gets its START batch first. It returns how many
-// batches it staged. After an error the outcome of everything pending is
-// unknown, the rest of it is dropped, and every later Append and Flush returns
-// the same error.
+// Flush closes all open batches except those with a reservation, and stages them in the
+// journal in rising order of shard. A new log gets its START batch first. It returns the
+// number of staged batches. After an error the outcome of all pending entries is unknown,
+// the rest is dropped, and every later Append and Flush returns the same error.
 func (w *Writer) Flush(j *journal.Journal, wall time.Time) (int, error) {
 	w.flushMu.Lock()
 	defer w.flushMu.Unlock()
@@ -388,9 +396,8 @@ func (w *Writer) Oldest() time.Time {
 // fail makes the first error final.
 func (w *Writer) fail(err error) { w.failure.CompareAndSwap(nil, &err) }
 
-// Close drops what is pending and gives its memory back; that of a reservation
-// when it ends. Everything fails from now on. What the journal has is given back
-// by the journal.
+// Close drops pending entries and releases their memory; the memory of a reservation is
+// released when it ends. All later calls fail. The journal releases the batches that it has.
 func (w *Writer) Close() {
 	w.fail(ErrClosed)
 	w.flushMu.Lock()
@@ -413,9 +420,9 @@ func (w *Writer) Close() {
 	w.pool.drain()
 }
 
-// PendingBytes is what is appended and not yet flushed, and up to 4 KiB more of
-// each open batch. The journal may lend a
-// batch's memory to readers for longer; that is its Stats.RecentBytes.
+// PendingBytes is the size of appended entries that are not flushed, and up to 4 KiB more
+// for each open batch. The journal may lend a batch's memory to readers for longer: its
+// Stats.RecentBytes.
 func (w *Writer) PendingBytes() int64 { return w.pending.Load() }
 
 // Totals returns the sums over all shards.
