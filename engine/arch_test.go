@@ -56,13 +56,14 @@ var floors = map[string][]string{
 	"engine/store/storetest":   {"wire", "engine/store"},
 	"engine/apply":             {"wire", "engine/store", "engine/internal/plant"},
 
+	"engine/audit":  {"engine/store/vfs"},
 	"engine/verify": {"wire", "engine/node", "engine/store", "engine/store/journal"},
 
 	"engine": {
 		"wire", "wire/link", "wire/link/socket", "wire/link/stripe", "wire/link/tcp", "uring", "rdma",
 		"engine/role", "engine/stream", "engine/node",
 		"engine/apply", "engine/store", "engine/store/vfs", "engine/store/journal", "engine/store/writer",
-		"engine/store/arena", "engine/verify", "engine/internal/plant",
+		"engine/store/arena", "engine/audit", "engine/verify", "engine/internal/plant",
 	},
 	"engine/admin":    {"engine"},
 	"engine/observe":  {"engine"},

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/claudefs/repl/engine/audit"
 	"github.com/claudefs/repl/engine/store"
 	"github.com/claudefs/repl/engine/store/arena"
 	"github.com/claudefs/repl/engine/store/journal"
@@ -88,7 +89,7 @@ type Options struct {
 
 	Logger *slog.Logger // nil = silent; of each kind of event about a peer, at most 16 a minute
 	Events func(Event)  // nil = none; called by one goroutine, must not block
-	// Opening is told how far Open is with each of the journals; nil = nobody. Open calls
+	// Opening is called with the progress of Open in each journal; nil = no progress. Open calls
 	// it, with each mebibyte that it has read.
 	Opening   func(OpenProgress)
 	Transport link.Transport // nil = as IO says
@@ -179,7 +180,7 @@ type Engine struct {
 	id        identity
 	primary   wire.SiteID
 	named     string              // Options.Primary as it was given
-	lockTold  atomic.Bool         // its removal was told
+	lockTold  atomic.Bool         // its removal was reported
 	opened    time.Time           // monotonic; the heart's clock counts from here
 	recovered [2]journal.Recovery // own, mirror
 
@@ -203,6 +204,7 @@ type Engine struct {
 	listener  link.Listener
 	appliers  *appliers
 	events    events
+	trail     *audit.Trail
 	housework housework
 	verifier  *verify.Verifier
 	clock     clock
@@ -352,6 +354,7 @@ func (e *Engine) shutdown() {
 	e.own.end()
 	e.mirror.end()
 	e.events.end()
+	e.trail.Close()
 	err := e.closeFiles()
 	e.errMu.Lock()
 	e.closeErr = err
@@ -366,7 +369,7 @@ func (e *Engine) closeFiles() error {
 		if f != nil && f.j.Err() == nil {
 			faults = append(faults, f.j.Close())
 		} else if f != nil {
-			f.j.Close() // Its own failure has been told; the files are given back.
+			f.j.Close() // Its own failure was reported; this releases the files.
 		}
 	}
 	// The kernel must not see memory any more that is given back below.

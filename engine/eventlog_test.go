@@ -29,7 +29,7 @@ func TestFloodOfOneKindLeavesTheLogReadable(t *testing.T) {
 	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
 	require.Len(t, lines, linesMax+3, "one line says that more was left out, other kinds and peers go on")
 	require.Equal(t, `level=WARN msg="fetched back" kind=data-lost peer=site-b shard=0`, lines[0])
-	require.Contains(t, lines[linesMax], "more events of kind data-lost are left out of the log for up to 1m0s")
+	require.Contains(t, lines[linesMax], "more events of kind data-lost are left out here for up to 1m0s")
 	require.Equal(t, `level=INFO msg=ended kind=link-down peer=site-b`, lines[linesMax+1])
 
 	out.Reset()
@@ -41,6 +41,6 @@ func TestLogOfEventsStaysBounded(t *testing.T) {
 	l := eventLog{logger: slog.New(slog.DiscardHandler)}
 	for i := range 4 * lineKindsMax {
 		l.write(&Event{At: time.Unix(0, 0), Kind: "refused", Peer: string(rune('a' + i)), Shard: -1})
-		require.LessOrEqual(t, len(l.lines), lineKindsMax+1, "I10")
+		require.LessOrEqual(t, len(l.limit.lines), lineKindsMax+1, "I10")
 	}
 }

@@ -14,7 +14,7 @@ import (
 // Kinds of events that the shell adds to those of package node.
 const (
 	eventStoreFailed    = "store-failed"    // the host's Store returned an error that is not one log's
-	eventStoreRecovered = "store-recovered" // what was told as store-failed works again
+	eventStoreRecovered = "store-recovered" // after store-failed: it works again
 	eventAcceptFailed   = "accept-failed"   // a link could not be accepted
 	eventRetainFailed   = "retain-failed"   // segments could not be given back; it is tried again
 	eventRetainWorks    = "retain-works"    // after retain-failed
@@ -22,6 +22,8 @@ const (
 	eventSegmentBegun   = "segment-begun"   // after segment-failed
 	eventPrepareFailed  = "prepare-failed"  // a segment could not be prepared
 	eventLockRemoved    = "lock-removed"    // somebody removed the directory's lock file; the lock holds
+	eventAuditFailed    = "audit-failed"    // a line of the audit trail could not be written; the next one is tried
+	eventAuditWorks     = "audit-works"     // after audit-failed
 	eventsDropped       = "events-dropped"  // the hook was too slow
 )
 
@@ -29,36 +31,30 @@ const (
 // dropped: a slow hook costs nobody else anything (I10).
 const eventsMax = 1024
 
-// events hands what is worth telling to the host's hook and logger, by a
+// events hands events to the audit trail, and to the host's hook and logger, on a
 // goroutine of its own.
 type events struct {
-	hook func(Event)
-	log  eventLog
-	kick chan struct{} // capacity 1
-	quit chan struct{}
-	over chan struct{}
+	hook  func(Event)
+	log   eventLog
+	audit auditLog
+	kick  chan struct{} // capacity 1
+	quit  chan struct{}
+	over  chan struct{}
 
 	mu      sync.Mutex
 	queue   []Event
 	dropped int
 }
 
-// open starts the goroutine if anybody listens.
+// open starts the goroutine.
 func (v *events) open(o *Options) {
 	v.hook, v.log.logger = o.Events, o.Logger
 	v.kick, v.quit, v.over = make(chan struct{}, 1), make(chan struct{}), make(chan struct{})
-	if v.hook == nil && v.log.logger == nil {
-		close(v.over)
-		return
-	}
-	go v.run() // Ends at end, when everything has been told.
+	go v.run() // Ends at end, when all events are delivered.
 }
 
 // tell queues an event; it never blocks.
 func (v *events) tell(event Event) {
-	if v.hook == nil && v.log.logger == nil {
-		return
-	}
 	if event.At.IsZero() {
 		event.At = time.Now()
 	}
@@ -98,6 +94,9 @@ func (v *events) drain() {
 			Text: fmt.Sprintf("%d events were dropped: the hook is too slow", dropped)})
 	}
 	for _, event := range queue {
+		if turned := v.audit.write(&event); turned != nil {
+			v.tell(*turned)
+		}
 		v.log.write(&event)
 		if v.hook != nil {
 			v.hook(event)
@@ -136,9 +135,9 @@ func (e *Engine) siteName(site wire.SiteID) string {
 	return fmt.Sprintf("%08x", uint32(site))
 }
 
-// What the logger gets of one kind of event about one peer: a refusal comes with
-// every dial, lost data with every shard, and a reader at night needs the other
-// kinds between them. The hook gets every event.
+// The lines that the logger and the audit trail get of one kind of event about one peer: a
+// refusal comes with every dial, lost data with every shard, and a reader at night needs
+// the other kinds between them. The hook gets every event.
 const (
 	linesMax     = 16
 	linesEvery   = time.Minute
@@ -148,16 +147,39 @@ const (
 // eventLog writes events to the host's logger. One goroutine uses it.
 type eventLog struct {
 	logger *slog.Logger // nil = silent
-	lines  map[lineKind]*lineCount
+	limit  eventLimit
 }
+
+// eventLimit bounds the lines of each kind about each peer.
+type eventLimit struct{ lines map[lineKind]*lineCount }
 
 type lineKind struct{ kind, peer string }
 
-// lineCount is what was logged of a kind since a moment, and what was left out.
+// lineCount counts the lines of a kind since a moment, and those left out.
 type lineCount struct {
 	since   time.Time
 	written int
 	leftOut int
+}
+
+// take returns the line of an event, or false. leftOut is how many lines the time before
+// this one left out, if event begins a new one.
+func (l *eventLimit) take(event *Event) (line Event, leftOut int, ok bool) {
+	count, leftOut := l.count(event)
+	line = *event
+	switch {
+	case count.written < linesMax:
+	case count.leftOut == 0:
+		count.leftOut++
+		line.Shard = -1
+		line.Text = fmt.Sprintf("more events of kind %s are left out here for up to %v: the status shows the state",
+			event.Kind, linesEvery)
+	default:
+		count.leftOut++
+		return line, 0, false
+	}
+	count.written++
+	return line, leftOut, true
 }
 
 // write logs event, or leaves it out.
@@ -169,35 +191,24 @@ func (l *eventLog) write(event *Event) {
 	if event.Alarm {
 		level = slog.LevelWarn
 	}
+	line, leftOut, ok := l.limit.take(event)
+	if !ok {
+		return
+	}
 	attrs := append(make([]slog.Attr, 0, 4), slog.String("kind", event.Kind))
 	if event.Peer != "" {
 		attrs = append(attrs, slog.String("peer", event.Peer))
 	}
-	count, begun := l.count(event)
-	if begun > 0 {
-		attrs = append(attrs, slog.Int("left_out", begun))
+	if leftOut > 0 {
+		attrs = append(attrs, slog.Int("left_out", leftOut))
 	}
-	text := event.Text
-	switch {
-	case count.written < linesMax:
-		if event.Shard >= 0 {
-			attrs = append(attrs, slog.Int("shard", event.Shard))
-		}
-	case count.leftOut == 0:
-		count.leftOut++
-		text = fmt.Sprintf("more events of kind %s are left out of the log for up to %v: the status tells what holds",
-			event.Kind, linesEvery)
-	default:
-		count.leftOut++
-		return
+	if line.Shard >= 0 {
+		attrs = append(attrs, slog.Int("shard", line.Shard))
 	}
-	count.written++
-	l.logger.LogAttrs(context.Background(), level, text, attrs...)
+	l.logger.LogAttrs(context.Background(), level, line.Text, attrs...)
 }
 
-// count is what was logged of the event's kind; begun is how many the time before
-// this one left out, where event begins a new one.
-func (l *eventLog) count(event *Event) (count *lineCount, begun int) {
+func (l *eventLimit) count(event *Event) (count *lineCount, leftOut int) {
 	if l.lines == nil || len(l.lines) > lineKindsMax {
 		l.lines = make(map[lineKind]*lineCount)
 	}
@@ -208,8 +219,8 @@ func (l *eventLog) count(event *Event) (count *lineCount, begun int) {
 		l.lines[of] = count
 	}
 	if event.At.Sub(count.since) >= linesEvery {
-		begun = count.leftOut
+		leftOut = count.leftOut
 		*count = lineCount{since: event.At}
 	}
-	return count, begun
+	return count, leftOut
 }

@@ -268,6 +268,7 @@ func (e *Engine) nodeConfig(seed uint64) node.Config {
 
 // start starts the goroutines, and the heart with its first tick.
 func (e *Engine) start(cursors []wire.Cursor) {
+	e.openAudit()
 	e.events.open(&e.o)
 	e.clock.open(e)
 	e.housework.open()

@@ -28,6 +28,8 @@ var routes = []route{
 	{"/v1/status", status},
 	{VerifyPath, verify},
 	{ForgetPath, forget},
+	{AuditTrailPath, auditTrail},
+	{AuditCheckPath, auditCheck},
 	{"/livez", live},
 	{"/readyz", ready},
 }
@@ -58,7 +60,7 @@ func Handler(e *engine.Engine) http.Handler {
 			return
 		}
 		fault(w, http.StatusNotFound, fmt.Sprintf("no such path: %q", r.URL.Path),
-			"try /v1/status, /v1/verify, /v1/forget, /livez or /readyz")
+			"try /v1/status, /v1/verify, /v1/forget, /v1/audit-trail, /v1/audit-check, /livez or /readyz")
 	})
 }
 

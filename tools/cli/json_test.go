@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/claudefs/repl/engine"
+	"github.com/claudefs/repl/engine/audit"
 	"github.com/claudefs/repl/engine/store/journal"
 	"github.com/claudefs/repl/tools/demo"
 	"github.com/claudefs/repl/tools/fsapi"
@@ -32,10 +33,13 @@ func TestJSONKeysAreStable(t *testing.T) {
 		segment.addItem(&i)
 	}
 	for name, v := range map[string]any{
-		"ack":    ackRow{Schema: 1, Kind: "ack"},
-		"addrs":  addrs{Schema: 1, Kind: "addrs"},
-		"bench":  benchExample(),
-		"change": changeReport{Schema: 1, Kind: "change"},
+		"ack": ackRow{Schema: 1, Kind: "ack"},
+		"audit": auditReport{Schema: 1, Kind: "audit", Since: &at, Records: []engine.AuditRecord{{
+			Seq: 1, At: at, Actor: &audit.Actor{}, Shard: new(int), Of: 1, Peer: "site-b", Hash: "hash"}}},
+		"audit-check": engine.AuditReport{Schema: 1, Kind: "audit-check", Places: []audit.Place{{}}},
+		"addrs":       addrs{Schema: 1, Kind: "addrs"},
+		"bench":       benchExample(),
+		"change":      changeReport{Schema: 1, Kind: "change"},
 		"comparison": loadtest.Comparison{Schema: 1, Kind: "comparison", Reasons: []loadtest.Reason{},
 			Rows: []loadtest.Row{{Metric: "p99", Unit: loadtest.UnitTime}}, Thresholds: []loadtest.LinkVerdict{{}}},
 		"crash":  demo.CrashVerdict{Schema: 1, Kind: "crash"},

@@ -1,0 +1,86 @@
+package engine
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/claudefs/repl/engine/audit"
+	"github.com/claudefs/repl/engine/node"
+)
+
+// The audit trail in the words of the engine.
+type (
+	// AuditRecord is one line of the audit trail. Its JSON keys are those of the files.
+	AuditRecord = audit.Record
+	// AuditReport is the result of a check of the audit trail.
+	AuditReport = audit.Report
+)
+
+// auditName is the directory of the audit trail in the engine's.
+const auditName = "audit"
+
+// auditedKinds are the events that the audit trail keeps: what this site decided about its
+// peers and its data. Links come and go too often.
+var auditedKinds = []string{
+	node.EventRefused, node.EventSessionSurpassed, node.EventPeerBehind, node.EventLogStopped, node.EventUnverified,
+	node.EventDataLost, node.EventDataRestored, node.EventRepairFailed, node.EventCorruption, node.EventJournalDown,
+	node.EventApplyStopped, eventLockRemoved,
+}
+
+// auditLog writes events to the audit trail. Only the goroutine of events uses it.
+type auditLog struct {
+	trail  *audit.Trail
+	known  func(peer string) bool // configured
+	limit  eventLimit
+	failed bool
+}
+
+// openAudit makes the trail ready. It touches no file before the first line.
+func (e *Engine) openAudit() {
+	e.trail = audit.New(audit.Options{FS: e.o.FS, Dir: e.auditDir(), Site: e.id.siteName})
+	e.events.audit = auditLog{trail: e.trail, known: func(peer string) bool {
+		return slices.ContainsFunc(e.peers, func(p peerInfo) bool { return p.name == peer })
+	}}
+}
+
+func (e *Engine) auditDir() string { return e.o.Dir + "/" + auditName }
+
+// write adds a line for an event, if its kind is audited. It returns an event if the trail
+// began to fail, or works again.
+func (l *auditLog) write(event *Event) *Event {
+	if !slices.Contains(auditedKinds, event.Kind) {
+		return nil
+	}
+	counted := *event
+	if !l.known(event.Peer) {
+		counted.Peer = "" // strangers share the limit of one peer
+	}
+	line, leftOut, ok := l.limit.take(&counted)
+	if !ok {
+		return nil
+	}
+	text := line.Text
+	if leftOut > 0 {
+		text = fmt.Sprintf("%s (%d events of this kind were left out before)", text, leftOut)
+	}
+	err := l.trail.Note(audit.Entry{Kind: event.Kind, Peer: event.Peer, Shard: line.Shard, What: text})
+	if before := l.failed; before == (err != nil) {
+		return nil
+	}
+	l.failed = err != nil
+	if l.failed {
+		return &Event{Kind: eventAuditFailed, Shard: -1, Alarm: true, Text: err.Error()}
+	}
+	return &Event{Kind: eventAuditWorks, Shard: -1, Text: "the audit trail is written again"}
+}
+
+// AuditTrail calls each with the records of the audit trail from since on, oldest first. An
+// error of each ends it. It may be called by any goroutine, also after Close.
+func (e *Engine) AuditTrail(since time.Time, each func(*AuditRecord) error) error {
+	return audit.Read(e.o.FS, e.auditDir(), since, each)
+}
+
+// CheckAudit reads the whole audit trail and reports each place where it was edited, cut or
+// reordered. It may be called by any goroutine, also after Close.
+func (e *Engine) CheckAudit() (*AuditReport, error) { return audit.Check(e.o.FS, e.auditDir()) }
