@@ -21,7 +21,7 @@ import (
 const (
 	// acceptPause is the wait after an accept that found no descriptors left.
 	acceptPause = 100 * time.Millisecond
-	// judgingMax bounds the hellos of accepted links that the heart is told at once.
+	// judgingMax bounds the hellos of accepted links that the heart judges at once.
 	judgingMax = 16
 )
 

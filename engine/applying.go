@@ -33,15 +33,19 @@ const (
 // of workers, one apply.Applier per shard.
 //
 //  1. wakeUp: the flusher made a unit durable. Readers see durable units only.
+//
 //  2. turn: the reader takes up to roundBytesMax and lets apply.Feed decide which batches follow.
+//
 //  3. apply: a short round, and one part of a long one, is the reader's own work, so that
 //     a single entry wakes nobody; share hands the other parts to the workers.
+//
 //  4. report: results move the feed's cursors, wake waiters and go to the heart.
+//
 //  5. takeDirty: housework flushes the shards that were applied to.
 //
-//	own journal ───▶ reader ─┐          ┌─▶ worker 0: shards 0, 4, 8 …
-//	                         ├─ rounds ─┼─▶ …
-//	mirror journal ▶ reader ─┘          └─▶ worker 3: shards 3, 7, 11 …
+//     own journal ───▶ reader ─┐          ┌─▶ worker 0: shards 0, 4, 8 …
+//     ├─ rounds ─┼─▶ …
+//     mirror journal ▶ reader ─┘          └─▶ worker 3: shards 3, 7, 11 …
 type appliers struct {
 	e       *Engine
 	shards  []*apply.Applier // each used under the lock of its worker only
@@ -234,7 +238,7 @@ func (r *applyReader) work() storeWork {
 	return storeMirror
 }
 
-// failed tells of a read that failed, unless the journal has stopped, which is told.
+// failed reports a failed read, unless the journal has stopped, which is reported anyway.
 func (r *applyReader) failed(err error) {
 	if r.f.err() == nil && !r.a.e.closing.Load() && !errors.Is(err, journal.ErrClosed) {
 		r.a.e.storeFailed(r.work(), fmt.Errorf("applying from the %s journal: %w", r.f.name, err))
@@ -346,7 +350,7 @@ func (r *applyReader) report(refs []wire.BatchRef) {
 	}
 }
 
-// stop takes a log out for good: once it is told, nobody waits for it.
+// stop ends a log permanently: once that is reported, nobody waits for it.
 func (r *applyReader) stop(log wire.LogID, err error) {
 	if r.a.e.life.Err() != nil || !r.feed.Stop(log) {
 		return

@@ -79,7 +79,7 @@ func (e *Engine) findRDMA() error {
 	case !d.links, e.o.IO == ioUring, e.o.IO == ioPortable:
 		return nil
 	case e.o.IO == ioAuto && e.o.RDMA.Verbs == nil && !rdma.Built:
-		return nil // a build without it is not told so at every turn
+		return nil // a build without it reports that once
 	}
 	device, err := r.Verbs.Open(r.Device)
 	if err != nil {

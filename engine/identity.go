@@ -187,7 +187,7 @@ func signLock(files vfs.FS, name string) error {
 	return nil
 }
 
-// lockRemoved is why the lock of the directory is not what it was, told once; nil = it is.
+// lockRemoved says once why the lock of the directory has changed; nil = it has not.
 // What was removed gave nothing away, but whoever removes locks may do worse.
 func (e *Engine) lockRemoved() error {
 	held, ok := e.lock.(vfs.HeldLock)

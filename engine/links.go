@@ -28,7 +28,7 @@ const (
 type links struct {
 	mu      sync.Mutex
 	open    map[node.LinkID]*peerLink
-	leaving map[*peerLink]struct{} // of open: told to close, and their peers can write here
+	leaving map[*peerLink]struct{} // of open: closing, and their peers can write here
 	last    node.LinkID
 	closed  bool
 	group   sync.WaitGroup // of links and dials
@@ -69,7 +69,7 @@ func (ls *links) add(e *Engine, conn link.Conn, peer wire.SiteID) *peerLink {
 	l := &peerLink{
 		e: e, id: ls.last, peer: peer, conn: conn,
 		ready: make(chan struct{}, 1), gone: make(chan struct{}), over: make(chan struct{}),
-		told: make(chan struct{}), shut: make(chan struct{}),
+		closing: make(chan struct{}), shut: make(chan struct{}),
 	}
 	l.source.lending, _ = conn.(link.LendingConn)
 	ls.open[l.id] = l
@@ -84,7 +84,7 @@ func (ls *links) remove(id node.LinkID) {
 	delete(ls.open, id)
 }
 
-// leave notes that a link was told to close whose peer writes into memory here.
+// leave lists a closing link whose peer writes into memory here.
 func (ls *links) leave(l *peerLink) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
@@ -138,7 +138,7 @@ type peerLink struct {
 	queue   opQueue
 	why     error // why it ends, if this end knows
 	grace   *time.Timer
-	leaving bool          // told is closed
+	leaving bool          // closing is closed
 	ready   chan struct{} // capacity 1
 	gone    chan struct{} // closed when receiving has ended
 	over    chan struct{} // closed when the sender has ended
@@ -147,7 +147,7 @@ type peerLink struct {
 	source   source
 	arriving arriving
 	answered bool          // the sender's, of an accepted link
-	told     chan struct{} // closed when the heart has told it to close: nothing is read any more
+	closing  chan struct{} // closed when the heart has closed it: nothing is read any more
 	shut     chan struct{} // closed when conn is
 	shutOnce sync.Once
 
@@ -213,7 +213,7 @@ func (l *peerLink) push(op *node.Op) {
 		}
 		if l.closeIn(closeGrace, errors.New(op.Reason)); !l.leaving {
 			l.leaving = true
-			close(l.told)
+			close(l.closing)
 		}
 	}
 	if ops, bytes := len(l.queue.ops), len(l.queue.bytes); bytes > queueBytesMax || ops > queueOpsMax {
@@ -335,7 +335,7 @@ func (l *peerLink) receive() {
 	err := l.meet()
 	for err == nil {
 		select {
-		case <-l.told:
+		case <-l.closing:
 			<-l.shut
 		default:
 		}

@@ -92,7 +92,7 @@ func (o *Options) checkHeads() string {
 	shards, peers := cmp.Or(o.Shards, shardsDefault), len(o.Peers)
 	segment := cmp.Or(o.SegmentBytes, segmentBytesDefault)
 	if shards < 1 || shards > wire.ShardCountMax || peers > peersMax {
-		return "" // told already
+		return "" // reported already
 	}
 	need := journal.SegmentBytesFor(shards, peers)
 	switch {

@@ -46,7 +46,7 @@ type route struct {
 	ladder ladder
 	link   *peerLink   // the newest dialed one that is open; nil = none
 	timer  *time.Timer // the next try of a better transport; nil = none yet
-	told   string      // the transport that people know of
+	shown  string      // the transport that was reported last
 	closed bool
 }
 
@@ -58,7 +58,7 @@ func (e *Engine) openRoutes() {
 	}
 	for _, p := range e.peers {
 		e.routes = append(e.routes, &route{
-			e: e, peerInfo: p, ladder: newLadder(e.o.ReturnPauseMin, e.o.ReturnPauseMax, names), told: names[0],
+			e: e, peerInfo: p, ladder: newLadder(e.o.ReturnPauseMin, e.o.ReturnPauseMax, names), shown: names[0],
 		})
 	}
 }
@@ -181,14 +181,14 @@ func (r *route) up(l *peerLink) {
 	r.link = l
 	r.plan()
 	name := r.e.path.carriers[l.rung].Name()
-	if name == r.told {
+	if name == r.shown {
 		return
 	}
 	text := fmt.Sprintf("links to site %s: %s", r.name, name)
 	if why := r.ladder.reason(l.rung, l.since); why != "" {
 		text += " (" + why + ")"
 	}
-	r.told = name
+	r.shown = name
 	r.e.events.tell(Event{Kind: eventTransport, Peer: r.name, Shard: -1, Text: text})
 }
 

@@ -192,7 +192,7 @@ const (
 	filledMax = 10 * time.Minute
 )
 
-// DiskStatus is the file system of the journals; null where it is not told, as on a
+// DiskStatus is the file system of the journals; null if it is unknown, as on a
 // memory disk.
 type DiskStatus struct {
 	FreeBytes *int64 `json:"free_bytes"` // for an ordinary user

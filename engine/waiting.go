@@ -238,11 +238,11 @@ func (e *Engine) progress(p *node.Progress) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	mark := &s.peers[peer]
-	if p.Lost { // whoever asks from now on is told so; who was answered before was told the truth
+	if p.Lost { // later calls get the error; earlier answers were true
 		*mark = peerMark{}
 		return
 	}
-	if s.incarnation == (wire.Incarnation{}) { // an ack may be here before the flush is told
+	if s.incarnation == (wire.Incarnation{}) { // an ack may arrive before the flush is reported
 		s.incarnation = p.Position.Incarnation
 	}
 	if s.incarnation != p.Position.Incarnation {

@@ -41,7 +41,7 @@ const (
 
 // offer is the body of hello and welcome: all that the peer must know.
 type offer struct {
-	Link        [16]byte // random, chosen by the dialer, told back by the listener
+	Link        [16]byte // random, chosen by the dialer, returned by the listener
 	Identity    Identity
 	Immediate   bool
 	RingAddress uint64
@@ -159,9 +159,9 @@ func (r *setupReader) next() (setupKind, []byte, error) {
 	if _, err := io.ReadFull(r.from, b[setupHeaderBytes:]); err != nil {
 		return 0, nil, fmt.Errorf("setup: kind %d: %w", kind, noEOF(err))
 	}
-	body, told := b[:setupHeaderBytes+size], binary.LittleEndian.Uint32(b[setupHeaderBytes+size:])
-	if crc := crc32.Checksum(body, castagnoli); crc != told {
-		return 0, nil, fmt.Errorf("setup: kind %d: crc %08x, the bytes give %08x: %w", kind, told, crc, wire.ErrCorrupt)
+	body, got := b[:setupHeaderBytes+size], binary.LittleEndian.Uint32(b[setupHeaderBytes+size:])
+	if want := crc32.Checksum(body, castagnoli); got != want {
+		return 0, nil, fmt.Errorf("setup: kind %d: crc: got %08x, want %08x: %w", kind, got, want, wire.ErrCorrupt)
 	}
 	return kind, body[setupHeaderBytes:], nil
 }

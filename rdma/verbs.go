@@ -204,7 +204,7 @@ type QueuePair interface {
 type Op uint8
 
 const (
-	// OpWrite writes into the peer's region; the peer is not told.
+	// OpWrite writes into the peer's region; the peer gets no notification.
 	OpWrite Op = iota + 1
 	// OpWriteImm writes into the peer's region, takes one receive of the peer's, and
 	// completes it with Imm and the length that was written.
@@ -266,7 +266,7 @@ type CompletionQueue interface {
 	// An error means that the queue is dead (ErrOverrun, ErrDeviceGone).
 	Poll(into []Completion) (int, error)
 	// Arm asks for one notification: at the next completion that arrives from now on.
-	// One that came before is not told, so poll once more between Arm and Wait.
+	// An earlier one gives no notification, so poll once more between Arm and Wait.
 	Arm() error
 	// Wait blocks until the notification that Arm asked for, or Wake. It may also
 	// return for nothing. After Wake it never blocks again. It holds no thread.

@@ -26,7 +26,7 @@ type Conn struct {
 	raw           syscall.RawConn
 	local, remote string
 	closed        atomic.Bool
-	lost          atomic.Bool // the kernel told of a reset or timeout
+	lost          atomic.Bool // the kernel reported a reset or timeout
 
 	sendMu  sync.Mutex // held by the one sender, and by Close
 	sending *Caller

@@ -126,7 +126,7 @@ func frameCRC(b []byte) uint32 {
 
 // DecodeEnvelope reads the envelope at the start of b and checks everything
 // that can be checked without the rest: kind, version, reserved bits, sizes
-// against the limits. Newer versions are told apart from damage (ErrVersion).
+// against the limits. A newer version is not damage (ErrVersion).
 // The CRC is CheckFrame's, so ErrProtocol from here may be damage as well.
 func DecodeEnvelope(b []byte, e *Envelope) error {
 	if len(b) < EnvelopeBytes {
@@ -201,8 +201,8 @@ func CheckFrame(e *Envelope, frame []byte) error {
 	if e.Kind.carriesBatches() {
 		covered = frame[:bodyAt]
 	}
-	if told, crc := binary.LittleEndian.Uint32(frame[28:]), frameCRC(covered); told != crc {
-		return fmt.Errorf("frame: %s: crc %08x at offset 28, the bytes give %08x: %w", e.Kind, told, crc, ErrCorrupt)
+	if got, want := binary.LittleEndian.Uint32(frame[28:]), frameCRC(covered); got != want {
+		return fmt.Errorf("frame: %s: crc at offset 28: got %08x, want %08x: %w", e.Kind, got, want, ErrCorrupt)
 	}
 	if err := readEnvelopeExtensions(frame[EnvelopeBytes:bodyAt], e); err != nil {
 		return fmt.Errorf("frame: %s: %w", e.Kind, err)

@@ -18,7 +18,7 @@ type Hello struct {
 	Primary                SiteID // who writes domain 0, as this site knows it
 	Epoch                  Epoch  // of domain 0, as this site knows it
 	Features               uint64 // must-understand features that this session will use; none yet
-	ClusterName            string // ≤ 255 bytes: told so that an error can name it
+	ClusterName            string // ≤ 255 bytes: so that an error can name it
 	SiteName               string
 	PeerName               string
 }

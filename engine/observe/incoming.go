@@ -37,20 +37,20 @@ var linkMetrics = []metric{
 		peerLabel,
 		func(s *snapshot, out emit) {
 			for i := range s.Peers {
-				told(s.Peers[i].CatchUpRate, func(v float64) { out(v, s.Peers[i].Site) })
+				known(s.Peers[i].CatchUpRate, func(v float64) { out(v, s.Peers[i].Site) })
 			}
 		}),
 	gauge("peer_catch_up_end_timestamp_seconds",
 		"When a peer has what it lacks now, at that rate; absent if unknown.", peerLabel,
 		func(s *snapshot, out emit) {
 			for i := range s.Peers {
-				told(s.Peers[i].CatchUpSeconds, func(v float64) { out(seconds(s.At)+v, s.Peers[i].Site) })
+				known(s.Peers[i].CatchUpSeconds, func(v float64) { out(seconds(s.At)+v, s.Peers[i].Site) })
 			}
 		}),
 	gauge("lag_at_least_bytes", "Bytes that a peer has not confirmed; absent while its lag is known.", lagLabels,
-		lags(func(_ time.Time, l *engine.LagStatus, out func(float64)) { told(l.AtLeastBytes, out) })),
+		lags(func(_ time.Time, l *engine.LagStatus, out func(float64)) { known(l.AtLeastBytes, out) })),
 	gauge("lag_at_least_entries", "Entries that a peer has not confirmed; absent while its lag is known.", lagLabels,
-		lags(func(_ time.Time, l *engine.LagStatus, out func(float64)) { told(l.AtLeastEntries, out) })),
+		lags(func(_ time.Time, l *engine.LagStatus, out func(float64)) { known(l.AtLeastEntries, out) })),
 	gauge("lag_at_least_since_timestamp_seconds",
 		"When the oldest entry that a peer has not confirmed became durable here; absent while its lag is known.",
 		lagLabels, lags(since)),

@@ -16,11 +16,11 @@ type Peer struct {
 	step.Peer
 	Configured bool
 	Registered bool   // in the control state: it welcomed us once, and holds the floor until it is forgotten
-	Answered   bool   // told its positions at least once since open
+	Answered   bool   // reported its positions at least once since open
 	Contrary   string // it names another primary: what was said; "" = it does not, or has not said
 }
 
-// Unheard says that a peer may have more than this site, and has not told since open.
+// Unheard says that a peer may have more than this site, and has not reported since open.
 func (p *Peer) Unheard() bool { return (p.Configured || p.Registered) && !p.Answered }
 
 // Role is what one site knows about who writes.
@@ -90,7 +90,7 @@ func (r *Role) Agree(p *Peer) (opened bool) {
 	return r.Own() && was && !r.Contradicted()
 }
 
-// Agreed founds a directory once every configured peer has told its positions. That of a
+// Agreed founds a directory once every configured peer has reported its positions. That of a
 // standby shows who writes as soon as it holds a batch.
 func (r *Role) Agreed() {
 	if !r.some(func(p *Peer) bool { return p.Configured && !p.Answered }) {
@@ -98,11 +98,11 @@ func (r *Role) Agreed() {
 	}
 }
 
-// AllAnswered: every peer has told its positions since open, also one that is registered
+// AllAnswered: every peer has reported its positions since open, also one that is registered
 // only: it may have more.
 func (r *Role) AllAnswered() bool { return plant.VerifiedUnheard || !r.some((*Peer).Unheard) }
 
-// Unheard lists the peers that have not told their positions since open.
+// Unheard lists the peers that have not reported their positions since open.
 func (r *Role) Unheard() string {
 	var names []string
 	for _, p := range r.Peers {

@@ -1,13 +1,5 @@
 package sim
 
-// The reference model and where it learns from:
-//
-//	disk:  durable (a Sync)       → ledgers: batches of each journal on each medium
-//	Store: applying, storeSynced  → applied: what each shard has done, in order
-//	load:  ackedLocal, ackedDurable → what the ledgers must hold
-//
-// compare and opened check it at once; restless and converged after healing.
-
 import (
 	"encoding/binary"
 	"fmt"
@@ -21,7 +13,9 @@ import (
 	"github.com/zeebo/xxh3"
 )
 
-// checker is the reference model of all sites. It never asks the code under test.
+// checker is the reference model of all sites, fed by the disk (durable: ledgers), the Store
+// (applying, storeSynced: applied) and the load (ackedLocal, ackedDurable: what the ledgers must
+// hold). It never asks the code under test. restless and converged judge after healing.
 type checker struct {
 	w       *world
 	ledgers [plan.CopiesMax][3]map[wire.LogID]*ledger // by copy and journal

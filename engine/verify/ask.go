@@ -11,8 +11,8 @@ import (
 	"github.com/claudefs/repl/wire"
 )
 
-// told is what came of a question.
-type told struct {
+// reply is what came of a question.
+type reply struct {
 	answer *wire.Verified
 	err    error
 }
@@ -29,14 +29,14 @@ func (v *Verifier) id() uint64 {
 type question struct {
 	v      *verification
 	id     uint64
-	answer chan told // capacity 1
+	answer chan reply // capacity 1
 }
 
 // ask asks the peer, and does not wait.
 func (v *verification) ask(q wire.Verify) *question {
 	all := v.here
 	q.ID = all.id()
-	asked := &question{v: v, id: q.ID, answer: make(chan told, 1)}
+	asked := &question{v: v, id: q.ID, answer: make(chan reply, 1)}
 	all.mu.Lock()
 	all.waiting[q.ID] = asked.answer
 	all.mu.Unlock()
@@ -135,7 +135,7 @@ func (v *Verifier) Told(t *node.Told) {
 		return
 	}
 	delete(v.waiting, t.ID)
-	out := told{err: t.Err}
+	out := reply{err: t.Err}
 	if t.Answer != nil {
 		out.answer = cloneAnswer(t.Answer)
 	}

@@ -59,7 +59,7 @@ func (p *points) take(fits func(*point) bool) *point {
 	return at
 }
 
-// Passed is told by a shard's applier which batch it has just applied, before it
+// Passed is called by a shard's applier with the batch it has just applied, before it
 // applies the next one.
 func (v *Verifier) Passed(ctx context.Context, h *wire.BatchHeader) {
 	p := &v.points

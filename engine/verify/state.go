@@ -103,7 +103,7 @@ type comparison struct {
 	seq   wire.Seq
 	view  store.View
 	there []wire.VerifiedLog // the peer's cursors
-	first exchange           // what both told at the beginning
+	first exchange           // what both sites reported at the beginning
 	apart wire.Seq           // by how many entries the views missed each other
 	keys  uint64
 	found []Difference

@@ -52,7 +52,7 @@ type Verifier struct {
 	mu      sync.Mutex
 	closed  bool
 	answers map[node.LinkID]*answerer
-	waiting map[uint64]chan told // our questions by id
+	waiting map[uint64]chan reply // our questions by id
 	lastID  uint64
 	group   sync.WaitGroup // of the answerers
 }
@@ -61,7 +61,7 @@ type Verifier struct {
 func New(c Config) *Verifier {
 	return &Verifier{
 		Config: c, name: c.Site.Name(c.ID),
-		answers: make(map[node.LinkID]*answerer), waiting: make(map[uint64]chan told),
+		answers: make(map[node.LinkID]*answerer), waiting: make(map[uint64]chan reply),
 	}
 }
 

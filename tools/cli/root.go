@@ -68,7 +68,7 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	c, err := root.ExecuteContextC(ctx)
 	if lost := a.stdout.Close(); lost != nil {
 		code := ExitFailed
-		if c.Annotations[monitorKey] != "" { // whatever it found, nobody was told
+		if c.Annotations[monitorKey] != "" { // whatever it found, nobody saw it
 			err, code = nil, checkUnknown
 		}
 		if err == nil || errors.Is(err, lost) {

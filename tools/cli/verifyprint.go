@@ -114,7 +114,7 @@ type verifyMeter struct {
 	last  engine.VerifyProgress
 }
 
-// take takes what the node told.
+// take takes what the node reported.
 func (m *verifyMeter) take(p engine.VerifyProgress) {
 	if p.Peer != m.first.Peer || p.Phase != m.first.Phase {
 		m.began, m.first = m.now(), p

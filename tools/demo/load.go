@@ -24,7 +24,7 @@ const (
 )
 
 // load is a number of clients that change site-a's namespace, each in its own
-// directories, one operation at a time, until told to stop. Every operation is
+// directories, one operation at a time, until stopped. Every operation is
 // tried again under the same request id until it is acknowledged, so each
 // client knows its files exactly, and an answer that contradicts them is a
 // lost or repeated operation.
@@ -48,7 +48,7 @@ type loadClient struct {
 	files  []string
 }
 
-// start starts the clients; the result is told when all have ended: nil after
+// start starts the clients; the result comes when all have ended: nil after
 // ctx did.
 func (l *load) start(ctx context.Context, seed uint64, do submit) <-chan error {
 	ctx, cancel := context.WithCancelCause(ctx)

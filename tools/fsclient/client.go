@@ -85,7 +85,7 @@ func (c *Client) Addr() string { return c.addr }
 // Close drops idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-// AnswerError is a refusal as the node told it.
+// AnswerError is a refusal as the node answered it.
 type AnswerError struct {
 	Status int
 	Body   fsapi.Error
@@ -186,7 +186,7 @@ func (c *Client) unreadable(err error) error {
 	return c.unreachable(err)
 }
 
-// answerError reads a refusal: an *AnswerError if a node told it.
+// answerError reads a refusal: an *AnswerError if a node sent it.
 func (c *Client) answerError(answer *http.Response) error {
 	e := &AnswerError{Status: answer.StatusCode}
 	b, err := io.ReadAll(io.LimitReader(answer.Body, errorBytesMax))

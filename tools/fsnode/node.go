@@ -51,7 +51,7 @@ type Options struct {
 	MemTableBytes int              // likewise
 	Now           func() time.Time // of the namespace; nil = time.Now
 
-	// Opening is told, while Open lasts, what it is at. nil = nobody. It must not block.
+	// Opening is called with the progress of Open. nil = no progress. It must not block.
 	Opening func(text string)
 }
 

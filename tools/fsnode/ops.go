@@ -168,7 +168,7 @@ func (s *stream) collect() (last bool, err error) {
 }
 
 // write waits for each group and tells its results. It returns an error when
-// the client cannot be told any more.
+// the client can no longer be answered.
 func (s *stream) write(ctx context.Context) error {
 	var buffer []byte
 	for g := range s.groups {

@@ -42,7 +42,7 @@ func (n *Node) Handler() http.Handler {
 
 // reading bounds the number of readers and turns their errors into answers, or,
 // once an answer has begun, into a stream that visibly breaks off. An answer may wait
-// for other readers and take its time, so the client is told at once that it will come.
+// for other readers and take its time, so the client learns at once that it will come.
 func (n *Node) reading(serve func(*answer, *http.Request) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusProcessing)

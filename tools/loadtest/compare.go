@@ -71,7 +71,7 @@ var comparedMetrics = []string{
 }
 
 // Compare runs c over both links, in rounds that change who goes first, and
-// judges the medians by thresholds. Said is told each round's start. After an
+// judges the medians by thresholds. Said is called with each round's start. After an
 // interrupt there is a comparison of the complete rounds, marked invalid, and an
 // error as well.
 func (s *Session) Compare(ctx context.Context, c Config, rounds int, thresholds []Threshold,

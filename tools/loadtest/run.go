@@ -12,7 +12,7 @@ const (
 	drainWait = 10 * time.Second
 	// drainWaitCut is the same after an interrupt.
 	drainWaitCut = time.Second
-	// progressEvery is how often progress is told.
+	// progressEvery is the interval between progress reports.
 	progressEvery = 500 * time.Millisecond
 )
 

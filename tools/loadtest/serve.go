@@ -18,9 +18,9 @@ type ServeOptions struct {
 	Listen string // HOST:PORT for control connections
 	Data   string // HOST:PORT for the load; "" = the host of Listen, any port
 	Dir    string // where the runs' directories are made; "" = a temporary one
-	// Listening is told the address of Listen, port 0 resolved; nil = nobody.
+	// Listening is called with the address of Listen, port 0 resolved; nil = not called.
 	Listening func(addr string) error
-	// Said is told what happens, for people; nil = nobody. Any goroutine calls it.
+	// Said is called with what happens, for people; nil = not called. Any goroutine calls it.
 	Said func(format string, args ...any)
 }
 

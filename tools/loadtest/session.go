@@ -19,7 +19,7 @@ type Options struct {
 	// Binary is the program that is the far end and the proxy, by its verbs "bench
 	// serve" and "bench path".
 	Binary string
-	// Progress is told how far it is, about twice a second; nil = nobody. It is
+	// Progress is called about twice a second; nil = no progress. It is
 	// called by the goroutine that called Run.
 	Progress func(Progress)
 }

@@ -59,7 +59,7 @@ func (n note) append(b []byte) []byte {
 // have heard of it.
 type ledger struct {
 	file  *os.File
-	watch func(lines int) error // told after each flush, before the notes' owners go on
+	watch func(lines int) error // called after each flush, before the notes' owners go on
 
 	mu    sync.Mutex
 	more  sync.Cond

@@ -34,8 +34,8 @@ type loadOptions struct {
 	Ledger string                `json:"ledger"` // elsewhere
 	IO     string                `json:"io"`     // engine.Options.IO
 	FS     vfs.FS                `json:"-"`      // nil = as IO says
-	Watch  func(lines int) error `json:"-"`      // told how many lines count from now on
-	Mark   string                `json:"mark"`   // a device of dm-log-writes that is told as well; "" = none
+	Watch  func(lines int) error `json:"-"`      // called with the number of lines that count from now on
+	Mark   string                `json:"mark"`   // a device of dm-log-writes that is informed as well; "" = none
 }
 
 // load runs two sites of one cluster and appends at the first until ctx ends or

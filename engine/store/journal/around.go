@@ -55,7 +55,7 @@ func (r *Reader) tell() error {
 	return nil
 }
 
-// Lost is what was taken by the damage that ErrDamaged told of last, whether it was
+// Lost lists the batches that the damage of the last ErrDamaged took, whether it was
 // repaired meanwhile or not.
 func (r *Reader) Lost() []Hole {
 	r.j.mu.Lock()

@@ -234,7 +234,7 @@ func open(o Options) (*Journal, *Recovery, error) {
 	r := newRecovery(&o)
 	defer r.close()
 	if o.Reading != nil {
-		r.w.told = r.reading
+		r.w.read = r.reading
 	}
 	if err := r.run(); err != nil {
 		return nil, nil, err

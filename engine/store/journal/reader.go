@@ -28,7 +28,7 @@ type Reader struct {
 	u        verdict
 	buf      []byte
 	refs     []wire.BatchRef
-	told     *damage // the last one that Next told
+	told     *damage // the last one that Next reported
 	doubts   int     // how often in a row a reading was bad and examine's was not
 	queue    []piece
 	repair   vfs.File // of queue[0]; nil = not open yet

@@ -28,7 +28,7 @@ type window struct {
 	buf  []byte
 	off  int64                 // of buf[0]
 	n    int                   // bytes of buf that hold
-	told func(bytes int) error // of each read; nil = nobody
+	read func(bytes int) error // called with the size of each read; nil = no progress
 }
 
 func (w *window) reset(f vfs.File, name string) error {
@@ -61,8 +61,8 @@ func (w *window) at(off int64, n int) ([]byte, error) {
 		return nil, fmt.Errorf("%s: reading %d bytes at offset %d: %w", w.name, want, off, err)
 	}
 	w.n = want
-	if w.told != nil {
-		if err := w.told(want); err != nil {
+	if w.read != nil {
+		if err := w.read(want); err != nil {
 			return nil, err
 		}
 	}

@@ -3,7 +3,7 @@ package vfs
 import "golang.org/x/sys/unix"
 
 // Room is what is free on the file system of a directory for users other than root, and
-// its size; 0, 0 where it cannot be told.
+// its size; 0, 0 if it is unknown.
 func Room(dir string) (free, size int64) {
 	var s unix.Statfs_t
 	if dir == "" || unix.Statfs(dir, &s) != nil {

@@ -2,5 +2,5 @@
 
 package vfs
 
-// Room is not told here.
+// Room is unknown here.
 func Room(string) (free, size int64) { return 0, 0 }

@@ -3,7 +3,7 @@
 //
 //	Options ─ Validate ─▶ Listen(addr)  ─▶ accepted sockets inherit: bounded silence, congestion control
 //	                      Dial(addr)    ─▶ name ─ resolve ─▶ addresses ─ Race ─▶ the first that answers
-//	                      ReadInfo(fd), Over(fd) later ─▶ link.Info; a close told from a loss
+//	                      ReadInfo(fd), Over(fd) later ─▶ link.Info; a close distinguished from a loss
 //
 // Race follows RFC 8305: a try gets a head start of 250 ms, or less where there are
 // many, and then the next one runs beside it. So the silence of one address takes no

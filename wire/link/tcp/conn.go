@@ -18,7 +18,7 @@ import (
 type Conn struct {
 	socket *net.TCPConn
 	closed atomic.Bool
-	lost   atomic.Bool // the kernel told of a reset or timeout
+	lost   atomic.Bool // the kernel reported a reset or timeout
 
 	// For the receiving goroutine.
 	reader  *link.Reader
