@@ -21,7 +21,8 @@
 //   - I1: no log is admitted while its journal is known to lack what was acknowledged, and
 //     none without every peer's word, or VerifyWait and an alarm.
 //   - I4: a log whose history differs from a peer's is refused until an operator decides.
-//   - I9: a suspect log is refused until another copy proves its tail.
+//   - I9: a suspect log is refused until another copy proves its tail, or every peer was
+//     heard and none has more: then an alarm tells what may be lost.
 //   - I14: what waits for a peer's word stops waiting after VerifyWait.
 //
 // # Limits

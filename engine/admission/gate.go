@@ -119,10 +119,10 @@ func (g *Gate) Start() {
 		switch {
 		case !g.role.Own():
 			g.admit(s, step.AdmitStandby, nil)
+		case len(g.role.Peers) == 0 && g.t.C.PrimaryNamed && (o.Suspect || o.Short()):
+			g.alone(s)
 		case o.Suspect:
 			g.admit(s, step.AdmitRefused, g.suspectError(s))
-		case len(g.role.Peers) == 0 && o.Short() && g.t.C.PrimaryNamed:
-			g.adopt(s)
 		case len(g.role.Peers) == 0 && o.Short():
 			g.t.NoteStopped(g.t.LogID(s), wire.RefuseInternal, g.lostError(s).Error())
 			g.admit(s, step.AdmitRefused, g.lostError(s))
@@ -133,12 +133,27 @@ func (g *Gate) Start() {
 }
 
 func (g *Gate) suspectError(s wire.Shard) error {
-	return fmt.Errorf("%s: ends at seq %d as far as it can be read, a peer must prove or give back what follows: %w",
-		g.t.OwnName(s), g.Logs[s].Tail.Seq, step.ErrSuspect)
+	next := "a peer must prove or give back what follows"
+	if len(g.role.Peers) == 0 {
+		next = fmt.Sprintf("start with the peers that may have what follows, or name site %s as the primary "+
+			"to go on behind that", g.t.C.SiteName)
+	}
+	return fmt.Errorf("%s: ends at seq %d as far as it can be read, %s: %w",
+		g.t.OwnName(s), g.Logs[s].Tail.Seq, next, step.ErrSuspect)
 }
 
-// adopt has a log go on behind what the Store shows, where there is no peer that could
-// give back what the journal lost, and an operator has named this site as the writer.
+// alone has a log go on behind what the Store and the journal show, where there is no peer
+// that could give back what is lost, and an operator has named this site as the writer.
+func (g *Gate) alone(s wire.Shard) {
+	if g.Logs[s].Suspect {
+		g.End(s)
+	}
+	if g.Logs[s].Short() {
+		g.adopt(s)
+	}
+	g.admit(s, step.AdmitVerified, nil)
+}
+
 func (g *Gate) adopt(s wire.Shard) {
 	o := &g.Logs[s]
 	g.t.Event(step.EventDataLost, 0, g.t.LogID(s), true, fmt.Sprintf(
@@ -147,7 +162,19 @@ func (g *Gate) adopt(s wire.Shard) {
 		g.t.OwnName(s), o.Tail.Seq, o.Need.Seq))
 	o.Tail = o.Need
 	g.t.E.Adopts = append(g.t.E.Adopts, g.end(s))
-	g.admit(s, step.AdmitVerified, nil)
+}
+
+// End has a suspect log end where it can be read: nobody has more of it. It admits nothing:
+// who calls begins the sessions again, which compare with every peer.
+func (g *Gate) End(s wire.Shard) {
+	o := &g.Logs[s]
+	g.t.Event(step.EventDataLost, 0, g.t.LogID(s), true, fmt.Sprintf(
+		"%s: the damaged journal can be read up to seq %d, and no site has more: the log goes on behind that; "+
+			"what was acknowledged here only, and lay in the damage, is lost", g.t.OwnName(s), o.Tail.Seq))
+	g.Clear(s)
+	if o.State == step.AdmitRefused && o.Short() { // a peer once confirmed more, and lost it as well
+		g.StopWaiting(s)
+	}
 }
 
 // GoOn has a log go on behind a position that the Store has durably, and no site keeps what
@@ -155,6 +182,7 @@ func (g *Gate) adopt(s wire.Shard) {
 // every peer, and fetch what lies beyond.
 func (g *Gate) GoOn(s wire.Shard, at wire.Position) {
 	o := &g.Logs[s]
+	g.Clear(s)
 	g.t.Event(step.EventDataLost, 0, g.t.LogID(s), true, fmt.Sprintf(
 		"%s: the journal ends at seq %d, the Store is at seq %d, and no site keeps what lies between: the log goes "+
 			"on behind the Store; what was acknowledged here only, and not applied, is lost",

@@ -148,6 +148,30 @@ func TestStoreAloneIsAdopted(t *testing.T) {
 	}
 }
 
+// TestSuspectLogAloneWaitsForOperator: without peers nobody can prove where it ends, and an
+// operator's word has it go on, behind the Store if that has more (I9).
+func TestSuspectLogAloneWaitsForOperator(t *testing.T) {
+	for _, named := range []bool{false, true} {
+		for _, store := range []wire.Seq{0, 9} {
+			g, _ := opened(func(g *Gate) {
+				g.role.Peers, g.t.C.PrimaryNamed = nil, named
+				g.Logs[0].Suspect = true
+				g.Logs[0].Needs(at(store), "the Store")
+			})
+			require.NoError(t, g.Check())
+			if !named {
+				require.ErrorIs(t, g.Logs[0].Err, step.ErrSuspect)
+				require.ErrorContains(t, g.Logs[0].Err, "name site site-a as the primary")
+				continue
+			}
+			require.Equal(t, []step.Admission{step.AdmitVerified, step.AdmitVerified}, states(g))
+			require.Equal(t, max(5, store), g.Logs[0].Tail.Seq)
+			require.Equal(t, step.Own, g.t.E.Clears[0].Journal)
+			require.Equal(t, step.EventDataLost, g.t.E.Events[0].Kind)
+		}
+	}
+}
+
 // TestWithheldLogsReopen: a peer that named another primary agrees.
 func TestWithheldLogsReopen(t *testing.T) {
 	g, _ := opened(nil)

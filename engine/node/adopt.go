@@ -15,28 +15,58 @@ import (
 // it. What lies before is nowhere any more: a site that still needs it has to get the state.
 //
 //	own log:      refused everywhere ─▶ tail := Store's cursor ─▶ sessions again ─▶ restored or equal
+//	suspect log:  nobody has more    ─▶ it ends where it does  ─▶ sessions again ─▶ compared, shipped
 //	mirrored log: the writer keeps nothing behind our tail ─▶ tail := Store's cursor ─▶ session again
 
 // adoptable: the Store is ahead of the journal, every peer is linked and has told where
 // it ends, and whoever has more than the journal does not keep what follows there.
 func (n *Node) adoptable(s wire.Shard) bool {
 	o := &n.own[s]
-	if !n.role.Own() || n.t.Down[Own] != nil || o.Stopped || o.Suspect || o.Fetching ||
-		n.desk.Staged(s) || stream.Relate(o.Tail, o.store) != stream.Ahead {
+	if !n.role.Own() || stream.Relate(o.Tail, o.store) != stream.Ahead {
+		return false
+	}
+	return n.lastWord(s, func(pl *peerLog) bool {
+		return stream.Relate(o.Tail, pl.answer) != stream.Ahead ||
+			pl.stop != nil && pl.stop.Code == wire.RefuseNotRetained
+	})
+}
+
+// endable: damage left a log suspect, and every peer is linked and has told that it ends no
+// further. What the damage may have taken was here only.
+func (n *Node) endable(s wire.Shard) bool {
+	o := &n.own[s]
+	return o.Suspect && n.lastWord(s, func(pl *peerLog) bool {
+		relation := stream.Relate(o.Tail, pl.answer)
+		return relation != stream.Ahead && relation != stream.Differ && pl.applied <= o.Tail.Seq
+	})
+}
+
+// lastWord says whether nothing of an own log is on its way back, every peer is linked and
+// has told where it ends, and all of them agree.
+func (n *Node) lastWord(s wire.Shard, agrees func(*peerLog) bool) bool {
+	o := &n.own[s]
+	if n.t.Down[Own] != nil || o.Stopped || o.Fetching || n.desk.Staged(s) {
 		return false
 	}
 	return !slices.ContainsFunc(n.peers, func(p *peer) bool {
-		pl := &p.logs[s]
 		switch {
 		case !p.Configured && !p.Registered:
 			return false // forgotten
 		case !p.Answered || p.phase < phaseSeek:
 			return true
-		case stream.Relate(o.Tail, pl.answer) != stream.Ahead:
-			return false
 		}
-		return pl.stop == nil || pl.stop.Code != wire.RefuseNotRetained
+		return !agrees(&p.logs[s])
 	})
+}
+
+// goOn ends what nobody can bring back of an own log, if that is known.
+func (n *Node) goOn(s wire.Shard) {
+	switch {
+	case n.adoptable(s):
+		n.adoptStore(s)
+	case n.endable(s):
+		n.gate.End(s)
+	}
 }
 
 // adoptStore has an own log go on behind the Store. It admits nothing by itself: the
@@ -49,9 +79,7 @@ func (n *Node) adoptStore(s wire.Shard) {
 // allHeard tries every log once the last peer has told where it ends, then the gate.
 func (n *Node) allHeard() {
 	for s := range n.own {
-		if n.adoptable(wire.Shard(s)) {
-			n.adoptStore(wire.Shard(s))
-		}
+		n.goOn(wire.Shard(s))
 	}
 	n.gate.AllHeard()
 }

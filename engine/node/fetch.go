@@ -91,9 +91,7 @@ func (f onFetch) Elsewhere(s wire.Shard, beyond wire.Position) bool {
 			return true
 		}
 	}
-	if n.adoptable(s) {
-		n.adoptStore(s)
-	}
+	n.goOn(s)
 	return false
 }
 

@@ -122,7 +122,8 @@ type Stage struct {
 	Last    bool          // repair: the damage is covered
 }
 
-// Clear: the tail of a suspect log was proven by another site: Journal.Clear.
+// Clear: the tail of a suspect log is proven by another site, or nobody has more of it:
+// Journal.Clear.
 type Clear struct {
 	Journal Journal
 	Log     wire.LogID
