@@ -214,6 +214,27 @@ func rollIdle(t *testing.T, j *Journal) {
 	require.NoError(t, flush(j))
 }
 
+// TestClearedLogStaysCleared: also one of which nothing is appended, once the journal is
+// idle. Else each opening asked the peers again, and told a loss again (I9).
+func TestClearedLogStaysCleared(t *testing.T) {
+	m, o, _ := mirrored(t, 12)
+	_, units := m.spots(t, oldName)
+	m.files[oldName][units[10].off+40] ^= 1
+	o.FS = m.disk(t, "j")
+	j, rec := reopen(t, o, nil)
+	require.NotEmpty(t, rec.Suspect)
+	for _, log := range rec.Suspect {
+		j.Clear(log)
+	}
+	require.True(t, j.StageIdle())
+	require.NoError(t, flush(j))
+	require.False(t, j.StageIdle(), "once")
+	j, rec = reopen(t, o, j)
+	require.Empty(t, rec.Suspect)
+	require.False(t, j.StageIdle())
+	require.NoError(t, j.Close())
+}
+
 func TestSuspectLogOutlivesDamagedSegment(t *testing.T) { // I9, I12
 	m, o, all := mirrored(t, 12)
 	_, units := m.spots(t, oldName)
@@ -336,6 +357,7 @@ func TestReaderBeginsAtRepairOfItsHole(t *testing.T) {
 		have[log] = tail.Position
 	}
 	j.Clear(suspect)
+	j.renew = false // an earlier release began no segment for that
 	lost := all[suspect][len(all[suspect])-1]
 	require.Equal(t, have[suspect].Seq+1, lost.Header.FirstSeq)
 	_, err := j.Stage([]wire.BatchRef{lost}, nil)

@@ -388,12 +388,13 @@ func (j *Journal) Logs() []wire.LogID {
 func (j *Journal) Term() wire.Term { return j.term }
 
 // Clear takes a log off the suspect list: someone else proved that its tail is
-// the true one. The next segment's head makes it last.
+// the true one, or nobody has more of it. The next unit begins a segment, whose head makes
+// it last.
 func (j *Journal) Clear(log wire.LogID) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if st := j.logs[log]; st != nil {
-		st.suspect = false
+	if st := j.logs[log]; st != nil && st.suspect {
+		st.suspect, j.renew = false, true
 	}
 	j.holes = slices.DeleteFunc(j.holes, func(h *hole) bool { return h.Log == log && h.Open() })
 }
