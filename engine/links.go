@@ -367,14 +367,14 @@ func (l *peerLink) receive() {
 // too much to flush, the link is not read: the peer feels it by its window.
 func (l *peerLink) frameIn(frame *link.Frame) {
 	a := &l.arriving
-	a.in = node.FrameIn{Link: l.id, Envelope: frame.Envelope}
+	a.in = node.FrameIn{Link: l.id, Envelope: frame.Envelope, Ext: frame.Ext()}
 	a.refs, a.headers = a.refs[:0], a.headers[:0]
 	switch frame.Envelope.Kind {
 	case wire.FrameBatches, wire.FrameFetched:
 		if !l.e.mirror.waitRoom() || frame.Envelope.Kind == wire.FrameFetched && !l.e.own.waitRoom() {
 			return
 		}
-		a.refs, a.in.BatchErr = wire.SplitBatches(frame.Body(), int(frame.Envelope.BatchCount), a.refs)
+		a.refs, a.in.BatchErr = wire.Unpack(&frame.Envelope, frame.Bytes, a.refs)
 		for i := range a.refs {
 			a.headers = append(a.headers, a.refs[i].Header)
 		}

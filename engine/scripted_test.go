@@ -68,21 +68,18 @@ func (p *scripted) serve(conn link.Conn) {
 	}
 }
 
-// message is a control message of package wire.
-type message interface {
-	AppendTo(dst []byte, session uint32) []byte
-}
-
 // say sends a message to whoever has the session.
-func (p *scripted) say(m message) {
+func (p *scripted) say(m wire.Message) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	require.NotNil(p.t, p.conn, "no session")
 	p.send(m)
 }
 
-func (p *scripted) send(m message) {
-	_ = p.conn.Send([][]byte{m.AppendTo(nil, p.session)}) // a link that is gone is dialed again
+// send gives each message an extension that this release does not know.
+func (p *scripted) send(m wire.Message) {
+	later := wire.Extensions{}.Append(0x60, []byte(p.name))
+	_ = p.conn.Send([][]byte{wire.AppendControl(nil, p.session, m, later)}) // a link that is gone is dialed again
 }
 
 func (p *scripted) frame(conn link.Conn, f *link.Frame) {

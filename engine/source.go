@@ -104,8 +104,7 @@ func (l *peerLink) ship(op *node.Op) error {
 func (l *peerLink) lendBatches(envelope wire.Envelope, keep func()) error {
 	s := &l.source
 	h := s.lent.take(keep)
-	h.envelope = s.envelopeFor(&envelope, h.envelope)
-	s.parts[0] = h.envelope
+	h.envelope = wire.Pack(&envelope, h.envelope, s.parts)
 	err := s.lending.SendLent(s.parts, h.end)
 	clear(s.parts)
 	return err
@@ -150,19 +149,8 @@ func (h *shipment) over() {
 // sendBatches sends s.parts[1:] behind an envelope for them.
 func (l *peerLink) sendBatches(envelope wire.Envelope) error {
 	s := &l.source
-	s.envelope = s.envelopeFor(&envelope, s.envelope)
-	s.parts[0] = s.envelope
+	s.envelope = wire.Pack(&envelope, s.envelope, s.parts)
 	err := l.conn.Send(s.parts)
 	clear(s.parts)
 	return err
-}
-
-// envelopeFor makes, in room, the envelope of s.parts[1:].
-func (s *source) envelopeFor(envelope *wire.Envelope, room []byte) []byte {
-	envelope.BatchCount = uint16(len(s.parts) - 1)
-	envelope.WireBytes = 0
-	for _, part := range s.parts[1:] {
-		envelope.WireBytes += uint32(len(part))
-	}
-	return wire.AppendBatchesEnvelope(room[:0], envelope)
 }

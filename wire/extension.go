@@ -28,6 +28,39 @@ const (
 	envelopeExtHeaderBytes       = 2
 )
 
+// ExtBytesMax is how many bytes of extensions an envelope takes. Part of the format.
+const ExtBytesMax = 255
+
+// Extensions are those of an envelope, as they lie between it and the body: numbers rise
+// strictly.
+type Extensions []byte
+
+// Append appends one, behind all of lower numbers. A value over 255 bytes panics.
+func (x Extensions) Append(kind uint8, value []byte) Extensions {
+	if len(value) > 255 {
+		panic(fmt.Sprintf("wire: frame extension %02x of %d bytes", kind, len(value)))
+	}
+	return append(append(x, kind, uint8(len(value))), value...)
+}
+
+// AppendStopped appends how many logs the source of a heartbeat leaves out of the session.
+func (x Extensions) AppendStopped(logs uint32) Extensions {
+	return binary.LittleEndian.AppendUint32(append(x, EnvelopeExtStopped, envelopeExtStoppedBytes), logs)
+}
+
+// Value returns the value of the extension of that kind, borrowed from x, which passed
+// CheckFrame.
+func (x Extensions) Value(kind uint8) (value []byte, ok bool) {
+	for len(x) > 0 {
+		size := envelopeExtHeaderBytes + int(x[1])
+		if x[0] == kind {
+			return x[envelopeExtHeaderBytes:size:size], true
+		}
+		x = x[size:]
+	}
+	return nil, false
+}
+
 // TraceBytes is the size of a trace context: trace id 16, span id 8, flags 1.
 const TraceBytes = 25
 

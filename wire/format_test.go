@@ -179,7 +179,7 @@ func encodeField(t *testing.T, v reflect.Value, path string) []byte {
 	return b.Bytes()
 }
 
-func controlBody(m message) func() []byte {
+func controlBody(m Message) func() []byte {
 	return func() []byte { return m.AppendTo(nil, 1)[EnvelopeBytes:] }
 }
 

@@ -27,6 +27,58 @@ const (
 	FrameVerified      FrameKind = 15 // answer
 )
 
+// frameKinds is the one table of frames.
+var frameKinds = [...]struct {
+	name     string
+	batches  bool           // its body is batches; else a control message
+	opens    bool           // it comes before there is a session
+	numbered bool           // it carries a number: of a batch frame, or its fetch's id
+	message  func() Message // nil: batches
+}{
+	FrameHello:         {name: "hello", opens: true, message: newMessage[Hello]},
+	FrameWelcome:       {name: "welcome", message: newMessage[Welcome]},
+	FrameRefusal:       {name: "refusal", message: newMessage[Refusal]},
+	FrameBatches:       {name: "batches", batches: true, numbered: true},
+	FrameAck:           {name: "ack", message: newMessage[Ack]},
+	FrameBatchRefusal:  {name: "batch refusal", message: newMessage[BatchRefusal]},
+	FrameCursorPage:    {name: "cursor page", message: newMessage[CursorPage]},
+	FrameHeartbeat:     {name: "heartbeat", message: newMessage[Heartbeat]},
+	FrameHeartbeatEcho: {name: "heartbeat echo", message: newMessage[HeartbeatEcho]},
+	FrameFetch:         {name: "fetch", numbered: true, message: newMessage[Fetch]},
+	FrameFetched:       {name: "fetched", batches: true, numbered: true},
+	FrameFetchEnd:      {name: "fetch end", numbered: true, message: newMessage[FetchEnd]},
+	FrameJoin:          {name: "join", opens: true, message: newMessage[Join]},
+	FrameVerify:        {name: "verify", message: newMessage[Verify]},
+	FrameVerified:      {name: "verified", message: newMessage[Verified]},
+}
+
+// newMessage makes an empty control message.
+func newMessage[T any, P interface {
+	*T
+	Message
+}]() Message {
+	return P(new(T))
+}
+
+// known tells the kinds of this release.
+func (k FrameKind) known() bool { return k != 0 && int(k) < len(frameKinds) }
+
+func (k FrameKind) String() string {
+	if !k.known() {
+		return fmt.Sprintf("frame kind %d", uint8(k))
+	}
+	return frameKinds[k].name
+}
+
+// NewMessage returns an empty message of that kind; nil if its frames carry batches, or
+// there is no such kind.
+func NewMessage(k FrameKind) Message {
+	if !k.known() || frameKinds[k].message == nil {
+		return nil
+	}
+	return frameKinds[k].message()
+}
+
 const (
 	EnvelopeBytes   = 32
 	FrameBytesMax   = 4 << 20 // envelope, extensions and body
@@ -43,12 +95,6 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // crcRoom stands for the CRC field while its value is computed. It is not a
 // variable of frameCRC because crc32 would move it to the heap.
 var crcRoom = make([]byte, 4)
-
-// Codec is a frame's compression. Part of the format.
-type Codec uint8
-
-// CodecNone is the only codec of this release.
-const CodecNone Codec = 0
 
 // Envelope is the decoded form of the 32 bytes that open a frame.
 type Envelope struct {
@@ -71,27 +117,7 @@ type Envelope struct {
 func (e *Envelope) FrameBytes() int { return EnvelopeBytes + int(e.ExtBytes) + int(e.WireBytes) }
 
 // carriesBatches tells the frames whose body is batches from control frames.
-func (k FrameKind) carriesBatches() bool { return k == FrameBatches || k == FrameFetched }
-
-// numbered tells the frames that carry a number: a batch frame its own, those
-// of a fetch the fetch's id.
-func (k FrameKind) numbered() bool {
-	return k.carriesBatches() || k == FrameFetch || k == FrameFetchEnd
-}
-
-// AppendBatchesEnvelope appends the envelope of a frame that carries batches
-// (FrameBatches, FrameFetched); their bytes follow it on the link, unchanged.
-// The caller sets Kind, BatchCount, WireBytes, Session and Number, which must
-// be allowed by FORMAT.md; the call fills the rest of e.
-func AppendBatchesEnvelope(dst []byte, e *Envelope) []byte {
-	e.Flags, e.Codec, e.ExtBytes, e.PlainBytes = 0, CodecNone, 0, e.WireBytes
-	at := len(dst)
-	dst = appendEnvelope(dst, e)
-	return sealFrame(dst, at, len(dst))
-}
-
-// opens tells the frames that come before there is a session.
-func (k FrameKind) opens() bool { return k == FrameHello || k == FrameJoin }
+func (k FrameKind) carriesBatches() bool { return k.known() && frameKinds[k].batches }
 
 // appendEnvelope appends the 32 bytes with a zero CRC.
 func appendEnvelope(dst []byte, e *Envelope) []byte {
@@ -155,30 +181,32 @@ func DecodeEnvelope(b []byte, e *Envelope) error {
 
 // check refuses what FORMAT.md does not allow in an envelope.
 func (e *Envelope) check() error {
-	switch {
-	case e.Kind < FrameHello || e.Kind > FrameVerified:
+	if !e.Kind.known() {
 		return fmt.Errorf("envelope: unknown kind %d: %w", uint8(e.Kind), ErrProtocol)
+	}
+	kind := &frameKinds[e.Kind]
+	switch {
 	case e.Flags != 0:
 		return fmt.Errorf("envelope: %s: reserved flags %04x: %w", e.Kind, e.Flags, ErrProtocol)
-	case e.Codec != CodecNone:
+	case !e.Codec.known():
 		return fmt.Errorf("envelope: %s: unknown codec %d: %w", e.Kind, e.Codec, ErrProtocol)
 	case e.PlainBytes != e.WireBytes:
 		return fmt.Errorf("envelope: %s: %d plain bytes, %d wire bytes, no codec: %w",
 			e.Kind, e.PlainBytes, e.WireBytes, ErrProtocol)
-	case e.Kind.opens() && e.Session != 0:
+	case kind.opens && e.Session != 0:
 		return fmt.Errorf("envelope: %s: session %d, want 0: %w", e.Kind, e.Session, ErrProtocol)
-	case e.Session == 0 && !e.Kind.opens() && e.Kind != FrameRefusal:
+	case e.Session == 0 && !kind.opens && e.Kind != FrameRefusal:
 		return fmt.Errorf("envelope: %s: session is zero: %w", e.Kind, ErrProtocol)
-	case e.Kind.numbered() != (e.Number != 0):
+	case kind.numbered != (e.Number != 0):
 		return fmt.Errorf("envelope: %s: number %d: %w", e.Kind, e.Number, ErrProtocol)
-	case !e.Kind.carriesBatches() && e.BatchCount != 0:
+	case !kind.batches && e.BatchCount != 0:
 		return fmt.Errorf("envelope: %s: batch count %d, want 0: %w", e.Kind, e.BatchCount, ErrProtocol)
-	case !e.Kind.carriesBatches() && e.WireBytes > ControlBytesMax:
+	case !kind.batches && e.WireBytes > ControlBytesMax:
 		return fmt.Errorf("envelope: %s: body of %d bytes, limit %d: %w", e.Kind, e.WireBytes, ControlBytesMax,
 			ErrProtocol)
-	case e.Kind.carriesBatches() && e.BatchCount == 0:
+	case kind.batches && e.BatchCount == 0:
 		return fmt.Errorf("envelope: %s: batch count is zero: %w", e.Kind, ErrProtocol)
-	case e.Kind.carriesBatches() && e.WireBytes < uint32(e.BatchCount)*ShippedBytesMin:
+	case kind.batches && e.WireBytes < uint32(e.BatchCount)*ShippedBytesMin:
 		return fmt.Errorf("envelope: %s: body of %d bytes, %d batches take at least %d: %w",
 			e.Kind, e.WireBytes, e.BatchCount, uint32(e.BatchCount)*ShippedBytesMin, ErrProtocol)
 	case uint64(e.WireBytes) > FrameBytesMax-EnvelopeBytes-uint64(e.ExtBytes):
@@ -207,7 +235,7 @@ func CheckFrame(e *Envelope, frame []byte) error {
 	if err := readEnvelopeExtensions(frame[EnvelopeBytes:bodyAt], e); err != nil {
 		return fmt.Errorf("frame: %s: %w", e.Kind, err)
 	}
-	if e.Kind == FrameFetch || e.Kind == FrameFetchEnd {
+	if kind := &frameKinds[e.Kind]; kind.numbered && !kind.batches {
 		body := frame[bodyAt:]
 		if len(body) < 8 || binary.LittleEndian.Uint64(body) != e.Number {
 			return fmt.Errorf("frame: %s: number %d is not the id in its body: %w", e.Kind, e.Number, ErrProtocol)
@@ -219,47 +247,8 @@ func CheckFrame(e *Envelope, frame []byte) error {
 // Body returns the body of a checked frame.
 func Body(e *Envelope, frame []byte) []byte { return frame[EnvelopeBytes+int(e.ExtBytes):] }
 
-// BatchRef is one batch where it lies: the decoded header and its bytes,
-// header included. The bytes are borrowed from whoever handed it out.
-type BatchRef struct {
-	Header BatchHeader
-	Bytes  []byte
-}
-
-// Body returns the batch's body.
-func (b *BatchRef) Body() []byte { return b.Bytes[BatchHeaderBytes:] }
-
-// SplitBatches appends one BatchRef per batch of body. Each header is decoded
-// and checked, each body digest verified; sizes must add up exactly and count
-// must agree. It allocates only when refs must grow. After an error it returns
-// refs as they came. Bodies are not walked: CheckBody and EntryReader do.
-func SplitBatches(body []byte, count int, refs []BatchRef) ([]BatchRef, error) {
-	kept := refs
-	at := 0
-	for i := range count {
-		refs = append(refs, BatchRef{})
-		ref := &refs[len(refs)-1]
-		if err := ref.read(body[at:]); err != nil {
-			return kept, fmt.Errorf("batch %d of %d at body offset %d: %w", i+1, count, at, err)
-		}
-		at += len(ref.Bytes)
-	}
-	if at != len(body) {
-		return kept, fmt.Errorf("%d bytes behind %d batches: %w", len(body)-at, count, ErrProtocol)
-	}
-	return refs, nil
-}
-
-// read takes the batch at the start of b.
-func (b *BatchRef) read(bytes []byte) error {
-	if err := DecodeBatchHeader(bytes, &b.Header); err != nil {
-		return err
-	}
-	size := b.Header.Bytes()
-	if size > len(bytes) {
-		return fmt.Errorf("log %s seq %d: %d bytes, %d are left: %w",
-			b.Header.Log(), b.Header.FirstSeq, size, len(bytes), ErrCorrupt)
-	}
-	b.Bytes = bytes[:size:size]
-	return VerifyBody(&b.Header, b.Body())
+// ExtensionsOf returns the extensions of a checked frame, borrowed.
+func ExtensionsOf(e *Envelope, frame []byte) Extensions {
+	hi := EnvelopeBytes + int(e.ExtBytes)
+	return Extensions(frame[EnvelopeBytes:hi:hi])
 }

@@ -6,17 +6,11 @@ import (
 	"testing"
 )
 
-// message is what every control message offers.
-type message interface {
-	AppendTo(dst []byte, session uint32) []byte
-	Decode(body []byte) error
-}
-
 // sampleMessages returns one message of each kind, a distinct value in every
 // field.
-func sampleMessages() map[FrameKind]message {
+func sampleMessages() map[FrameKind]Message {
 	position := Position{Incarnation(seq16(0x10)), 9, Chain(seq16(0x30))}
-	return map[FrameKind]message{
+	return map[FrameKind]Message{
 		FrameHello: &Hello{
 			VersionMin: 1, VersionMax: 2, Cluster: 3, Site: 4, Node: 5, Peer: 6, Term: 7, Counter: 8,
 			Shards: 256, DigestKind: DigestXXH3, Primary: 10, Epoch: 11, Features: 12,
@@ -49,14 +43,14 @@ func sampleMessages() map[FrameKind]message {
 
 // sessionOf is a session that the envelope of this kind allows.
 func sessionOf(kind FrameKind) uint32 {
-	if kind.opens() {
+	if frameKinds[kind].opens {
 		return 0
 	}
 	return 3
 }
 
 // receive does what a link and its user do with a control frame.
-func receive(frame []byte, m message) (Envelope, error) {
+func receive(frame []byte, m Message) (Envelope, error) {
 	var e Envelope
 	if err := DecodeEnvelope(frame, &e); err != nil {
 		return e, err
@@ -67,7 +61,7 @@ func receive(frame []byte, m message) (Envelope, error) {
 	return e, m.Decode(Body(&e, frame))
 }
 
-func empty(m message) message { return reflect.New(reflect.TypeOf(m).Elem()).Interface().(message) }
+func empty(m Message) Message { return reflect.New(reflect.TypeOf(m).Elem()).Interface().(Message) }
 
 func TestEveryMessageComesBackFromItsFrame(t *testing.T) {
 	for kind, m := range sampleMessages() {
@@ -83,6 +77,35 @@ func TestEveryMessageComesBackFromItsFrame(t *testing.T) {
 		}
 		if !reflect.DeepEqual(got, m) {
 			t.Errorf("%s came back as %+v, want %+v", kind, got, m)
+		}
+	}
+}
+
+// TestUnknownExtensionsComeBack: every control message carries those of a later release.
+func TestUnknownExtensionsComeBack(t *testing.T) {
+	x := Extensions{}.AppendStopped(7).Append(0x40, nil).Append(0x41, []byte("of a later release"))
+	for kind := range FrameKind(len(frameKinds)) {
+		m := sampleMessages()[kind]
+		if empty := NewMessage(kind); (empty == nil) != (m == nil) {
+			t.Fatalf("%s: a new one is %v, a sample is %v", kind, empty, m)
+		} else if m == nil {
+			continue
+		}
+		frame := AppendControl([]byte("before"), sessionOf(kind), m, x)[len("before"):]
+		got := NewMessage(kind)
+		e, err := receive(frame, got)
+		if err != nil || !reflect.DeepEqual(got, m) {
+			t.Errorf("%s came back as %+v, want %+v: %v", kind, got, m, err)
+			continue
+		}
+		if back := ExtensionsOf(&e, frame); string(back) != string(x) || e.Stopped != 7 {
+			t.Errorf("%s: extensions %x, stopped %d, want %x", kind, back, e.Stopped, x)
+		}
+		if value, ok := ExtensionsOf(&e, frame).Value(0x41); !ok || string(value) != "of a later release" {
+			t.Errorf("%s: extension 41 is %q, %t", kind, value, ok)
+		}
+		if _, ok := ExtensionsOf(&e, frame).Value(0x42); ok {
+			t.Errorf("%s: extension 42 is there", kind)
 		}
 	}
 }

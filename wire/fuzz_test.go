@@ -289,7 +289,7 @@ func compareMessages(t *testing.T, kind FrameKind, body []byte) {
 	t.Helper()
 	m := sampleMessages()[kind]
 	err := m.Decode(body)
-	var want message
+	var want Message
 	compareClasses(t, err, slowly(func() { want = slowMessage(kind, body) }))
 	if err != nil {
 		return

@@ -14,13 +14,6 @@ var batchKindNames = []string{"data", "start", "marker", "control"}
 
 func (k BatchKind) String() string { return name(batchKindNames, "batch kind", int(k)) }
 
-var frameKindNames = []string{
-	"hello", "welcome", "refusal", "batches", "ack", "batch refusal", "cursor page",
-	"heartbeat", "heartbeat echo", "fetch", "fetched", "fetch end", "join", "verify", "verified",
-}
-
-func (k FrameKind) String() string { return name(frameKindNames, "frame kind", int(k)) }
-
 var ackLevelNames = []string{"received", "durable", "applied"}
 
 func (l AckLevel) String() string { return name(ackLevelNames, "ack level", int(l)) }

@@ -5,7 +5,7 @@ package wire
 import "bytes"
 
 // slowMessage reads the body of a control frame of this kind.
-func slowMessage(kind FrameKind, body []byte) (m message) {
+func slowMessage(kind FrameKind, body []byte) (m Message) {
 	r := bytes.NewReader(body)
 	switch kind {
 	case FrameHello:

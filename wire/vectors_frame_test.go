@@ -200,7 +200,7 @@ type messageCase struct {
 	kind   FrameKind
 	name   string
 	reason string // empty: allowed
-	change func(m message)
+	change func(m Message)
 	poke   func(body []byte)
 }
 
@@ -238,7 +238,7 @@ func messageVectors() (vectors []*vector) {
 
 // bodyLengthVectors are a message's body one byte short and one too long, and
 // its envelope with a session or number that its kind does not have.
-func bodyLengthVectors(kind FrameKind, m message) []*vector {
+func bodyLengthVectors(kind FrameKind, m Message) []*vector {
 	frame := m.AppendTo(nil, sessionOf(kind))
 	body := frame[EnvelopeBytes:]
 	var e Envelope
@@ -253,7 +253,7 @@ func bodyLengthVectors(kind FrameKind, m message) []*vector {
 	number.Number ^= 1 << 40
 	session := e
 	session.Session = 1
-	if !kind.opens() {
+	if !frameKinds[kind].opens {
 		session.Session = 0
 	}
 	cases := []frameCase{

@@ -8,7 +8,7 @@ import (
 
 // allowed and refused make the cases of one message type.
 func allowed[M any](kind FrameKind, name string, change func(m *M)) messageCase {
-	return messageCase{kind: kind, name: name, change: func(m message) { change(any(m).(*M)) }}
+	return messageCase{kind: kind, name: name, change: func(m Message) { change(any(m).(*M)) }}
 }
 
 func refused[M any](kind FrameKind, name, reason string, change func(m *M)) messageCase {

@@ -92,7 +92,7 @@ func decodeFast(decode string, b []byte) ([]string, error) {
 	return append(holds, holdsOfMessage(m)), nil
 }
 
-func holdsOfMessage(m message) string {
+func holdsOfMessage(m Message) string {
 	text := fmt.Sprintf("%+v", m)
 	return text[:min(len(text), 500)]
 }

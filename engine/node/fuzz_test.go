@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/claudefs/repl/engine/step"
 	"github.com/claudefs/repl/wire"
 )
 
@@ -124,7 +123,7 @@ func (m *tamperer) position() wire.Position {
 func (m *tamperer) say(e *end) {
 	log, at, number := m.log(), m.position(), uint64(m.p.byte())
 	code := wire.RefusalCode(1 + m.p.n(41))
-	var said step.Message
+	var said wire.Message
 	kind := []wire.FrameKind{
 		wire.FrameAck, wire.FrameCursorPage, wire.FrameBatchRefusal, wire.FrameHeartbeat, wire.FrameHeartbeatEcho,
 		wire.FrameFetch, wire.FrameFetchEnd, wire.FrameRefusal, wire.FrameVerify, wire.FrameVerified,

@@ -13,7 +13,7 @@ import (
 )
 
 // message steps with a control message that comes over a link.
-func (s *site) message(l *link, kind wire.FrameKind, number uint64, m step.Message) *Effects {
+func (s *site) message(l *link, kind wire.FrameKind, number uint64, m wire.Message) *Effects {
 	s.effects.Reset()
 	s.node.Step(s.w.now(), &FrameIn{
 		Link: l.Link, Body: m.AppendTo(nil, l.Session)[wire.EnvelopeBytes:],

@@ -14,11 +14,10 @@ import (
 
 	"github.com/claudefs/repl/engine/fetch"
 	"github.com/claudefs/repl/engine/internal/plant"
-	"github.com/claudefs/repl/engine/step"
 	"github.com/claudefs/repl/wire"
 )
 
-func (n *Node) send(l *link, m step.Message) {
+func (n *Node) send(l *link, m wire.Message) {
 	n.t.E.Send(l.Link, l.Session, m)
 }
 

@@ -8,7 +8,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/claudefs/repl/engine/step"
 	"github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/wire"
 )
@@ -112,7 +111,7 @@ func TestPersistsAreOneAtATimeAndTriedAgain(t *testing.T) {
 	require.Equal(t, OpDial, e.Ops[0].Kind)
 	at(time.Second, &LinkUp{Link: 1, Peer: a.c.Peers[0].Site})
 	l, p := n.links[1], n.peers[0]
-	in := func(kind wire.FrameKind, m step.Message) *FrameIn {
+	in := func(kind wire.FrameKind, m wire.Message) *FrameIn {
 		return &FrameIn{
 			Link: 1, Body: m.AppendTo(nil, l.Session)[wire.EnvelopeBytes:],
 			Envelope: wire.Envelope{Kind: kind, Session: l.Session},

@@ -7,12 +7,11 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/claudefs/repl/engine/step"
 	"github.com/claudefs/repl/wire"
 )
 
 // frame puts a control message into an input, as a link would.
-func frame(l *link, kind wire.FrameKind, m step.Message) *FrameIn {
+func frame(l *link, kind wire.FrameKind, m wire.Message) *FrameIn {
 	b := m.AppendTo(nil, l.Session)
 	return &FrameIn{
 		Link: l.Link, Body: b[wire.EnvelopeBytes:], Envelope: wire.Envelope{Kind: kind, Session: l.Session},
@@ -138,6 +137,24 @@ func TestCursorPageWithAnotherChainStopsTheLog(t *testing.T) {
 			require.Equal(t, wire.Seq(1), b.mirror.tail(wire.LogID{Site: a.c.Site, Shard: 1}).Seq)
 		})
 	}
+}
+
+// TestExtensionsReachTheHeart: every control frame brings its own, known or not, and none
+// of them changes what the frame does.
+func TestExtensionsReachTheHeart(t *testing.T) {
+	w, a, b := pair()
+	a.open()
+	b.open()
+	later := wire.Extensions{}.Append(0x60, []byte("later"))
+	w.carry = func(in *FrameIn) { in.Ext = append(in.Ext, later...) }
+	w.pass(time.Second)
+	a.append(0, 3)
+	w.pass(2 * time.Second)
+	require.Equal(t, a.own.batches, b.mirror.batches)
+	require.Equal(t, later, a.node.msg.in.Ext, "of an echo or a page")
+	b.step(frame(b.node.peers[0].in, wire.FrameHeartbeat, &wire.Heartbeat{Number: 1000}))
+	require.Empty(t, b.node.msg.in.Ext)
+	require.NoError(t, w.fault)
 }
 
 // A peer that has seen the highest counter there is, whoever said it, is reached in a

@@ -409,10 +409,15 @@ func (n *Node) beat(l *link) {
 	l.beat++
 	l.beats[l.beat%heartbeatsKept] = n.t.Now.Mono
 	l.beatAt = n.t.Now.Mono + n.t.C.HeartbeatEvery
-	n.msg.beat = wire.SourceHeartbeat{Stopped: uint32(len(l.peer.stops)), Heartbeat: wire.Heartbeat{
+	n.msg.beat = wire.Heartbeat{
 		Clock: uint64(n.t.Now.Wall.UnixMicro()), LastStamp: n.grown.lastStamp, Number: l.beat,
-	}}
-	n.send(l, &n.msg.beat)
+	}
+	x := n.msg.ext[:0]
+	if stopped := len(l.peer.stops); stopped > 0 {
+		x = x.AppendStopped(uint32(stopped))
+	}
+	n.t.E.SendWith(l.Link, l.Session, &n.msg.beat, x)
+	n.msg.ext = x
 }
 
 // echoed takes the answer to a heartbeat: it proves what we know as of when

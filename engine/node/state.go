@@ -86,7 +86,8 @@ type messages struct {
 	batchRefusal wire.BatchRefusal
 	page         wire.CursorPage
 	heartbeat    wire.Heartbeat
-	beat         wire.SourceHeartbeat
+	beat         wire.Heartbeat
+	ext          wire.Extensions
 	echo         wire.HeartbeatEcho
 	fetch        wire.Fetch
 	fetchEnd     wire.FetchEnd

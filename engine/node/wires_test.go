@@ -98,7 +98,11 @@ func (e *end) sendControl(frame []byte) {
 		panic(err)
 	}
 	body := slices.Clone(wire.Body(&env, frame))
-	e.far.queue = append(e.far.queue, FrameIn{Link: e.far.id, Envelope: env, Body: body})
+	in := FrameIn{Link: e.far.id, Envelope: env, Ext: slices.Clone(wire.ExtensionsOf(&env, frame)), Body: body}
+	if e.site.w.carry != nil {
+		e.site.w.carry(&in)
+	}
+	e.far.queue = append(e.far.queue, in)
 	if env.Kind != wire.FrameHeartbeat && env.Kind != wire.FrameHeartbeatEcho {
 		e.site.w.tell("%s > %s", e.site.name, describe(&env, wire.Body(&env, frame)))
 	}

@@ -20,8 +20,9 @@ type world struct {
 	sites []*site
 	pipes []*pipe
 	links LinkID
-	said  []string // events and admissions since last asked
-	trace bool     // also frames
+	said  []string       // events and admissions since last asked
+	trace bool           // also frames
+	carry func(*FrameIn) // control frames on their way
 	// damages lets random crashes leave a mirrored log suspect.
 	damages bool
 	fault   error // first broken promise

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"bytes"
 	"errors"
 
 	"github.com/claudefs/repl/engine/node"
@@ -139,15 +140,11 @@ func (p *process) swap(refs []wire.BatchRef) {
 }
 
 func (p *process) sendBatches(e *end, envelope *wire.Envelope, refs []wire.BatchRef) {
-	size := 0
 	p.site.w.check.leaving(p.site.index, refs)
+	parts := make([][]byte, 1, 1+len(refs))
 	for i := range refs {
-		size += len(refs[i].Bytes)
+		parts = append(parts, refs[i].Bytes)
 	}
-	envelope.BatchCount, envelope.WireBytes = uint16(len(refs)), uint32(size)
-	frame := wire.AppendBatchesEnvelope(make([]byte, 0, wire.EnvelopeBytes+size), envelope)
-	for i := range refs {
-		frame = append(frame, refs[i].Bytes...)
-	}
-	p.site.w.net.send(e, frame)
+	wire.Pack(envelope, nil, parts)
+	p.site.w.net.send(e, bytes.Join(parts, nil))
 }

@@ -220,8 +220,7 @@ func (p *process) readOn() {
 // frame hands a whole frame to the heart: control frames by their body, batches
 // by their headers.
 func (p *process) frame(e *end, envelope wire.Envelope, frame []byte) {
-	in := &node.FrameIn{Link: e.id, Envelope: envelope}
-	body := wire.Body(&envelope, frame)
+	in := &node.FrameIn{Link: e.id, Envelope: envelope, Ext: wire.ExtensionsOf(&envelope, frame)}
 	if s := p.site; envelope.Kind == wire.FrameFetched && s.armed != nil && s.armed.Phase == plan.PhaseFetched {
 		s.w.mark("killed with fetched batches at hand")
 		s.dieNow()
@@ -229,7 +228,7 @@ func (p *process) frame(e *end, envelope wire.Envelope, frame []byte) {
 	}
 	p.refs, p.headers = p.refs[:0], p.headers[:0]
 	if envelope.Kind == wire.FrameBatches || envelope.Kind == wire.FrameFetched {
-		p.refs, in.BatchErr = wire.SplitBatches(body, int(envelope.BatchCount), p.refs)
+		p.refs, in.BatchErr = wire.Unpack(&envelope, frame, p.refs)
 		for i := range p.refs {
 			p.headers = append(p.headers, p.refs[i].Header)
 		}
@@ -239,7 +238,7 @@ func (p *process) frame(e *end, envelope wire.Envelope, frame []byte) {
 			p.site.w.mark("batch with a wrong digest")
 		}
 	} else {
-		in.Body = body
+		in.Body = wire.Body(&envelope, frame)
 	}
 	if envelope.Kind == wire.FrameCursorPage {
 		p.heard[e.peer.p.site.place] = true

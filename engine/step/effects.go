@@ -45,9 +45,14 @@ func (e *Effects) Reset() {
 func (e *Effects) Room() int { return cap(e.bytes) }
 
 // Send has a control message sent over a link.
-func (e *Effects) Send(link LinkID, session uint32, m Message) {
+func (e *Effects) Send(link LinkID, session uint32, m wire.Message) {
+	e.SendWith(link, session, m, nil)
+}
+
+// SendWith has a control message sent with extensions of its frame.
+func (e *Effects) SendWith(link LinkID, session uint32, m wire.Message, x wire.Extensions) {
 	lo := len(e.bytes)
-	e.bytes = m.AppendTo(e.bytes, session)
+	e.bytes = wire.AppendControl(e.bytes, session, m, x)
 	hi := len(e.bytes)
 	e.Ops = append(e.Ops, Op{Kind: OpSend, Link: link, Frame: e.bytes[lo:hi:hi]})
 }

@@ -50,6 +50,7 @@ type LinkDown struct {
 type FrameIn struct {
 	Link     LinkID
 	Envelope wire.Envelope
+	Ext      wire.Extensions
 	Body     []byte // of a control frame; nil else
 	Headers  []wire.BatchHeader
 	BatchErr error

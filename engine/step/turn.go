@@ -19,11 +19,6 @@ type StoppedLog struct {
 // Never is when a room that waits for no timer wants to be woken.
 const Never = time.Duration(1<<63 - 1)
 
-// Message is any control message of package wire.
-type Message interface {
-	AppendTo(dst []byte, session uint32) []byte
-}
-
 // Turn is the step at hand, and what all rooms of one heart share: who they are, what
 // they call the sites, which journals and logs stopped. Its owner sets Now and E before
 // each step; E is borrowed for the step.

@@ -197,13 +197,12 @@ func readFrame(b []byte) (dumpRow, error) {
 		return dumpRow{}, err
 	}
 	row := dumpRow{Bytes: int64(size), Kind: e.Kind.String(), Number: e.Number, Batches: []dumpBatch{}}
-	body := wire.Body(&e, frame)
 	if e.Kind != wire.FrameBatches && e.Kind != wire.FrameFetched {
-		text, err := messageText(e.Kind, body)
+		text, err := messageText(e.Kind, wire.Body(&e, frame))
 		row.Text = text
 		return row, err
 	}
-	batches, err := wire.SplitBatches(body, int(e.BatchCount), nil)
+	batches, err := wire.Unpack(&e, frame, nil)
 	if err != nil {
 		return dumpRow{}, err
 	}
@@ -217,73 +216,46 @@ func readFrame(b []byte) (dumpRow, error) {
 	return row, nil
 }
 
-// message is a decoded control frame.
-type message interface{ Decode(body []byte) error }
-
 // messageText tells a control frame in a few words.
 func messageText(kind wire.FrameKind, body []byte) (string, error) {
-	decode := func(m message, text func() string) (string, error) {
-		if err := m.Decode(body); err != nil {
-			return "", err
-		}
-		return text(), nil
+	m := wire.NewMessage(kind)
+	if m == nil {
+		return "", errors.New("no control frame")
 	}
-	switch kind {
-	case wire.FrameHello:
-		var m wire.Hello
-		return decode(&m, func() string {
-			return fmt.Sprintf("cluster %q  %s to %s  versions %d–%d  session (%d, %d)  shards %d  epoch %d",
-				m.ClusterName, m.SiteName, m.PeerName, m.VersionMin, m.VersionMax, m.Term, m.Counter, m.Shards, m.Epoch)
-		})
-	case wire.FrameWelcome:
-		var m wire.Welcome
-		return decode(&m, func() string {
-			return fmt.Sprintf("%s  version %d  term %d", m.SiteName, m.Version, m.Term)
-		})
-	case wire.FrameRefusal:
-		var m wire.Refusal
-		return decode(&m, func() string { return fmt.Sprintf("%s: %s", m.Code, m.Text) })
-	case wire.FrameAck:
-		var m wire.Ack
-		return decode(&m, func() string { return fmt.Sprintf("%s up to frame %d", m.Level, m.Number) })
-	case wire.FrameBatchRefusal:
-		var m wire.BatchRefusal
-		return decode(&m, func() string {
-			return fmt.Sprintf("log %s at seq %d: %s: %s", m.Log, m.Position.Seq, m.Code, m.Text)
-		})
-	case wire.FrameCursorPage:
-		var m wire.CursorPage
-		return decode(&m, func() string { return plural(len(m.Entries), "log", "logs") })
-	case wire.FrameHeartbeat:
-		var m wire.Heartbeat
-		return decode(&m, func() string {
-			return fmt.Sprintf("number %d  last stamp %s", m.Number, stampText(m.LastStamp))
-		})
-	case wire.FrameHeartbeatEcho:
-		var m wire.HeartbeatEcho
-		return decode(&m, func() string { return fmt.Sprintf("number %d", m.Number) })
-	case wire.FrameFetch:
-		var m wire.Fetch
-		return decode(&m, func() string { return fmt.Sprintf("log %s  seq %d to %d", m.Log, m.From.Seq, m.To) })
-	case wire.FrameFetchEnd:
-		var m wire.FetchEnd
-		return decode(&m, func() string { return fmt.Sprintf("code %d  %s", m.Code, m.Text) })
-	case wire.FrameJoin:
-		var m wire.Join
-		return decode(&m, func() string { return fmt.Sprintf("link %x  stream %d of %d", m.Link, m.Stream, m.Streams) })
-	case wire.FrameVerify:
-		var m wire.Verify
-		return decode(&m, func() string {
-			return fmt.Sprintf("id %d  kind %d  log %s  seq %d  count %d", m.ID, m.Kind, m.Log, m.Seq, m.Count)
-		})
-	case wire.FrameVerified:
-		var m wire.Verified
-		return decode(&m, func() string {
-			return fmt.Sprintf("id %d  code %d  %s, %s  %s", m.ID, m.Code, plural(len(m.Rows), "log", "logs"),
-				plural(len(m.Parts), "part", "parts"), m.Text)
-		})
+	if err := m.Decode(body); err != nil {
+		return "", err
 	}
-	return "", errors.New("no control frame")
+	switch m := m.(type) {
+	case *wire.Hello:
+		return fmt.Sprintf("cluster %q  %s to %s  versions %d–%d  session (%d, %d)  shards %d  epoch %d", m.ClusterName,
+			m.SiteName, m.PeerName, m.VersionMin, m.VersionMax, m.Term, m.Counter, m.Shards, m.Epoch), nil
+	case *wire.Welcome:
+		return fmt.Sprintf("%s  version %d  term %d", m.SiteName, m.Version, m.Term), nil
+	case *wire.Refusal:
+		return fmt.Sprintf("%s: %s", m.Code, m.Text), nil
+	case *wire.Ack:
+		return fmt.Sprintf("%s up to frame %d", m.Level, m.Number), nil
+	case *wire.BatchRefusal:
+		return fmt.Sprintf("log %s at seq %d: %s: %s", m.Log, m.Position.Seq, m.Code, m.Text), nil
+	case *wire.CursorPage:
+		return plural(len(m.Entries), "log", "logs"), nil
+	case *wire.Heartbeat:
+		return fmt.Sprintf("number %d  last stamp %s", m.Number, stampText(m.LastStamp)), nil
+	case *wire.HeartbeatEcho:
+		return fmt.Sprintf("number %d", m.Number), nil
+	case *wire.Fetch:
+		return fmt.Sprintf("log %s  seq %d to %d", m.Log, m.From.Seq, m.To), nil
+	case *wire.FetchEnd:
+		return fmt.Sprintf("code %d  %s", m.Code, m.Text), nil
+	case *wire.Join:
+		return fmt.Sprintf("link %x  stream %d of %d", m.Link, m.Stream, m.Streams), nil
+	case *wire.Verify:
+		return fmt.Sprintf("id %d  kind %d  log %s  seq %d  count %d", m.ID, m.Kind, m.Log, m.Seq, m.Count), nil
+	case *wire.Verified:
+		return fmt.Sprintf("id %d  code %d  %s, %s  %s", m.ID, m.Code, plural(len(m.Rows), "log", "logs"),
+			plural(len(m.Parts), "part", "parts"), m.Text), nil
+	}
+	return fmt.Sprintf("%+v", m), nil
 }
 
 func stampText(s wire.Stamp) string {

@@ -48,6 +48,9 @@ func (f *Frame) Scarce() bool { return f.lender != nil }
 // it: who keeps frames gives them up in their order.
 func (f *Frame) MemoryBytes() int { return len(f.memory) + f.costs }
 
+// Ext returns the extensions of the envelope, borrowed from the frame.
+func (f *Frame) Ext() wire.Extensions { return wire.ExtensionsOf(&f.Envelope, f.Bytes) }
+
 // Body returns what follows envelope and extensions.
 func (f *Frame) Body() []byte { return wire.Body(&f.Envelope, f.Bytes) }
 
