@@ -91,25 +91,6 @@ func (l LogID) Compare(o LogID) int {
 	return 0
 }
 
-// Position is the end of a batch. Equal seq and chain mean equal history. The
-// zero Position is "before the first batch of an unknown incarnation".
-type Position struct {
-	Incarnation Incarnation
-	Seq         Seq
-	Chain       Chain
-}
-
-func (p Position) String() string {
-	return fmt.Sprintf("%s:%d:%s", p.Incarnation, p.Seq, p.Chain)
-}
-
-// Cursor is how far one log has come, here or at a peer: durable, applied or
-// confirmed, as the field that holds it says.
-type Cursor struct {
-	Log      LogID
-	Position Position // Seq counts in the incarnation that Position names
-}
-
 // RegisteredPeer is a site that a node keeps batches for. It leaves only by
 // an operator's verb, never by its absence from a configuration.
 type RegisteredPeer struct {

@@ -34,6 +34,17 @@ type PageEntry struct {
 	Applied Seq      // in the Store, same incarnation; ≤ Durable.Seq
 }
 
+// AppliedAt is where the Store is. Its chain is known only at the end of what is durable.
+func (e *PageEntry) AppliedAt() Position {
+	switch e.Applied {
+	case 0:
+		return Position{}
+	case e.Durable.Seq:
+		return e.Durable
+	}
+	return Position{Incarnation: e.Durable.Incarnation, Seq: e.Applied}
+}
+
 // AppendTo appends a whole frame. More than PageEntryMax rows panic.
 func (m *CursorPage) AppendTo(dst []byte, session uint32) []byte {
 	if len(m.Entries) > PageEntryMax {
