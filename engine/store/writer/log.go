@@ -29,6 +29,7 @@ type shardLog struct {
 	copied      uint64 // see Totals
 	dirty       bool
 	reserved    bool    // placed is a reservation's
+	told        bool    // where the log ends, see GoOn
 	first, last *buffer // closed and not yet staged, in order
 
 	placed     placed
