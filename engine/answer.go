@@ -40,7 +40,7 @@ func (l *peerLink) answer(op *node.Op) {
 		return
 	}
 	tail, _ := l.e.flusherOf(op.Journal).j.Tail(op.Fetch.Log)
-	l.source.answers[op.Journal].walk.Ask(&op.Fetch, tail.Position.Seq)
+	l.source.answers[op.Journal].walk.Ask(&op.Fetch, tail.Position)
 }
 
 // grant sends a piece of what is asked for, and tells the heart how far that went. A

@@ -119,7 +119,7 @@ func (e *Engine) admit(ctx context.Context, shard Shard) error {
 		return nil
 	}
 	s.mu.Lock()
-	err := e.wait(ctx, s, 0, Level{kind: levelAdmission})
+	err := e.wait(ctx, s, wire.Incarnation{}, 0, Level{kind: levelAdmission})
 	admission, refusal := s.admission, s.refusal
 	s.mu.Unlock() // before the heart is asked why
 	if err != nil {

@@ -57,9 +57,9 @@ type appliers struct {
 	stopped atomic.Int32  // logs whose applier stopped
 
 	dirtyMu sync.Mutex
-	dirty   map[wire.Shard]bool     // applied to since the last Store.Sync
-	at      map[wire.LogID]wire.Seq // applied, for status
-	ended   map[wire.LogID]error    // stopped logs, and why
+	dirty   map[wire.Shard]bool          // applied to since the last Store.Sync
+	at      map[wire.LogID]wire.Position // applied, for status
+	ended   map[wire.LogID]error         // stopped logs, and why
 }
 
 // round is the batches of one read. Each worker writes the results of its shards.
@@ -78,7 +78,8 @@ type result struct {
 // newAppliers takes the Store's cursors for all shards.
 func newAppliers(e *Engine) (*appliers, error) {
 	a := &appliers{
-		e: e, dirty: make(map[wire.Shard]bool), at: make(map[wire.LogID]wire.Seq), ended: make(map[wire.LogID]error),
+		e: e, dirty: make(map[wire.Shard]bool), at: make(map[wire.LogID]wire.Position),
+		ended: make(map[wire.LogID]error),
 	}
 	var scratch [applyWorkers]apply.Scratch
 	for shard := range e.o.Shards {
@@ -127,7 +128,7 @@ func (a *appliers) add(f *flusher, cursors []wire.Cursor) {
 	for _, c := range cursors {
 		if (c.Log.Site == a.e.id.site) == (f.kind == node.Own) {
 			r.feed.Set(c.Log, c.Position)
-			a.at[c.Log] = c.Position.Seq
+			a.at[c.Log] = c.Position
 		}
 	}
 	f.durableRose = r.wakeUp
@@ -338,7 +339,7 @@ func (r *applyReader) report(refs []wire.BatchRef) {
 	r.a.dirtyMu.Lock()
 	for _, c := range cursors {
 		r.a.dirty[c.Log.Shard] = true
-		r.a.at[c.Log] = c.Position.Seq
+		r.a.at[c.Log] = c.Position
 	}
 	r.a.dirtyMu.Unlock()
 	e.clock.applied()
@@ -401,7 +402,7 @@ func (a *appliers) backlog() int64 {
 		tails := r.f.j.Positions()
 		a.dirtyMu.Lock()
 		for log, tail := range tails {
-			entries += max(0, int64(tail.Seq)-int64(a.at[log]))
+			entries += tail.EntriesAfter(a.at[log])
 		}
 		a.dirtyMu.Unlock()
 	}

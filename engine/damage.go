@@ -38,7 +38,7 @@ func (e *Engine) mend() {
 	}
 	ask, whole := e.housework.missing.Update(holes)
 	for _, h := range ask {
-		e.step(&node.MirrorDamaged{Log: h.Log, From: h.From, To: h.To.Seq})
+		e.step(&node.MirrorDamaged{Log: h.Log, From: h.From, To: h.To})
 	}
 	for _, log := range whole {
 		e.step(&node.MirrorDamaged{Log: log, Gone: true})

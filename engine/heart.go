@@ -148,19 +148,17 @@ func (e *Engine) persist(p *node.Persist) {
 	e.own.awaitPersist(ticket{number: p.Ticket, unit: unit})
 }
 
-// admission lets a shard's log take appends, or not. The writer learns the tail
-// the first time, and again when a peer gave entries back.
+// admission lets a shard's log take appends, or not.
 func (e *Engine) admission(a *node.Admit) {
 	s := &e.shards[a.Shard]
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	tail := a.Tail
-	if _, appended := e.writer.Tail(a.Shard); !s.tailed || tail.Tail.Seq > appended {
-		e.writer.SetTail(a.Shard, journal.Tail{
-			Position: tail.Tail, LastStamp: tail.LastStamp, LastIndex: tail.LastIndex,
-		})
-		s.tailed = true
-		s.incarnation = tail.Tail.Incarnation
+	goesOn := e.writer.GoOn(a.Shard, journal.Tail{
+		Position: tail.Tail, LastStamp: tail.LastStamp, LastIndex: tail.LastIndex,
+	})
+	if goesOn {
+		s.goesOn(tail.Tail.Incarnation)
 		s.local = tail.Tail.Seq
 		s.index.Store(max(s.index.Load(), tail.LastIndex))
 	}

@@ -344,13 +344,13 @@ func (e *Engine) measure(r *wire.RegisteredPeer) (bytes int64, known bool) {
 		return 0, false
 	}
 	defer reader.Close()
-	starts := map[wire.LogID]wire.Seq{}
+	starts := map[wire.LogID]wire.Position{}
 	for _, end := range ends {
-		starts[end.Log] = end.Position.Seq
+		starts[end.Log] = end.Position
 	}
 	for _, tail := range j.Tails() {
-		entries += int64(tail.Position.Seq - min(tail.Position.Seq, starts[tail.Log]))
-		missing += int64(tail.Position.Seq - min(tail.Position.Seq, have(tail.Log).Seq))
+		entries += tail.Position.EntriesAfter(starts[tail.Log])
+		missing += tail.Position.EntriesAfter(have(tail.Log))
 	}
 	if entries == 0 {
 		return 0, missing == 0

@@ -18,6 +18,7 @@ import (
 //	engine/stream/answer.go         how questions for batches are answered
 //	engine/apply/feed.go            who waits for a repair, what goes to the applier
 //	engine/store/writer/bound.go    the durable clock bound
+//	engine/store/writer/tail.go     where appends go on
 
 // simShell are the files of the simulator that stand for the engine's; the others make
 // worlds, faults and checkers, which must see for themselves.
@@ -35,12 +36,13 @@ var decided = map[string]string{
 	"TakesNext":    "apply.Feed",
 	"StampMax":     "Fill of writer/bound.go",
 	"Flush":        "Fill of writer/bound.go",
+	"SetTail":      "GoOn of writer/tail.go",
 }
 
 // shared are calls that both shells must make: the same decision, made once.
 var shared = []string{
-	"Add", "Fill", "LastOfEach", "Moved", "NewFeed", "ReadBeyond", "ReadRetained", "Serve", "Tails", "TakeMoved",
-	"Takes", "Update",
+	"Add", "Fill", "GoOn", "LastOfEach", "Moved", "NewFeed", "ReadBeyond", "ReadRetained", "Serve", "Tails",
+	"TakeMoved", "Takes", "Update",
 }
 
 // facts are what batches and holes are compared by.
@@ -49,10 +51,12 @@ var facts = []string{"Seq", "FirstSeq", "LastSeq", "Incarnation", "Prev", "Chain
 // compared are the comparisons of facts that a shell may make: function and reason. What
 // is not here belongs into one of the homes.
 var compared = map[string]string{
-	"engine: admission":       "the heart's tail against what the writer has given out",
 	"engine: bootShards":      "what Wait answers for an earlier life",
 	"engine: Wait":            "levels: the simulator has waiters of its own",
-	"engine: await":           "levels",
+	"engine: follows":         "levels: of which incarnation watermarks are",
+	"engine: goesOn":          "levels: the same",
+	"engine: ownApplied":      "levels",
+	"engine: reached":         "levels",
 	"engine: progress":        "levels",
 	"engine/sim: repeated":    "a mark: a session began behind the peer's tail",
 	"engine/sim: openJournal": "what a checker is told of an opening",

@@ -23,7 +23,6 @@ type shardState struct {
 	mu          sync.Mutex
 	admission   node.Admission
 	refusal     error            // why the log takes no appends, with AdmitRefused
-	tailed      bool             // the writer knows the tail
 	incarnation wire.Incarnation // may be behind the writer's
 	local       wire.Seq
 	applied     wire.Seq
@@ -39,6 +38,7 @@ type peerMark struct{ durable, applied wire.Seq }
 // waiting allocates nothing.
 type waiter struct {
 	next  *waiter
+	of    wire.Incarnation // zero: of none
 	seq   wire.Seq
 	level Level
 	ready chan struct{} // capacity 1
@@ -47,8 +47,37 @@ type waiter struct {
 // newWaiter fills the engine's pool.
 func newWaiter() any { return &waiter{ready: make(chan struct{}, 1)} }
 
-// reached says whether seq is at level, or will never be.
-func (s *shardState) reached(seq wire.Seq, level Level) (bool, error) {
+// goesOn notes the incarnation that the log is in: watermarks of another one say nothing
+// about its seqs.
+func (s *shardState) goesOn(in wire.Incarnation) {
+	if in == (wire.Incarnation{}) { // nothing is known of the log
+		return
+	}
+	if s.incarnation != in && s.incarnation != (wire.Incarnation{}) {
+		s.local, s.applied = 0, 0
+		clear(s.peers)
+	}
+	s.incarnation = in
+}
+
+// follows says whether watermarks of an incarnation count for a shard's log. The writer
+// begins a log, and readers see it, before its first flush tells which one it is. s.mu is
+// held.
+func (e *Engine) follows(s *shardState, shard wire.Shard, in wire.Incarnation) bool {
+	if s.incarnation != in && in != (wire.Incarnation{}) && e.writer != nil {
+		if written, _ := e.writer.Tail(shard); written == in {
+			s.goesOn(in)
+		}
+	}
+	return s.incarnation == in
+}
+
+// reached says whether seq of an incarnation is at level, or will never be.
+func (s *shardState) reached(of wire.Incarnation, seq wire.Seq, level Level) (bool, error) {
+	if of != s.incarnation && of != (wire.Incarnation{}) {
+		return true, fmt.Errorf("the log has incarnation %s, the entry was put into %s: %w",
+			s.incarnation, of, ErrStopped)
+	}
 	switch level.kind {
 	case levelAsync:
 		return true, nil
@@ -86,7 +115,7 @@ func (s *shardState) peersAt(seq wire.Seq, level Level) int {
 func (s *shardState) wake() {
 	for at := &s.first; *at != nil; {
 		w := *at
-		if reached, _ := s.reached(w.seq, w.level); !reached {
+		if reached, _ := s.reached(w.of, w.seq, w.level); !reached {
 			at = &w.next
 			continue
 		}
@@ -96,14 +125,16 @@ func (s *shardState) wake() {
 	}
 }
 
-// wait returns when seq is at level, or why it will not be. s.mu is held, and is
+// wait returns when seq of an incarnation is at level, or why it will not be. s.mu is held, and is
 // held again when wait returns.
-func (e *Engine) wait(ctx context.Context, s *shardState, seq wire.Seq, level Level) error {
-	if reached, err := s.reached(seq, level); reached {
+func (e *Engine) wait(
+	ctx context.Context, s *shardState, of wire.Incarnation, seq wire.Seq, level Level,
+) error {
+	if reached, err := s.reached(of, seq, level); reached {
 		return err
 	}
 	w := e.waiters.Get().(*waiter)
-	w.seq, w.level, w.next = seq, level, s.first
+	w.of, w.seq, w.level, w.next = of, seq, level, s.first
 	s.first = w
 	s.mu.Unlock()
 	var ended error
@@ -119,7 +150,7 @@ func (e *Engine) wait(ctx context.Context, s *shardState, seq wire.Seq, level Le
 		<-w.ready // It was woken at the same moment.
 	}
 	e.waiters.Put(w)
-	if reached, err := s.reached(seq, level); reached {
+	if reached, err := s.reached(of, seq, level); reached {
 		return err
 	}
 	return ended
@@ -168,17 +199,11 @@ func (e *Engine) await(ctx context.Context, ref Ref, level Level) error {
 	s := &e.shards[ref.Log.Shard]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.incarnation != ref.Incarnation {
-		// The writer begins a log before its first flush tells which one it is. What it does
-		// not know, it says nothing about: the marks of the log here stay as they are.
-		written, _ := e.writer.Tail(ref.Log.Shard)
-		if written != ref.Incarnation || written == (wire.Incarnation{}) {
-			return fmt.Errorf("log %s has incarnation %s, the entry was put into %s: %w",
-				ref.Log, s.incarnation, ref.Incarnation, ErrStopped)
-		}
-		s.incarnation = written
+	if !e.follows(s, ref.Log.Shard, ref.Incarnation) {
+		return fmt.Errorf("log %s has incarnation %s, the entry was put into %s: %w",
+			ref.Log, s.incarnation, ref.Incarnation, ErrStopped)
 	}
-	return e.wait(ctx, s, ref.Seq, level)
+	return e.wait(ctx, s, ref.Incarnation, ref.Seq, level)
 }
 
 // checkLevel refuses what would wait without end.
@@ -202,7 +227,7 @@ func (e *Engine) ownDurable(headers []wire.BatchHeader) {
 		}
 		s := &e.shards[h.Shard]
 		s.mu.Lock()
-		s.incarnation = h.Incarnation
+		s.goesOn(h.Incarnation)
 		s.local = h.LastSeq()
 		s.index.Store(max(s.index.Load(), h.LastIndex))
 		s.wake()
@@ -215,7 +240,9 @@ func (e *Engine) ownApplied(log wire.LogID, position wire.Position) {
 	s := &e.shards[log.Shard]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.applied = max(s.applied, position.Seq)
+	if e.follows(s, log.Shard, position.Incarnation) {
+		s.applied = max(s.applied, position.Seq)
+	}
 	s.wake()
 }
 
@@ -245,7 +272,7 @@ func (e *Engine) progress(p *node.Progress) {
 	if s.incarnation == (wire.Incarnation{}) { // an ack may arrive before the flush is reported
 		s.incarnation = p.Position.Incarnation
 	}
-	if s.incarnation != p.Position.Incarnation {
+	if !e.follows(s, p.Log.Shard, p.Position.Incarnation) {
 		return
 	}
 	switch p.Level {
@@ -303,5 +330,5 @@ func (e *Engine) Ready(ctx context.Context, shard Shard) error {
 	s := &e.shards[shard]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return e.wait(ctx, s, s.local, AppliedHere)
+	return e.wait(ctx, s, s.incarnation, s.local, AppliedHere)
 }

@@ -119,7 +119,7 @@ func (g *Gate) Start() {
 		switch {
 		case !g.role.Own():
 			g.admit(s, step.AdmitStandby, nil)
-		case len(g.role.Peers) == 0 && g.t.C.PrimaryNamed && (o.Suspect || o.Short()):
+		case len(g.role.Peers) == 0 && g.t.C.PrimaryNamed && !o.differs() && (o.Suspect || o.Short()):
 			g.alone(s)
 		case o.Suspect:
 			g.admit(s, step.AdmitRefused, g.suspectError(s))
@@ -156,11 +156,12 @@ func (g *Gate) alone(s wire.Shard) {
 
 func (g *Gate) adopt(s wire.Shard) {
 	o := &g.Logs[s]
+	at, _ := o.Need()
 	g.t.Event(step.EventDataLost, 0, g.t.LogID(s), true, fmt.Sprintf(
 		"%s: the journal ends at seq %d, the Store is at seq %d: the log goes on behind that, by the "+
 			"operator's word; what was acknowledged and not applied is lost",
-		g.t.OwnName(s), o.Tail.Seq, o.Need.Seq))
-	o.Tail = o.Need
+		g.t.OwnName(s), o.Tail.Seq, at.Seq))
+	o.Tail = at
 	g.t.E.Adopts = append(g.t.E.Adopts, g.end(s))
 }
 
@@ -198,14 +199,15 @@ func (g *Gate) GoOn(s wire.Shard, at wire.Position) {
 
 func (g *Gate) lostError(s wire.Shard) error {
 	o := &g.Logs[s]
+	at, who := o.Need()
 	if len(g.role.Peers) == 0 {
 		return fmt.Errorf("%s: the journal ends at seq %d, %s has seq %d: restore the journal, or start with the "+
 			"peers that have it, or name site %s as the primary to go on behind the Store: %w", g.t.OwnName(s),
-			o.Tail.Seq, o.Needed, o.Need.Seq, g.t.C.SiteName, step.ErrDataLost)
+			o.Tail.Seq, who, at.Seq, g.t.C.SiteName, step.ErrDataLost)
 	}
 	return fmt.Errorf("%s: the journal ends at seq %d, chain %s, %s has seq %d, chain %s: "+
 		"restore the journal, start a site that has them, or copy the Store of one that has: %w", g.t.OwnName(s),
-		o.Tail.Seq, o.Tail.Chain, o.Needed, o.Need.Seq, o.Need.Chain, step.ErrDataLost)
+		o.Tail.Seq, o.Tail.Chain, who, at.Seq, at.Chain, step.ErrDataLost)
 }
 
 // admit changes a shard's admission and tells.

@@ -172,6 +172,26 @@ func TestSuspectLogAloneWaitsForOperator(t *testing.T) {
 	}
 }
 
+// TestNeedsOfTwoIncarnationsBothCount: a higher seq of one does not stand for the other,
+// and no operator's word makes one the other (I4).
+func TestNeedsOfTwoIncarnationsBothCount(t *testing.T) {
+	other := wire.Position{Incarnation: wire.Incarnation{9}, Seq: 3}
+	for _, order := range [][]wire.Position{{other, at(5)}, {at(5), other}} {
+		g, _ := opened(func(g *Gate) {
+			g.role.Peers, g.t.C.PrimaryNamed = nil, true
+			for _, at := range order {
+				g.Logs[0].Needs(at, "somebody")
+			}
+		})
+		require.Equal(t, []step.Admission{step.AdmitRefused, step.AdmitVerified}, states(g))
+		require.ErrorIs(t, g.Logs[0].Err, step.ErrDataLost)
+		need, _ := g.Logs[0].Need()
+		require.Equal(t, other, need)
+		require.Empty(t, g.t.E.Adopts)
+		require.NoError(t, g.Check())
+	}
+}
+
 // TestWithheldLogsReopen: a peer that named another primary agrees.
 func TestWithheldLogsReopen(t *testing.T) {
 	g, _ := opened(nil)

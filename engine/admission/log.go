@@ -2,6 +2,7 @@ package admission
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/claudefs/repl/engine/step"
 	"github.com/claudefs/repl/engine/stream"
@@ -11,7 +12,7 @@ import (
 // Log is one own log: where it ends durably, and whether it takes appends.
 //
 //	Open() only while not Stopped, not Suspect and not Short()
-//	Short() == Need lies beyond Tail, or is another history
+//	Short() == a need lies beyond Tail, or is another history
 type Log struct {
 	step.Log
 	State    step.Admission
@@ -21,10 +22,14 @@ type Log struct {
 	Agreed   bool  // a peer's position lies in our history
 	Fetching bool  // what it lacks is asked for, or about to be
 
-	// Of a source that lost acknowledged data: the highest position that the Store or a
-	// peer is known to have had, and who that is.
-	Need   wire.Position
-	Needed string
+	needs []need
+}
+
+// need is the highest position in one incarnation that the Store or a peer is known to
+// have had, and who that is: of a source that lost acknowledged data, it lies beyond Tail.
+type need struct {
+	at  wire.Position
+	who string
 }
 
 // Open says whether the log takes appends.
@@ -36,14 +41,39 @@ func (l *Log) Waits() bool { return l.State == step.AdmitWaiting || l.State == s
 // Short says that the journal lacks what was acknowledged: the Store has applied it, or a
 // peer once confirmed it.
 func (l *Log) Short() bool {
-	r := stream.Relate(l.Tail, l.Need)
-	return r == stream.Ahead || r == stream.Differ
+	at, _ := l.Need()
+	return at.Seq != 0
 }
 
-// Needs raises what the journal must hold before anything is appended.
+// Need is what the journal lacks, and who is known to have had it; zero if it lacks nothing.
+func (l *Log) Need() (at wire.Position, who string) {
+	for i := range l.needs {
+		if r := stream.Relate(l.Tail, l.needs[i].at); r == stream.Ahead || r == stream.Differ {
+			return l.needs[i].at, l.needs[i].who
+		}
+	}
+	return wire.Position{}, ""
+}
+
+// differs says that somebody had another history than the journal: no position goes on
+// behind both.
+func (l *Log) differs() bool {
+	return slices.ContainsFunc(l.needs, func(n need) bool { return stream.Relate(l.Tail, n.at) == stream.Differ })
+}
+
+// Needs raises what the journal must hold before anything is appended. Positions of two
+// incarnations do not stand for each other: both are needed.
 func (l *Log) Needs(at wire.Position, who string) {
-	if at.Seq > l.Need.Seq {
-		l.Need, l.Needed = at, who
+	for i := range l.needs {
+		if n := &l.needs[i]; n.at.Same(at) {
+			if at.Beyond(n.at) {
+				*n = need{at, who}
+			}
+			return
+		}
+	}
+	if at.Seq != 0 {
+		l.needs = append(l.needs, need{at, who})
 	}
 }
 

@@ -122,19 +122,18 @@ func (l *log) continues(b *wire.BatchRef) (bool, error) {
 	if h.Incarnation != l.cursor.Incarnation {
 		return true, l.opens(b)
 	}
-	last := h.LastSeq()
-	switch {
-	case last < l.cursor.Seq:
+	switch l.cursor.Fit(h) {
+	case wire.FitHeld:
 		return false, nil
-	case last == l.cursor.Seq && h.Chain != l.cursor.Chain:
+	case wire.FitFork:
 		return false, fmt.Errorf("chain %s at seq %d, applied was %s: histories differ: %w",
-			h.Chain, last, l.cursor.Chain, wire.ErrProtocol)
-	case last == l.cursor.Seq:
+			h.Chain, h.LastSeq(), l.cursor.Chain, wire.ErrProtocol)
+	case wire.FitEnds:
 		return plant.AppliedAgain, nil
-	case h.FirstSeq != l.cursor.Seq+1:
+	case wire.FitStraddles, wire.FitGap:
 		return false, fmt.Errorf("batch of seqs %d to %d behind applied seq %d: %w",
-			h.FirstSeq, last, l.cursor.Seq, wire.ErrProtocol)
-	case h.Prev != l.cursor.Chain:
+			h.FirstSeq, h.LastSeq(), l.cursor.Seq, wire.ErrProtocol)
+	case wire.FitParts:
 		return false, fmt.Errorf("previous chain %s, applied was %s at seq %d: histories differ: %w",
 			h.Prev, l.cursor.Chain, l.cursor.Seq, wire.ErrProtocol)
 	}

@@ -76,14 +76,13 @@ func (f *Feed) Takes(h *wire.BatchHeader) bool {
 	if l.stopped || l.waiting || int64(h.Shard) >= int64(f.shards) {
 		return false
 	}
-	end := l.end
-	same := end.Incarnation == h.Incarnation || end == wire.Position{}
-	gap := same && h.FirstSeq > end.Seq+1 || !same && h.FirstSeq > 1
-	if gap && (f.j.NextLost(h.Log(), end) || f.j.Repairs() != f.repairs) {
+	fit := l.end.Fit(h)
+	gap := fit == wire.FitGap || fit == wire.FitStrange
+	if gap && (f.j.NextLost(h.Log(), l.end) || f.j.Repairs() != f.repairs) {
 		l.waiting = true
 		return false
 	}
-	if !same || h.LastSeq() > end.Seq {
+	if !fit.Holds() && fit != wire.FitFork {
 		l.end = h.End()
 	}
 	return true

@@ -20,7 +20,7 @@ type Heart interface {
 	// MirrorProven: the log's own site goes on from our tail.
 	MirrorProven(log wire.LogID)
 	// Repaired: what damage took from an own log is here again.
-	Repaired(log wire.LogID, from wire.Position, to wire.Seq)
+	Repaired(log wire.LogID, from, to wire.Position)
 	// Elsewhere queues an own log, by Want, at another peer that has more than beyond; if any.
 	Elsewhere(s wire.Shard, beyond wire.Position) bool
 	// Grow moves the durable tail of an own log.
@@ -35,7 +35,7 @@ type Heart interface {
 	// on behind the Store.
 	NotKept(from wire.SiteID, log wire.LogID) bool
 	// Needless: nobody lacks a log up to there, this site's Store included.
-	Needless(log wire.LogID, to wire.Seq) bool
+	Needless(log wire.LogID, to wire.Position) bool
 	// NotTaken: the own journal does not take what a peer gives back: end its session.
 	NotTaken(from wire.SiteID)
 }
@@ -122,7 +122,7 @@ func (d *Desk) ask(l *Line, q Question) {
 func (d *Desk) askOn(l *Line, q *Question) {
 	d.id++
 	q.ID, l.brought = d.id, false
-	d.t.E.Send(l.Link, l.Session, &wire.Fetch{ID: q.ID, Log: q.Log, From: q.from, To: q.to})
+	d.t.E.Send(l.Link, l.Session, &wire.Fetch{ID: q.ID, Log: q.Log, From: q.from, To: q.to.Seq})
 }
 
 // goOn asks for the next grant: for the log that ended the last one, or where that is not
@@ -185,7 +185,7 @@ func (d *Desk) Fetched(l *Line, id uint64, headers []wire.BatchHeader) error {
 		given.ticket, given.End, given.Last = s.Ticket, q.from, q.stamp
 		d.stageRestore(&given)
 	} else {
-		s.From, s.Last = start, q.from.Seq >= q.to
+		s.From, s.Last = start, q.reached()
 		if s.Last {
 			d.mending = append(d.mending, mending{s.Ticket, q.hole})
 		}
@@ -206,7 +206,7 @@ func (d *Desk) stray(id uint64) error {
 // Ended closes an answer, or a grant of it.
 func (d *Desk) Ended(l *Line, e *wire.FetchEnd) error {
 	q := l.find(e.ID)
-	more := e.Code == 0 && e.Text != "" && (q == nil || q.from.Seq < q.to)
+	more := e.Code == 0 && e.Text != "" && (q == nil || !q.reached())
 	switch {
 	case q == nil:
 		if err := d.stray(e.ID); err != nil {
@@ -229,9 +229,9 @@ func (d *Desk) Ended(l *Line, e *wire.FetchEnd) error {
 		if !q.hole.kept {
 			d.heart.MirrorProven(q.Log)
 		}
-	case q.from.Seq < q.to:
+	case !q.reached():
 		d.failed(l, q, &stream.Stop{Code: wire.RefuseNotRetained, Text: fmt.Sprintf(
-			"asked for seqs %d to %d, the answer ended at seq %d", q.start.Seq+1, q.to, q.from.Seq)})
+			"asked for seqs %d to %d, the answer ended at seq %d", q.start.Seq+1, q.to.Seq, q.from.Seq)})
 	default:
 		l.drop(q)
 		if q.Kind == Restore {
@@ -290,9 +290,9 @@ func (d *Desk) Check() error {
 				l.Link, len(l.Open), len(l.grants.open), stream.AnswerLogsMax)
 		}
 		for _, q := range l.Open {
-			if q.start.Seq > q.from.Seq || q.ID > d.id || q.ID == 0 || l.Closed {
+			if !q.from.Covers(q.start) || q.ID > d.id || q.ID == 0 || l.Closed {
 				return fmt.Errorf("fetch: link %d: question %d of %d from seq %d is at seq %d, for seq %d",
-					l.Link, q.ID, d.id, q.start.Seq, q.from.Seq, q.to)
+					l.Link, q.ID, d.id, q.start.Seq, q.from.Seq, q.to.Seq)
 			}
 		}
 		if g := &l.grants; g.paused != 0 && !g.out {

@@ -36,10 +36,12 @@ func (r *rest) Mirror(log wire.LogID) (wire.Position, bool, bool) {
 func (r *rest) MirrorProven(wire.LogID)                  { r.told = append(r.told, "proven") }
 func (r *rest) Elsewhere(wire.Shard, wire.Position) bool { return false }
 func (r *rest) NotKept(wire.SiteID, wire.LogID) bool     { return false }
-func (r *rest) Needless(wire.LogID, wire.Seq) bool       { return false }
+func (r *rest) Needless(wire.LogID, wire.Position) bool  { return false }
 func (r *rest) NotTaken(wire.SiteID)                     { r.told = append(r.told, "not taken") }
 
-func (r *rest) Repaired(wire.LogID, wire.Position, wire.Seq) { r.told = append(r.told, "repaired") }
+func (r *rest) Repaired(wire.LogID, wire.Position, wire.Position) {
+	r.told = append(r.told, "repaired")
+}
 
 func (r *rest) Grow(g *Given) { r.desk.gate.Logs[g.Shard].Tail = g.End }
 
@@ -137,6 +139,42 @@ func TestPieceThatDoesNotContinueIsDropped(t *testing.T) {
 	}
 }
 
+// TestAnswerOfAnotherIncarnationIsDropped: asked from nothing, a peer that had told one
+// incarnation gives another: nothing of it is staged (I4).
+func TestAnswerOfAnotherIncarnationIsDropped(t *testing.T) {
+	d, r, l, e := room()
+	all := batches(wire.LogID{Site: here}, wire.Position{}, 3)
+	goal := all[2].End()
+	goal.Incarnation = wire.Incarnation{9}
+	d.Want(l, 0, goal)
+	d.Next(l)
+	require.NoError(t, d.Fetched(l, 1, all))
+	require.Empty(t, e.Stages)
+	require.Equal(t, []string{"diverged"}, r.told)
+	require.NoError(t, d.Check())
+}
+
+// TestDamageOfTwoIncarnationsIsTwoRepairs: which of them is older is not known, so neither
+// is a part of the other.
+func TestDamageOfTwoIncarnationsIsTwoRepairs(t *testing.T) {
+	d, _, l, _ := room()
+	l.Ready = false
+	log := wire.LogID{Site: there}
+	all := batches(log, wire.Position{}, 4)
+	d.Damaged(&step.MirrorDamaged{Log: log, From: all[1].End(), To: all[2].End()})
+	d.Damaged(&step.MirrorDamaged{Log: log, From: all[0].End(), To: all[1].End()})
+	waiting, _ := d.Counts()
+	require.Equal(t, 1, waiting)
+	require.Equal(t, all[0].End(), d.holes[0].from)
+	require.Equal(t, all[2].End(), d.holes[0].to)
+	other := wire.Incarnation{9}
+	d.Damaged(&step.MirrorDamaged{Log: log, From: wire.Position{Incarnation: other, Seq: 1},
+		To: wire.Position{Incarnation: other, Seq: 7}})
+	waiting, _ = d.Counts()
+	require.Equal(t, 2, waiting)
+	require.Equal(t, all[2].End(), d.holes[0].to)
+}
+
 // TestMissingIsNoContradiction: what a site does not have says nothing about our history;
 // it is asked for again after a pause (I9, I14).
 func TestMissingIsNoContradiction(t *testing.T) {
@@ -173,7 +211,7 @@ func TestRepairTriesEachLinkOnce(t *testing.T) {
 	d, r, l, e := room()
 	log := wire.LogID{Site: there}
 	all := batches(log, wire.Position{}, 3)
-	d.Damaged(&step.MirrorDamaged{Log: log, From: all[0].End(), To: 3})
+	d.Damaged(&step.MirrorDamaged{Log: log, From: all[0].End(), To: all[2].End()})
 	require.Equal(t, Repair, l.Open[0].Kind)
 	require.NoError(t, d.Ended(l, &wire.FetchEnd{ID: 1, Code: wire.RefuseNotRetained, Text: "gone"}))
 	require.Empty(t, l.Open)

@@ -72,13 +72,12 @@ func (d *Desk) judgeAsked(l *Line, f *wire.Fetch) (why *stream.Stop, opens bool)
 	tail, why := d.heart.Holds(f.Log)
 	switch {
 	case why != nil:
-	case f.From.Seq > tail.Seq:
+	case !f.From.Same(tail), f.From.Order(tail) == wire.OrderLevel && f.From.Seq != 0 && f.From.Chain != tail.Chain:
+		why = stream.Differing(tail, f.From)
+	case f.From.Beyond(tail):
 		why = &stream.Stop{Code: wire.RefuseGap, Text: fmt.Sprintf("site %s has %s up to seq %d, asked from seq %d",
 			d.t.C.SiteName, d.t.LogName(f.Log), tail.Seq, f.From.Seq)}
-	case f.From.Seq != 0 && f.From.Incarnation != tail.Incarnation,
-		f.From.Seq == tail.Seq && f.From.Seq != 0 && f.From.Chain != tail.Chain:
-		why = stream.Differing(tail, f.From)
-	case f.From.Seq < tail.Seq:
+	case tail.Beyond(f.From):
 		if len(l.grants.open) == stream.AnswerLogsMax && !l.grants.has(f.Log) {
 			return &stream.Stop{Code: wire.RefuseInternal, Text: fmt.Sprintf(
 				"site %s answers %d questions at a time", d.t.C.SiteName, stream.AnswerLogsMax)}, false

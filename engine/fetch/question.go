@@ -32,11 +32,20 @@ type Question struct {
 	Kind  Kind
 	Log   wire.LogID
 	start wire.Position
-	from  wire.Position // start.Seq <= from.Seq <= to: the next batch continues it
-	to    wire.Seq
-	stamp wire.Stamp // restore: of the entry at from
-	hole  hole       // repair, proof: what it is for, to be asked for again if it fails
-	held  bool       // to be asked on for, once less waits for the medium
+	from  wire.Position // it covers start: the next batch continues it
+	to    wire.Position // without an incarnation: of that which comes; a chain where it is known
+	stamp wire.Stamp    // restore: of the entry at from
+	hole  hole          // repair, proof: what it is for, to be asked for again if it fails
+	held  bool          // to be asked on for, once less waits for the medium
+}
+
+// reached says whether all that was asked for came.
+func (q *Question) reached() bool {
+	to := q.to
+	if to.Incarnation == (wire.Incarnation{}) {
+		to.Incarnation = q.from.Incarnation
+	}
+	return q.from.Covers(to)
 }
 
 // judge says whether a batch continues what was fetched so far.
@@ -44,21 +53,26 @@ func (q *Question) judge(h *wire.BatchHeader, cluster wire.ClusterID) *stream.St
 	no := func(code wire.RefusalCode, format string, args ...any) *stream.Stop {
 		return &stream.Stop{Code: code, Text: fmt.Sprintf(format, args...)}
 	}
-	switch {
-	case h.Cluster != cluster || h.Log() != q.Log:
+	if h.Cluster != cluster || h.Log() != q.Log {
 		return no(wire.RefuseMalformed, "log %s of cluster %016x came for log %s", h.Log(), uint64(h.Cluster), q.Log)
-	case q.from.Seq != 0 && h.Incarnation != q.from.Incarnation:
+	}
+	fit := q.from.Fit(h)
+	switch {
+	case fit == wire.FitOpens || fit == wire.FitStrange:
 		return no(wire.RefuseUnknownIncarnation, "seq %d: incarnation %s came, %s is held up to seq %d",
 			h.FirstSeq, h.Incarnation, q.from.Incarnation, q.from.Seq)
-	case h.FirstSeq != q.from.Seq+1:
+	case q.to.Incarnation != (wire.Incarnation{}) && h.Incarnation != q.to.Incarnation:
+		return no(wire.RefuseUnknownIncarnation, "seq %d: incarnation %s came, %s was asked for up to seq %d",
+			h.FirstSeq, h.Incarnation, q.to.Incarnation, q.to.Seq)
+	case fit != wire.FitNext && fit != wire.FitParts:
 		return no(wire.RefuseGap, "seqs %d to %d came, seq %d is next", h.FirstSeq, h.LastSeq(), q.from.Seq+1)
-	case h.Prev != q.from.Chain:
+	case fit == wire.FitParts:
 		return no(wire.RefuseChain,
 			"histories differ: the batch of seqs %d to %d follows chain %s, seq %d has chain %s here",
 			h.FirstSeq, h.LastSeq(), h.Prev, q.from.Seq, q.from.Chain)
-	case q.Kind == Restore && (h.LastSeq() > q.to || h.FirstStamp <= q.stamp):
+	case q.Kind == Restore && (h.End().Beyond(q.to) || h.FirstStamp <= q.stamp):
 		return no(wire.RefuseOrder, "seqs %d to %d, stamped from %d, came behind stamp %d for up to seq %d",
-			h.FirstSeq, h.LastSeq(), h.FirstStamp, q.stamp, q.to)
+			h.FirstSeq, h.LastSeq(), h.FirstStamp, q.stamp, q.to.Seq)
 	}
 	return nil
 }

@@ -26,7 +26,7 @@ const NotRepaired = "mirror not repaired: "
 type hole struct {
 	log   wire.LogID
 	from  wire.Position
-	to    wire.Seq
+	to    wire.Position
 	proof bool
 	kept  bool
 	tried []uint64      // the links, by number, that could not give it
@@ -116,14 +116,19 @@ func (d *Desk) copyOf(log wire.LogID) string {
 
 // Suspect queues the question whether the log's own site goes through the tail of a mirror.
 func (d *Desk) Suspect(log wire.LogID, tail wire.Position) {
-	d.holes = append(d.holes, hole{log: log, from: tail, to: tail.Seq + 1, proof: true})
+	d.holes = append(d.holes, hole{log: log, from: tail, to: after(tail), proof: true})
+}
+
+// after is the place behind a position.
+func after(at wire.Position) wire.Position {
+	return wire.Position{Incarnation: at.Incarnation, Seq: at.Seq + 1}
 }
 
 // AskKept queues the question whether the log's own site keeps what follows the tail of a
 // mirror, unless another one about that log is queued or out.
 func (d *Desk) AskKept(log wire.LogID, tail wire.Position) {
 	if !d.asked(log) && !slices.ContainsFunc(d.holes, func(h hole) bool { return h.log == log }) {
-		d.holes = append(d.holes, hole{log: log, from: tail, to: tail.Seq + 1, kept: true})
+		d.holes = append(d.holes, hole{log: log, from: tail, to: after(tail), kept: true})
 		d.all()
 	}
 }
@@ -137,24 +142,29 @@ func (d *Desk) AsksKept(site wire.SiteID) bool {
 		})
 }
 
-// Damaged queues a repair; one per log is remembered, and it grows.
+// Damaged queues a repair; one per log is remembered, and it grows. Where the order of
+// incarnations is not known, each has its own.
 func (d *Desk) Damaged(in *step.MirrorDamaged) {
 	if in.Gone {
 		d.repairGone(in.Log)
 		return
 	}
 	d.t.Event(step.EventCorruption, in.Log.Site, in.Log, true, fmt.Sprintf(
-		"%s: seqs %d to %d of %s are damaged", d.t.LogName(in.Log), in.From.Seq+1, in.To, d.copyOf(in.Log)))
-	i := slices.IndexFunc(d.holes, func(h hole) bool { return h.log == in.Log && !h.proof && !h.kept })
+		"%s: seqs %d to %d of %s are damaged", d.t.LogName(in.Log), in.From.Seq+1, in.To.Seq, d.copyOf(in.Log)))
+	line := d.t.Lineage(in.Log)
+	i := slices.IndexFunc(d.holes, func(h hole) bool {
+		return h.log == in.Log && !h.proof && !h.kept && line.Order(h.from, in.From) != wire.OrderUnknown &&
+			line.Order(h.to, in.To) != wire.OrderUnknown
+	})
 	if i < 0 {
 		d.holes = append(d.holes, hole{log: in.Log, from: in.From, to: in.To})
 	} else {
 		h := &d.holes[i]
 		h.tried, h.again = nil, 0
-		if in.From.Seq < h.from.Seq {
-			h.from = in.From
+		h.from = line.Lower(h.from, in.From)
+		if !line.Covers(h.to, in.To) {
+			h.to = in.To
 		}
-		h.to = max(h.to, in.To)
 	}
 	d.all()
 }
@@ -184,11 +194,11 @@ func (d *Desk) askRepair(l *Line, h hole) {
 		if h.proof && !suspect || h.kept && tail != h.from {
 			return
 		}
-		q.Kind, q.from, q.to = Proof, tail, tail.Seq+1
+		q.Kind, q.from, q.to = Proof, tail, after(tail)
 	} else {
 		d.t.Event(step.EventMirrorRepair, l.Site, h.log, false, fmt.Sprintf(
 			"%s: fetching seqs %d to %d of %s from site %s",
-			d.t.LogName(h.log), h.from.Seq+1, h.to, d.copyOf(h.log), l.Name))
+			d.t.LogName(h.log), h.from.Seq+1, h.to.Seq, d.copyOf(h.log), l.Name))
 	}
 	d.ask(l, q)
 }
@@ -206,7 +216,7 @@ func (d *Desk) Repaired(in *step.Repaired) {
 		return
 	}
 	d.t.Event(step.EventMirrorRepaired, h.log.Site, h.log, false, fmt.Sprintf(
-		"%s: seqs %d to %d of %s are repaired", d.t.LogName(h.log), h.from.Seq+1, h.to, d.copyOf(h.log)))
+		"%s: seqs %d to %d of %s are repaired", d.t.LogName(h.log), h.from.Seq+1, h.to.Seq, d.copyOf(h.log)))
 	if d.t.JournalOf(h.log) == step.Mirror {
 		d.t.UnnoteStopped(h.log, NotRepaired)
 		return
@@ -221,7 +231,7 @@ func (d *Desk) notWritten(h *hole, err error) {
 	}
 	d.t.Event(step.EventRepairFailed, h.log.Site, h.log, true, fmt.Sprintf(
 		"%s: seqs %d to %d of %s came, but were not written: %v",
-		d.t.LogName(h.log), h.from.Seq+1, h.to, d.copyOf(h.log), err))
+		d.t.LogName(h.log), h.from.Seq+1, h.to.Seq, d.copyOf(h.log), err))
 	d.missed(h, d.lines...)
 	d.repairAgain(h)
 }

@@ -11,7 +11,7 @@ import (
 
 // restore is an own log that is given back.
 //
-//	tail.Seq <= staged.Seq <= goal.Seq, while there is a giver and anything is staged
+//	goal covers staged, and staged covers tail, while there is a giver and anything is staged
 type restore struct {
 	staged wire.Position // end of what is staged to restore it; zero = nothing
 	stamp  wire.Stamp    // there
@@ -56,7 +56,7 @@ func (d *Desk) Unwant(l *Line) {
 }
 
 // Staged says whether batches of an own log are on their way back into the journal.
-func (d *Desk) Staged(s wire.Shard) bool { return d.logs[s].staged.Seq > d.gate.Logs[s].Tail.Seq }
+func (d *Desk) Staged(s wire.Shard) bool { return d.logs[s].staged.Beyond(d.gate.Logs[s].Tail) }
 
 // Restoring says whether own logs are on their way back.
 func (d *Desk) Restoring() bool {
@@ -65,15 +65,15 @@ func (d *Desk) Restoring() bool {
 
 func (d *Desk) askRestore(l *Line, w want) {
 	o, r := &d.gate.Logs[w.shard], &d.logs[w.shard]
-	q := Question{Kind: Restore, Log: d.t.LogID(w.shard), from: o.Tail, to: w.goal.Seq, stamp: o.LastStamp}
-	if r.staged.Seq > o.Tail.Seq {
+	q := Question{Kind: Restore, Log: d.t.LogID(w.shard), from: o.Tail, to: w.goal, stamp: o.LastStamp}
+	if d.Staged(w.shard) {
 		q.from, q.stamp = r.staged, r.stamp
 	}
 	// Where all that another site had is on its way to the medium, that is waited for.
-	if q.from.Seq < q.to || r.giver == 0 || r.staged.Seq < r.goal.Seq {
+	if !q.reached() || r.giver == 0 || !r.staged.Covers(r.goal) {
 		r.goal, r.giver, r.name = w.goal, l.Site, l.Name
 	}
-	if q.from.Seq >= q.to {
+	if q.reached() {
 		d.reached(w.shard) // or it will be, with the flush that is under way
 		return
 	}
@@ -133,7 +133,7 @@ func (d *Desk) elsewhere(s wire.Shard) {
 	o, r := &d.gate.Logs[s], &d.logs[s]
 	o.Fetching = false
 	beyond := wire.Position{} // what is staged, if it lies behind the tail
-	if r.staged.Seq > o.Tail.Seq {
+	if d.Staged(s) {
 		beyond = r.staged
 	}
 	if d.heart.Elsewhere(s, beyond) {
@@ -168,7 +168,7 @@ func (d *Desk) Durable(ticket uint64) {
 		g := d.staged[0]
 		d.staged = slices.Delete(d.staged, 0, 1)
 		d.taken(&g)
-		if g.End.Seq > d.gate.Logs[g.Shard].Tail.Seq {
+		if g.End.Beyond(d.gate.Logs[g.Shard].Tail) {
 			d.heart.Grow(&g)
 		}
 		d.reached(g.Shard)
@@ -179,12 +179,12 @@ func (d *Desk) Durable(ticket uint64) {
 // gave before it went may lie behind that: then the session proves the peer's place.
 func (d *Desk) reached(s wire.Shard) {
 	o, r := &d.gate.Logs[s], &d.logs[s]
-	if r.giver == 0 || o.Stopped || o.Tail.Seq < r.goal.Seq {
+	if r.giver == 0 || o.Stopped || !o.Tail.Covers(r.goal) {
 		return
 	}
 	giver, goal := r.giver, r.goal
 	r.giver, o.Fetching = 0, false
-	if o.Tail.Seq == goal.Seq && o.Tail != goal {
+	if o.Tail.Order(goal) == wire.OrderLevel && o.Tail != goal {
 		d.heart.Diverged(giver, s, stream.Differing(o.Tail, goal))
 		return
 	}

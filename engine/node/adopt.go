@@ -37,7 +37,7 @@ func (n *Node) endable(s wire.Shard) bool {
 	o := &n.own[s]
 	return o.Suspect && n.lastWord(s, func(pl *peerLog) bool {
 		relation := stream.Relate(o.Tail, pl.answer)
-		return relation != stream.Ahead && relation != stream.Differ && pl.applied <= o.Tail.Seq
+		return relation != stream.Ahead && relation != stream.Differ && o.Tail.Covers(pl.applied)
 	})
 }
 
@@ -114,7 +114,9 @@ func (n *Node) adoptMirror(p *peer, log wire.LogID) bool {
 	}
 	n.unclean -= behind(m)
 	m.tail.Position, m.durable = m.store, m.store
-	m.applied = max(m.applied, m.store.Seq)
+	if !m.applied.Covers(m.store) {
+		m.applied = m.store
+	}
 	n.unclean += behind(m)
 	n.t.E.Adopts = append(n.t.E.Adopts, Log{ID: log, Tail: m.store, LastStamp: m.stamp})
 	n.mirrorFloor(log, m)

@@ -49,7 +49,7 @@ func (n *Node) checkPeer(p *peer) error {
 	}
 	for s := range p.logs {
 		pl, tail := &p.logs[s], n.own[s].Tail.Seq
-		if p.phase == phaseLive && p.sender.In(wire.Shard(s)) && pl.durable.Seq > p.sender.Sent(wire.Shard(s)).Seq {
+		if p.phase == phaseLive && p.sender.In(wire.Shard(s)) && !p.sender.Sent(wire.Shard(s)).Covers(pl.durable) {
 			return fmt.Errorf("shard %d: confirmed seq %d, sent %d, durable here %d",
 				s, pl.durable.Seq, p.sender.Sent(wire.Shard(s)).Seq, tail)
 		}
@@ -63,9 +63,9 @@ func (n *Node) checkMirrors() error {
 		for s := range m.logs {
 			l := &m.logs[s]
 			unclean += behind(l)
-			if l.floor > max(l.durable.Seq, l.store.Seq) {
-				return fmt.Errorf("mirror of site %08x, shard %d: floor %d, durable %d, in the Store %d",
-					m.site, s, l.floor, l.durable.Seq, l.store.Seq)
+			if !l.durable.Covers(l.floor) && !l.store.Covers(l.floor) {
+				return fmt.Errorf("mirror of site %08x, shard %d: floor %s, durable %s, in the Store %s",
+					m.site, s, l.floor, l.durable, l.store)
 			}
 		}
 	}

@@ -65,12 +65,12 @@ func (f onFetch) MirrorProven(log wire.LogID) {
 
 // Repaired begins a session again with sites that lack what an own log has again:
 // their readers may have passed the place, and nothing may come behind it to tell.
-func (f onFetch) Repaired(log wire.LogID, from wire.Position, to wire.Seq) {
+func (f onFetch) Repaired(log wire.LogID, from, to wire.Position) {
 	for _, p := range f.n.peers {
 		if p.phase != phaseLive || !p.sender.In(log.Shard) {
 			continue
 		}
-		if sent := p.sender.Sent(log.Shard).Seq; from.Seq <= sent && sent < to {
+		if sent := p.sender.Sent(log.Shard); f.n.t.Covers(log, sent, from) && !f.n.t.Covers(log, sent, to) {
 			f.n.close(p.link, "what damage had taken is here again")
 		}
 	}
@@ -84,7 +84,7 @@ func (f onFetch) Elsewhere(s wire.Shard, beyond wire.Position) bool {
 		if p.link == nil || p.link.Closed || p.phase < phaseSeek || pl.stop != nil || o.Stopped {
 			continue
 		}
-		more := beyond.Seq == 0 || pl.answer.Seq > beyond.Seq
+		more := !n.t.Covers(n.t.LogID(s), beyond, pl.answer)
 		if more && stream.Relate(o.Tail, pl.answer) == stream.Ahead {
 			n.peerAhead(p, s)
 			n.desk.Next(p.link.Line)
@@ -101,8 +101,8 @@ func (f onFetch) NotKept(from wire.SiteID, log wire.LogID) bool {
 }
 
 // Needless: nobody lacks a log up to there.
-func (f onFetch) Needless(log wire.LogID, to wire.Seq) bool {
-	return to <= f.n.Floor(f.n.t.JournalOf(log), log).Seq
+func (f onFetch) Needless(log wire.LogID, to wire.Position) bool {
+	return f.n.t.Covers(log, f.n.Floor(f.n.t.JournalOf(log), log), to)
 }
 
 // Grow moves the durable tail of an own log.

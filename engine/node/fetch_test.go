@@ -141,7 +141,7 @@ func TestFailedRepairIsAskedAgainOnTheNextLink(t *testing.T) {
 	log := wire.LogID{Site: a.c.Site}
 	a.own.base = 3                                // site-a no longer keeps them
 	b.node.mirrorLog(log).store = wire.Position{} // and the Store needs them
-	b.step(&MirrorDamaged{Log: log, From: b.mirror.batches[0].End(), To: 4})
+	b.step(&MirrorDamaged{Log: log, From: b.mirror.batches[0].End(), To: b.mirror.batches[1].End()})
 	w.pass(time.Second)
 	require.Equal(t, 1, repairs(b))
 	require.Contains(t, w.take(), "repair-failed!")
@@ -168,7 +168,7 @@ func TestRepairGoesOnAtAnotherLinkedSite(t *testing.T) {
 	w.pass(2 * time.Second)
 	log := wire.LogID{Site: a.c.Site}
 	a.answers, c.answers = "off", "off"
-	b.step(&MirrorDamaged{Log: log, From: b.mirror.batches[0].End(), To: 4})
+	b.step(&MirrorDamaged{Log: log, From: b.mirror.batches[0].End(), To: b.mirror.batches[1].End()})
 	first := map[string]*site{"site-a": a, "site-c": c}[b.node.SiteName(asking(b).peer.Site)]
 	a.answers, c.answers = "", ""
 	first.answers = "off"
@@ -218,7 +218,7 @@ func asking(s *site) *link {
 func TestRepairThatIsNotNeededAnyMoreEnds(t *testing.T) {
 	w, a, b := livelyPair()
 	log := wire.LogID{Site: a.c.Site}
-	damaged := &MirrorDamaged{Log: log, From: b.mirror.batches[0].End(), To: 4}
+	damaged := &MirrorDamaged{Log: log, From: b.mirror.batches[0].End(), To: b.mirror.batches[1].End()}
 	a.own.base = 3 // site-a keeps them no longer
 	b.step(damaged)
 	require.NotNil(t, asking(b))

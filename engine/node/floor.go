@@ -46,8 +46,8 @@ func (n *Node) floor(j Journal, log wire.LogID) (floor wire.Position, holder *pe
 		if plant.RetainBySent {
 			at = p.sender.Sent(log.Shard)
 		}
-		if (p.Registered || p.Configured) && at.Seq < floor.Seq {
-			floor, holder = at, p
+		if (p.Registered || p.Configured) && !n.t.Covers(log, at, floor) {
+			floor, holder = n.t.Lineage(log).Lower(at, floor), p
 		}
 	}
 	return floor, holder
@@ -65,8 +65,8 @@ func (n *Node) floorOfMirror(log wire.LogID) (floor wire.Position, holder *peer)
 		if !p.mirrors(log.Site) || plant.MirrorFloorAlone {
 			continue
 		}
-		if at := p.copyOf(log); at.Seq < floor.Seq {
-			floor, holder = at, p
+		if at := p.copyOf(log); !n.t.Covers(log, at, floor) {
+			floor, holder = n.t.Lineage(log).Lower(at, floor), p
 		}
 	}
 	return floor, holder
@@ -85,16 +85,19 @@ func (p *peer) mirrors(site wire.SiteID) bool {
 // ownFloor notes that the floor of an own log may have risen.
 func (n *Node) ownFloor(s wire.Shard) {
 	o := &n.own[s]
-	if floor := n.Floor(Own, n.t.LogID(s)).Seq; floor != o.floor {
-		n.retention.rose[Own] = n.retention.rose[Own] || floor > o.floor
-		o.floor = floor
-	}
+	n.moveFloor(Own, n.t.LogID(s), &o.floor)
 }
 
 func (n *Node) mirrorFloor(log wire.LogID, m *mirrorLog) {
-	if floor := n.Floor(Mirror, log).Seq; floor != m.floor {
-		n.retention.rose[Mirror] = n.retention.rose[Mirror] || floor > m.floor
-		m.floor = floor
+	n.moveFloor(Mirror, log, &m.floor)
+}
+
+// moveFloor notes where a floor is now. One that does not lie below the last one gives
+// segments back.
+func (n *Node) moveFloor(j Journal, log wire.LogID, last *wire.Position) {
+	if floor := n.Floor(j, log); floor != *last {
+		n.retention.rose[j] = n.retention.rose[j] || !n.t.Covers(log, *last, floor)
+		*last = floor
 	}
 }
 

@@ -33,7 +33,8 @@ func (n *Node) sendResume(p *peer) {
 }
 
 func row(log wire.LogID, l *mirrorLog) wire.PageEntry {
-	return wire.PageEntry{Log: log, Durable: l.durable, Applied: min(l.applied, l.durable.Seq)}
+	applied := l.applied.SeqIn(l.durable.Incarnation)
+	return wire.PageEntry{Log: log, Durable: l.durable, Applied: min(applied, l.durable.Seq)}
 }
 
 // owe notes that a mirrored log changed, for every session's next page.

@@ -75,7 +75,7 @@ func TestShorterLogIsNotAdmittedUnverified(t *testing.T) {
 	a.crash()
 	a.own, a.mirror, a.peers, a.applied = image.own, image.mirror, image.peers, image.applied
 	a.open()
-	for a.node.own[0].Need.Seq < 2 {
+	for !a.node.own[0].Short() {
 		w.tickAll(time.Millisecond)
 		for _, m := range w.moves() {
 			m()

@@ -207,11 +207,11 @@ func (n *Node) applied(in *Applied) {
 	for i := range in.Cursors {
 		c := &in.Cursors[i]
 		m := n.mirrorLog(c.Log)
-		if m == nil || c.Position.Seq <= m.applied {
+		if m == nil || n.t.Covers(c.Log, m.applied, c.Position) {
 			continue
 		}
 		n.unclean -= behind(m)
-		m.applied = c.Position.Seq
+		m.applied = c.Position
 		n.unclean += behind(m)
 		n.owe(c.Log, m)
 	}

@@ -140,8 +140,8 @@ func TestWhatNoSiteCouldGiveBackIsAskedForAgain(t *testing.T) {
 func TestRepairThatCannotBeWrittenIsAskedAgain(t *testing.T) {
 	w, a, b := livelyPair()
 	log := wire.LogID{Site: a.c.Site}
-	b.step(&MirrorDamaged{Log: log, From: wire.Position{}, To: 2})
-	b.step(&MirrorDamaged{Log: log, From: b.mirror.batches[0].End(), To: 4})
+	b.step(&MirrorDamaged{Log: log, To: b.mirror.batches[0].End()})
+	b.step(&MirrorDamaged{Log: log, From: b.mirror.batches[0].End(), To: b.mirror.batches[1].End()})
 	require.Equal(t, 1, repairs(b), "the second waits: one question about the log is out")
 	b.step(&Repaired{Ticket: lastPiece(w, b), Err: errors.New("no space left on device")})
 	require.Contains(t, w.take(), "repair-failed!")

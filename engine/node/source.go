@@ -58,7 +58,10 @@ func (n *Node) welcomed(l *link) error {
 	p.fresh = false
 	for s := range p.logs {
 		pl := &p.logs[s] // it may have lost what it told before
-		pl.answer, pl.appliedBefore, pl.applied = wire.Position{}, max(pl.applied, pl.appliedBefore), 0
+		if !pl.appliedBefore.Covers(pl.applied) {
+			pl.appliedBefore = pl.applied
+		}
+		pl.answer, pl.applied = wire.Position{}, wire.Position{}
 	}
 	for _, c := range p.copies { // its pages name only what it has: it may have lost some
 		clear(c.ends)
@@ -135,8 +138,8 @@ func (n *Node) paged(l *link) error {
 			continue
 		}
 		pl := &p.logs[row.Log.Shard]
-		pl.answer, pl.applied = row.Durable, row.Applied
-		if sent := p.sender.Sent(row.Log.Shard); plant.ResumeFromSent && sent.Seq > pl.answer.Seq {
+		pl.answer, pl.applied = row.Durable, row.AppliedAt()
+		if sent := p.sender.Sent(row.Log.Shard); plant.ResumeFromSent && sent.Beyond(pl.answer) {
 			pl.answer = sent
 		}
 	}
@@ -153,43 +156,44 @@ func (n *Node) pageRow(p *peer, row *wire.PageEntry) error {
 	if pl.stop != nil || n.own[s].Fetching || !p.sender.In(s) {
 		return nil
 	}
-	if at.Seq < pl.durable.Seq {
+	sent := p.sender.Sent(s)
+	if !at.Same(pl.durable) || !at.Same(sent) {
+		n.diverged(p, s, stream.Differing(sent, at))
+		return nil
+	}
+	if !at.Covers(pl.durable) {
 		return fmt.Errorf("cursor page: shard %d at seq %d after seq %d was acknowledged: %w",
 			s, at.Seq, pl.durable.Seq, wire.ErrProtocol)
 	}
-	switch known := n.known(p, s, at.Seq); {
-	case at.Seq == known.Seq && at != known:
+	switch known := n.known(p, s, at); {
+	case at.Order(known) == wire.OrderLevel && at != known:
 		n.diverged(p, s, &stream.Stop{Code: wire.RefuseChain, Text: fmt.Sprintf(
 			"histories differ: seq %d has chain %s here, %s at the peer", at.Seq, known.Chain, at.Chain)})
 		return nil
-	case at.Seq > p.sender.Sent(s).Seq:
+	case at.Beyond(sent):
 		n.diverged(p, s, &stream.Stop{Code: wire.RefuseChain, Text: fmt.Sprintf(
-			"the peer names seq %d, chain %s, it was sent up to seq %d", at.Seq, at.Chain, p.sender.Sent(s).Seq)})
+			"the peer names seq %d, chain %s, it was sent up to seq %d", at.Seq, at.Chain, sent.Seq)})
 		return nil
 	}
-	if row.Applied > pl.applied {
-		pl.applied = row.Applied
-		n.toldApplied(p, s, at)
+	if applied := row.AppliedAt(); applied.Beyond(pl.applied) {
+		pl.applied = applied
+		n.toldApplied(p, s)
 	}
 	return nil
 }
 
-// known returns what the peer is known to have or be sent at seq, as far as we
+// known returns what the peer is known to have or be sent at a position, as far as we
 // remember a chain there.
-func (n *Node) known(p *peer, s wire.Shard, seq wire.Seq) wire.Position {
-	if d := p.logs[s].durable; d.Seq == seq {
+func (n *Node) known(p *peer, s wire.Shard, at wire.Position) wire.Position {
+	if d := p.logs[s].durable; d.Order(at) == wire.OrderLevel {
 		return d
 	}
 	return p.sender.Sent(s)
 }
 
-// toldApplied passes on how far the peer's Store is. The chain is known only
-// where it stands at the end of what is durable.
-func (n *Node) toldApplied(p *peer, s wire.Shard, durable wire.Position) {
-	at := durable
-	if applied := p.logs[s].applied; applied != at.Seq {
-		at.Seq, at.Chain = applied, wire.Chain{}
-	}
+// toldApplied passes on how far the peer's Store is.
+func (n *Node) toldApplied(p *peer, s wire.Shard) {
+	at := p.logs[s].applied
 	p.observe(wire.LevelApplied, n.t.Now.Mono, p.applied.Reached(s, at.Seq))
 	n.progress(p, wire.LevelApplied, s, at)
 }
@@ -218,7 +222,7 @@ func (n *Node) resume(p *peer) {
 			n.own[s].State == AdmitWaiting || n.own[s].State == AdmitUnverified {
 			proven = n.resumeLog(p, s)
 		}
-		p.sender.Begin(s, p.logs[s].answer, proven)
+		p.sender.Begin(s, p.logs[s].answer, n.own[s].Tail, proven)
 		if p.logs[s].stop != nil {
 			p.sender.Out(s)
 		}
@@ -235,29 +239,29 @@ func (n *Node) resumeLog(p *peer, s wire.Shard) (proven bool) {
 	answer := pl.answer
 	known := pl.durable // what it confirmed earlier, as a chain to compare with
 	proven = answer.Seq == 0 || answer == o.Tail || answer == known && !o.Short()
-	if answer.Seq < known.Seq {
-		n.event(EventPeerBehind, p.Site, n.t.LogID(s), true, fmt.Sprintf(
-			"%s: site %s came back with seq %d, it once confirmed seq %d: an older image? sending again from there",
-			n.t.OwnName(s), p.Name, answer.Seq, known.Seq))
+	back := !answer.Covers(known)
+	if back {
+		n.event(EventPeerBehind, p.Site, n.t.LogID(s), true, fmt.Sprintf("%s: site %s came back with %s",
+			n.t.OwnName(s), p.Name, lacking(answer, known)))
 		// The floor must not trust what the peer no longer has, and what it has is not a
 		// cursor before the chain there is compared.
 		n.setCursor(p, s, wire.Position{})
 	}
-	if answer.Seq < known.Seq || pl.applied < pl.appliedBefore {
+	if back || !pl.applied.Covers(pl.appliedBefore) {
 		n.t.E.Progress = append(n.t.E.Progress, Progress{Peer: p.Site, Log: n.t.LogID(s), Lost: true})
 	}
-	pl.appliedBefore = 0
+	pl.appliedBefore = wire.Position{}
 	relation := stream.Relate(o.Tail, answer)
 	if relation == stream.Differ {
 		n.diverged(p, s, stream.Differing(o.Tail, answer))
 		return false
 	}
-	if answer.Seq != 0 && answer.Seq == known.Seq && answer != known && relation != stream.Ahead {
+	if answer.Seq != 0 && answer.Order(known) == wire.OrderLevel && answer != known && relation != stream.Ahead {
 		n.diverged(p, s, stream.Differing(known, answer))
 		return false
 	}
 	p.durable.Set(s, o.Tail.Seq, answer.Seq, answer.Seq, o.LastStamp)
-	p.applied.Set(s, o.Tail.Seq, pl.applied, answer.Seq, o.LastStamp)
+	p.applied.Set(s, o.Tail.Seq, pl.applied.Seq, answer.Seq, o.LastStamp)
 	switch relation {
 	case stream.Ahead:
 		n.peerAhead(p, s)
@@ -279,6 +283,16 @@ func (n *Node) resumeLog(p *peer, s wire.Shard) (proven bool) {
 	return proven
 }
 
+// lacking words a position that does not cover what was confirmed once.
+func lacking(answer, known wire.Position) string {
+	if !answer.Same(known) {
+		return fmt.Sprintf("seq %d of incarnation %s, it once confirmed seq %d of incarnation %s",
+			answer.Seq, answer.Incarnation, known.Seq, known.Incarnation)
+	}
+	return fmt.Sprintf("seq %d, it once confirmed seq %d: an older image? sending again from there",
+		answer.Seq, known.Seq)
+}
+
 // confirm notes a position that the peer has durably and that is in our history.
 func (n *Node) confirm(p *peer, s wire.Shard, at wire.Position) {
 	pl := &p.logs[s]
@@ -288,8 +302,8 @@ func (n *Node) confirm(p *peer, s wire.Shard, at wire.Position) {
 	p.observe(wire.LevelDurable, n.t.Now.Mono, p.durable.Reached(s, at.Seq))
 	if at.Seq != 0 {
 		n.progress(p, wire.LevelDurable, s, at)
-		if pl.applied != 0 {
-			n.toldApplied(p, s, at)
+		if pl.applied.Seq != 0 {
+			n.toldApplied(p, s)
 		}
 	}
 }

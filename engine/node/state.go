@@ -98,20 +98,19 @@ type messages struct {
 // ownLog is a log that this site writes.
 type ownLog struct {
 	*admission.Log
-	boot   wire.Seq      // of Tail when we opened
+	boot   wire.Seq      // of Tail when we opened, in Tail's incarnation
 	store  wire.Position // durable in the Store
 	growth growth
-	floor  wire.Seq // last Floor
-
+	floor  wire.Position // last Floor
 }
 
 // peerLog is an own log at a peer.
 type peerLog struct {
 	durable wire.Position // confirmed
 	answer  wire.Position // told by the resume pages of this session
-	applied wire.Seq
+	applied wire.Position // in its Store; without a chain where that is not known
 	// appliedBefore is applied of the sessions before, until this one's answer is in.
-	appliedBefore wire.Seq
+	appliedBefore wire.Position
 	dirty         bool // durable is not in the control state; the log is listed in changed
 	stop          *stream.Stop
 }
@@ -228,8 +227,8 @@ type mirrorLog struct {
 	durable wire.Position // flushed
 	stamp   wire.Stamp    // of durable's last entry
 	store   wire.Position // durable in the Store
-	applied wire.Seq
-	floor   wire.Seq
+	applied wire.Position
+	floor   wire.Position
 	owed    uint64 // peers that have not been told its change
 	end     uint64 // see stream.Flight.Add
 	refused *stream.Stop
@@ -387,7 +386,7 @@ func (n *Node) bootLogs(b *Boot) {
 			}
 		} else if m := n.mirrorLog(c.Log); m != nil {
 			// It may be ahead of a damaged mirror: what comes again is not applied again.
-			m.store, m.applied = c.Position, c.Position.Seq
+			m.store, m.applied = c.Position, c.Position
 		}
 	}
 	for _, id := range b.OwnSuspect {
@@ -422,7 +421,7 @@ func (n *Node) bootMeters(p *peer) {
 	for s := range p.logs {
 		if p.Configured {
 			o := &n.own[s]
-			at := p.logs[s].durable.Seq
+			at := p.logs[s].durable.SeqIn(o.Tail.Incarnation)
 			p.durable.Set(wire.Shard(s), o.Tail.Seq, at, at, o.LastStamp)
 			p.applied.Set(wire.Shard(s), o.Tail.Seq, 0, at, o.LastStamp)
 		}
@@ -431,7 +430,7 @@ func (n *Node) bootMeters(p *peer) {
 
 // behind is 1 if the Store has not applied all of a mirrored log.
 func behind(l *mirrorLog) int {
-	if l.applied < l.durable.Seq {
+	if !l.applied.Covers(l.durable) {
 		return 1
 	}
 	return 0

@@ -96,7 +96,7 @@ func (n *Node) peerStatus(now Now, p *peer) PeerStatus {
 		s.Reason = "registered, but not configured: it holds the retention floor until it is removed"
 		s.WaitingOn, s.Pinned = stream.WaitLink, -1
 		for shard := range p.logs {
-			s.Durable.Entries += int64(n.own[shard].Tail.Seq - min(n.own[shard].Tail.Seq, p.logs[shard].durable.Seq))
+			s.Durable.Entries += n.own[shard].Tail.EntriesAfter(p.logs[shard].durable)
 		}
 		if p.measured {
 			s.Pinned = p.backlog
@@ -216,7 +216,7 @@ func (p *peer) outstandingBytes() int64 {
 // by how many bytes.
 func (n *Node) unmeasured(p *peer) bool {
 	return slices.ContainsFunc(p.stops, func(s wire.Shard) bool {
-		return n.own[s].Tail.Seq > p.logs[s].durable.Seq
+		return !p.logs[s].durable.Covers(n.own[s].Tail)
 	})
 }
 

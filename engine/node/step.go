@@ -161,7 +161,7 @@ func (n *Node) ownDurable(headers []wire.BatchHeader) {
 	for i := range headers {
 		h := &headers[i]
 		o := n.ownLog(h.Log())
-		if o == nil || h.LastSeq() <= o.Tail.Seq {
+		if o == nil || o.Tail.Fit(h).Holds() {
 			continue
 		}
 		n.grow(o, h.Shard, h.FirstSeq, h.End(), h.FirstStamp, h.LastStamp, h.LastIndex)
@@ -177,6 +177,15 @@ func (n *Node) ownDurable(headers []wire.BatchHeader) {
 
 // grow moves the durable tail of an own log.
 func (n *Node) grow(o *ownLog, s wire.Shard, first wire.Seq, end wire.Position, stamp, last wire.Stamp, index uint64) {
+	if !o.Tail.Same(end) { // what is known by seq is known of the incarnation before
+		o.boot, o.growth = 0, growth{}
+		for _, p := range n.peers {
+			if p.Configured {
+				p.durable.Set(s, 0, 0, 0, 0)
+				p.applied.Set(s, 0, 0, 0, 0)
+			}
+		}
+	}
 	o.Tail, o.LastStamp = end, last
 	o.growth.grew(first, max(n.t.Now.Mono, 1))
 	if index != 0 {
@@ -190,8 +199,8 @@ func (n *Node) grow(o *ownLog, s wire.Shard, first wire.Seq, end wire.Position, 
 			p.applied.Grew(s, first, end.Seq, stamp, max(n.t.Now.Mono, 1))
 			// A reader sees the end of a flush before the flush is reported, so an ack may be
 			// here already.
-			p.observe(wire.LevelDurable, n.t.Now.Mono, p.durable.Reached(s, p.logs[s].durable.Seq))
-			p.observe(wire.LevelApplied, n.t.Now.Mono, p.applied.Reached(s, p.logs[s].applied))
+			p.observe(wire.LevelDurable, n.t.Now.Mono, p.durable.Reached(s, p.logs[s].durable.SeqIn(end.Incarnation)))
+			p.observe(wire.LevelApplied, n.t.Now.Mono, p.applied.Reached(s, p.logs[s].applied.SeqIn(end.Incarnation)))
 		}
 	}
 }

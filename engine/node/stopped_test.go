@@ -21,7 +21,7 @@ func TestLogWhoseApplierStoppedStaysListed(t *testing.T) {
 	}
 	cutAll(w)
 	w.pass(5 * time.Second)
-	b.step(&MirrorDamaged{Log: log, To: 2})
+	b.step(&MirrorDamaged{Log: log, To: b.mirror.batches[0].End()})
 	w.pass(time.Second)
 	require.Contains(t, w.take(), "mirror-repaired")
 	for _, s := range []*site{a, b} {

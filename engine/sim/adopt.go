@@ -31,7 +31,7 @@ func (p *process) adopt() {
 // adopted: a journal counts a log up to where its Store is, durably, and nowhere else.
 func (c *checker) adopted(s *site, which node.Journal, l *node.Log) {
 	hist := c.applied[s.index][l.ID]
-	if hist == nil || hist.cursor.Seq < l.Tail.Seq || hist.cursor.Seq == l.Tail.Seq && hist.cursor != l.Tail {
+	if at := l.Tail; hist == nil || !hist.cursor.Covers(at) || at.Covers(hist.cursor) && hist.cursor != at {
 		c.w.fail("I3", "%s has log %s go on behind %s, where its Store is not", plan.SiteNames[s.index], l.ID, l.Tail)
 	}
 	book := c.ledgers[s.index][which]
@@ -79,7 +79,7 @@ func (l *ledger) hasBytes(incarnation wire.Incarnation, seq wire.Seq) (wire.Chai
 // nowhere says whether what a hole took is kept by no site, since a log went on behind its
 // Store, and is needed by none: it goes with its segment.
 func (p *process) nowhere(f *flusher, h *journal.Hole) bool {
-	if h.To.Seq == 0 || p.node.Floor(f.which, h.Log).Seq < h.To.Seq {
+	if h.To.Seq == 0 || !p.node.Floor(f.which, h.Log).Covers(h.To) {
 		return false
 	}
 	for _, s := range p.site.w.core() {
@@ -118,7 +118,7 @@ func (s *site) copyStore(to *site) {
 	}
 	c := s.w.check
 	for log, hist := range c.applied[to.index] {
-		if ours := c.applied[s.index][log]; ours == nil || ours.cursor.Seq < hist.cursor.Seq {
+		if ours := c.applied[s.index][log]; ours == nil || !ours.cursor.Covers(hist.cursor) {
 			return // it is not, yet
 		}
 	}

@@ -55,7 +55,7 @@ func (p *process) answer(o *node.Op) {
 		return
 	}
 	tail, _ := p.journal(o.Journal).Tail(o.Fetch.Log)
-	p.answersOf(o).walk.Ask(&o.Fetch, tail.Position.Seq)
+	p.answersOf(o).walk.Ask(&o.Fetch, tail.Position)
 }
 
 // answerFrameMax is how much of an answer goes into one frame, and grantReadMax how much

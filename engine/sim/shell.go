@@ -337,7 +337,7 @@ func (p *process) mended(log wire.LogID, pieces []wire.BatchRef, ticket uint64) 
 func (p *process) mend() {
 	ask, whole := p.missing.Update(append(p.own.j.Holes(), p.mirror.j.Holes()...))
 	for _, h := range ask {
-		p.step(&node.MirrorDamaged{Log: h.Log, From: h.From, To: h.To.Seq}, "damaged",
+		p.step(&node.MirrorDamaged{Log: h.Log, From: h.From, To: h.To}, "damaged",
 			uint64(h.Log.Shard), uint64(h.To.Seq))
 	}
 	for _, log := range whole {
@@ -399,11 +399,9 @@ func (p *process) admit(e *node.Admit) {
 	w.trace.add(line{w.now, w.steps, int8(p.site.index), "admit", uint64(e.Shard), uint64(e.Admission)})
 	open := e.Admission == node.AdmitVerified || e.Admission == node.AdmitUnverified
 	w.check.admitting(p, e)
-	if open && !p.admitted[e.Shard] {
-		p.writer.SetTail(e.Shard, journal.Tail{
-			Position: e.Tail.Tail, LastStamp: e.Tail.LastStamp, LastIndex: e.Tail.LastIndex,
-		})
-	}
+	p.writer.GoOn(e.Shard, journal.Tail{
+		Position: e.Tail.Tail, LastStamp: e.Tail.LastStamp, LastIndex: e.Tail.LastIndex,
+	})
 	if e.Admission == node.AdmitUnverified {
 		w.mark("admitted unverified")
 	}

@@ -134,7 +134,7 @@ type ApplyStopped struct {
 type MirrorDamaged struct {
 	Log  wire.LogID
 	From wire.Position
-	To   wire.Seq
+	To   wire.Position
 	Gone bool // nothing of the log is missing any more, From and To mean nothing
 }
 

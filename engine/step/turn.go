@@ -32,6 +32,30 @@ type Turn struct {
 	known   []Peer       // whose names are known
 	stopped []StoppedLog // sorted by log
 	ticket  uint64       // the last one given to a stage, over both journals
+
+	lineages map[wire.LogID]*wire.Lineage // of logs of which a second incarnation was seen
+}
+
+// Lineage orders the incarnations of a log; nil where one is known.
+func (t *Turn) Lineage(log wire.LogID) *wire.Lineage { return t.lineages[log] }
+
+// Learn notes the epoch of an incarnation of a log. Zero values tell nothing.
+func (t *Turn) Learn(log wire.LogID, i wire.Incarnation, e wire.Epoch) {
+	if t.lineages == nil {
+		t.lineages = make(map[wire.LogID]*wire.Lineage)
+	}
+	if t.lineages[log] == nil {
+		t.lineages[log] = new(wire.Lineage)
+	}
+	t.lineages[log].Learn(i, e)
+}
+
+// Covers says that who has come to p of a log has come to q.
+func (t *Turn) Covers(log wire.LogID, p, q wire.Position) bool { return t.lineages[log].Covers(p, q) }
+
+// Beyond says that p of a log lies after q for certain.
+func (t *Turn) Beyond(log wire.LogID, p, q wire.Position) bool {
+	return t.lineages[log].Order(p, q) == wire.OrderAfter
 }
 
 // Know notes what a site is called.

@@ -44,7 +44,8 @@ type question struct {
 	id      uint64
 	log     wire.LogID
 	at      wire.Position // where the asker stands behind what was handed out
-	to      wire.Seq
+	to      wire.Position
+	met     bool  // the walk has come to at's incarnation: those before are older
 	indexes []int // into the read at hand, not handed out yet
 	over    bool
 }
@@ -64,10 +65,10 @@ func (a *Answer) Open() int {
 
 // Ask takes a question; tail is where the log ends here. Asked for a log that is open,
 // from where its answer stands, it goes on with that.
-func (a *Answer) Ask(f *wire.Fetch, tail wire.Seq) {
-	to := f.To
-	if to == 0 {
-		to = tail
+func (a *Answer) Ask(f *wire.Fetch, tail wire.Position) {
+	to := tail
+	if f.To != 0 {
+		to = wire.Position{Incarnation: tail.Incarnation, Seq: f.To}
 	}
 	if a.paused == f.Log {
 		a.paused = wire.LogID{}
@@ -80,7 +81,7 @@ func (a *Answer) Ask(f *wire.Fetch, tail wire.Seq) {
 	if !found {
 		a.open = slices.Insert(a.open, i, question{log: f.Log})
 	}
-	a.open[i] = question{id: f.ID, log: f.Log, at: f.From, to: to}
+	a.open[i] = question{id: f.ID, log: f.Log, at: f.From, to: to, met: f.From.Seq == 0}
 	a.anew = a.anew || !plant.AnswersMisplaced || a.Open() == 1
 }
 
@@ -199,16 +200,17 @@ func (a *Answer) take(bytes int) (id uint64, indexes []int, size int, ok bool) {
 		id = q.id
 		for len(q.indexes) > 0 && !q.over {
 			h := &a.headers[q.indexes[0]]
-			if h.Incarnation == q.at.Incarnation && h.LastSeq() <= q.at.Seq {
+			fit := q.at.Fit(h)
+			if q.skips(h, fit) {
 				q.indexes = q.indexes[1:]
 				continue
 			}
-			if a.contradicts(q, h) || len(indexes) > 0 && size+h.Bytes() > bytes {
+			if a.contradicts(q, h, fit) || len(indexes) > 0 && size+h.Bytes() > bytes {
 				break
 			}
 			indexes, size = append(indexes, q.indexes[0]), size+h.Bytes()
 			q.indexes, q.at = q.indexes[1:], h.End()
-			if q.at.Seq >= q.to {
+			if q.at.Covers(q.to) {
 				a.end(q, 0, "")
 			}
 		}
@@ -221,15 +223,25 @@ func (a *Answer) take(bytes int) (id uint64, indexes []int, size int, ok bool) {
 	return 0, nil, 0, false
 }
 
+// skips says whether a batch lies before where the asker stands.
+func (q *question) skips(h *wire.BatchHeader, fit wire.Fit) bool {
+	q.met = q.met || h.Incarnation == q.at.Incarnation
+	return fit.Holds() || !q.met
+}
+
 // contradicts ends a question whose next batch here does not continue it.
-func (a *Answer) contradicts(q *question, h *wire.BatchHeader) bool {
+func (a *Answer) contradicts(q *question, h *wire.BatchHeader, fit wire.Fit) bool {
 	switch {
-	case a.damage != "" && h.FirstSeq > q.at.Seq+1:
+	case fit == wire.FitNext:
+	case a.damage != "" && fit == wire.FitGap:
 		a.end(q, wire.RefuseSuspect, a.lost(q))
-	case h.FirstSeq > q.at.Seq+1:
+	case fit == wire.FitGap:
 		a.end(q, wire.RefuseNotRetained, fmt.Sprintf("log %s: the first batch here behind seq %d of the asker begins "+
 			"at seq %d", q.log, q.at.Seq, h.FirstSeq))
-	case h.FirstSeq != q.at.Seq+1 || h.Prev != q.at.Chain:
+	case fit == wire.FitOpens || fit == wire.FitStrange:
+		a.end(q, wire.RefuseUnknownIncarnation, fmt.Sprintf("log %s: incarnation %s follows here, seq %d of the asker "+
+			"is of %s", q.log, h.Incarnation, q.at.Seq, q.at.Incarnation))
+	default:
 		a.end(q, wire.RefuseChain, fmt.Sprintf("log %s: seq %d here does not continue seq %d of the asker",
 			q.log, h.FirstSeq, q.at.Seq))
 	}

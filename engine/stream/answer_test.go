@@ -25,6 +25,11 @@ func answerLog(shard wire.Shard, batches int) []wire.BatchHeader {
 	return log
 }
 
+// endsAt is where a log ends that answerLog made.
+func endsAt(seq wire.Seq) wire.Position {
+	return wire.Position{Incarnation: wire.Incarnation{1}, Seq: seq}
+}
+
 // interleaved is a journal of so many logs, round by round.
 func interleaved(logs wire.Shard, batches int) (all []wire.BatchHeader) {
 	for i := range batches {
@@ -69,7 +74,7 @@ func answer(t *testing.T, a *Answer, journal []wire.BatchHeader, step, grant int
 		}
 		for i := range a.open {
 			if q := a.open[i]; q.id == open && open != 0 { // the asker goes on
-				a.Ask(&wire.Fetch{ID: q.id, Log: q.log, From: q.at, To: q.to}, q.to)
+				a.Ask(&wire.Fetch{ID: q.id, Log: q.log, From: q.at, To: q.to.Seq}, q.to)
 				require.False(t, a.anew, "from where it stands")
 			}
 		}
@@ -85,7 +90,8 @@ func TestAnswerServesAllLogsByOneWalk(t *testing.T) {
 		var a Answer
 		for shard := range wire.Shard(AnswerLogsMax) {
 			from := answerLog(shard, 6)[1].End()
-			a.Ask(&wire.Fetch{ID: 1 + uint64(shard), Log: wire.LogID{Site: 7, Shard: shard}, From: from, To: 10}, 12)
+			f := wire.Fetch{ID: 1 + uint64(shard), Log: wire.LogID{Site: 7, Shard: shard}, From: from, To: 10}
+			a.Ask(&f, endsAt(12))
 		}
 		sent, ends, read := answer(t, &a, journal, 64, grant)
 		require.LessOrEqual(t, read, len(journal))
@@ -102,7 +108,7 @@ func TestAnswerEndsByName(t *testing.T) {
 	journal := answerLog(0, 4)
 	ask := func(from wire.Position, to wire.Seq) *Answer {
 		a := &Answer{}
-		a.Ask(&wire.Fetch{ID: 9, Log: log, From: from, To: to}, 8)
+		a.Ask(&wire.Fetch{ID: 9, Log: log, From: from, To: to}, endsAt(8))
 		return a
 	}
 	other := journal[0].End()
@@ -132,13 +138,41 @@ func TestAnswerEndsByName(t *testing.T) {
 	require.Equal(t, wire.RefuseNotRetained, list[0].Code)
 }
 
+// TestAnswerGoesToASeqOfItsIncarnation: batches of an older one before it are passed by,
+// whatever their seqs, and one that follows is not handed out as if it continued (I4).
+func TestAnswerGoesToASeqOfItsIncarnation(t *testing.T) {
+	old, journal, next := answerLog(0, 9), answerLog(0, 4), answerLog(0, 1)
+	for i := range old {
+		old[i].Incarnation = wire.Incarnation{9}
+	}
+	next[0].Incarnation = wire.Incarnation{3}
+	all := append(append(old, journal...), next...)
+	for _, c := range []struct {
+		from wire.Position
+		to   wire.Seq
+		sent []wire.BatchHeader
+		code wire.RefusalCode
+	}{
+		{journal[1].End(), 8, journal[2:4], 0},
+		{journal[3].End(), 9, nil, wire.RefuseUnknownIncarnation},
+		{wire.Position{Incarnation: wire.Incarnation{1}, Seq: 7}, 8, nil, wire.RefuseChain},
+	} {
+		a := &Answer{}
+		f := &wire.Fetch{ID: 9, Log: old[0].Log(), From: c.from, To: c.to}
+		a.Ask(f, endsAt(8))
+		sent, ends, _ := answer(t, a, all, 4, 1<<20)
+		require.Equal(t, c.sent, sent[9], "from seq %d", c.from.Seq)
+		require.Equal(t, c.code, ends[9].Code, "from seq %d: %s", c.from.Seq, ends[9].Text)
+	}
+}
+
 // TestAnswerDropsWhatIsNotAskedOn: the question that ended a grant is dropped where
 // another one is asked on for.
 func TestAnswerDropsWhatIsNotAskedOn(t *testing.T) {
 	journal := interleaved(2, 6)
 	var a Answer
 	for shard := range wire.Shard(2) {
-		a.Ask(&wire.Fetch{ID: 1 + uint64(shard), Log: wire.LogID{Site: 7, Shard: shard}}, 12)
+		a.Ask(&wire.Fetch{ID: 1 + uint64(shard), Log: wire.LogID{Site: 7, Shard: shard}}, endsAt(12))
 	}
 	a.begin()
 	a.read(journal)
@@ -146,7 +180,7 @@ func TestAnswerDropsWhatIsNotAskedOn(t *testing.T) {
 	require.Equal(t, uint64(1), id)
 	_, open := a.Pause(nil)
 	require.Equal(t, uint64(1), open)
-	a.Ask(&wire.Fetch{ID: 5, Log: wire.LogID{Site: 7, Shard: 1}}, 12)
+	a.Ask(&wire.Fetch{ID: 5, Log: wire.LogID{Site: 7, Shard: 1}}, endsAt(12))
 	require.False(t, a.anew)
 	a.Resume()
 	require.Equal(t, 1, a.Open())
@@ -195,7 +229,7 @@ func TestAnswerOutlivesGrantsThatOnlyRead(t *testing.T) {
 	mine := answerLog(1, 2)
 	w := &walk{journal: append(answerLog(0, 40), mine...), step: 1}
 	var a Answer
-	a.Ask(&wire.Fetch{ID: 3, Log: wire.LogID{Site: 7, Shard: 1}}, 4)
+	a.Ask(&wire.Fetch{ID: 3, Log: wire.LogID{Site: 7, Shard: 1}}, endsAt(4))
 	limits := AnswerLimits{FrameBytes: 1 << 20, ReadBytes: 5000}
 	for grants, open := 0, uint64(3); open != 0; grants++ {
 		require.Less(t, grants, 20, "the question is lost")
@@ -207,7 +241,7 @@ func TestAnswerOutlivesGrantsThatOnlyRead(t *testing.T) {
 		if open == 0 {
 			require.Equal(t, []wire.FetchEnd{{ID: 3}}, ends)
 		} else if sent > 0 {
-			a.Ask(&wire.Fetch{ID: 3, Log: mine[0].Log(), From: w.sent[len(w.sent)-1].End()}, 4)
+			a.Ask(&wire.Fetch{ID: 3, Log: mine[0].Log(), From: w.sent[len(w.sent)-1].End()}, endsAt(4))
 		}
 	}
 	require.Equal(t, mine, w.sent)

@@ -19,20 +19,15 @@ const (
 // Relate compares the peer's position with ours. Unequal seqs are lag and no
 // difference: only a chain at the same seq proves or disproves (I4).
 func Relate(own, peer wire.Position) Relation {
-	switch {
-	case own.Seq == 0 && peer.Seq == 0:
-		return Equal
-	case peer.Seq == 0:
-		return Behind
-	case own.Seq == 0:
-		return Ahead
-	case own.Incarnation != peer.Incarnation:
+	switch peer.Order(own) {
+	case wire.OrderUnknown:
 		return Differ
-	case peer.Seq < own.Seq:
+	case wire.OrderBefore:
 		return Behind
-	case peer.Seq > own.Seq:
+	case wire.OrderAfter:
 		return Ahead
-	case peer.Chain != own.Chain:
+	}
+	if own.Seq != 0 && peer.Chain != own.Chain {
 		return Differ
 	}
 	return Equal

@@ -33,30 +33,29 @@ func (r *Rules) Judge(tail *Tail, h *wire.BatchHeader) (take bool, why *Stop) {
 		return false, why
 	}
 	first, last := h.FirstSeq, h.LastSeq()
-	switch {
-	case tail.Seq != 0 && h.Incarnation != tail.Incarnation:
+	switch tail.Fit(h) {
+	case wire.FitOpens, wire.FitStrange:
 		return false, stop(wire.RefuseUnknownIncarnation,
 			"seq %d: incarnation %s is offered, %s is held here up to seq %d: only bootstrap changes it",
 			first, h.Incarnation, tail.Incarnation, tail.Seq)
-	case last < tail.Seq:
+	case wire.FitHeld, wire.FitEnds:
 		return false, nil
-	case last == tail.Seq && h.Chain == tail.Chain:
-		return false, nil
-	case last == tail.Seq:
+	case wire.FitFork:
 		return false, stop(wire.RefuseChain,
 			"histories differ: the batch that ends at seq %d has chain %s at the source, %s here",
 			last, h.Chain, tail.Chain)
-	case first <= tail.Seq:
+	case wire.FitStraddles:
 		return false, stop(wire.RefuseChain,
 			"histories differ: the batch of seqs %d to %d, chain %s at the source, straddles seq %d, chain %s, here",
 			first, last, h.Chain, tail.Seq, tail.Chain)
-	case first > tail.Seq+1:
+	case wire.FitGap:
 		return false, stop(wire.RefuseGap, "the batch begins at seq %d, the log ends at seq %d here", first, tail.Seq)
-	case h.Prev != tail.Chain:
+	case wire.FitParts:
 		return false, stop(wire.RefuseChain,
 			"histories differ: the batch of seq %d follows chain %s at the source, seq %d has chain %s here",
 			first, h.Prev, tail.Seq, tail.Chain)
-	case h.FirstStamp <= tail.Stamp:
+	}
+	if h.FirstStamp <= tail.Stamp {
 		return false, stop(wire.RefuseOrder, "seq %d is stamped %d, seq %d before it %d",
 			first, h.FirstStamp, tail.Seq, tail.Stamp)
 	}

@@ -25,6 +25,7 @@ type senderLog struct {
 	sent     wire.Position // the peer has it, or will once what is under way arrives
 	in       bool
 	unproven bool   // sent's chain has not been compared with our own batches yet
+	older    bool   // batches of other incarnations are older: sent's is our newest, and the reader is not there yet
 	end      uint64 // see Flight.Add
 }
 
@@ -66,10 +67,11 @@ func (s *Sender) Drop() int64 {
 	return size
 }
 
-// Begin takes a log into the session. The peer has it up to peer. proven says
-// that the chain there equals ours.
-func (s *Sender) Begin(shard wire.Shard, peer wire.Position, proven bool) {
-	s.logs[shard] = senderLog{sent: peer, in: true, unproven: !proven}
+// Begin takes a log into the session. The peer has it up to peer, we up to own. proven
+// says that the chain at the peer's place equals ours.
+func (s *Sender) Begin(shard wire.Shard, peer, own wire.Position, proven bool) {
+	older := peer.Seq != 0 && peer.Incarnation == own.Incarnation
+	s.logs[shard] = senderLog{sent: peer, in: true, unproven: !proven, older: older}
 }
 
 // Out takes a log out of the session.
@@ -91,10 +93,10 @@ func (s *Sender) Unproven(shard wire.Shard) bool {
 // chains differ at its position (I4).
 func (s *Sender) Head(shard wire.Shard, tail wire.Position) *Stop {
 	l := &s.logs[shard]
-	if !l.in || tail.Seq < l.sent.Seq {
+	switch order := tail.Order(l.sent); {
+	case !l.in || order == wire.OrderBefore || order == wire.OrderUnknown && l.older:
 		return nil
-	}
-	if tail.Seq > l.sent.Seq {
+	case order == wire.OrderAfter:
 		l.in = false
 		return notRetained(l.sent.Seq, tail.Seq+1)
 	}
@@ -108,39 +110,53 @@ func notRetained(peer, first wire.Seq) *Stop {
 
 // prove compares the chain of our own batch boundary at the peer's seq.
 func (l *senderLog) prove(own wire.Position, which string) *Stop {
-	if own.Incarnation != l.sent.Incarnation && l.sent.Seq != 0 {
+	if !own.Same(l.sent) {
 		l.in = false
-		return stop(wire.RefuseUnknownIncarnation, "seq %d: incarnation %s here, %s at the peer",
-			own.Seq, own.Incarnation, l.sent.Incarnation)
+		return l.strange(own.Seq, own.Incarnation)
 	}
 	if own.Chain != l.sent.Chain {
 		l.in = false
 		return stop(wire.RefuseChain, "histories differ: the batch %s at seq %d has chain %s here, %s at the peer",
 			which, own.Seq, own.Chain, l.sent.Chain)
 	}
-	l.unproven = false
+	l.unproven, l.older = false, false
 	return nil
+}
+
+// strange words another incarnation of ours than the peer's.
+func (l *senderLog) strange(seq wire.Seq, i wire.Incarnation) *Stop {
+	return stop(wire.RefuseUnknownIncarnation, "seq %d: incarnation %s here, %s at the peer",
+		seq, i, l.sent.Incarnation)
 }
 
 // Pass looks at the next batch of the reader and says whether it is to be
 // shipped. A log whose history differs from the peer's leaves the session.
 func (s *Sender) Pass(h *wire.BatchHeader) (ship bool, why *Stop) {
 	l := &s.logs[h.Shard]
-	last := h.LastSeq()
-	switch {
-	case !l.in || last < l.sent.Seq:
+	if !l.in {
 		return false, nil
-	case last == l.sent.Seq:
+	}
+	l.older = l.older && h.Incarnation != l.sent.Incarnation
+	switch l.sent.Fit(h) {
+	case wire.FitHeld:
+		return false, nil
+	case wire.FitEnds, wire.FitFork:
 		if l.unproven {
 			return false, l.prove(h.End(), "that ends")
 		}
 		return false, nil
-	case h.FirstSeq <= l.sent.Seq:
+	case wire.FitOpens, wire.FitStrange:
+		if l.older {
+			return false, nil
+		}
+		l.in = false
+		return false, l.strange(h.FirstSeq, h.Incarnation)
+	case wire.FitStraddles:
 		l.in = false
 		return false, stop(wire.RefuseChain,
 			"histories differ: the batch of seqs %d to %d, chain %s here, straddles seq %d, chain %s, at the peer",
-			h.FirstSeq, last, h.Chain, l.sent.Seq, l.sent.Chain)
-	case h.FirstSeq > l.sent.Seq+1:
+			h.FirstSeq, h.LastSeq(), h.Chain, l.sent.Seq, l.sent.Chain)
+	case wire.FitGap:
 		l.in = false
 		return false, notRetained(l.sent.Seq, h.FirstSeq)
 	}

@@ -80,7 +80,7 @@ func TestSenderShipsWhatIsMissing(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := NewSender(1, 1<<20, 1<<20)
-			s.Begin(0, c.peer, c.peer.Seq == 0)
+			s.Begin(0, c.peer, list[2].End(), c.peer.Seq == 0)
 			var code wire.RefusalCode
 			for i := range list[c.from:] {
 				ship, why := s.Pass(&list[c.from+i])
@@ -101,10 +101,38 @@ func TestSenderShipsWhatIsMissing(t *testing.T) {
 	}
 }
 
+// TestSenderPassesOlderIncarnations: their seqs say nothing about the peer's place in the
+// newest. One that begins behind that place is not shipped without its rows.
+func TestSenderPassesOlderIncarnations(t *testing.T) {
+	old, list, next := batches(0, 3, 2, 4), batches(0, 1, 1, 1), batches(0, 1)
+	for i := range old {
+		old[i].Incarnation = wire.Incarnation{9}
+	}
+	next[0].Incarnation = wire.Incarnation{3}
+	s := NewSender(1, 1<<20, 1<<20)
+	s.Begin(0, list[1].End(), list[2].End(), false)
+	require.Nil(t, s.Head(0, old[0].End()))
+	for i := range old {
+		ship, why := s.Pass(&old[i])
+		require.False(t, ship)
+		require.Nil(t, why)
+	}
+	for i := range list {
+		ship, why := s.Pass(&list[i])
+		require.Equal(t, i == 2, ship)
+		require.Nil(t, why)
+	}
+	s.Open()
+	s.Add(&list[2])
+	s.Close(0)
+	_, why := s.Pass(&next[0])
+	require.Equal(t, wire.RefuseUnknownIncarnation, why.Code)
+}
+
 func TestWrongAndFallingAcksAreProtocolErrors(t *testing.T) {
 	s := NewSender(1, 1<<20, 1<<20)
 	list := batches(0, 1, 1, 1)
-	s.Begin(0, wire.Position{}, true)
+	s.Begin(0, wire.Position{}, wire.Position{}, true)
 	for i := range list {
 		s.Open()
 		s.Add(&list[i])
@@ -136,8 +164,8 @@ func TestWrongAndFallingAcksAreProtocolErrors(t *testing.T) {
 func TestFrameHasOneEndPerLog(t *testing.T) {
 	s := NewSender(2, 1<<20, 1<<20)
 	x, y := batches(0, 1, 1, 1), batches(1, 1)
-	s.Begin(0, wire.Position{}, true)
-	s.Begin(1, wire.Position{}, true)
+	s.Begin(0, wire.Position{}, wire.Position{}, true)
+	s.Begin(1, wire.Position{}, wire.Position{}, true)
 	s.Open()
 	for _, h := range []wire.BatchHeader{x[0], y[0], x[1]} {
 		s.Add(&h)

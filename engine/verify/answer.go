@@ -2,6 +2,7 @@ package verify
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -198,7 +199,7 @@ func (w *answerer) logs(ask *wire.Verify, out *wire.Verified) {
 				row.From, row.Bad = scan.from, scan.bad
 			}
 			if forks[log] && ask.Kind == wire.VerifyTails {
-				row.Bad = max(1, tail.Position.Seq)
+				row.Bad = cmp.Or(tail.Position.Seq, 1)
 			}
 			out.Rows = append(out.Rows, row)
 		}

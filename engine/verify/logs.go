@@ -209,11 +209,10 @@ func (v *verification) catchUp(ctx context.Context, j *journal.Journal, there ma
 		behind := false
 		for log, at := range there {
 			forked, here := v.forks[log], tailIn(j, log)
-			other := here.Incarnation != at.Incarnation
 			if log.Site == v.here.ID {
-				forked = forked || other
+				forked = forked || here.Incarnation != at.Incarnation
 			}
-			behind = behind || !forked && (other || here.Seq < at.Seq)
+			behind = behind || !forked && !here.Covers(at)
 		}
 		if !behind || time.Now().After(until) {
 			return nil

@@ -21,16 +21,15 @@ type logScan struct {
 // follow takes the next batch that was read: one that leaves a gap, or goes on
 // from another history, shows where the stored bytes do not hold (I9).
 func (l *logScan) follow(h *wire.BatchHeader) {
-	same := h.Incarnation == l.end.Incarnation
-	switch {
+	switch fit := l.end.Fit(h); {
 	case l.from == 0:
 		l.from = h.FirstSeq
-	case same && h.LastSeq() <= l.end.Seq:
+	case fit.Holds() || fit == wire.FitFork:
 		return
-	case l.bad != 0 || !same:
-	case h.FirstSeq > l.end.Seq+1:
+	case l.bad != 0:
+	case fit == wire.FitGap:
 		l.bad = l.end.Seq + 1
-	case h.Prev != l.end.Chain:
+	case fit == wire.FitParts || fit == wire.FitStraddles:
 		l.bad = h.FirstSeq
 	}
 	l.end = h.End()
@@ -109,7 +108,7 @@ func scanJournal(ctx context.Context, j named, scans map[wire.LogID]*logScan, p 
 		}
 	}
 	for log, tail := range tails {
-		if l := scans[log]; l != nil && l.bad == 0 && l.end.Incarnation == tail.Incarnation && l.end.Seq < tail.Seq {
+		if l := scans[log]; l != nil && l.bad == 0 && tail.Beyond(l.end) {
 			l.bad = l.end.Seq + 1
 		}
 	}

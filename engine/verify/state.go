@@ -238,7 +238,7 @@ func (v *verification) history(log wire.LogID, here, there wire.Position) Differ
 func (c *comparison) miss() error {
 	text := ""
 	c.both(func(log wire.LogID, here, there wire.Position) {
-		c.apart = max(c.apart, max(here.Seq, there.Seq)-min(here.Seq, there.Seq))
+		c.apart = max(c.apart, wire.Seq(here.EntriesAfter(there)+there.EntriesAfter(here)))
 		text += fmt.Sprintf("log %s at seq %d here, %d there; ", log, here.Seq, there.Seq)
 	})
 	return fmt.Errorf("%w: %s%d logs here, %d there", errApart, text, len(c.view.Cursors()), len(c.there))

@@ -15,7 +15,7 @@ func (j *Journal) Adopt(log wire.LogID, tail Tail) {
 		st = &logState{hiding: j.hiding}
 		j.logs[log] = st
 	}
-	if st.suspect || st.staged != st.durable || tail.Position.Seq <= st.durable.Position.Seq {
+	if st.suspect || st.staged != st.durable || !tail.Position.Beyond(st.durable.Position) {
 		return
 	}
 	tail.LastStamp = max(tail.LastStamp, st.durable.LastStamp)

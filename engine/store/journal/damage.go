@@ -70,7 +70,7 @@ func (d *damage) addHole(log wire.LogID, from, to wire.Position) {
 	if log.Shard == wire.ShardControl {
 		return // nobody else has it
 	}
-	if from.Incarnation == to.Incarnation && to.Seq <= from.Seq {
+	if from.Incarnation == to.Incarnation && from.Covers(to) {
 		return // more was found than was known of
 	}
 	for _, h := range d.holes {

@@ -35,11 +35,11 @@ func (h *Hole) Contains(at wire.Position) bool {
 	case at == wire.Position{}:
 		return false
 	case h.Open():
-		return at.Incarnation != h.From.Incarnation || at.Seq > h.From.Seq
+		return !h.From.Covers(at)
 	case at.Incarnation == h.To.Incarnation:
-		return at.Seq <= h.To.Seq && (!same || at.Seq > h.From.Seq)
+		return h.To.Covers(at) && (!same || !h.From.Covers(at))
 	case at.Incarnation == h.From.Incarnation:
-		return at.Seq > h.From.Seq
+		return !h.From.Covers(at)
 	default:
 		return !same && h.From.Incarnation != wire.Incarnation{}
 	}

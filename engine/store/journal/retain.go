@@ -23,12 +23,8 @@ func rowOf(rows []headLog, log wire.LogID) (*headLog, bool) {
 // segment i begins with. Between incarnations the younger one covers, and
 // younger is what later segments and the current tails know. The lock is held.
 func (j *Journal) covers(have wire.Position, i int, row *headLog) bool {
-	tail := &row.tail.Position
-	if have.Incarnation == tail.Incarnation {
-		return have.Seq >= tail.Seq
-	}
-	if have.Incarnation == (wire.Incarnation{}) {
-		return false
+	if order := have.Order(row.tail.Position); order != wire.OrderUnknown {
+		return order != wire.OrderBefore
 	}
 	for _, s := range j.segs[i+1:] {
 		if later, ok := rowOf(s.tails, row.log); ok && later.tail.Position.Incarnation == have.Incarnation {

@@ -35,7 +35,7 @@ func checkTorn(t testing.TB, h Harness) {
 		}
 		s = h.Crash(s)
 		after := look(t, s, 0)
-		moved := seqOf(after.cursors, c.Batch.Log()) == c.Batch.LastSeq()
+		moved := positionOf(after.cursors, c.Batch.Log()).Seq == c.Batch.LastSeq()
 		switch {
 		case moved && after.digest == before.digest:
 			t.Fatalf("torn at step %d: the cursor moved and the effects are not there (I2)", n)
@@ -104,16 +104,16 @@ func checkDurable(t testing.TB, h Harness) {
 		}
 		told, visible := durableOf(t, s, 0), cursorsOf(t, s, 0)
 		for _, c := range told {
-			if c.Position.Seq > seqOf(visible, c.Log) {
-				t.Fatalf("log %s: durable to seq %d, the state is at %d", c.Log, c.Position.Seq, seqOf(visible, c.Log))
+			if at := positionOf(visible, c.Log); !at.Covers(c.Position) {
+				t.Fatalf("log %s: durable to seq %d, the state is at %d", c.Log, c.Position.Seq, at.Seq)
 			}
 		}
 		s = h.Crash(s)
 		survived := cursorsOf(t, s, 0)
 		for _, c := range told {
-			if c.Position.Seq > seqOf(survived, c.Log) {
+			if at := positionOf(survived, c.Log); !at.Covers(c.Position) {
 				t.Fatalf("log %s: Durable said seq %d, the crash left %d (I3)",
-					c.Log, c.Position.Seq, seqOf(survived, c.Log))
+					c.Log, c.Position.Seq, at.Seq)
 			}
 		}
 		sc.restart(survived)
@@ -190,7 +190,7 @@ func checkRepeat(t testing.TB, h Harness) {
 	// The journal gives everything again; what the cursors cover is skipped.
 	cursors := cursorsOf(t, s, 0)
 	for _, c := range changes {
-		if c.Batch.LastSeq() > seqOf(cursors, c.Batch.Log()) {
+		if !positionOf(cursors, c.Batch.Log()).Covers(c.Batch.End()) {
 			apply(t, s, c)
 		}
 	}

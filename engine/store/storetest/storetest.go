@@ -189,14 +189,14 @@ func sortCursors(c []store.Cursor) {
 	slices.SortFunc(c, func(a, b store.Cursor) int { return a.Log.Compare(b.Log) })
 }
 
-// seqOf is a log's seq among cursors; 0 when it is not there.
-func seqOf(cursors []store.Cursor, log wire.LogID) wire.Seq {
+// positionOf is a log's position among cursors; zero when it is not there.
+func positionOf(cursors []store.Cursor, log wire.LogID) wire.Position {
 	for _, c := range cursors {
 		if c.Log == log {
-			return c.Position.Seq
+			return c.Position
 		}
 	}
-	return 0
+	return wire.Position{}
 }
 
 func apply(t testing.TB, s store.Store, c *store.Change) {
@@ -244,7 +244,7 @@ func checkAtomic(t testing.TB, h Harness) {
 		if now.digest == last.digest {
 			t.Fatalf("log %s seq %d: applied, and the digest is the same", c.Batch.Log(), c.Batch.FirstSeq)
 		}
-		if got := seqOf(now.cursors, c.Batch.Log()); got != c.Batch.LastSeq() {
+		if got := positionOf(now.cursors, c.Batch.Log()).Seq; got != c.Batch.LastSeq() {
 			t.Fatalf("log %s: applied to seq %d, the cursor says %d", c.Batch.Log(), c.Batch.LastSeq(), got)
 		}
 		last = now
@@ -281,7 +281,7 @@ func checkCursorOnly(t testing.TB, h Harness) {
 	if after.digest != before.digest {
 		t.Fatalf("a change without effects changed the digest")
 	}
-	if got := seqOf(after.cursors, c.Batch.Log()); got != c.Batch.LastSeq() {
+	if got := positionOf(after.cursors, c.Batch.Log()).Seq; got != c.Batch.LastSeq() {
 		t.Fatalf("log %s: cursor at seq %d, want %d", c.Batch.Log(), got, c.Batch.LastSeq())
 	}
 }
