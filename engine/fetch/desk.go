@@ -230,7 +230,11 @@ func (d *Desk) Ended(l *Line, e *wire.FetchEnd) error {
 			d.heart.MirrorProven(q.Log)
 		}
 	case !q.reached():
-		d.failed(l, q, &stream.Stop{Code: wire.RefuseNotRetained, Text: fmt.Sprintf(
+		code := wire.RefuseGap // its log ends there
+		if q.Kind == Restore {
+			code = wire.RefuseNotRetained // it had more, by its word
+		}
+		d.failed(l, q, &stream.Stop{Code: code, Text: fmt.Sprintf(
 			"asked for seqs %d to %d, the answer ended at seq %d", q.start.Seq+1, q.to.Seq, q.from.Seq)})
 	default:
 		l.drop(q)

@@ -22,7 +22,8 @@
 //   - I10: at most 64 questions per link; answers about one log are never mixed. Returned and
 //     not flushed are at most RestoreBytesMax, 0 <= Waiting. A peer takes one grant before
 //     it gets the next.
-//   - I14: what nobody could give is asked for again, after a pause of 1 s to 1 min.
+//   - I14: what nobody could give is asked for again, after a pause of 1 s to 1 min, also if
+//     nobody lacks it: until it is filled, or its segment is given back.
 //
 // # Limits
 //

@@ -20,6 +20,7 @@ type rest struct {
 	desk    *Desk
 	tails   map[wire.LogID]wire.Position
 	suspect bool
+	unkept  bool // nobody lacks what is asked for
 	told    []string
 }
 
@@ -36,7 +37,7 @@ func (r *rest) Mirror(log wire.LogID) (wire.Position, bool, bool) {
 func (r *rest) MirrorProven(wire.LogID)                  { r.told = append(r.told, "proven") }
 func (r *rest) Elsewhere(wire.Shard, wire.Position) bool { return false }
 func (r *rest) NotKept(wire.SiteID, wire.LogID) bool     { return false }
-func (r *rest) Needless(wire.LogID, wire.Position) bool  { return false }
+func (r *rest) Needless(wire.LogID, wire.Position) bool  { return r.unkept }
 func (r *rest) NotTaken(wire.SiteID)                     { r.told = append(r.told, "not taken") }
 
 func (r *rest) Repaired(wire.LogID, wire.Position, wire.Position) {
@@ -231,6 +232,38 @@ func TestRepairTriesEachLinkOnce(t *testing.T) {
 	waiting, _ := d.Counts()
 	require.Zero(t, waiting)
 	require.NoError(t, d.Check())
+}
+
+// TestNeedlessRepairIsAskedOfAll: nobody lacks what is missing here, and one site does not
+// have it. Another may, and the first one later: the copy is made whole (I9). Only the first
+// round is news.
+func TestNeedlessRepairIsAskedOfAll(t *testing.T) {
+	d, r, l, e := room()
+	r.unkept = true
+	other := &Line{Link: 2, Number: 2, Session: 4, Site: 3, Name: "site-c", Ready: true}
+	d.Add(other)
+	log := wire.LogID{Site: there}
+	all := batches(log, wire.Position{}, 3)
+	d.Damaged(&step.MirrorDamaged{Log: log, From: all[0].End(), To: all[2].End()})
+	events := 0
+	for range 3 {
+		require.Len(t, l.Open, 1)
+		require.NoError(t, d.Ended(l, &wire.FetchEnd{ID: l.Open[0].ID, Code: wire.RefuseNotRetained, Text: "gone"}))
+		require.Len(t, other.Open, 1, "the other one is asked")
+		require.NoError(t, d.Ended(other, &wire.FetchEnd{ID: other.Open[0].ID}), "its log ends where we ask from")
+		require.Empty(t, d.t.Stopped())
+		if events == 0 {
+			events = len(e.Events)
+		}
+		require.Len(t, e.Events, events)
+		d.t.Now.Mono = d.Due()
+		d.Tick()
+	}
+	require.NoError(t, d.Ended(l, &wire.FetchEnd{ID: l.Open[0].ID, Code: wire.RefuseNotRetained, Text: "gone"}))
+	require.NoError(t, d.Fetched(other, other.Open[0].ID, all[1:]))
+	last := e.Stages[len(e.Stages)-1]
+	require.True(t, last.Last)
+	require.NoError(t, d.Ended(other, &wire.FetchEnd{ID: last.Ticket}))
 }
 
 // TestProofAsksTheLogsOwnSite: what comes proves the tail, and is dropped (I9).

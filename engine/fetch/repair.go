@@ -61,28 +61,37 @@ func (d *Desk) missed(h *hole, by ...*Line) {
 	h.again = d.t.Now.Mono + h.pause
 }
 
-// notGiven: the other end of a link cannot give a repair, or gives another history.
+// notGiven: the other end of a link cannot give a repair, or gives another history. One
+// site's word is not that of all, and what it lacks now it may have later: the hole is asked
+// for until it is filled, or its segment is given back.
 func (d *Desk) notGiven(l *Line, q *Question, why *stream.Stop) {
 	gone := why.Code == wire.RefuseNotRetained
 	if gone && d.heart.NotKept(l.Site, q.Log) || q.hole.kept {
 		return
 	}
 	if !q.hole.gone {
-		d.t.Event(step.EventRepairFailed, l.Site, q.Log, true, fmt.Sprintf(
-			"%s: %s behind seq %d cannot be repaired from site %s: %s",
-			d.t.LogName(q.Log), d.copyOf(q.Log), q.start.Seq, l.Name, why.Text))
+		if !d.idly(&q.hole) {
+			d.t.Event(step.EventRepairFailed, l.Site, q.Log, true, fmt.Sprintf(
+				"%s: %s behind seq %d cannot be repaired from site %s: %s",
+				d.t.LogName(q.Log), d.copyOf(q.Log), q.start.Seq, l.Name, why.Text))
+		}
 		d.missed(&q.hole, l)
 	}
-	if gone && !q.hole.proof && d.heart.Needless(q.Log, q.hole.to) {
-		d.t.UnnoteStopped(q.Log, NotRepaired)
-		return
-	}
 	d.repairAgain(&q.hole)
+	switch {
+	case d.needless(&q.hole):
+		d.t.UnnoteStopped(q.Log, NotRepaired)
 	// An own log goes on, but for sites that are missing the piece.
-	if d.t.JournalOf(q.Log) == step.Mirror && !q.hole.gone && !d.asked(q.Log) {
+	case d.t.JournalOf(q.Log) == step.Mirror && !q.hole.gone && !d.asked(q.Log):
 		d.t.NoteStopped(q.Log, why.Code, NotRepaired+why.Text)
 	}
 }
+
+// needless says whether nobody lacks what is missing: it only is a copy less.
+func (d *Desk) needless(h *hole) bool { return !h.proof && !h.kept && d.heart.Needless(h.log, h.to) }
+
+// idly says whether a hole that nobody needs was asked for in vain: that is no news.
+func (d *Desk) idly(h *hole) bool { return h.pause != 0 && d.needless(h) }
 
 // repairAgain queues a repair that was asked for in vain, and asks for it wherever it was
 // not yet.
@@ -195,7 +204,7 @@ func (d *Desk) askRepair(l *Line, h hole) {
 			return
 		}
 		q.Kind, q.from, q.to = Proof, tail, after(tail)
-	} else {
+	} else if !d.idly(&h) {
 		d.t.Event(step.EventMirrorRepair, l.Site, h.log, false, fmt.Sprintf(
 			"%s: fetching seqs %d to %d of %s from site %s",
 			d.t.LogName(h.log), h.from.Seq+1, h.to.Seq, d.copyOf(h.log), l.Name))
