@@ -112,10 +112,31 @@ func (c *checker) admitting(p *process, a *node.Admit) {
 	if s.place != 0 {
 		c.w.fail("I5", "%s takes appends in shard %d, %s writes", siteNames[s.index], a.Shard, siteNames[0])
 	}
+	if c.onlyOne(p) {
+		c.w.mark("the first of its cluster")
+		return
+	}
 	for _, other := range c.w.sites {
 		if other.place != s.place && !p.heard[other.place] && a.Admission == node.AdmitVerified {
 			c.w.fail("I1", "shard %d is said to be verified, and %s was never heard",
 				a.Shard, siteNames[other.place])
 		}
 	}
+}
+
+// onlyOne: nothing in the directory of a writer, or in its configuration, shows that there is
+// another site, as of the first one of a new cluster; and no other one has anything of its
+// logs, so that there is nothing to hear.
+func (c *checker) onlyOne(p *process) bool {
+	if !p.site.alone || len(p.own.j.Control().Peers) > 0 {
+		return false
+	}
+	for i, books := range c.ledgers {
+		for log, l := range books[node.Mirror] {
+			if i != p.site.index && log.Site == p.site.id && l.tail().seq != 0 {
+				return false
+			}
+		}
+	}
+	return true
 }

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/claudefs/repl/engine/node"
 	"github.com/claudefs/repl/engine/sim/plan"
 	"github.com/stretchr/testify/require"
 )
@@ -155,4 +156,31 @@ func TestClusterOfItsOwnJoinsAsStandby(t *testing.T) {
 		6s power site-b span=100ms
 	`)
 	require.NotZero(t, marks["a cluster of its own"])
+}
+
+// TestWriterAloneIsVerifiedIfNobodyHasMore: its peers are left out before it heard one of
+// them. Nothing shows them, and nothing is there to hear; once one has a batch of it, that
+// is a breach (I1).
+func TestWriterAloneIsVerifiedIfNobodyHasMore(t *testing.T) {
+	marks := live(t, `
+		duration 8s
+		1ms cut-both site-b span=2s
+		10ms unconfigure site-a span=2s
+		100ms burst count=20 span=1s
+	`)
+	require.NotZero(t, marks["the first of its cluster"])
+	verified := func(there bool) func() {
+		w := young()
+		for w.sites[0].p == nil {
+			w.next()
+		}
+		p := w.sites[0].p
+		p.site.alone = true
+		if there {
+			w.book(1, node.Mirror)
+		}
+		return func() { w.check.admitting(p, &node.Admit{Admission: node.AdmitVerified}) }
+	}
+	require.NotPanics(t, verified(false))
+	breaks(t, "I1", verified(true))
 }
