@@ -20,6 +20,12 @@
 // A site that had peers and is started without any takes no appends either: a flag may be
 // missing, and the others may have gone on.
 //
+// # Where logs end
+//
+// Written and proven ahead of failover, and not asked yet: [Next] numbers epochs, and [Ends] says
+// where closed logs end, by START batches alone. docs/ends.md has the rules, and the bounded
+// model that walks compare [Ends] with.
+//
 // # Invariants
 //
 //   - I5, one writer per domain and epoch: [Writers.Judge] is the only place that says
@@ -33,6 +39,6 @@
 //
 // # What it does not do
 //
-// It has no epochs beyond the first, no witness and no lease: there is no failover yet. It
-// admits nothing: package admission does, and asks here.
+// It opens no epoch beyond the first, and has no witness and no lease: there is no failover yet.
+// It admits nothing: package admission does, and asks here.
 package role

@@ -6,9 +6,6 @@ import (
 	"github.com/claudefs/repl/wire"
 )
 
-// First is the epoch of the cluster's writer until there is failover.
-const First wire.Epoch = 1
-
 // Writers says which site writes which domain. The zero value lets nobody write.
 type Writers struct {
 	Primary wire.SiteID // writes domain 0, the only one
