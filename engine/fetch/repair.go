@@ -90,7 +90,7 @@ func (d *Desk) notGiven(l *Line, q *Question, why *stream.Stop) {
 // needless says whether nobody lacks what is missing: it only is a copy less.
 func (d *Desk) needless(h *hole) bool { return !h.proof && !h.kept && d.heart.Needless(h.log, h.to) }
 
-// idly says whether a hole that nobody needs was asked for in vain: that is no news.
+// idly says whether a hole that nobody needs was asked for in vain before: then there is no event.
 func (d *Desk) idly(h *hole) bool { return h.pause != 0 && d.needless(h) }
 
 // repairAgain queues a repair that was asked for in vain, and asks for it wherever it was

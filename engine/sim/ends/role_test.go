@@ -66,7 +66,8 @@ func TestProductionComputesTheEndsOfTheModel(t *testing.T) {
 							require.Equal(t, wire.Seq(want.End[l]), end.Seq, "%s: log %d", world.name, l)
 						}
 						if known {
-							require.Equal(t, want.Alive>>l&1 == 1, got.Survives(wire.Epoch(w.logs[l].epoch)), world.name)
+							alive := got.Survives(wire.Epoch(w.logs[l].epoch))
+							require.Equal(t, want.Alive>>l&1 == 1, alive, world.name)
 						}
 						compared++
 					}
