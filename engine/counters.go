@@ -3,8 +3,8 @@ package engine
 import (
 	"time"
 
+	"github.com/claudefs/repl/engine/lag"
 	"github.com/claudefs/repl/engine/node"
-	"github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/rdma"
 )
 
@@ -39,14 +39,14 @@ type Histogram struct {
 
 // histogramBounds are Histogram.Bounds.
 var histogramBounds = func() (bounds []float64) {
-	for _, bound := range stream.HistogramBounds() {
+	for _, bound := range lag.HistogramBounds() {
 		bounds = append(bounds, bound.Seconds())
 	}
 	return bounds
 }()
 
 // histogram is h as others read it.
-func histogram(h *stream.Histogram) Histogram {
+func histogram(h *lag.Histogram) Histogram {
 	c := Histogram{Bounds: histogramBounds, Counts: make([]uint64, len(histogramBounds)), Sum: h.Sum.Seconds()}
 	for i, count := range h.Counts {
 		if c.Count += count; i < len(c.Counts) {
@@ -157,7 +157,7 @@ type flushTimes struct {
 	oldest time.Duration // Mono of the oldest append of what was filled last and is not begun; 0 = none
 	flying []flying      // units under way, in order
 
-	flush, append stream.Histogram
+	flush, append lag.Histogram
 }
 
 type flying struct{ oldest, began time.Duration }

@@ -4,9 +4,9 @@ import (
 	"cmp"
 	"fmt"
 
+	"github.com/claudefs/repl/engine/lag"
 	"github.com/claudefs/repl/engine/node"
 	"github.com/claudefs/repl/engine/role"
-	"github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/wire"
 	"github.com/claudefs/repl/wire/link"
 )
@@ -240,7 +240,7 @@ func (e *Engine) peerAddr(site wire.SiteID) string {
 }
 
 // lagStatus shows numbers only when they are proven: unknown is never zero.
-func lagStatus(l stream.Lag) LagStatus {
+func lagStatus(l lag.Lag) LagStatus {
 	seconds, entries := l.Time.Seconds(), l.Entries
 	var bytes *int64
 	if l.Bytes >= 0 {

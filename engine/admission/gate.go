@@ -7,7 +7,6 @@ import (
 	"github.com/claudefs/repl/engine/internal/plant"
 	"github.com/claudefs/repl/engine/role"
 	"github.com/claudefs/repl/engine/step"
-	"github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/wire"
 )
 
@@ -86,15 +85,15 @@ func (g *Gate) Reopen() {
 
 // Ahead: who has entries of a log that are not here. Before anything was appended they are
 // to be fetched, if nobody is giving them back already; afterwards two histories exist.
-func (g *Gate) Ahead(s wire.Shard, at wire.Position, who string) (ask bool, why *stream.Stop) {
+func (g *Gate) Ahead(s wire.Shard, at wire.Position, who string) (ask bool, why *step.Stop) {
 	l := &g.Logs[s]
 	switch {
 	case l.Stopped:
-		return false, &stream.Stop{Code: wire.RefuseChain, Text: "the log is stopped here"}
+		return false, &step.Stop{Code: wire.RefuseChain, Text: "the log is stopped here"}
 	case l.Open():
-		return false, &stream.Stop{Code: wire.RefuseChain, Text: fmt.Sprintf(
+		return false, step.Stopf(wire.RefuseChain,
 			"acknowledged data was lost: the peer has seq %d, chain %s, the journal ended at seq %d, chain %s, "+
-				"when appends were admitted", at.Seq, at.Chain, l.Tail.Seq, l.Tail.Chain)}
+				"when appends were admitted", at.Seq, at.Chain, l.Tail.Seq, l.Tail.Chain)
 	}
 	l.Needs(at, "site "+who)
 	ask, l.Fetching = !l.Fetching, true

@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"github.com/claudefs/repl/engine/step"
-	"github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/wire"
 )
 
@@ -48,7 +47,7 @@ func (l *Log) Short() bool {
 // Need is what the journal lacks, and who is known to have had it; zero if it lacks nothing.
 func (l *Log) Need() (at wire.Position, who string) {
 	for i := range l.needs {
-		if r := stream.Relate(l.Tail, l.needs[i].at); r == stream.Ahead || r == stream.Differ {
+		if r := step.Relate(l.Tail, l.needs[i].at); r == step.Ahead || r == step.Differ {
 			return l.needs[i].at, l.needs[i].who
 		}
 	}
@@ -58,7 +57,7 @@ func (l *Log) Need() (at wire.Position, who string) {
 // differs says that somebody had another history than the journal: no position goes on
 // behind both.
 func (l *Log) differs() bool {
-	return slices.ContainsFunc(l.needs, func(n need) bool { return stream.Relate(l.Tail, n.at) == stream.Differ })
+	return slices.ContainsFunc(l.needs, func(n need) bool { return step.Relate(l.Tail, n.at) == step.Differ })
 }
 
 // Needs raises what the journal must hold before anything is appended. Positions of two

@@ -14,7 +14,7 @@ import (
 // Heart is what the rest of the heart does for this room, and learns from it.
 type Heart interface {
 	// Holds is the durable tail of a log that may be given to others; else why not.
-	Holds(log wire.LogID) (wire.Position, *stream.Stop)
+	Holds(log wire.LogID) (wire.Position, *step.Stop)
 	// Mirror is where a mirrored log ends durably, and whether nothing proves it.
 	Mirror(log wire.LogID) (tail wire.Position, suspect, ok bool)
 	// MirrorProven: the log's own site goes on from our tail.
@@ -24,13 +24,13 @@ type Heart interface {
 	// Elsewhere queues an own log, by Want, at another peer that has more than beyond; if any.
 	Elsewhere(s wire.Shard, beyond wire.Position) bool
 	// Grow moves the durable tail of an own log.
-	Grow(g *Given)
+	Grow(g *stream.Growth)
 	// GaveBack: a peer gave an own log back up to goal, where it ends; so it does here.
 	GaveBack(from wire.SiteID, s wire.Shard, goal wire.Position)
 	// CannotGive: a peer does not have what it had told; its session goes on without the log.
-	CannotGive(from wire.SiteID, s wire.Shard, why *stream.Stop)
+	CannotGive(from wire.SiteID, s wire.Shard, why *step.Stop)
 	// Diverged: a peer's history of an own log is not ours (I4).
-	Diverged(from wire.SiteID, s wire.Shard, why *stream.Stop)
+	Diverged(from wire.SiteID, s wire.Shard, why *step.Stop)
 	// NotKept: a site does not keep what follows our mirror of its log. true: the mirror goes
 	// on behind the Store.
 	NotKept(from wire.SiteID, log wire.LogID) bool
@@ -52,7 +52,7 @@ type Desk struct {
 	mending []mending // their last pieces are being written
 
 	logs     []restore // by shard
-	staged   []Given   // own batches, oldest first
+	staged   []given   // own batches, oldest first
 	waiting  int64     // bytes in staged
 	again    time.Duration
 	pause    time.Duration // before again
@@ -163,7 +163,7 @@ func (d *Desk) Fetched(l *Line, id uint64, headers []wire.BatchHeader) error {
 	}
 	e := d.t.E
 	lo, start := e.Mark(), q.from
-	given := Given{Shard: q.Log.Shard}
+	piece := given{Growth: stream.Growth{Shard: q.Log.Shard}}
 	for i := range headers {
 		h := &headers[i]
 		if why := q.judge(h, d.t.C.Cluster); why != nil {
@@ -172,7 +172,7 @@ func (d *Desk) Fetched(l *Line, id uint64, headers []wire.BatchHeader) error {
 			d.Next(l)
 			return nil
 		}
-		given.add(h)
+		piece.add(h)
 		q.from, q.stamp = h.End(), h.LastStamp
 		e.Pick(i)
 	}
@@ -182,8 +182,8 @@ func (d *Desk) Fetched(l *Line, id uint64, headers []wire.BatchHeader) error {
 	}
 	s := step.Stage{Kind: q.Kind.stage(), Ticket: d.t.Ticket(), Batches: e.Picked(lo), Log: q.Log}
 	if q.Kind == Restore {
-		given.ticket, given.End, given.Last = s.Ticket, q.from, q.stamp
-		d.stageRestore(&given)
+		piece.ticket, piece.End, piece.Last = s.Ticket, q.from, q.stamp
+		d.stageRestore(&piece)
 	} else {
 		s.From, s.Last = start, q.reached()
 		if s.Last {
@@ -217,13 +217,13 @@ func (d *Desk) Ended(l *Line, e *wire.FetchEnd) error {
 		}
 		return nil
 	case more && !l.brought: // or both ends would only talk
-		d.failed(l, q, &stream.Stop{Code: wire.RefuseInternal, Text: "more is there, and none of it came"})
+		d.failed(l, q, &step.Stop{Code: wire.RefuseInternal, Text: "more is there, and none of it came"})
 		d.goOn(l, nil)
 	case more:
 		d.goOn(l, q)
 		return nil
 	case e.Code != 0:
-		d.failed(l, q, &stream.Stop{Code: e.Code, Text: e.Text})
+		d.failed(l, q, &step.Stop{Code: e.Code, Text: e.Text})
 	case q.Kind == Proof:
 		l.drop(q)
 		if !q.hole.kept {
@@ -234,8 +234,8 @@ func (d *Desk) Ended(l *Line, e *wire.FetchEnd) error {
 		if q.Kind == Restore {
 			code = wire.RefuseNotRetained // it had more, by its word
 		}
-		d.failed(l, q, &stream.Stop{Code: code, Text: fmt.Sprintf(
-			"asked for seqs %d to %d, the answer ended at seq %d", q.start.Seq+1, q.to.Seq, q.from.Seq)})
+		d.failed(l, q, step.Stopf(code,
+			"asked for seqs %d to %d, the answer ended at seq %d", q.start.Seq+1, q.to.Seq, q.from.Seq))
 	default:
 		l.drop(q)
 		if q.Kind == Restore {
@@ -247,7 +247,7 @@ func (d *Desk) Ended(l *Line, e *wire.FetchEnd) error {
 }
 
 // failed: the other end cannot give what was asked, or gives another history.
-func (d *Desk) failed(l *Line, q *Question, why *stream.Stop) {
+func (d *Desk) failed(l *Line, q *Question, why *step.Stop) {
 	l.drop(q)
 	if q.Kind == Restore {
 		d.notGivenBack(l, q, why)

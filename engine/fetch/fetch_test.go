@@ -24,11 +24,11 @@ type rest struct {
 	told    []string
 }
 
-func (r *rest) Holds(log wire.LogID) (wire.Position, *stream.Stop) {
+func (r *rest) Holds(log wire.LogID) (wire.Position, *step.Stop) {
 	if at, ok := r.tails[log]; ok {
 		return at, nil
 	}
-	return wire.Position{}, &stream.Stop{Code: wire.RefuseNotRetained, Text: "it is not held here"}
+	return wire.Position{}, &step.Stop{Code: wire.RefuseNotRetained, Text: "it is not held here"}
 }
 
 func (r *rest) Mirror(log wire.LogID) (wire.Position, bool, bool) {
@@ -44,15 +44,15 @@ func (r *rest) Repaired(wire.LogID, wire.Position, wire.Position) {
 	r.told = append(r.told, "repaired")
 }
 
-func (r *rest) Grow(g *Given) { r.desk.gate.Logs[g.Shard].Tail = g.End }
+func (r *rest) Grow(g *stream.Growth) { r.desk.gate.Logs[g.Shard].Tail = g.End }
 
 func (r *rest) GaveBack(wire.SiteID, wire.Shard, wire.Position) { r.told = append(r.told, "gave back") }
 
-func (r *rest) CannotGive(wire.SiteID, wire.Shard, *stream.Stop) {
+func (r *rest) CannotGive(wire.SiteID, wire.Shard, *step.Stop) {
 	r.told = append(r.told, "cannot give")
 }
 
-func (r *rest) Diverged(wire.SiteID, wire.Shard, *stream.Stop) { r.told = append(r.told, "diverged") }
+func (r *rest) Diverged(wire.SiteID, wire.Shard, *step.Stop) { r.told = append(r.told, "diverged") }
 
 // room is a desk of site 1 with a dialed, ready link to site 2.
 func room() (*Desk, *rest, *Line, *step.Effects) {

@@ -68,19 +68,19 @@ func (d *Desk) Asked(l *Line, f *wire.Fetch) {
 
 // judgeAsked says whether a question opens, or why it cannot be answered; neither: all that
 // follows is there.
-func (d *Desk) judgeAsked(l *Line, f *wire.Fetch) (why *stream.Stop, opens bool) {
+func (d *Desk) judgeAsked(l *Line, f *wire.Fetch) (why *step.Stop, opens bool) {
 	tail, why := d.heart.Holds(f.Log)
 	switch {
 	case why != nil:
 	case !f.From.Same(tail), f.From.Order(tail) == wire.OrderLevel && f.From.Seq != 0 && f.From.Chain != tail.Chain:
-		why = stream.Differing(tail, f.From)
+		why = step.Differing(tail, f.From)
 	case f.From.Beyond(tail):
-		why = &stream.Stop{Code: wire.RefuseGap, Text: fmt.Sprintf("site %s has %s up to seq %d, asked from seq %d",
-			d.t.C.SiteName, d.t.LogName(f.Log), tail.Seq, f.From.Seq)}
+		why = step.Stopf(wire.RefuseGap, "site %s has %s up to seq %d, asked from seq %d",
+			d.t.C.SiteName, d.t.LogName(f.Log), tail.Seq, f.From.Seq)
 	case tail.Beyond(f.From):
 		if len(l.grants.open) == stream.AnswerLogsMax && !l.grants.has(f.Log) {
-			return &stream.Stop{Code: wire.RefuseInternal, Text: fmt.Sprintf(
-				"site %s answers %d questions at a time", d.t.C.SiteName, stream.AnswerLogsMax)}, false
+			return step.Stopf(wire.RefuseInternal,
+				"site %s answers %d questions at a time", d.t.C.SiteName, stream.AnswerLogsMax), false
 		}
 		return nil, true
 	}

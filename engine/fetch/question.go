@@ -1,11 +1,9 @@
 package fetch
 
 import (
-	"fmt"
 	"slices"
 
 	"github.com/claudefs/repl/engine/step"
-	"github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/wire"
 )
 
@@ -49,10 +47,8 @@ func (q *Question) reached() bool {
 }
 
 // judge says whether a batch continues what was fetched so far.
-func (q *Question) judge(h *wire.BatchHeader, cluster wire.ClusterID) *stream.Stop {
-	no := func(code wire.RefusalCode, format string, args ...any) *stream.Stop {
-		return &stream.Stop{Code: code, Text: fmt.Sprintf(format, args...)}
-	}
+func (q *Question) judge(h *wire.BatchHeader, cluster wire.ClusterID) *step.Stop {
+	no := step.Stopf
 	if h.Cluster != cluster || h.Log() != q.Log {
 		return no(wire.RefuseMalformed, "log %s of cluster %016x came for log %s", h.Log(), uint64(h.Cluster), q.Log)
 	}

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/claudefs/repl/engine/step"
-	"github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/wire"
 )
 
@@ -16,9 +15,6 @@ const (
 	pauseMin = time.Second
 	pauseMax = time.Minute
 )
-
-// NotRepaired begins the reason of a log that is stopped for want of a repair.
-const NotRepaired = "mirror not repaired: "
 
 // hole is a piece of a journal, (from, to], that damage took; any site that has the log
 // may give it. proof asks only whether the log's own site goes through from, kept whether
@@ -64,7 +60,7 @@ func (d *Desk) missed(h *hole, by ...*Line) {
 // notGiven: the other end of a link cannot give a repair, or gives another history. One
 // site's word is not that of all, and what it lacks now it may have later: the hole is asked
 // for until it is filled, or its segment is given back.
-func (d *Desk) notGiven(l *Line, q *Question, why *stream.Stop) {
+func (d *Desk) notGiven(l *Line, q *Question, why *step.Stop) {
 	gone := why.Code == wire.RefuseNotRetained
 	if gone && d.heart.NotKept(l.Site, q.Log) || q.hole.kept {
 		return
@@ -80,10 +76,10 @@ func (d *Desk) notGiven(l *Line, q *Question, why *stream.Stop) {
 	d.repairAgain(&q.hole)
 	switch {
 	case d.needless(&q.hole):
-		d.t.UnnoteStopped(q.Log, NotRepaired)
+		d.t.UnnoteStopped(q.Log, step.NotRepaired)
 	// An own log goes on, but for sites that are missing the piece.
 	case d.t.JournalOf(q.Log) == step.Mirror && !q.hole.gone && !d.asked(q.Log):
-		d.t.NoteStopped(q.Log, why.Code, NotRepaired+why.Text)
+		d.t.NoteStopped(q.Log, why.Code, step.NotRepaired+why.Text)
 	}
 }
 
@@ -193,7 +189,7 @@ func (d *Desk) repairGone(log wire.LogID) {
 			h.gone = true
 		}
 	}
-	d.t.UnnoteStopped(log, NotRepaired)
+	d.t.UnnoteStopped(log, step.NotRepaired)
 }
 
 func (d *Desk) askRepair(l *Line, h hole) {
@@ -227,7 +223,7 @@ func (d *Desk) Repaired(in *step.Repaired) {
 	d.t.Event(step.EventMirrorRepaired, h.log.Site, h.log, false, fmt.Sprintf(
 		"%s: seqs %d to %d of %s are repaired", d.t.LogName(h.log), h.from.Seq+1, h.to.Seq, d.copyOf(h.log)))
 	if d.t.JournalOf(h.log) == step.Mirror {
-		d.t.UnnoteStopped(h.log, NotRepaired)
+		d.t.UnnoteStopped(h.log, step.NotRepaired)
 		return
 	}
 	d.gate.Whole = append(d.gate.Whole, h.log.Shard)

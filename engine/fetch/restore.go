@@ -20,20 +20,14 @@ type restore struct {
 	name   string        // of giver
 }
 
-// Given is what one stage of own batches will have added when it is durable.
-type Given struct {
-	Shard wire.Shard
-	First wire.Seq
-	Stamp wire.Stamp // of First
-	End   wire.Position
-	Last  wire.Stamp
-	Index uint64
-
+// given is what one stage of own batches will have added when it is durable.
+type given struct {
+	stream.Growth
 	ticket uint64
 	bytes  int64
 }
 
-func (g *Given) add(h *wire.BatchHeader) {
+func (g *given) add(h *wire.BatchHeader) {
 	g.bytes += int64(h.Bytes())
 	if g.First == 0 {
 		g.First, g.Stamp = h.FirstSeq, h.FirstStamp
@@ -80,7 +74,7 @@ func (d *Desk) askRestore(l *Line, w want) {
 	d.ask(l, q)
 }
 
-func (d *Desk) stageRestore(g *Given) {
+func (d *Desk) stageRestore(g *given) {
 	r := &d.logs[g.Shard]
 	r.staged, r.stamp = g.End, g.Last
 	d.gate.Clear(g.Shard) // the peer's copy goes on from our tail: that proves it
@@ -89,7 +83,7 @@ func (d *Desk) stageRestore(g *Given) {
 }
 
 // taken asks for the grants that were held back.
-func (d *Desk) taken(g *Given) {
+func (d *Desk) taken(g *given) {
 	d.waiting -= g.bytes
 	if !stream.Takes(d.waiting, d.t.C.RestoreBytesMax) {
 		return
@@ -105,26 +99,20 @@ func (d *Desk) taken(g *Given) {
 }
 
 // notGivenBack: a peer cannot give what it had told, or gives another history.
-func (d *Desk) notGivenBack(l *Line, q *Question, why *stream.Stop) {
+func (d *Desk) notGivenBack(l *Line, q *Question, why *step.Stop) {
 	s := q.Log.Shard
 	o, r := &d.gate.Logs[s], &d.logs[s]
 	o.Fetching = false
-	cannot := &stream.Stop{Code: why.Code, Text: fmt.Sprintf(
+	cannot := step.Stopf(why.Code,
 		"the journal ends at seq %d, chain %s, the peer has seq %d, chain %s, and cannot give it back: %s",
-		o.Tail.Seq, o.Tail.Chain, r.goal.Seq, r.goal.Chain, why.Text)}
-	if !Missing(why.Code) {
+		o.Tail.Seq, o.Tail.Chain, r.goal.Seq, r.goal.Chain, why.Text)
+	if !why.Missing() {
 		d.heart.Diverged(l.Site, s, cannot)
 		return
 	}
 	d.heart.CannotGive(l.Site, s, cannot)
 	r.giver = 0
 	d.elsewhere(s)
-}
-
-// Missing says that a site does not have what it was asked for, or not whole: that is not a
-// word against our history, and another site may have it.
-func Missing(code wire.RefusalCode) bool {
-	return code == wire.RefuseSuspect || code == wire.RefuseNotRetained || code == wire.RefuseInternal
 }
 
 // elsewhere asks another site for what one could not give back, or went before it had.
@@ -169,7 +157,7 @@ func (d *Desk) Durable(ticket uint64) {
 		d.staged = slices.Delete(d.staged, 0, 1)
 		d.taken(&g)
 		if g.End.Beyond(d.gate.Logs[g.Shard].Tail) {
-			d.heart.Grow(&g)
+			d.heart.Grow(&g.Growth)
 		}
 		d.reached(g.Shard)
 	}
@@ -185,7 +173,7 @@ func (d *Desk) reached(s wire.Shard) {
 	giver, goal := r.giver, r.goal
 	r.giver, o.Fetching = 0, false
 	if o.Tail.Order(goal) == wire.OrderLevel && o.Tail != goal {
-		d.heart.Diverged(giver, s, stream.Differing(o.Tail, goal))
+		d.heart.Diverged(giver, s, step.Differing(o.Tail, goal))
 		return
 	}
 	text := fmt.Sprintf("site %s gave back everything up to seq %d", r.name, goal.Seq)
@@ -210,12 +198,12 @@ func (d *Desk) reached(s wire.Shard) {
 
 // StageFailed: the own journal did not take what came back. ok: the ticket was such a one.
 func (d *Desk) StageFailed(in *step.StageFailed) (ok bool) {
-	i := slices.IndexFunc(d.staged, func(g Given) bool { return g.ticket == in.Ticket })
+	i := slices.IndexFunc(d.staged, func(g given) bool { return g.ticket == in.Ticket })
 	if i < 0 {
 		return false
 	}
 	s := d.staged[i].Shard
-	d.staged = slices.DeleteFunc(d.staged, func(g Given) bool {
+	d.staged = slices.DeleteFunc(d.staged, func(g given) bool {
 		if g.Shard == s {
 			d.taken(&g)
 		}

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/claudefs/repl/engine/internal/plant"
+	"github.com/claudefs/repl/engine/step"
 	"github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/wire"
 )
@@ -22,12 +23,12 @@ import (
 // it ends, and whoever has more than the journal does not keep what follows there.
 func (n *Node) adoptable(s wire.Shard) bool {
 	o := &n.own[s]
-	if !n.role.Own() || stream.Relate(o.Tail, o.store) != stream.Ahead {
+	if !n.role.Own() || step.Relate(o.Tail, o.store) != step.Ahead {
 		return false
 	}
-	return n.lastWord(s, func(pl *peerLog) bool {
-		return stream.Relate(o.Tail, pl.answer) != stream.Ahead ||
-			pl.stop != nil && pl.stop.Code == wire.RefuseNotRetained
+	return n.lastWord(s, func(pl *stream.SentLog) bool {
+		return step.Relate(o.Tail, pl.Answer) != step.Ahead ||
+			pl.Stop != nil && pl.Stop.Code == wire.RefuseNotRetained
 	})
 }
 
@@ -35,15 +36,15 @@ func (n *Node) adoptable(s wire.Shard) bool {
 // further. What the damage may have taken was here only.
 func (n *Node) endable(s wire.Shard) bool {
 	o := &n.own[s]
-	return o.Suspect && n.lastWord(s, func(pl *peerLog) bool {
-		relation := stream.Relate(o.Tail, pl.answer)
-		return relation != stream.Ahead && relation != stream.Differ && o.Tail.Covers(pl.applied)
+	return o.Suspect && n.lastWord(s, func(pl *stream.SentLog) bool {
+		relation := step.Relate(o.Tail, pl.Answer)
+		return relation != step.Ahead && relation != step.Differ && o.Tail.Covers(pl.Applied)
 	})
 }
 
 // lastWord says whether nothing of an own log is on its way back, every peer is linked and
 // has told where it ends, and all of them agree.
-func (n *Node) lastWord(s wire.Shard, agrees func(*peerLog) bool) bool {
+func (n *Node) lastWord(s wire.Shard, agrees func(*stream.SentLog) bool) bool {
 	o := &n.own[s]
 	if n.t.Down[Own] != nil || o.Stopped || o.Fetching || n.desk.Staged(s) {
 		return false
@@ -52,10 +53,10 @@ func (n *Node) lastWord(s wire.Shard, agrees func(*peerLog) bool) bool {
 		switch {
 		case !p.Configured && !p.Registered:
 			return false // forgotten
-		case !p.Answered || p.phase < phaseSeek:
+		case !p.Answered || p.Phase < stream.PhaseSeek:
 			return true
 		}
-		return !agrees(&p.logs[s])
+		return !agrees(&p.Logs[s])
 	})
 }
 
@@ -87,38 +88,24 @@ func (n *Node) allHeard() {
 // askKept asks the writer, which leaves logs out of its session, whether it keeps what
 // follows the mirrors that the Store is ahead of.
 func (n *Node) askKept(p *peer) {
-	for s := range p.mirror.logs {
-		if m := &p.mirror.logs[s]; m.refused == nil && m.adoptable() {
-			n.desk.AskKept(wire.LogID{Site: p.Site, Shard: wire.Shard(s)}, m.durable)
+	for s := range p.Mirror.Logs {
+		if m := &p.Mirror.Logs[s]; !m.Refused() && m.Adoptable() {
+			n.desk.AskKept(wire.LogID{Site: p.Site, Shard: wire.Shard(s)}, m.Durable)
 		}
 	}
-}
-
-// adoptable: the Store is ahead of the mirror, and nothing is on its way into that.
-func (m *mirrorLog) adoptable() bool {
-	return m.tail.Position == m.durable && stream.Relate(m.durable, m.store) == stream.Ahead
 }
 
 // adoptMirror has a mirrored log go on behind the Store, because its writer does not keep
 // what follows the mirror. Its session begins again when the last such log is through.
 func (n *Node) adoptMirror(p *peer, log wire.LogID) bool {
 	m := n.mirrorLog(log)
-	if m == nil || !m.adoptable() || plant.MirrorStuck {
+	if m == nil || !m.Adoptable() || plant.MirrorStuck {
 		return false
 	}
 	n.event(EventMirrorRepaired, p.Site, log, false, fmt.Sprintf(
 		"%s: the mirror ends at seq %d, the Store is at seq %d, and site %s keeps nothing of what lies between: the "+
-			"mirror goes on behind the Store", n.t.LogName(log), m.durable.Seq, m.store.Seq, p.Name))
-	if m.suspect {
-		n.clearMirror(log, m)
-	}
-	n.unclean -= behind(m)
-	m.tail.Position, m.durable = m.store, m.store
-	if !m.applied.Covers(m.store) {
-		m.applied = m.store
-	}
-	n.unclean += behind(m)
-	n.t.E.Adopts = append(n.t.E.Adopts, Log{ID: log, Tail: m.store, LastStamp: m.stamp})
+			"mirror goes on behind the Store", n.t.LogName(log), m.Durable.Seq, m.Store.Seq, p.Name))
+	n.mirrors.Adopt(log, m)
 	n.mirrorFloor(log, m)
 	if l := p.in; l != nil && !l.Closed && !n.desk.AsksKept(p.Site) {
 		n.close(l, "mirrors go on behind the Store")

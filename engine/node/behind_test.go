@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/claudefs/repl/engine/lag"
 )
 
 // writerAt is what a standby says of the writer.
@@ -20,7 +22,7 @@ func TestStandbyTellsHowFarBehindItIs(t *testing.T) {
 	for name, step := range map[string]time.Duration{"back": -time.Hour, "forward": time.Hour, "none": 0} {
 		t.Run(name, func(t *testing.T) {
 			w, a, b := livelyPair()
-			require.Equal(t, Behind{Known: true}, writerAt(t, b).Behind)
+			require.Equal(t, lag.Behind{Known: true}, writerAt(t, b).Behind)
 			require.False(t, peerOf(a).Writes, "a standby writes nothing")
 			b.noFlush = true
 			a.append(0, 1)
@@ -35,7 +37,7 @@ func TestStandbyTellsHowFarBehindItIs(t *testing.T) {
 			b.noFlush = false
 			a.append(1, 1) // which flushes them all
 			w.pass(time.Second)
-			require.Equal(t, Behind{Known: true}, writerAt(t, b).Behind)
+			require.Equal(t, lag.Behind{Known: true}, writerAt(t, b).Behind)
 			require.Zero(t, writerAt(t, b).Staged)
 		})
 	}
@@ -51,10 +53,10 @@ func TestStandbyKnowsNothingOfSilentWriter(t *testing.T) {
 	require.EqualValues(t, 1, before.SessionsAccepted)
 	a.crash()
 	w.pass(10 * time.Millisecond)
-	require.Equal(t, Behind{}, writerAt(t, b).Behind)
+	require.Equal(t, lag.Behind{}, writerAt(t, b).Behind)
 	a.open()
 	w.pass(3 * time.Second)
-	require.Equal(t, Behind{Known: true}, writerAt(t, b).Behind)
+	require.Equal(t, lag.Behind{Known: true}, writerAt(t, b).Behind)
 	require.EqualValues(t, 2, peerOf(b).SessionsAccepted)
 }
 
@@ -73,5 +75,5 @@ func TestNewStandbyIsBehindForLong(t *testing.T) {
 	b.noFlush = false
 	a.append(1, 1)
 	w.pass(time.Second)
-	require.Equal(t, Behind{Known: true}, writerAt(t, b).Behind)
+	require.Equal(t, lag.Behind{Known: true}, writerAt(t, b).Behind)
 }

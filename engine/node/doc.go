@@ -19,11 +19,11 @@
 //	                          ▼
 //	   Ops Stages Persists Clears Progress Admits Retain Asked Told Events Wake
 //
-// Every site dials every peer, so a pair has two sessions, one per direction (package
-// stream). The node composes rooms: package role says who writes, admission which own log
-// takes appends, fetch requests batches and grants them, step has the words of a step. Start at
-// [Node.Step]. Then read frames.go (what may arrive on a link), source.go and ship.go (our logs
-// to a peer), hello.go and receive.go (a peer's logs to us), fetch.go (effects on sessions).
+// Every site dials every peer, so a pair has two sessions, one per direction. The node
+// composes rooms: role says who writes, admission which own log takes appends, stream
+// carries logs in sessions, fetch requests batches and grants them, lag measures, and step
+// has the words of a step. Start at [Node.Step]. Then read links.go (what becomes of a
+// link), frames.go (what may arrive on it), sessions.go and fetch.go (what follows from it).
 //
 // # Order
 //

@@ -6,6 +6,7 @@ import (
 
 	"github.com/claudefs/repl/engine/fetch"
 	"github.com/claudefs/repl/engine/internal/plant"
+	"github.com/claudefs/repl/engine/step"
 	"github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/wire"
 )
@@ -16,10 +17,10 @@ type onFetch struct{ n *Node }
 var _ fetch.Heart = onFetch{}
 
 // Holds returns the durable tail of a log that may be given to others.
-func (f onFetch) Holds(log wire.LogID) (wire.Position, *stream.Stop) {
+func (f onFetch) Holds(log wire.LogID) (wire.Position, *step.Stop) {
 	n := f.n
-	no := func(code wire.RefusalCode, what string) *stream.Stop {
-		return &stream.Stop{Code: code, Text: fmt.Sprintf("site %s: %s %s", n.t.C.SiteName, n.t.LogName(log), what)}
+	no := func(code wire.RefusalCode, what string) *step.Stop {
+		return step.Stopf(code, "site %s: %s %s", n.t.C.SiteName, n.t.LogName(log), what)
 	}
 	if o := n.ownLog(log); o != nil {
 		switch {
@@ -32,14 +33,14 @@ func (f onFetch) Holds(log wire.LogID) (wire.Position, *stream.Stop) {
 	}
 	m := n.mirrorLog(log)
 	switch {
-	case m == nil || m.durable.Seq == 0:
+	case m == nil || m.Durable.Seq == 0:
 		return wire.Position{}, no(wire.RefuseNotRetained, "is not held here")
 	case n.t.Down[Mirror] != nil:
-		return m.durable, no(wire.RefuseInternal, "lies in a journal that stopped")
-	case m.suspect:
-		return m.durable, no(wire.RefuseSuspect, "is damaged here as well")
+		return m.Durable, no(wire.RefuseInternal, "lies in a journal that stopped")
+	case m.Suspect:
+		return m.Durable, no(wire.RefuseSuspect, "is damaged here as well")
 	}
-	return m.durable, nil
+	return m.Durable, nil
 }
 
 // Mirror is where a mirrored log ends durably.
@@ -48,18 +49,18 @@ func (f onFetch) Mirror(log wire.LogID) (tail wire.Position, suspect, ok bool) {
 	if m == nil {
 		return wire.Position{}, false, false
 	}
-	return m.durable, m.suspect, true
+	return m.Durable, m.Suspect, true
 }
 
 // MirrorProven: the log's own site goes on from, or ends at, our tail.
 func (f onFetch) MirrorProven(log wire.LogID) {
 	n := f.n
 	m := n.mirrorLog(log)
-	if m.suspect {
-		n.clearMirror(log, m)
+	if m.Suspect {
+		n.mirrors.Clear(log, m)
 		n.event(EventMirrorRepaired, log.Site, log, false, fmt.Sprintf(
 			"%s: site %s proves the tail of the mirror at seq %d",
-			n.t.LogName(log), n.t.SiteName(log.Site), m.durable.Seq))
+			n.t.LogName(log), n.t.SiteName(log.Site), m.Durable.Seq))
 	}
 }
 
@@ -67,10 +68,10 @@ func (f onFetch) MirrorProven(log wire.LogID) {
 // their readers may have passed the place, and nothing may come behind it to tell.
 func (f onFetch) Repaired(log wire.LogID, from, to wire.Position) {
 	for _, p := range f.n.peers {
-		if p.phase != phaseLive || !p.sender.In(log.Shard) {
+		if p.Phase != stream.PhaseLive || !p.Sender.In(log.Shard) {
 			continue
 		}
-		if sent := p.sender.Sent(log.Shard); f.n.t.Covers(log, sent, from) && !f.n.t.Covers(log, sent, to) {
+		if sent := p.Sender.Sent(log.Shard); f.n.t.Covers(log, sent, from) && !f.n.t.Covers(log, sent, to) {
 			f.n.close(p.link, "what damage had taken is here again")
 		}
 	}
@@ -80,12 +81,12 @@ func (f onFetch) Repaired(log wire.LogID, from, to wire.Position) {
 func (f onFetch) Elsewhere(s wire.Shard, beyond wire.Position) bool {
 	n, o := f.n, &f.n.own[s]
 	for _, p := range n.peers {
-		pl := &p.logs[s]
-		if p.link == nil || p.link.Closed || p.phase < phaseSeek || pl.stop != nil || o.Stopped {
+		pl := &p.Logs[s]
+		if p.link == nil || p.link.Closed || p.Phase < stream.PhaseSeek || pl.Stop != nil || o.Stopped {
 			continue
 		}
-		more := !n.t.Covers(n.t.LogID(s), beyond, pl.answer)
-		if more && stream.Relate(o.Tail, pl.answer) == stream.Ahead {
+		more := !n.t.Covers(n.t.LogID(s), beyond, pl.Answer)
+		if more && step.Relate(o.Tail, pl.Answer) == step.Ahead {
 			n.peerAhead(p, s)
 			n.desk.Next(p.link.Line)
 			return true
@@ -106,25 +107,23 @@ func (f onFetch) Needless(log wire.LogID, to wire.Position) bool {
 }
 
 // Grow moves the durable tail of an own log.
-func (f onFetch) Grow(g *fetch.Given) {
-	f.n.grow(&f.n.own[g.Shard], g.Shard, g.First, g.End, g.Stamp, g.Last, g.Index)
-}
+func (f onFetch) Grow(g *stream.Growth) { f.n.out.Grow(g) }
 
 // GaveBack: a peer that fell back since does not have it any more.
 func (f onFetch) GaveBack(from wire.SiteID, s wire.Shard, goal wire.Position) {
-	if p := f.n.peer(from); p.logs[s].answer == goal {
-		f.n.confirm(p, s, goal)
+	if p := f.n.peer(from); p.Logs[s].Answer == goal {
+		p.Confirm(s, goal)
 	}
 }
 
 // CannotGive takes the log out of the peer's session.
-func (f onFetch) CannotGive(from wire.SiteID, s wire.Shard, why *stream.Stop) {
-	f.n.takeOut(f.n.peer(from), s, why)
+func (f onFetch) CannotGive(from wire.SiteID, s wire.Shard, why *step.Stop) {
+	f.n.peer(from).TakeOut(s, why)
 }
 
 // Diverged stops the log.
-func (f onFetch) Diverged(from wire.SiteID, s wire.Shard, why *stream.Stop) {
-	f.n.diverged(f.n.peer(from), s, why)
+func (f onFetch) Diverged(from wire.SiteID, s wire.Shard, why *step.Stop) {
+	f.n.peer(from).Diverged(s, why)
 }
 
 // NotTaken ends the peer's session.
@@ -132,13 +131,6 @@ func (f onFetch) NotTaken(from wire.SiteID) {
 	if p := f.n.peer(from); p.link != nil {
 		f.n.close(p.link, "the own journal does not take what was given back")
 	}
-}
-
-// clearMirror: the log's own site proves the tail of a suspect mirror.
-func (n *Node) clearMirror(log wire.LogID, m *mirrorLog) {
-	m.suspect = false
-	n.t.E.Clears = append(n.t.E.Clears, Clear{Journal: Mirror, Log: log})
-	n.t.UnnoteStopped(log, fetch.NotRepaired)
 }
 
 // resumeLacking begins a session again with sites that were left out of one because a log
@@ -153,8 +145,8 @@ func (n *Node) resumeLacking() {
 		return
 	}
 	for _, p := range n.peers {
-		left := func(s wire.Shard) bool { return p.logs[s].stop != nil && fetch.Missing(p.logs[s].stop.Code) }
-		if p.phase >= phaseSeek && (n.renew || slices.ContainsFunc(n.gate.Whole, left)) {
+		left := func(s wire.Shard) bool { return p.Logs[s].Stop != nil && p.Logs[s].Stop.Missing() }
+		if p.Phase >= stream.PhaseSeek && (n.renew || slices.ContainsFunc(n.gate.Whole, left)) {
 			n.close(p.link, "a log that was not whole is tried again")
 		}
 	}
@@ -179,14 +171,14 @@ func (n *Node) verifyAsk(in *VerifyAsk) {
 	if l := n.quietLink(p); l != nil {
 		line = l.Line
 	}
-	n.desk.Compare(in, line, p.reason)
+	n.desk.Compare(in, line, p.Reason)
 }
 
 // quietLink is the link to a peer that carries fewer batches, or the one there is:
 // an answer must not stand behind a window of them.
 func (n *Node) quietLink(p *peer) *link {
 	dialed, accepted := p.link, p.in
-	if p.phase < phaseSeek {
+	if p.Phase < stream.PhaseSeek {
 		dialed = nil
 	}
 	if accepted != nil && !accepted.open {

@@ -130,7 +130,7 @@ func TestFetchIsRefusedWithItsOwnCode(t *testing.T) {
 	require.Equal(t, wire.RefuseGap, code)
 	code, _ = ask(wire.LogID{Site: 99}, first)
 	require.Equal(t, wire.RefuseNotRetained, code)
-	b.node.mirrorLog(log).suspect = true
+	b.node.mirrorLog(log).Suspect = true
 	code, _ = ask(log, first)
 	require.Equal(t, wire.RefuseSuspect, code)
 }
@@ -140,7 +140,7 @@ func TestFailedRepairIsAskedAgainOnTheNextLink(t *testing.T) {
 	w, a, b := livelyPair()
 	log := wire.LogID{Site: a.c.Site}
 	a.own.base = 3                                // site-a no longer keeps them
-	b.node.mirrorLog(log).store = wire.Position{} // and the Store needs them
+	b.node.mirrorLog(log).Store = wire.Position{} // and the Store needs them
 	b.step(&MirrorDamaged{Log: log, From: b.mirror.batches[0].End(), To: b.mirror.batches[1].End()})
 	w.pass(time.Second)
 	require.Equal(t, 1, repairs(b))

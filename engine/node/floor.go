@@ -2,10 +2,46 @@ package node
 
 import (
 	"slices"
+	"time"
 
 	"github.com/claudefs/repl/engine/internal/plant"
+	"github.com/claudefs/repl/engine/step"
+	"github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/wire"
 )
+
+// retainEvery is between two rounds of giving segments back.
+const retainEvery = time.Second
+
+// retention is which journals' floors rose, and when the next segments may go.
+type retention struct {
+	n    *Node
+	rose [Mirror + 1]bool
+	at   time.Duration
+}
+
+// Due is when segments may go.
+func (r *retention) Due() time.Duration {
+	if !r.rose[Own] && !r.rose[Mirror] {
+		return step.Never
+	}
+	return r.at
+}
+
+// Tick has segments below the floors given back, if that is due.
+func (r *retention) Tick() {
+	t := r.n.t
+	if t.Now.Mono < r.Due() {
+		return
+	}
+	r.at = t.Now.Mono + retainEvery
+	for j := Own; j <= Mirror; j++ {
+		if r.rose[j] {
+			r.rose[j] = false
+			t.E.Retain = append(t.E.Retain, j)
+		}
+	}
+}
 
 // Floor returns the position of a log that everyone who holds it has durably, and that
 // the own Store will not need again: what lies before may go (I12).
@@ -42,9 +78,9 @@ func (n *Node) floor(j Journal, log wire.LogID) (floor wire.Position, holder *pe
 		if plant.RetainPastAbsent && p.link == nil {
 			continue
 		}
-		at := p.logs[log.Shard].durable
+		at := p.Logs[log.Shard].Durable
 		if plant.RetainBySent {
-			at = p.sender.Sent(log.Shard)
+			at = p.Sender.Sent(log.Shard)
 		}
 		if (p.Registered || p.Configured) && !n.t.Covers(log, at, floor) {
 			floor, holder = n.t.Lineage(log).Lower(at, floor), p
@@ -60,7 +96,7 @@ func (n *Node) floorOfMirror(log wire.LogID) (floor wire.Position, holder *peer)
 	if m == nil {
 		return wire.Position{}, nil
 	}
-	floor = m.store
+	floor = m.Store
 	for _, p := range n.peers {
 		if !p.mirrors(log.Site) || plant.MirrorFloorAlone {
 			continue
@@ -79,7 +115,7 @@ func (p *peer) mirrors(site wire.SiteID) bool {
 	if !p.Configured || p.NoAddress || p.Site == site {
 		return false
 	}
-	return p.phase < phaseSeek || slices.ContainsFunc(p.copies, func(c *copied) bool { return c.site == site })
+	return p.Phase < stream.PhaseSeek || slices.ContainsFunc(p.copies, func(c *copied) bool { return c.site == site })
 }
 
 // ownFloor notes that the floor of an own log may have risen.
@@ -88,8 +124,8 @@ func (n *Node) ownFloor(s wire.Shard) {
 	n.moveFloor(Own, n.t.LogID(s), &o.floor)
 }
 
-func (n *Node) mirrorFloor(log wire.LogID, m *mirrorLog) {
-	n.moveFloor(Mirror, log, &m.floor)
+func (n *Node) mirrorFloor(log wire.LogID, m *stream.MirrorLog) {
+	n.moveFloor(Mirror, log, &m.Floor)
 }
 
 // moveFloor notes where a floor is now. One that does not lie below the last one gives
@@ -109,19 +145,8 @@ func (n *Node) storeDurable(in *StoreDurable) {
 			o.store = c.Position
 			n.ownFloor(c.Log.Shard)
 		} else if m := n.mirrorLog(c.Log); m != nil {
-			m.store = c.Position
+			m.Store = c.Position
 			n.mirrorFloor(c.Log, m)
-		}
-	}
-}
-
-// retain has segments below the floors given back.
-func (n *Node) retain() {
-	n.retention.at = n.t.Now.Mono + retainEvery
-	for j := Own; j <= Mirror; j++ {
-		if n.retention.rose[j] {
-			n.retention.rose[j] = false
-			n.t.E.Retain = append(n.t.E.Retain, j)
 		}
 	}
 }

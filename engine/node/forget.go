@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/wire"
 )
 
@@ -46,7 +47,7 @@ func (n *Node) forgetPeer(in *Forget) {
 
 // wasHeard says whether a peer ever answered, or confirmed anything.
 func (n *Node) wasHeard(p *peer) bool {
-	return p.heardOnce || p.in != nil || p.mirror != nil && slices.ContainsFunc(p.mirror.logs, func(l mirrorLog) bool {
-		return l.tail.Seq != 0
-	}) || slices.ContainsFunc(p.logs, func(l peerLog) bool { return l.durable.Seq != 0 })
+	held := func(l stream.MirrorLog) bool { return !l.Empty() }
+	return p.heardOnce || p.in != nil || p.Mirror != nil && slices.ContainsFunc(p.Mirror.Logs, held) ||
+		slices.ContainsFunc(p.Logs, func(l stream.SentLog) bool { return l.Durable.Seq != 0 })
 }

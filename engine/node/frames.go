@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/claudefs/repl/engine/internal/plant"
+	"github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/wire"
 )
 
@@ -22,10 +23,10 @@ type frameRule struct {
 var (
 	dueAlways   = func(*link) bool { return true }
 	dueFirst    = func(l *link) bool { return !l.Dialed && l.peer == nil }
-	dueAnswer   = func(l *link) bool { return l.Dialed && l.peer.phase == phaseHello }
+	dueAnswer   = func(l *link) bool { return l.Dialed && l.peer.Phase == stream.PhaseHello }
 	dueAccepted = func(l *link) bool { return l.open }
-	dueDialed   = func(l *link) bool { return l.Dialed && l.peer.phase >= phaseResume }
-	dueLive     = func(l *link) bool { return l.Dialed && l.peer.phase == phaseLive }
+	dueDialed   = func(l *link) bool { return l.Dialed && l.peer.Phase >= stream.PhaseResume }
+	dueLive     = func(l *link) bool { return l.Dialed && l.peer.Phase == stream.PhaseLive }
 	dueEither   = func(l *link) bool { return dueAccepted(l) || dueDialed(l) }
 )
 

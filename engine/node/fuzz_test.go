@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/wire"
 )
 
@@ -243,14 +244,15 @@ func (m *tamperer) check() {
 	for _, s := range m.w.sites {
 		n := s.node
 		repairs, restores := n.desk.Counts()
+		refused, foreign := n.peers[0].Inbound.Counts()
 		logs := len(m.w.sites) * int(s.c.Shards)
 		for what, size := range map[string][2]int{
 			"links":           {len(n.order), 2*len(n.peers) + strangerMax},
-			"stopped logs":    {len(n.t.Stopped()), logs + 2*foreignLogMax},
+			"stopped logs":    {len(n.t.Stopped()), logs + 2*stream.ForeignLogMax},
 			"repairs":         {repairs, 2 * logs},
 			"restores":        {restores, 64},
-			"foreign logs":    {len(n.peers[0].foreign), foreignLogMax},
-			"refused logs":    {len(n.peers[0].refusals), int(s.c.Shards)},
+			"foreign logs":    {foreign, stream.ForeignLogMax},
+			"refused logs":    {refused, int(s.c.Shards)},
 			"bytes of a step": {s.effects.Room(), 1 << 20},
 		} {
 			if size[0] > size[1] {
@@ -283,7 +285,7 @@ func FuzzSession(f *testing.F) {
 			a.append(shard, 2)
 		}
 		w.pass(time.Second)
-		session := a.node.peer(c.c.Site).sessions
+		session := a.node.peer(c.c.Site).Sessions
 		m := &tamperer{t: t, p: program{b}, w: w, a: a, b: bb, c: c}
 		for len(m.p.b) > 0 {
 			m.op()
@@ -299,17 +301,17 @@ func (m *tamperer) othersGoOn(session uint64) {
 	m.w.pass(5 * time.Second)
 	m.check()
 	p := m.a.node.peer(m.c.c.Site)
-	if p.phase != phaseLive || p.sessions != session {
-		m.t.Fatalf("session %d to site-c is %s, it was %d and live: %s", p.sessions, p.phase, session, p.reason)
+	if p.Phase != stream.PhaseLive || p.Sessions != session {
+		m.t.Fatalf("session %d to site-c is %s, it was %d and live: %s", p.Sessions, p.Phase, session, p.Reason)
 	}
 	for shard := range wire.Shard(3) {
 		log := wire.LogID{Site: m.a.c.Site, Shard: shard}
-		if !m.a.takes[shard] || m.a.node.own[shard].Stopped || p.logs[shard].stop != nil {
+		if !m.a.takes[shard] || m.a.node.own[shard].Stopped || p.Logs[shard].Stop != nil {
 			continue // a peer's word that histories differ stops the log (I4)
 		}
 		h := m.a.append(shard, 1)
 		m.w.pass(3 * time.Second)
-		if p.logs[shard].stop == nil && m.c.mirror.tail(log).Seq != h.LastSeq() {
+		if p.Logs[shard].Stop == nil && m.c.mirror.tail(log).Seq != h.LastSeq() {
 			m.t.Fatalf("shard %d ends at seq %d at site-c, at seq %d at site-a", shard,
 				m.c.mirror.tail(log).Seq, h.LastSeq())
 		}

@@ -66,7 +66,7 @@ func TestGrantWaitsUntilTaken(t *testing.T) {
 	require.Equal(t, []OpKind{OpAnswer, OpGrant}, kinds(e.Ops))
 	e = after(&Granted{Link: l.Link, Bytes: 10, Ended: []wire.FetchEnd{{ID: 8}}})
 	require.Equal(t, []OpKind{OpSend}, kinds(e.Ops))
-	require.Equal(t, step.Never, l.Due())
+	require.Equal(t, step.Never, l.Line.Due())
 }
 
 // TestGrantFollowsThePath: on a slow path a grant is small, on a long one large, so that

@@ -43,7 +43,7 @@ func TestForgedSessionShutsNobodyOut(t *testing.T) {
 		w.pass(20 * time.Second)
 		require.Equal(t, a.own.batches, b.mirror.batches, "%v", forged)
 		require.Equal(t, "live", a.node.Status(w.now()).Peers[0].Link, "%v", forged)
-		require.NotZero(t, a.node.peers[0].term)
+		require.NotZero(t, a.node.peers[0].Term)
 		require.NoError(t, w.fault)
 	}
 }

@@ -19,8 +19,8 @@ func TestPageOfAnotherIncarnationStopsLog(t *testing.T) {
 	b.noFlush = true
 	a.append(0, 4)
 	w.pass(100 * time.Millisecond)
-	require.Equal(t, wire.Seq(6), a.node.peers[0].logs[0].durable.Seq)
-	require.Equal(t, wire.Seq(10), a.node.peers[0].sender.Sent(0).Seq)
+	require.Equal(t, wire.Seq(6), a.node.peers[0].Logs[0].Durable.Seq)
+	require.Equal(t, wire.Seq(10), a.node.peers[0].Sender.Sent(0).Seq)
 	a.step(frame(a.node.peers[0].link, wire.FrameCursorPage, &wire.CursorPage{Entries: []wire.PageEntry{{
 		Log: wire.LogID{Site: a.c.Site}, Applied: 8,
 		Durable: wire.Position{Incarnation: other, Seq: 8, Chain: wire.Chain{9}},
@@ -44,8 +44,8 @@ func TestStoreOfAnotherIncarnationIsNotTold(t *testing.T) {
 	w.pass(2 * time.Second)
 	a.appendAs(0, 3, other)
 	w.pass(2 * time.Second)
-	require.Equal(t, wire.Seq(3), a.node.peers[0].logs[0].durable.Seq)
-	require.Zero(t, a.node.peers[0].logs[0].applied)
+	require.Equal(t, wire.Seq(3), a.node.peers[0].Logs[0].Durable.Seq)
+	require.Zero(t, a.node.peers[0].Logs[0].Applied)
 	require.EqualValues(t, 3, a.node.Status(w.now()).Peers[0].Applied.Entries)
 }
 
@@ -57,14 +57,14 @@ func TestFloorIsZeroWhereNobodyKnowsTheOrder(t *testing.T) {
 	store, there := n.own[0].store, wire.Position{Incarnation: other, Seq: 9}
 	require.Equal(t, wire.Seq(6), store.Seq)
 	require.Equal(t, store, n.Floor(Own, log))
-	n.peers[0].logs[0].durable = there
+	n.peers[0].Logs[0].Durable = there
 	require.Zero(t, n.Floor(Own, log))
 	require.Equal(t, n.peers[0].Site, n.Holder(Own, log))
 	n.t.Learn(log, store.Incarnation, 2)
 	n.t.Learn(log, other, 1)
 	require.Equal(t, there, n.Floor(Own, log))
 	n.t.Learn(log, wire.Incarnation{98}, 3)
-	n.peers[0].logs[0].durable.Incarnation = wire.Incarnation{98}
+	n.peers[0].Logs[0].Durable.Incarnation = wire.Incarnation{98}
 	require.Equal(t, store, n.Floor(Own, log))
 	require.Zero(t, n.Holder(Own, log))
 	require.NoError(t, w.fault)

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/claudefs/repl/engine/stream"
 )
 
 // peerOf is what a site says of its only peer.
@@ -39,9 +41,9 @@ func TestLagWantsAnAnswerOfItsSession(t *testing.T) {
 		for _, p := range w.pipes {
 			p.cut(nil)
 		}
-		for a.node.peers[0].phase != phaseLive {
-			require.False(t, peerOf(a).Durable.Known, a.node.peers[0].phase)
-			require.False(t, peerOf(a).Applied.Known, a.node.peers[0].phase)
+		for a.node.peers[0].Phase != stream.PhaseLive {
+			require.False(t, peerOf(a).Durable.Known, a.node.peers[0].Phase)
+			require.False(t, peerOf(a).Applied.Known, a.node.peers[0].Phase)
 			require.Zero(t, peerOf(a).RTT, "that was another link")
 			w.pass(time.Millisecond)
 		}

@@ -4,8 +4,9 @@ package node
 //
 //  1. linkUp puts it on the list: one that we dialed says its hello, another waits for one.
 //  2. frameIn takes what arrives, by the rules of frames.go.
-//  3. close, refuse and malformed end it: at once here, by OpClose at the shell.
-//  4. detach ends what it carried; linkDown takes it off the list, and redial plans the next.
+//  3. Tick closes one that is silent, sends heartbeats, and ends grants that nobody takes.
+//  4. close, refuse and malformed end it: at once here, by OpClose at the shell.
+//  5. detach ends what it carried; linkDown takes it off the list.
 
 import (
 	"fmt"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/claudefs/repl/engine/fetch"
 	"github.com/claudefs/repl/engine/internal/plant"
+	"github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/wire"
 )
 
@@ -59,9 +61,42 @@ func (l *link) site() wire.SiteID {
 	return l.peer.Site
 }
 
+// dialed returns the open link with this id that we dialed, or nil.
+func (n *Node) dialed(id LinkID) *link {
+	if l := n.links[id]; l != nil && l.Dialed && !l.Closed {
+		return l
+	}
+	return nil
+}
+
+// Due is when the link's next timer is.
+func (l *link) Due() time.Duration {
+	timeout := l.n.t.C.HeartbeatTimeout
+	due := min(l.heard+timeout, l.Line.Due())
+	if half := l.heard + timeout/2; l.n.t.Now.Mono < half {
+		due = min(due, half) // to see whether bytes move
+	}
+	if l.Dialed {
+		due = min(due, l.peer.Beats.Due())
+	}
+	return due
+}
+
+// Tick does what is due on the link.
+func (l *link) Tick() {
+	if timeout := l.n.t.C.HeartbeatTimeout; l.n.t.Now.Mono >= l.heard+timeout {
+		l.n.close(l, fmt.Sprintf("silent for %s", timeout))
+		return
+	}
+	if l.Dialed {
+		l.peer.Beats.Tick()
+	}
+	l.n.desk.TickLine(l.Line)
+}
+
 func (n *Node) linkUp(in *LinkUp) {
 	n.linkNumber++
-	l := &link{Line: &fetch.Line{Link: in.Link, Number: n.linkNumber}, heard: n.t.Now.Mono, proven: in.Proven}
+	l := &link{Line: &fetch.Line{Link: in.Link, Number: n.linkNumber}, n: n, heard: n.t.Now.Mono, proven: in.Proven}
 	n.desk.Add(l.Line)
 	n.links[in.Link] = l
 	n.order = append(n.order, l)
@@ -80,13 +115,25 @@ func (n *Node) linkUp(in *LinkUp) {
 	if in.Takeover && p != nil {
 		n.giveWay(p)
 	}
-	if p == nil || !p.Configured || p.phase != phaseDialing {
+	if p == nil || !p.Configured || p.Phase != stream.PhaseDialing {
 		n.close(l, "nobody dialed it")
 		return
 	}
 	l.peer, p.link = p, l
 	l.Site, l.Name = p.Site, p.Name
-	n.sayHello(p)
+	p.Hello(l.Link)
+	l.Session = p.Outbound.Session
+}
+
+// giveWay ends the session to p for one on a better link. What was under way is sent
+// again from where the peer says that it is, as after any other end.
+func (n *Node) giveWay(p *peer) {
+	if p.link != nil {
+		n.close(p.link, "a better link takes over")
+	}
+	if p.MayDial() {
+		p.Phase = stream.PhaseDialing
+	}
 }
 
 func (n *Node) linkDown(in *LinkDown) {
@@ -95,9 +142,9 @@ func (n *Node) linkDown(in *LinkDown) {
 		reason = in.Err.Error()
 	}
 	if in.Link == 0 {
-		if p := n.peer(in.Peer); p != nil && p.phase == phaseDialing {
-			p.refused = false // whoever refused is not there any more
-			n.redial(p, reason)
+		if p := n.peer(in.Peer); p != nil && p.Phase == stream.PhaseDialing {
+			p.Refused = false // the site that refused is not there any more
+			p.Redial(reason)
 		}
 		return
 	}
@@ -125,28 +172,17 @@ func (n *Node) detach(l *link, reason string) {
 			n.strangers--
 		}
 	case l == p.link:
-		n.sourceDown(p, reason)
+		p.link = nil
+		p.Outbound.Ended(reason)
+		n.desk.Unwant(l.Line)
+		p.Redial(reason)
 	case l == p.in:
 		p.in = nil
+		p.Inbound.Ended()
 		n.event(EventLinkDown, p.Site, wire.LogID{}, false, fmt.Sprintf("session of site %s ended: %s", p.Name, reason))
 	case l == p.next:
 		p.next = nil
 	}
-}
-
-// redial plans the next dial: jittered, twice as long after every failure.
-func (n *Node) redial(p *peer, reason string) {
-	wait := n.t.C.RedialMax
-	if p.dials < 16 {
-		wait = min(wait, n.t.C.RedialMin<<p.dials)
-	}
-	p.dials++
-	wait = wait/2 + time.Duration(n.rng.Int64N(int64(wait/2)+1))
-	p.phase, p.dialAt, p.reason = phaseDown, n.t.Now.Mono+wait, reason
-}
-
-func (n *Node) mayDial(p *peer) bool {
-	return p.Configured && p.phase == phaseDown && n.t.Down[Own] == nil
 }
 
 func (n *Node) frameIn(in *FrameIn) {
@@ -156,7 +192,7 @@ func (n *Node) frameIn(in *FrameIn) {
 	}
 	l.heard = n.t.Now.Mono
 	if l.peer != nil {
-		l.peer.heard = max(n.t.Now.Mono, 1)
+		l.peer.heard = n.t.Mono()
 	}
 	rule := frameRules[in.Envelope.Kind]
 	if err := rule.check(l, &in.Envelope); err != nil {

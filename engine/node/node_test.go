@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/wire"
 )
 
@@ -77,13 +78,13 @@ func TestUnknownShardsAreRefusedWithinBound(t *testing.T) {
 			Envelope: wire.Envelope{Kind: wire.FrameBatches, BatchCount: 1, Session: p.in.Session, Number: number},
 		})
 	}
-	for i := range uint64(foreignLogMax) {
+	for i := range uint64(stream.ForeignLogMax) {
 		send(2*i+1, wire.Shard(100+i))
 		require.Len(t, b.effects.Ops, 3, "refusal, received, durable")
 		send(2*i+2, wire.Shard(100+i))
 		require.Len(t, b.effects.Ops, 2, "told once")
 	}
-	send(2*foreignLogMax+1, 5000)
+	send(2*stream.ForeignLogMax+1, 5000)
 	require.Nil(t, p.in)
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/claudefs/repl/engine/lag"
 	"github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/wire"
 )
@@ -123,8 +124,8 @@ func TestPeerThatDoesNotFlushPinsItsWindowOnly(t *testing.T) {
 	w.pass(2 * time.Second)
 	require.Equal(t, a.own.batches, b.mirror.batches)
 	s = a.node.Status(w.now()).Peers[0]
-	require.Equal(t, stream.Lag{Known: true}, s.Durable)
-	require.Equal(t, stream.Lag{Known: true}, s.Applied)
+	require.Equal(t, lag.Lag{Known: true}, s.Durable)
+	require.Equal(t, lag.Lag{Known: true}, s.Applied)
 	require.NoError(t, w.fault)
 }
 
@@ -224,7 +225,7 @@ func TestPeerWithAnotherHistoryProvesNothing(t *testing.T) {
 		}
 		require.NoError(t, w.fault)
 		require.NotEqual(t, AdmitVerified, a.node.own[0].State)
-		require.NotEqual(t, other.End(), a.node.peers[0].logs[0].durable)
+		require.NotEqual(t, other.End(), a.node.peers[0].Logs[0].Durable)
 	}
 	require.Equal(t, AdmitRefused, a.node.own[0].State)
 	require.ErrorContains(t, a.node.own[0].Err, "histories differ")
@@ -248,7 +249,7 @@ func TestPeerThatLostItsCopyHoldsTheMirrorsFloor(t *testing.T) {
 	c.mirror, c.applied = disk{}, nil
 	c.open()
 	w.pass(3 * time.Second)
-	require.Equal(t, phaseLive, b.node.peer(c.c.Site).phase)
+	require.Equal(t, stream.PhaseLive, b.node.peer(c.c.Site).Phase)
 	require.Zero(t, b.node.Floor(Mirror, log).Seq)
 	a.open()
 	w.pass(5 * time.Second)

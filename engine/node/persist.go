@@ -3,10 +3,38 @@ package node
 import (
 	"fmt"
 	"slices"
+	"time"
 
-	"github.com/claudefs/repl/engine/internal/plant"
+	"github.com/claudefs/repl/engine/step"
 	"github.com/claudefs/repl/wire"
 )
+
+// persistEvery is between two savings of the cursors of peers to the control state.
+const persistEvery = time.Second
+
+// control is what goes to the control state: one Persist at a time.
+type control struct {
+	n          *Node
+	persisting *Persist // under way, or nil
+	ticket     uint64
+	forget     []wire.SiteID // to be written
+	at         time.Duration // next time cursors may be saved
+}
+
+// Due is when something is to be written to the control state.
+func (c *control) Due() time.Duration {
+	if !c.n.persistDue() {
+		return step.Never
+	}
+	return c.at
+}
+
+// Tick writes it, if that is due.
+func (c *control) Tick() {
+	if c.n.t.Now.Mono >= c.Due() {
+		c.n.persistNext()
+	}
+}
 
 // persistDue says whether there is anything to write to the control state.
 func (n *Node) persistDue() bool {
@@ -14,7 +42,7 @@ func (n *Node) persistDue() bool {
 		return false
 	}
 	return len(n.control.forget) > 0 || slices.ContainsFunc(n.peers, func(p *peer) bool {
-		return p.toRegister() || p.Registered && len(p.changed) > 0
+		return p.toRegister() || p.Registered && p.Unsaved()
 	})
 }
 
@@ -34,24 +62,11 @@ func (n *Node) persistNext() {
 	n.control.at = n.t.Now.Mono + persistEvery
 	persist := Persist{Ticket: n.control.ticket}
 	for _, p := range n.peers {
-		if !p.toRegister() && (!p.Registered || len(p.changed) == 0) {
-			continue
+		first := p.toRegister()
+		if first || p.Registered && p.Unsaved() {
+			r := wire.RegisteredPeer{Site: p.Site, Name: p.Name, Cursors: p.Save(first)}
+			persist.Peers = append(persist.Peers, r)
 		}
-		if p.toRegister() && len(p.changed) == 0 { // a cursor says that it was heard
-			p.changed = append(p.changed, 0)
-		}
-		r := wire.RegisteredPeer{Site: p.Site, Name: p.Name}
-		slices.Sort(p.changed)
-		for _, s := range p.changed {
-			l := &p.logs[s]
-			l.dirty = false
-			if plant.CursorAhead && p.sender.In(s) {
-				l.durable = p.sender.Sent(s)
-			}
-			r.Cursors = append(r.Cursors, wire.Cursor{Log: n.t.LogID(s), Position: l.durable})
-		}
-		p.changed = p.changed[:0]
-		persist.Peers = append(persist.Peers, r)
 	}
 	persist.Forget, n.control.forget = n.control.forget, nil
 	n.control.persisting = &persist
@@ -73,18 +88,9 @@ func (n *Node) persisted(in *Persisted) {
 	for i := range written {
 		p := n.peer(written[i].Site)
 		if in.Err == nil {
-			p.Registered = true
-			if p.seekHeld {
-				p.seekHeld = false
-				n.seek(p)
-			}
-			continue
-		}
-		for _, c := range written[i].Cursors {
-			if l := &p.logs[c.Log.Shard]; !l.dirty {
-				l.dirty = true
-				p.changed = append(p.changed, c.Log.Shard)
-			}
+			p.Written()
+		} else {
+			p.SaveAgain(written[i].Cursors)
 		}
 	}
 	if slices.ContainsFunc(n.peers, (*peer).toRegister) && in.Err == nil {

@@ -8,7 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/claudefs/repl/engine/stream"
+	"github.com/claudefs/repl/engine/lag"
 	"github.com/claudefs/repl/wire"
 )
 
@@ -21,11 +21,14 @@ func TestEchoProvesTheMomentItsHeartbeatLeft(t *testing.T) {
 	w.pass(2 * time.Second)
 	p := a.node.peers[0]
 	timeout := a.node.t.C.HeartbeatTimeout
-	left := w.mono
-	a.node.t.Now, a.node.t.E = w.now(), &Effects{}
-	a.node.beat(p.link)
+	left := p.Beats.Due()
+	w.mono = left
+	var e Effects
+	a.node.Step(w.now(), &Tick{}, &e)
 	b.mute = true
-	echo := wire.HeartbeatEcho{Number: p.link.beat}
+	var sent wire.Heartbeat
+	require.NoError(t, sent.Decode(e.Ops[0].Frame[wire.EnvelopeBytes:]))
+	echo := wire.HeartbeatEcho{Number: sent.Number}
 	frame := echo.AppendTo(nil, p.link.Session)
 	w.mono += timeout - time.Millisecond
 	a.step(&FrameIn{
@@ -33,7 +36,7 @@ func TestEchoProvesTheMomentItsHeartbeatLeft(t *testing.T) {
 		Envelope: wire.Envelope{Kind: wire.FrameHeartbeatEcho, Session: p.link.Session},
 	})
 	require.True(t, a.node.Status(w.now()).Peers[0].Durable.Known)
-	require.Equal(t, timeout-time.Millisecond, p.rtt)
+	require.Equal(t, timeout-time.Millisecond, a.node.Status(w.now()).Peers[0].RTT)
 	w.mono = left + timeout + time.Millisecond
 	lag := a.node.Status(w.now()).Peers[0].Durable
 	require.False(t, lag.Known)
@@ -133,14 +136,14 @@ func TestPersistsAreOneAtATimeAndTriedAgain(t *testing.T) {
 	require.Contains(t, kinds(e.Ops), OpSeek)
 
 	n.t.Now, n.t.E = Now{Mono: 4 * time.Second}, &e
-	n.setCursor(p, 3, wire.Position{Seq: 4})
-	n.setCursor(p, 1, wire.Position{Seq: 9})
-	n.setCursor(p, 3, wire.Position{Seq: 5})
+	p.Confirm(3, wire.Position{Seq: 4})
+	p.Confirm(1, wire.Position{Seq: 9})
+	p.Confirm(3, wire.Position{Seq: 5})
 	at(5*time.Second, in(wire.FrameHeartbeatEcho, &wire.HeartbeatEcho{Number: 1}))
 	at(5*time.Second, &Tick{})
 	require.Len(t, e.Persists[0].Peers[0].Cursors, 2)
 	n.t.E = &e
-	n.setCursor(p, 1, wire.Position{Seq: 10})
+	p.Confirm(1, wire.Position{Seq: 10})
 	at(5*time.Second, &Persisted{Ticket: 3, Err: errors.New("no space left on device")})
 	at(6*time.Second, &Tick{})
 	cursors := e.Persists[0].Peers[0].Cursors
@@ -159,12 +162,12 @@ func TestAckBeforeTheFlushIsReportedCounts(t *testing.T) {
 	a.own.batches, a.own.staged = append(a.own.batches, second), nil // and nobody said so
 	w.pass(2 * time.Second)
 	require.Equal(t, second.End(), b.mirror.tail(first.Log()).Position)
-	require.Equal(t, second.End(), p.logs[0].durable)
+	require.Equal(t, second.End(), p.Logs[0].Durable)
 	a.step(&OwnDurable{Headers: flushed})
 	w.pass(2 * time.Second)
 	s := a.node.Status(w.now()).Peers[0]
-	require.Equal(t, stream.Lag{Known: true}, s.Durable)
-	require.Equal(t, stream.Lag{Known: true}, s.Applied)
+	require.Equal(t, lag.Lag{Known: true}, s.Durable)
+	require.Equal(t, lag.Lag{Known: true}, s.Applied)
 	require.NoError(t, w.fault)
 }
 

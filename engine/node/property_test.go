@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
+	"github.com/claudefs/repl/engine/lag"
 	"github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/wire"
 )
@@ -116,8 +117,8 @@ func TestAnyInterleavingReplicatesEveryBatchOnce(t *testing.T) {
 			}
 		}
 		for _, p := range a.node.Status(w.now()).Peers {
-			require.Equal(t, stream.Lag{Known: true}, p.Durable)
-			require.Equal(t, stream.Lag{Known: true}, p.Applied)
+			require.Equal(t, lag.Lag{Known: true}, p.Durable)
+			require.Equal(t, lag.Lag{Known: true}, p.Applied)
 			require.Equal(t, stream.WaitNothing, p.WaitingOn)
 		}
 	})

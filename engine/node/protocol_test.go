@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/wire"
 )
 
@@ -166,7 +167,7 @@ func TestSessionFollowsTheHighestCounter(t *testing.T) {
 	cutAll(w)
 	a.append(0, 1)
 	w.pass(5 * time.Second)
-	require.Equal(t, phaseLive, a.node.peers[0].phase)
+	require.Equal(t, stream.PhaseLive, a.node.peers[0].Phase)
 	require.Equal(t, a.own.batches, b.mirror.batches)
 	require.NoError(t, w.fault)
 }

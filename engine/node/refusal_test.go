@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/claudefs/repl/engine/stream"
 )
 
 // A refusal holds as long as nothing newer is known: a peer that cannot be reached any
@@ -20,7 +22,7 @@ func TestRefusalEndsWithANewerFact(t *testing.T) {
 	b.crash()
 	b.noDial, a.noDial = true, true
 	w.pass(20 * time.Second)
-	a.node.peers[0].phase = phaseDialing
+	a.node.peers[0].Phase = stream.PhaseDialing
 	a.step(&LinkDown{Peer: b.c.Site, Err: errors.New("connection refused")})
 	p := peerOf(a)
 	require.Equal(t, "down", p.Link)

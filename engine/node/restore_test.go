@@ -99,7 +99,7 @@ func TestRestoreThatCannotBeStagedIsTriedAgain(t *testing.T) {
 func TestNewJournalUsesNoSessionOfTheOldOne(t *testing.T) {
 	w, a, b := livelyPair()
 	peer := a.node.peers[0]
-	term, session := peer.term, peer.link.Session
+	term, session := peer.Term, peer.link.Session
 	a.crash()
 	b.crash() // so that nobody remembers the sessions
 	a.term, a.own.batches, a.peers = 0, nil, nil
@@ -107,8 +107,8 @@ func TestNewJournalUsesNoSessionOfTheOldOne(t *testing.T) {
 	b.open()
 	w.pass(2 * time.Second)
 	peer = a.node.peers[0]
-	require.Equal(t, term, peer.term)
-	require.Greater(t, peer.sessions, uint64(0))
+	require.Equal(t, term, peer.Term)
+	require.Greater(t, peer.Sessions, uint64(0))
 	require.Less(t, uint32(1<<16), max(session, peer.link.Session)-min(session, peer.link.Session))
 	require.Equal(t, b.mirror.batches, a.own.batches, "given back")
 	require.NoError(t, w.fault)
@@ -123,15 +123,15 @@ func TestWhatNoSiteCouldGiveBackIsAskedForAgain(t *testing.T) {
 	b.mirror.base = 2
 	a.open()
 	w.pass(10 * time.Second)
-	require.Equal(t, wire.RefuseNotRetained, a.node.peers[0].logs[0].stop.Code)
-	before := a.node.peers[0].sessions
+	require.Equal(t, wire.RefuseNotRetained, a.node.peers[0].Logs[0].Stop.Code)
+	before := a.node.peers[0].Sessions
 	w.pass(10 * time.Minute)
-	require.Less(t, a.node.peers[0].sessions-before, uint64(20))
+	require.Less(t, a.node.peers[0].Sessions-before, uint64(20))
 	b.mirror.base = 0
 	w.pass(65 * time.Second)
 	require.Equal(t, AdmitVerified, a.node.own[0].State)
 	require.Equal(t, b.mirror.batches, a.own.batches)
-	require.Nil(t, a.node.peers[0].logs[0].stop)
+	require.Nil(t, a.node.peers[0].Logs[0].Stop)
 	require.NoError(t, w.fault)
 }
 
@@ -203,10 +203,10 @@ func TestSiteIsServedWhateverBecameOfTheOtherLogs(t *testing.T) {
 	}
 	require.NotNil(t, last)
 	require.Equal(t, wire.Seq(2), a.node.own[0].Tail.Seq)
-	require.NotNil(t, a.node.peer(b.c.Site).logs[0].stop)
+	require.NotNil(t, a.node.peer(b.c.Site).Logs[0].Stop)
 	a.step(last)
 	w.pass(2 * time.Second)
-	require.Nil(t, a.node.peer(b.c.Site).logs[0].stop)
+	require.Nil(t, a.node.peer(b.c.Site).Logs[0].Stop)
 	require.Equal(t, AdmitVerified, a.node.own[0].State)
 	a.append(0, 1)
 	w.pass(2 * time.Second)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/claudefs/repl/engine/step"
 	"github.com/claudefs/repl/wire"
 )
 
@@ -13,7 +14,7 @@ func (n *Node) Step(now Now, in Input, e *Effects) {
 	if !n.started {
 		n.start()
 	}
-	n.stamped(n.grown.lastStamp)
+	n.out.Step()
 	switch in := in.(type) {
 	case *Tick:
 		n.tick(in.Moving)
@@ -24,9 +25,13 @@ func (n *Node) Step(now Now, in Input, e *Effects) {
 	case *FrameIn:
 		n.frameIn(in)
 	case *Sought:
-		n.sought(in)
+		if l := n.dialed(in.Link); l != nil {
+			l.peer.Sought(in)
+		}
 	case *ReadDone:
-		n.readDone(in)
+		if l := n.dialed(in.Link); l != nil {
+			l.peer.ReadDone(in)
+		}
 	case *Forget:
 		n.forgetPeer(in)
 	case *Granted:
@@ -34,7 +39,7 @@ func (n *Node) Step(now Now, in Input, e *Effects) {
 			n.desk.Granted(l.Line, in)
 		}
 	case *OwnDurable:
-		n.ownDurable(in.Headers)
+		n.out.Flushed(in.Headers)
 	case *Durable:
 		n.durable(in)
 	case *StageFailed:
@@ -44,7 +49,7 @@ func (n *Node) Step(now Now, in Input, e *Effects) {
 	case *Persisted:
 		n.persisted(in)
 	case *Applied:
-		n.applied(in)
+		n.mirrors.Applied(in.Cursors)
 	case *StoreDurable:
 		n.storeDurable(in)
 	case *JournalDown:
@@ -67,140 +72,82 @@ func (n *Node) Step(now Now, in Input, e *Effects) {
 
 // start is the first step, whatever its input.
 func (n *Node) start() {
-	n.started, n.startAt = true, n.t.Now.Mono
+	n.started = true
+	n.out.Start()
 	n.retention.at = n.t.Now.Mono + retainEvery
 	n.gate.Start()
 	n.persistNext()
 }
 
+// timer is a room, or a part of one, that waits for a moment.
+type timer interface {
+	Due() time.Duration // step.Never: it waits for none
+	Tick()              // does what is due, and else nothing
+}
+
+// timers yields every timer, in the order in which they act.
+func (n *Node) timers(yield func(timer) bool) {
+	if !yield(n.gate) || !yield(&n.control) {
+		return
+	}
+	for _, p := range n.peers {
+		if !yield(p.Outbound) || !yield(p.Inbound) {
+			return
+		}
+	}
+	for _, l := range n.order {
+		if !l.Closed && !yield(l) {
+			return
+		}
+	}
+	_ = yield(n.desk) && yield(&n.retention) && yield(n.role)
+}
+
 func (n *Node) tick(moving []LinkID) {
-	mono := n.t.Now.Mono
 	for _, id := range moving {
 		l := n.links[id]
 		if l == nil || l.Closed || !l.open && !l.Dialed { // strangers get no more time
 			continue
 		}
-		l.heard = mono
+		l.heard = n.t.Now.Mono
 		if l.open { // its heartbeats wait behind the frame, and so would their echoes
-			n.sendPages(l.peer)
+			l.peer.SendPages()
 		}
 	}
-	n.gate.Tick()
-	if mono >= n.control.at {
-		n.persistNext()
-	}
-	for _, p := range n.peers {
-		if n.mayDial(p) && mono >= p.dialAt {
-			p.phase = phaseDialing
-			n.t.E.Ops = append(n.t.E.Ops, Op{Kind: OpDial, Peer: p.Site})
-		}
-		if p.in != nil && p.in.open && n.pageDue(p) <= mono {
-			n.sendPages(p)
-		}
-	}
-	for _, l := range n.order {
-		if l.Closed {
-			continue
-		}
-		if mono >= l.heard+n.t.C.HeartbeatTimeout {
-			n.close(l, fmt.Sprintf("silent for %s", n.t.C.HeartbeatTimeout))
-			continue
-		}
-		if l.Dialed && l.peer.phase >= phaseResume && mono >= l.beatAt {
-			n.beat(l)
-		}
-		n.desk.TickLine(l.Line)
-	}
-	n.desk.Tick()
-	if mono >= n.retention.at && (n.retention.rose[Own] || n.retention.rose[Mirror]) {
-		n.retain()
-	}
+	n.timers(func(t timer) bool { t.Tick(); return true })
 }
 
 // wake is when the next timer is due.
 func (n *Node) wake() time.Duration {
-	next := time.Duration(1<<63 - 1)
-	due := func(at time.Duration) { next = min(next, at) }
-	due(n.gate.Due())
-	if n.persistDue() {
-		due(n.control.at)
-	}
-	for _, p := range n.peers {
-		if n.mayDial(p) {
-			due(p.dialAt)
-		}
-		if p.in != nil && p.in.open {
-			due(n.pageDue(p))
-		}
-	}
-	for _, l := range n.order {
-		if l.Closed {
-			continue
-		}
-		due(l.heard + n.t.C.HeartbeatTimeout)
-		if half := l.heard + n.t.C.HeartbeatTimeout/2; n.t.Now.Mono < half {
-			due(half) // to see whether bytes move
-		}
-		if l.Dialed && l.peer.phase >= phaseResume {
-			due(l.beatAt)
-		}
-		due(l.Due())
-	}
-	due(n.desk.Due())
-	if n.retention.rose[Own] || n.retention.rose[Mirror] {
-		due(n.retention.at)
-	}
-	if next == 1<<63-1 {
+	next := step.Never
+	n.timers(func(t timer) bool { next = min(next, t.Due()); return true })
+	if next == step.Never {
 		return 0
 	}
 	return max(next, 1)
 }
 
-// ownDurable takes what the own journal flushed, restored batches included.
-func (n *Node) ownDurable(headers []wire.BatchHeader) {
-	for i := range headers {
-		h := &headers[i]
-		o := n.ownLog(h.Log())
-		if o == nil || o.Tail.Fit(h).Holds() {
-			continue
-		}
-		n.grow(o, h.Shard, h.FirstSeq, h.End(), h.FirstStamp, h.LastStamp, h.LastIndex)
-		n.grown.bytes, n.grown.entries = n.grown.bytes+int64(h.Bytes()), n.grown.entries+int64(h.Count)
-		for _, p := range n.peers {
-			p.backlog += int64(h.Bytes())
-		}
+// durable takes the end of flushes.
+func (n *Node) durable(in *Durable) {
+	if in.Journal == Own {
+		n.desk.Durable(in.Ticket)
+		return
 	}
 	for _, p := range n.peers {
-		n.readOn(p)
+		p.Flushed(in.Ticket)
+		n.welcome(p)
 	}
+	n.mirrors.Pages()
 }
 
-// grow moves the durable tail of an own log.
-func (n *Node) grow(o *ownLog, s wire.Shard, first wire.Seq, end wire.Position, stamp, last wire.Stamp, index uint64) {
-	if !o.Tail.Same(end) { // what is known by seq is known of the incarnation before
-		o.boot, o.growth = 0, growth{}
-		for _, p := range n.peers {
-			if p.Configured {
-				p.durable.Set(s, 0, 0, 0, 0)
-				p.applied.Set(s, 0, 0, 0, 0)
-			}
-		}
+// stageFailed: the batches of a ticket are nowhere.
+func (n *Node) stageFailed(in *StageFailed) {
+	if n.desk.StageFailed(in) {
+		return
 	}
-	o.Tail, o.LastStamp = end, last
-	o.growth.grew(first, max(n.t.Now.Mono, 1))
-	if index != 0 {
-		o.LastIndex = index
-	}
-	n.grown.lastStamp = max(n.grown.lastStamp, last)
-	n.stamped(last)
 	for _, p := range n.peers {
-		if p.Configured {
-			p.durable.Grew(s, first, end.Seq, stamp, max(n.t.Now.Mono, 1))
-			p.applied.Grew(s, first, end.Seq, stamp, max(n.t.Now.Mono, 1))
-			// A reader sees the end of a flush before the flush is reported, so an ack may be
-			// here already.
-			p.observe(wire.LevelDurable, n.t.Now.Mono, p.durable.Reached(s, p.logs[s].durable.SeqIn(end.Incarnation)))
-			p.observe(wire.LevelApplied, n.t.Now.Mono, p.applied.Reached(s, p.logs[s].applied.SeqIn(end.Incarnation)))
+		if p.Failed(in) {
+			n.welcome(p)
 		}
 	}
 }

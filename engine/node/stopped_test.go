@@ -7,7 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/claudefs/repl/engine/fetch"
+	"github.com/claudefs/repl/engine/step"
 	"github.com/claudefs/repl/wire"
 )
 
@@ -46,7 +46,7 @@ func TestProvenMirrorIsListedAsStoppedNoMore(t *testing.T) {
 	w.pass(2 * time.Second)
 	stopped := b.node.Status(w.now()).Stopped
 	require.Len(t, stopped, 1)
-	require.Contains(t, stopped[0].Reason, fetch.NotRepaired)
+	require.Contains(t, stopped[0].Reason, step.NotRepaired)
 	a.crash()
 	a.own.batches = whole
 	a.open()

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/claudefs/repl/engine/stream"
 )
 
 // takeOver has a link to the site's i-th peer come up that nobody asked for.
@@ -27,7 +29,7 @@ func TestBetterLinkTakesOverALiveSession(t *testing.T) {
 	p := a.node.peers[0]
 	for range 5 {
 		first := p.link
-		require.Equal(t, phaseLive, p.phase)
+		require.Equal(t, stream.PhaseLive, p.Phase)
 		a.append(0, 3)
 		a.flush(Own)
 		a.takeOver(0)
@@ -55,8 +57,8 @@ func TestLinkThatTakesOverNeedsNoOther(t *testing.T) {
 	p := a.node.peers[0]
 	require.Nil(t, p.link)
 	b.noDial = false
-	require.Contains(t, []phase{phaseDown, phaseDialing}, p.phase)
+	require.Contains(t, []stream.Phase{stream.PhaseDown, stream.PhaseDialing}, p.Phase)
 	a.takeOver(0)
 	w.settle()
-	require.Equal(t, phaseLive, p.phase)
+	require.Equal(t, stream.PhaseLive, p.Phase)
 }

@@ -4,8 +4,8 @@ import (
 	"slices"
 	"time"
 
+	simlag "github.com/claudefs/repl/engine/lag"
 	"github.com/claudefs/repl/engine/node"
-	simstream "github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/wire"
 )
 
@@ -98,7 +98,7 @@ func (c *checker) lag(primary *site, status node.Status) {
 				}
 			}
 		}
-		for _, lag := range [2]simstream.Lag{p.Durable, p.Applied} {
+		for _, lag := range [2]simlag.Lag{p.Durable, p.Applied} {
 			if lag.Known && (lag.Entries < lacking || lag.Entries == 0 && waiting > 0) {
 				c.w.fail("I14", "lag of %s is reported as known, %d entries, %d wait for it, %d are not there, link %s",
 					p.Name, lag.Entries, waiting, lacking, p.Link)
@@ -135,7 +135,7 @@ func (c *checker) lagOfSession(primary *site, p *node.PeerStatus) {
 			}
 		}
 	}
-	for level, lag := range [2]simstream.Lag{p.Durable, p.Applied} {
+	for level, lag := range [2]simlag.Lag{p.Durable, p.Applied} {
 		if !lag.Known {
 			continue
 		}

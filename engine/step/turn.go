@@ -16,6 +16,9 @@ type StoppedLog struct {
 	Reason string
 }
 
+// NotRepaired begins the reason of a log that is stopped for want of a repair.
+const NotRepaired = "mirror not repaired: "
+
 // Never is when a room that waits for no timer wants to be woken.
 const Never = time.Duration(1<<63 - 1)
 

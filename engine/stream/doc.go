@@ -1,9 +1,13 @@
-// Package stream carries the logs of one site to one peer: it decides from
-// batch headers alone what the peer lacks, how much may be under way, what a
-// receiver takes, and how far behind the peer is. It is pure: values in, values
-// out, and it never sees a payload byte.
+// Package stream carries the logs of one site to one peer, both ways: [Outbound] is our
+// side of the session that we dial, [Inbound] our side of the one that the peer dials. It
+// decides from batch headers alone. It is pure and never sees a payload byte.
 //
-// The source's side of a session, as package node walks through it:
+//	OwnLogs ─▶ Outbound per peer                    Inbound per peer ─▶ Mirrors
+//	 hello, compare │ Sender: what the peer has      Rules: what a batch must fit
+//	 read, ship     │ Window: how much is under way  Receiver: frames that wait for a flush
+//	 heartbeats     │ lag.Meter: how far behind      pages: what is durable and applied
+//
+// The source's side of a session:
 //
 //	       dial          link up         welcome        last page
 //	down ───────▶ dialing ──────▶ hello ─────────▶ resume ───────┐
@@ -31,8 +35,7 @@
 // # Invariants
 //
 //   - I1: an ack as durable is passed on only for frames that the peer flushed.
-//   - I2: a batch that ends at or below the tail is dropped, so a repeated frame
-//     changes nothing.
+//   - I2: a batch that ends at or below the tail is dropped.
 //   - I3: a batch is taken only if it continues its log without a gap.
 //   - I4: chains are compared wherever both ends have the same seq; a mismatch
 //     takes the log out, names both chains, and overwrites nothing.
@@ -41,15 +44,12 @@
 //
 // # Limits
 //
-// A [Flight] holds at most one end per shard and frame, and as many frames as
-// the window takes; per shard a [Sender] takes 56 bytes and a [Meter] 104. No
-// call costs more than the batches or logs that it is given, except
-// [Sender.Reset], once per session, and [Meter.Age], which looks at the logs
-// that are behind.
+// A [Flight] holds at most one end per shard and frame, and as many frames as the window
+// takes; per shard a [Sender] takes 56 bytes. No call costs more than the batches or logs
+// that it is given, except Resume, once per session, and Status.
 //
 // # What it does not do
 //
-// It reads no journal, encodes no message and keeps no timer: see package node.
-// A log that changed its incarnation is refused where another one is held; how
-// it is handed over is not part of a session.
+// It owns no link, reads no journal and keeps no retention floor: see package node, and
+// [Heart]. A log that changed its incarnation is refused where another one is held.
 package stream

@@ -6,6 +6,7 @@ import (
 
 	"github.com/claudefs/repl/engine/internal/plant"
 	"github.com/claudefs/repl/engine/role"
+	"github.com/claudefs/repl/engine/step"
 	"github.com/claudefs/repl/wire"
 )
 
@@ -28,54 +29,56 @@ type Rules struct {
 // Judge decides on a batch by its header alone. The order is identity, shard,
 // writer, incarnation, order, chain (I11). take: it continues the log; neither
 // take nor why: we have it already.
-func (r *Rules) Judge(tail *Tail, h *wire.BatchHeader) (take bool, why *Stop) {
+func (r *Rules) Judge(tail *Tail, h *wire.BatchHeader) (take bool, why *step.Stop) {
 	if why := r.identity(tail, h); why != nil {
 		return false, why
 	}
 	first, last := h.FirstSeq, h.LastSeq()
 	switch tail.Fit(h) {
 	case wire.FitOpens, wire.FitStrange:
-		return false, stop(wire.RefuseUnknownIncarnation,
+		return false, step.Stopf(wire.RefuseUnknownIncarnation,
 			"seq %d: incarnation %s is offered, %s is held here up to seq %d: only bootstrap changes it",
 			first, h.Incarnation, tail.Incarnation, tail.Seq)
 	case wire.FitHeld, wire.FitEnds:
 		return false, nil
 	case wire.FitFork:
-		return false, stop(wire.RefuseChain,
+		return false, step.Stopf(wire.RefuseChain,
 			"histories differ: the batch that ends at seq %d has chain %s at the source, %s here",
 			last, h.Chain, tail.Chain)
 	case wire.FitStraddles:
-		return false, stop(wire.RefuseChain,
+		return false, step.Stopf(wire.RefuseChain,
 			"histories differ: the batch of seqs %d to %d, chain %s at the source, straddles seq %d, chain %s, here",
 			first, last, h.Chain, tail.Seq, tail.Chain)
 	case wire.FitGap:
-		return false, stop(wire.RefuseGap, "the batch begins at seq %d, the log ends at seq %d here", first, tail.Seq)
+		return false, step.Stopf(wire.RefuseGap,
+			"the batch begins at seq %d, the log ends at seq %d here", first, tail.Seq)
 	case wire.FitParts:
-		return false, stop(wire.RefuseChain,
+		return false, step.Stopf(wire.RefuseChain,
 			"histories differ: the batch of seq %d follows chain %s at the source, seq %d has chain %s here",
 			first, h.Prev, tail.Seq, tail.Chain)
 	}
 	if h.FirstStamp <= tail.Stamp {
-		return false, stop(wire.RefuseOrder, "seq %d is stamped %d, seq %d before it %d",
+		return false, step.Stopf(wire.RefuseOrder, "seq %d is stamped %d, seq %d before it %d",
 			first, h.FirstStamp, tail.Seq, tail.Stamp)
 	}
 	return true, nil
 }
 
-func (r *Rules) identity(tail *Tail, h *wire.BatchHeader) *Stop {
+func (r *Rules) identity(tail *Tail, h *wire.BatchHeader) *step.Stop {
 	switch {
 	case h.Cluster != r.Cluster:
-		return stop(wire.RefuseCluster, "seq %d is of cluster %016x, this is %016x", h.FirstSeq, h.Cluster, r.Cluster)
+		return step.Stopf(wire.RefuseCluster,
+			"seq %d is of cluster %016x, this is %016x", h.FirstSeq, h.Cluster, r.Cluster)
 	case h.Site != r.Site:
-		return stop(wire.RefuseSite, "seq %d is of site %08x, the session is that of site %08x",
+		return step.Stopf(wire.RefuseSite, "seq %d is of site %08x, the session is that of site %08x",
 			h.FirstSeq, h.Site, r.Site)
 	case uint32(h.Shard) >= r.Shards:
-		return stop(wire.RefuseShardRange, "shard %d, the cluster has %d", h.Shard, r.Shards)
+		return step.Stopf(wire.RefuseShardRange, "shard %d, the cluster has %d", h.Shard, r.Shards)
 	case h.Kind == wire.BatchControl:
-		return stop(wire.RefuseMalformed, "seq %d is a control batch: those are never shipped", h.FirstSeq)
+		return step.Stopf(wire.RefuseMalformed, "seq %d is a control batch: those are never shipped", h.FirstSeq)
 	}
 	if code, text := r.Writers.Judge(h, tail.Epoch); code != 0 {
-		return &Stop{Code: code, Text: text}
+		return &step.Stop{Code: code, Text: text}
 	}
 	return nil
 }

@@ -5,21 +5,9 @@ import (
 	"time"
 
 	"github.com/claudefs/repl/engine/internal/plant"
+	"github.com/claudefs/repl/engine/step"
 	"github.com/claudefs/repl/wire"
 )
-
-// Stop is why a log leaves a session. Text names seqs and both values; it does
-// not name the log.
-type Stop struct {
-	Code wire.RefusalCode
-	Text string
-}
-
-func (s *Stop) Error() string { return s.Text }
-
-func stop(code wire.RefusalCode, format string, args ...any) *Stop {
-	return &Stop{code, fmt.Sprintf(format, args...)}
-}
 
 type senderLog struct {
 	sent     wire.Position // the peer has it, or will once what is under way arrives
@@ -91,7 +79,7 @@ func (s *Sender) Unproven(shard wire.Shard) bool {
 // Head compares with the tail that a log has where the reader stands. The log
 // is out if the batches that the peer needs lie before the reader, or the
 // chains differ at its position (I4).
-func (s *Sender) Head(shard wire.Shard, tail wire.Position) *Stop {
+func (s *Sender) Head(shard wire.Shard, tail wire.Position) *step.Stop {
 	l := &s.logs[shard]
 	switch order := tail.Order(l.sent); {
 	case !l.in || order == wire.OrderBefore || order == wire.OrderUnknown && l.older:
@@ -103,20 +91,21 @@ func (s *Sender) Head(shard wire.Shard, tail wire.Position) *Stop {
 	return l.prove(tail, "that ends")
 }
 
-func notRetained(peer, first wire.Seq) *Stop {
-	return stop(wire.RefuseNotRetained,
+func notRetained(peer, first wire.Seq) *step.Stop {
+	return step.Stopf(wire.RefuseNotRetained,
 		"the peer has it up to seq %d, the oldest kept batch begins at seq %d: bootstrap needed", peer, first)
 }
 
 // prove compares the chain of our own batch boundary at the peer's seq.
-func (l *senderLog) prove(own wire.Position, which string) *Stop {
+func (l *senderLog) prove(own wire.Position, which string) *step.Stop {
 	if !own.Same(l.sent) {
 		l.in = false
 		return l.strange(own.Seq, own.Incarnation)
 	}
 	if own.Chain != l.sent.Chain {
 		l.in = false
-		return stop(wire.RefuseChain, "histories differ: the batch %s at seq %d has chain %s here, %s at the peer",
+		return step.Stopf(wire.RefuseChain,
+			"histories differ: the batch %s at seq %d has chain %s here, %s at the peer",
 			which, own.Seq, own.Chain, l.sent.Chain)
 	}
 	l.unproven, l.older = false, false
@@ -124,14 +113,14 @@ func (l *senderLog) prove(own wire.Position, which string) *Stop {
 }
 
 // strange words another incarnation of ours than the peer's.
-func (l *senderLog) strange(seq wire.Seq, i wire.Incarnation) *Stop {
-	return stop(wire.RefuseUnknownIncarnation, "seq %d: incarnation %s here, %s at the peer",
+func (l *senderLog) strange(seq wire.Seq, i wire.Incarnation) *step.Stop {
+	return step.Stopf(wire.RefuseUnknownIncarnation, "seq %d: incarnation %s here, %s at the peer",
 		seq, i, l.sent.Incarnation)
 }
 
 // Pass looks at the next batch of the reader and says whether it is to be
 // shipped. A log whose history differs from the peer's leaves the session.
-func (s *Sender) Pass(h *wire.BatchHeader) (ship bool, why *Stop) {
+func (s *Sender) Pass(h *wire.BatchHeader) (ship bool, why *step.Stop) {
 	l := &s.logs[h.Shard]
 	if !l.in {
 		return false, nil
@@ -153,7 +142,7 @@ func (s *Sender) Pass(h *wire.BatchHeader) (ship bool, why *Stop) {
 		return false, l.strange(h.FirstSeq, h.Incarnation)
 	case wire.FitStraddles:
 		l.in = false
-		return false, stop(wire.RefuseChain,
+		return false, step.Stopf(wire.RefuseChain,
 			"histories differ: the batch of seqs %d to %d, chain %s here, straddles seq %d, chain %s, at the peer",
 			h.FirstSeq, h.LastSeq(), h.Chain, l.sent.Seq, l.sent.Chain)
 	case wire.FitGap:

@@ -1,12 +1,10 @@
 package stream
 
 import (
-	"errors"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"pgregory.net/rapid"
 
 	"github.com/claudefs/repl/engine/role"
 	"github.com/claudefs/repl/wire"
@@ -35,27 +33,6 @@ func batches(shard wire.Shard, counts ...uint32) (list []wire.BatchHeader) {
 
 func at(seq wire.Seq, chain byte) wire.Position {
 	return wire.Position{Incarnation: inc, Seq: seq, Chain: wire.Chain{chain}}
-}
-
-func TestUnequalSeqsAreLagAndNoDifference(t *testing.T) {
-	other := at(5, 1)
-	other.Incarnation = wire.Incarnation{2}
-	for _, c := range []struct {
-		own, peer wire.Position
-		want      Relation
-	}{
-		{wire.Position{}, wire.Position{}, Equal},
-		{at(5, 1), at(5, 1), Equal},
-		{at(5, 1), at(5, 2), Differ},
-		{at(5, 1), other, Differ},
-		{at(6, 1), other, Differ},
-		{at(5, 1), at(4, 9), Behind},
-		{at(5, 1), wire.Position{}, Behind},
-		{at(5, 1), at(6, 9), Ahead},
-		{wire.Position{}, at(6, 9), Ahead},
-	} {
-		require.Equal(t, c.want, Relate(c.own, c.peer), "%v %v", c.own, c.peer)
-	}
 }
 
 func TestSenderShipsWhatIsMissing(t *testing.T) {
@@ -413,90 +390,4 @@ func TestWindowStaysWithinItsBounds(t *testing.T) {
 	require.EqualValues(t, 100, w.Bytes(), "an old best is forgotten")
 	w.Reset()
 	require.Equal(t, Window{Min: 100, Max: 1000}, w)
-}
-
-// slowMeter remembers when every entry became durable.
-type slowMeter struct {
-	at      map[wire.Shard][]time.Duration // by seq-1
-	reached map[wire.Shard]wire.Seq
-}
-
-func (m *slowMeter) outstanding(now time.Duration) (entries int64, age time.Duration) {
-	for s, list := range m.at {
-		for _, at := range list[m.reached[s]:] {
-			entries++
-			age = max(age, now-at)
-		}
-	}
-	return entries, age
-}
-
-// The meter counts exactly, is 0 only when nothing is outstanding, and its age
-// is never less than the truth: also after the clock that stamps follow was set.
-func TestMeterIsNeverTooLow(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		type batch struct {
-			shard       wire.Shard
-			first, last wire.Seq
-			stamp       wire.Stamp
-		}
-		m := NewMeter(3)
-		slow := slowMeter{map[wire.Shard][]time.Duration{}, map[wire.Shard]wire.Seq{}}
-		stamped := map[wire.Stamp]time.Duration{}
-		judge := func(q Question) time.Duration {
-			if !q.Exact {
-				return 0
-			}
-			return stamped[q.Stamp]
-		}
-		var journal []batch
-		var stamp, reader wire.Stamp
-		now, read := time.Duration(1), 0
-		for range rapid.IntRange(1, 60).Draw(t, "steps") {
-			s := wire.Shard(rapid.IntRange(0, 2).Draw(t, "shard"))
-			tail := wire.Seq(len(slow.at[s]))
-			now += time.Duration(rapid.IntRange(0, 9).Draw(t, "passed"))
-			switch rapid.IntRange(0, 4).Draw(t, "do") {
-			case 0, 1:
-				b := batch{s, tail + 1, tail + wire.Seq(rapid.IntRange(1, 4).Draw(t, "count")), stamp + 1}
-				for range b.last - b.first + 1 {
-					stamp++
-					stamped[stamp] = now
-					slow.at[s] = append(slow.at[s], now)
-				}
-				journal = append(journal, b)
-				m.Grew(s, b.first, b.last, b.stamp, now)
-			case 2:
-				if read < len(journal) {
-					b := journal[read]
-					m.Passed(b.shard, b.first, b.last, b.stamp)
-					reader, read = b.stamp, read+1
-				}
-			case 3:
-				to := wire.Seq(rapid.IntRange(0, int(tail)).Draw(t, "reached"))
-				slow.reached[s] = max(slow.reached[s], to)
-				m.Reached(s, to)
-			case 4: // a new session: the peer tells where it is, the reader begins restart
-				to := wire.Seq(rapid.IntRange(0, int(tail)).Draw(t, "resumed"))
-				slow.reached[s] = to
-				m.Set(s, tail, to, to, stamp)
-				reader, read = 0, 0
-			}
-			entries, age := slow.outstanding(now)
-			require.Equal(t, entries, m.Entries())
-			got, known := m.Age(now, reader, func(q Question) time.Duration {
-				return now - max(judge(q), q.After)
-			})
-			if known {
-				require.GreaterOrEqual(t, got, age)
-			}
-		}
-	})
-}
-
-func TestStopIsAnError(t *testing.T) {
-	var err error = stop(wire.RefuseGap, "seq %d", 4)
-	var s *Stop
-	require.True(t, errors.As(err, &s))
-	require.Equal(t, "seq 4", err.Error())
 }

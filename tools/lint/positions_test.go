@@ -24,9 +24,8 @@ const ledgers = "engine/sim/"
 var oneIncarnation = map[string]string{
 	"engine: ownApplied": "behind follows",
 	"engine: progress":   "behind follows",
-	"engine/node: age":   "an own log's entries and where it ended at Open; another incarnation sets both anew",
-	"engine/stream: Age": "a meter's log is in one incarnation, since Set",
-	"engine/node: row":   "behind SeqIn",
+	"engine/lag: Age":    "a log of Ages or of a Meter is in one incarnation, since Forget or Set",
+	"engine/stream: row": "behind SeqIn",
 }
 
 // TestPositionsAreComparedInOnePlace: no Seq of a position is put in order outside.

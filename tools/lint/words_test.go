@@ -20,7 +20,7 @@ func stateWords(t *testing.T) map[string]string {
 	t.Helper()
 	found := make(map[string]string)
 	for _, name := range []string{
-		"engine/status.go", "engine/snapshot.go", "engine/node/status.go", "engine/stream/stream.go",
+		"engine/status.go", "engine/snapshot.go", "engine/stream/outbound.go", "engine/stream/outstatus.go",
 	} {
 		set := token.NewFileSet()
 		file, err := parser.ParseFile(set, filepath.Join(root(t), name), nil, 0)

@@ -1,17 +1,15 @@
-package stream_test
+package lag
 
 import (
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
-
-	"github.com/claudefs/repl/engine/stream"
 )
 
 func TestHistogramCountsInItsBuckets(t *testing.T) {
-	var h stream.Histogram
-	bounds := stream.HistogramBounds()
+	var h Histogram
+	bounds := HistogramBounds()
 	for i, bound := range bounds {
 		h.Observe(bound)
 		h.Observe(bound + 1)

@@ -1,8 +1,6 @@
-package stream
+package lag
 
-import (
-	"time"
-)
+import "time"
 
 // Lag is how far a peer is behind at one ack level. Known is false when no fresh
 // answer of the present session proves it: then the other fields are what the peer has
@@ -13,16 +11,3 @@ type Lag struct {
 	Bytes   int64         // -1 = unknown
 	Entries int64
 }
-
-// WaitingOn is what keeps a peer from being caught up. A closed list.
-type WaitingOn string
-
-const (
-	WaitNothing WaitingOn = "nothing"
-	WaitDisk    WaitingOn = "disk"
-	WaitWindow  WaitingOn = "window"
-	WaitPeer    WaitingOn = "peer"
-	WaitApply   WaitingOn = "apply"
-	WaitLink    WaitingOn = "link"
-	WaitStopped WaitingOn = "stopped log"
-)

@@ -1,10 +1,30 @@
-package stream
+package step
 
 import (
 	"fmt"
 
 	"github.com/claudefs/repl/wire"
 )
+
+// Stop is why a log leaves a session, or a session ends. Text names seqs and both values;
+// it does not name the log.
+type Stop struct {
+	Code wire.RefusalCode
+	Text string
+}
+
+func (s *Stop) Error() string { return s.Text }
+
+// Missing says that a site does not have what it was asked for, or not whole: that does not
+// contradict our history, and another site may have it.
+func (s *Stop) Missing() bool {
+	return s.Code == wire.RefuseSuspect || s.Code == wire.RefuseNotRetained || s.Code == wire.RefuseInternal
+}
+
+// Stopf returns a Stop with that text.
+func Stopf(code wire.RefusalCode, format string, args ...any) *Stop {
+	return &Stop{code, fmt.Sprintf(format, args...)}
+}
 
 // Relation is how a peer's position of a log stands to our own.
 type Relation uint8
@@ -36,11 +56,10 @@ func Relate(own, peer wire.Position) Relation {
 // Differing words two positions of one seq that are not the same history.
 func Differing(own, peer wire.Position) *Stop {
 	if own.Incarnation != peer.Incarnation {
-		return &Stop{Code: wire.RefuseUnknownIncarnation, Text: fmt.Sprintf(
-			"incarnation %s, seq %d here, incarnation %s, seq %d at the peer", own.Incarnation, own.Seq,
-			peer.Incarnation, peer.Seq)}
+		return Stopf(wire.RefuseUnknownIncarnation, "incarnation %s, seq %d here, incarnation %s, seq %d at the peer",
+			own.Incarnation, own.Seq, peer.Incarnation, peer.Seq)
 	}
-	return &Stop{Code: wire.RefuseChain, Text: fmt.Sprintf(
+	return Stopf(wire.RefuseChain,
 		"histories differ: the batch that ends at seq %d has chain %s here, %s at the peer",
-		own.Seq, own.Chain, peer.Chain)}
+		own.Seq, own.Chain, peer.Chain)
 }

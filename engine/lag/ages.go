@@ -1,9 +1,9 @@
-package node
+package lag
 
 import (
 	"time"
 
-	"github.com/claudefs/repl/engine/stream"
+	"github.com/claudefs/repl/engine/step"
 	"github.com/claudefs/repl/wire"
 )
 
@@ -56,28 +56,56 @@ func (g *growth) between(seq wire.Seq) (after, before time.Duration) {
 	return after, 0
 }
 
-// stamped notes which durable stamps ran ahead of the wall clock: after a restart, because
+// Ages knows for how long own entries have been durable.
+type Ages struct {
+	start time.Duration // of this life, by the steady clock
+	ahead wire.Stamp    // the highest own stamp that was ahead of the wall clock
+	logs  []aged        // by shard
+}
+
+// aged is one own log.
+type aged struct {
+	boot   wire.Seq // where it ended when this life began, in its incarnation
+	growth growth
+}
+
+// NewAges returns the ages of logs of shards [0, count) that have nothing.
+func NewAges(count uint32) *Ages { return &Ages{logs: make([]aged, count)} }
+
+// Boot says where a log ended when this life began.
+func (a *Ages) Boot(s wire.Shard, seq wire.Seq) { a.logs[s].boot = seq }
+
+// Forget drops what is known of a log: another incarnation begins.
+func (a *Ages) Forget(s wire.Shard) { a.logs[s] = aged{} }
+
+// Start says when this life began, by the steady clock.
+func (a *Ages) Start(now time.Duration) { a.start = now }
+
+// Grew notes that a log's entries from seq on became durable at now, which is not 0.
+func (a *Ages) Grew(s wire.Shard, seq wire.Seq, now time.Duration) { a.logs[s].growth.grew(seq, now) }
+
+// Stamped notes which durable stamps ran ahead of the wall clock: after a restart, because
 // they begin at the clock's bound, and after the clock was set back. They tell no age.
-func (n *Node) stamped(last wire.Stamp) {
-	if last > n.grown.ahead && last.Time().After(n.t.Now.Wall) {
-		n.grown.ahead = last
+func (a *Ages) Stamped(last wire.Stamp, wall time.Time) {
+	if last > a.ahead && last.Time().After(wall) {
+		a.ahead = last
 	}
 }
 
-// age is for how long an own entry has been durable, as far as its stamp and what is known
+// Age is for how long an own entry has been durable, as far as its stamp and what is known
 // of its log tell: never too low if the stamp is exact or not known, never too high if it
 // is not exact. An entry of this life is no older than the life, and one of an earlier
 // life no younger.
-func (n *Node) age(now Now, q stream.Question) time.Duration {
-	o := &n.own[q.Shard]
-	open, told := now.Mono-n.startAt, now.Wall.Sub(q.Stamp.Time())
-	if q.Seq <= o.boot {
+func (a *Ages) Age(now step.Now, q Question) time.Duration {
+	l := &a.logs[q.Shard]
+	open, told := now.Mono-a.start, now.Wall.Sub(q.Stamp.Time())
+	if q.Seq <= l.boot {
 		if q.Stamp == 0 {
 			return open
 		}
 		return max(told, open)
 	}
-	after, before := o.growth.between(q.Seq)
+	after, before := l.growth.between(q.Seq)
 	most, least := open, time.Duration(0)
 	if after = max(after, q.After); after != 0 {
 		most = now.Mono - after
@@ -88,7 +116,7 @@ func (n *Node) age(now Now, q stream.Question) time.Duration {
 	switch {
 	case !q.Exact && q.Stamp != 0:
 		return least
-	case q.Stamp <= n.grown.ahead:
+	case q.Stamp <= a.ahead:
 		return most
 	}
 	return min(max(told, least), most)

@@ -1,0 +1,148 @@
+package node
+
+// What the frames of a session do: package stream decides, and what follows for links,
+// questions, retention and admission is composed here.
+
+import (
+	"fmt"
+
+	"github.com/claudefs/repl/engine/internal/plant"
+	"github.com/claudefs/repl/engine/stream"
+	"github.com/claudefs/repl/wire"
+)
+
+// onStream is what sessions do to the rest of the heart.
+type onStream struct{ n *Node }
+
+var _ stream.Heart = onStream{}
+
+func (s onStream) Refuse(link LinkID, code wire.RefusalCode, text string) {
+	s.n.refuse(s.n.links[link], code, text)
+}
+
+func (s onStream) Malformed(link LinkID, err error) { s.n.malformed(s.n.links[link], err) }
+
+// Ahead has what the peer has beyond the own log fetched, or stops the log.
+func (s onStream) Ahead(o *stream.Outbound, shard wire.Shard) { s.n.peerAhead(s.n.peer(o.Site), shard) }
+
+func (s onStream) CursorMoved(shard wire.Shard) { s.n.ownFloor(shard) }
+
+func (n *Node) peerAhead(p *peer, s wire.Shard) {
+	o, at := &n.own[s], p.Logs[s].Answer
+	ask, why := n.gate.Ahead(s, at, p.Name)
+	switch {
+	case why != nil && o.Stopped:
+		p.TakeOut(s, why)
+	case why != nil:
+		p.Diverged(s, why)
+	case ask:
+		n.desk.Want(p.link.Line, s, at)
+		n.event(EventDataLost, p.Site, n.t.LogID(s), true, fmt.Sprintf(
+			"%s: the journal ends at seq %d, site %s has seq %d: fetching it back",
+			n.t.OwnName(s), o.Tail.Seq, p.Name, at.Seq))
+	}
+}
+
+// contradict notes that a peer names another primary.
+func (n *Node) contradict(p *peer, text string) {
+	if n.role.Contradict(p.Peer, text) {
+		n.gate.Withhold()
+	}
+}
+
+// agree notes that a peer names the same primary.
+func (n *Node) agree(p *peer) {
+	if n.role.Agree(p.Peer) {
+		n.gate.Reopen()
+	}
+}
+
+// welcomed takes the peer's welcome; its positions follow.
+func (n *Node) welcomed(l *link) error {
+	p := l.peer
+	if err := p.Welcomed(&n.msg.welcome); err != nil {
+		return err
+	}
+	if p.heardOnce = true; p.toRegister() {
+		n.persistNext()
+	}
+	n.agree(p)
+	for _, c := range p.copies { // its pages name only what it has: it may have lost some
+		clear(c.ends)
+	}
+	p.Outbound.Begin()
+	return nil
+}
+
+// refused takes the other end's last word.
+func (n *Node) refused(l *link) error {
+	r, p := &n.msg.refusal, l.peer
+	if !l.Dialed {
+		n.close(l, r.Text)
+		return nil
+	}
+	alarm := r.Code != wire.RefuseGoodbye && r.Code != wire.RefuseSession
+	switch r.Code {
+	case wire.RefuseSession:
+		p.Surpassed(r)
+	case wire.RefuseSuperseded: // we dial again only when we have given a session up
+		n.event(EventSessionSurpassed, p.Site, wire.LogID{}, true, fmt.Sprintf(
+			"site %s took a session under our name that is not ours: another node has our identity", p.Name))
+	case wire.RefusePrimary:
+		n.contradict(p, r.Text)
+	}
+	n.event(EventRefused, p.Site, wire.LogID{}, alarm, fmt.Sprintf("site %s refused us: %s", p.Name, r.Text))
+	p.Refused = alarm
+	n.close(l, r.Text)
+	return nil
+}
+
+// paged takes a cursor page. The last one of the answer to a hello begins the comparison.
+func (n *Node) paged(l *link) error {
+	p := l.peer
+	complete, err := p.Page(&n.msg.page, func(row *wire.PageEntry) { n.copyRow(p, row) })
+	if err != nil || !complete {
+		return err
+	}
+	l.Ready = true
+	n.retention.rose[Mirror] = true // what its pages do not name is not waited for any more
+	p.Resume()
+	n.allHeard()
+	p.Seek()
+	n.desk.Next(l.Line)
+	return nil
+}
+
+func (n *Node) acked(l *link) error { return l.peer.Acked(&n.msg.ack) }
+
+func (n *Node) batchRefused(l *link) error { return l.peer.BatchRefused(&n.msg.batchRefusal) }
+
+func (n *Node) echoed(l *link) error { return l.peer.Echoed(&n.msg.echo) }
+
+// batches takes a frame of a peer's logs.
+func (n *Node) batches(l *link) error { return l.peer.Batches(&n.msg.in) }
+
+// heartbeat is answered at once.
+func (n *Node) heartbeat(l *link) error {
+	if l.peer.LeavesOut(n.msg.in.Envelope.Stopped) {
+		n.askKept(l.peer)
+	}
+	l.peer.Heartbeat(&n.msg.heartbeat)
+	return nil
+}
+
+// welcome begins the session that waits, once nothing of the former one is
+// under way to the mirror any more.
+func (n *Node) welcome(p *peer) {
+	if p.next == nil || p.Inbound.Busy() && !plant.EarlyWelcome {
+		return
+	}
+	l := p.next
+	p.in, p.next = l, nil
+	l.open, l.Ready = true, true
+	p.Inbound.Begin(l.Link, l.Session)
+	n.event(EventLinkUp, p.Site, wire.LogID{}, false,
+		fmt.Sprintf("session %d/%d of site %s", l.term, l.Session, p.Name))
+	p.Welcome()
+	n.desk.Next(l.Line)
+}

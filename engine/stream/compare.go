@@ -1,0 +1,222 @@
+package stream
+
+// What a peer says that it has of our logs, compared with them (I4).
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/claudefs/repl/engine/internal/plant"
+	"github.com/claudefs/repl/engine/step"
+	"github.com/claudefs/repl/wire"
+)
+
+// resumeLog compares the peer's position with ours. proven says whether the chain there
+// is known to be ours.
+func (o *Outbound) resumeLog(s wire.Shard) (proven bool) {
+	t, gate := o.own.t, o.own.gate
+	own, l := &gate.Logs[s], &o.Logs[s]
+	answer := l.Answer
+	known := l.Durable // what it confirmed earlier, as a chain to compare with
+	proven = answer.Seq == 0 || answer == own.Tail || answer == known && !own.Short()
+	back := !answer.Covers(known)
+	if back {
+		t.Event(step.EventPeerBehind, o.Site, t.LogID(s), true, fmt.Sprintf("%s: site %s came back with %s",
+			t.OwnName(s), o.Name, lacking(answer, known)))
+		// The floor must not trust what the peer no longer has, and what it has is not a
+		// cursor before the chain there is compared.
+		o.setCursor(s, wire.Position{})
+	}
+	if back || !l.Applied.Covers(l.appliedBefore) {
+		t.E.Progress = append(t.E.Progress, step.Progress{Peer: o.Site, Log: t.LogID(s), Lost: true})
+	}
+	l.appliedBefore = wire.Position{}
+	relation := step.Relate(own.Tail, answer)
+	if relation == step.Differ {
+		o.Diverged(s, step.Differing(own.Tail, answer))
+		return false
+	}
+	if answer.Seq != 0 && answer.Order(known) == wire.OrderLevel && answer != known && relation != step.Ahead {
+		o.Diverged(s, step.Differing(known, answer))
+		return false
+	}
+	o.durable.Set(s, own.Tail.Seq, answer.Seq, answer.Seq, own.LastStamp)
+	o.applied.Set(s, own.Tail.Seq, l.Applied.Seq, answer.Seq, own.LastStamp)
+	switch relation {
+	case step.Ahead:
+		o.own.heart.Ahead(o, s)
+	case step.Equal:
+		o.Confirm(s, answer)
+		gate.Proven(s)
+	case step.Behind:
+		if own.Suspect { // a damaged copy is not a source (I9)
+			o.TakeOut(s, step.Stopf(wire.RefuseSuspect,
+				"the own journal is damaged, nothing proves its tail at seq %d; the peer has it up to seq %d",
+				own.Tail.Seq, answer.Seq))
+			return false
+		}
+		if proven {
+			o.proved(s)
+		}
+	}
+	return proven
+}
+
+// lacking words a position that does not cover what was confirmed once.
+func lacking(answer, known wire.Position) string {
+	if !answer.Same(known) {
+		return fmt.Sprintf("seq %d of incarnation %s, it once confirmed seq %d of incarnation %s",
+			answer.Seq, answer.Incarnation, known.Seq, known.Incarnation)
+	}
+	return fmt.Sprintf("seq %d, it once confirmed seq %d: an older image? sending again from there",
+		answer.Seq, known.Seq)
+}
+
+// compareRow compares a position of a live session with what is known.
+func (o *Outbound) compareRow(row *wire.PageEntry) error {
+	s := row.Log.Shard
+	l, at := &o.Logs[s], row.Durable
+	if l.Stop != nil || o.own.gate.Logs[s].Fetching || !o.Sender.In(s) {
+		return nil
+	}
+	sent := o.Sender.Sent(s)
+	if !at.Same(l.Durable) || !at.Same(sent) {
+		o.Diverged(s, step.Differing(sent, at))
+		return nil
+	}
+	if !at.Covers(l.Durable) {
+		return fmt.Errorf("cursor page: shard %d at seq %d after seq %d was acknowledged: %w",
+			s, at.Seq, l.Durable.Seq, wire.ErrProtocol)
+	}
+	switch known := o.known(s, at); {
+	case at.Order(known) == wire.OrderLevel && at != known:
+		o.Diverged(s, step.Stopf(wire.RefuseChain,
+			"histories differ: seq %d has chain %s here, %s at the peer", at.Seq, known.Chain, at.Chain))
+		return nil
+	case at.Beyond(sent):
+		o.Diverged(s, step.Stopf(wire.RefuseChain,
+			"the peer names seq %d, chain %s, it was sent up to seq %d", at.Seq, at.Chain, sent.Seq))
+		return nil
+	}
+	if applied := row.AppliedAt(); applied.Beyond(l.Applied) {
+		l.Applied = applied
+		o.saidApplied(s)
+	}
+	return nil
+}
+
+// known returns what the peer is known to have or be sent at a position, as far as we
+// remember a chain there.
+func (o *Outbound) known(s wire.Shard, at wire.Position) wire.Position {
+	if d := o.Logs[s].Durable; d.Order(at) == wire.OrderLevel {
+		return d
+	}
+	return o.Sender.Sent(s)
+}
+
+// saidApplied passes on how far the peer's Store is.
+func (o *Outbound) saidApplied(s wire.Shard) {
+	at := o.Logs[s].Applied
+	o.observe(wire.LevelApplied, o.applied.Reached(s, at.Seq))
+	o.progress(wire.LevelApplied, s, at)
+}
+
+func (o *Outbound) progress(level wire.AckLevel, s wire.Shard, at wire.Position) {
+	t := o.own.t
+	t.E.Progress = append(t.E.Progress, step.Progress{Peer: o.Site, Level: level, Log: t.LogID(s), Position: at})
+}
+
+// proved: a batch of ours ends where the peer stands, with the same chain.
+func (o *Outbound) proved(s wire.Shard) {
+	o.Confirm(s, o.Logs[s].Answer)
+	o.own.gate.Covered(s)
+}
+
+// Confirm notes a position that the peer has durably and that is in our history.
+func (o *Outbound) Confirm(s wire.Shard, at wire.Position) {
+	l := &o.Logs[s]
+	if l.Durable != at {
+		o.setCursor(s, at)
+	}
+	o.observe(wire.LevelDurable, o.durable.Reached(s, at.Seq))
+	if at.Seq != 0 {
+		o.progress(wire.LevelDurable, s, at)
+		if l.Applied.Seq != 0 {
+			o.saidApplied(s)
+		}
+	}
+}
+
+// setCursor moves the peer's cursor and has it saved with the next Persist.
+func (o *Outbound) setCursor(s wire.Shard, at wire.Position) {
+	o.Logs[s].Durable = at
+	if !plant.CursorsUnsaved {
+		o.unsaved(s)
+	}
+	o.own.heart.CursorMoved(s)
+}
+
+// unsaved lists a log whose cursor is to be saved.
+func (o *Outbound) unsaved(s wire.Shard) {
+	if l := &o.Logs[s]; !l.dirty {
+		l.dirty = true
+		o.changed = append(o.changed, s)
+	}
+}
+
+// Unsaved says whether cursors moved since they were saved.
+func (o *Outbound) Unsaved() bool { return len(o.changed) > 0 }
+
+// Save returns the cursors that moved, sorted, and takes them for saved. heard: at least
+// one, which says that the peer was heard.
+func (o *Outbound) Save(heard bool) (cursors []wire.Cursor) {
+	if heard && !o.Unsaved() {
+		o.unsaved(0)
+	}
+	slices.Sort(o.changed)
+	for _, s := range o.changed {
+		l := &o.Logs[s]
+		l.dirty = false
+		if plant.CursorAhead && o.Sender.In(s) {
+			l.Durable = o.Sender.Sent(s)
+		}
+		cursors = append(cursors, wire.Cursor{Log: o.own.t.LogID(s), Position: l.Durable})
+	}
+	o.changed = o.changed[:0]
+	return cursors
+}
+
+// SaveAgain: those cursors were not saved.
+func (o *Outbound) SaveAgain(cursors []wire.Cursor) {
+	for _, c := range cursors {
+		o.unsaved(c.Log.Shard)
+	}
+}
+
+// outOfSession sorts why the sender gave a log up: histories differ, or the
+// batches are gone.
+func (o *Outbound) outOfSession(s wire.Shard, why *step.Stop) {
+	if why.Code == wire.RefuseNotRetained {
+		o.TakeOut(s, why)
+		return
+	}
+	o.Diverged(s, why)
+}
+
+// TakeOut ends a log's part in the session; the others go on (I10).
+func (o *Outbound) TakeOut(s wire.Shard, why *step.Stop) {
+	t, l := o.own.t, &o.Logs[s]
+	if l.Stop == nil {
+		o.stops = append(o.stops, s)
+	}
+	l.Stop = why
+	o.Sender.Out(s)
+	t.Event(step.EventLogStopped, o.Site, t.LogID(s), true,
+		fmt.Sprintf("%s stopped towards site %s: %s", t.OwnName(s), o.Name, why.Text))
+}
+
+// Diverged stops a log permanently: the peer's history is not ours (I4).
+func (o *Outbound) Diverged(s wire.Shard, why *step.Stop) {
+	o.TakeOut(s, why)
+	o.own.gate.Stop(s, why.Code, fmt.Sprintf("site %s: %s", o.Name, why.Text))
+}

@@ -1,0 +1,189 @@
+package stream
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/claudefs/repl/engine/role"
+	"github.com/claudefs/repl/engine/step"
+	"github.com/claudefs/repl/wire"
+)
+
+// MirrorLog is a log of another site, as this one holds it.
+//
+//	tail covers Durable
+//	Durable or Store covers Floor
+type MirrorLog struct {
+	Durable wire.Position // flushed
+	Store   wire.Position // durable in the Store
+	Floor   wire.Position // of retention, kept by package node
+	Suspect bool          // the journal is damaged, and nothing proves where the log ends
+
+	tail    Tail       // staged
+	stamp   wire.Stamp // of Durable's last entry
+	applied wire.Position
+	owed    uint64 // peers that have not been told its change
+	end     uint64 // see Flight.Add
+	refused *step.Stop
+}
+
+// Empty says that nothing of the log ever came.
+func (l *MirrorLog) Empty() bool { return l.tail.Seq == 0 }
+
+// Adoptable says that the Store is ahead of the mirror, and nothing is on its way into that.
+func (l *MirrorLog) Adoptable() bool {
+	return l.tail.Position == l.Durable && step.Relate(l.Durable, l.Store) == step.Ahead
+}
+
+// Refused says that the log is out of its writer's session.
+func (l *MirrorLog) Refused() bool { return l.refused != nil }
+
+// behind is 1 if the Store has not applied all of the log.
+func (l *MirrorLog) behind() int {
+	if !l.applied.Covers(l.Durable) {
+		return 1
+	}
+	return 0
+}
+
+// Mirror is the logs of another site.
+type Mirror struct {
+	Site wire.SiteID
+	Logs []MirrorLog // by shard
+	// stamp is the newest durable one: the writer ships in the order of its journal, so
+	// what is older is here as well, but for what one flush of it held.
+	stamp wire.Stamp
+}
+
+// Mirrors is the logs of all other sites, and the sessions that bring them.
+type Mirrors struct {
+	Sites []*Mirror  // sorted by site
+	Peers []*Inbound // sorted by site
+
+	t         *step.Turn
+	role      *role.Role
+	heart     Heart
+	unapplied int // logs whose Store is behind their durable tail
+	says      says
+}
+
+// says is encoded from here, so that messages allocate nothing.
+type says struct {
+	ack     wire.Ack
+	refusal wire.BatchRefusal
+	page    wire.CursorPage
+	echo    wire.HeartbeatEcho
+}
+
+// NewMirrors returns no logs, and no peers.
+func NewMirrors(t *step.Turn, r *role.Role, heart Heart) *Mirrors {
+	return &Mirrors{t: t, role: r, heart: heart}
+}
+
+// Of returns a site's logs, and takes a site that is new.
+func (m *Mirrors) Of(site wire.SiteID) *Mirror {
+	i, found := slices.BinarySearchFunc(m.Sites, site,
+		func(s *Mirror, id wire.SiteID) int { return cmp.Compare(s.Site, id) })
+	if !found {
+		m.Sites = slices.Insert(m.Sites, i, &Mirror{Site: site, Logs: make([]MirrorLog, m.t.C.Shards)})
+	}
+	return m.Sites[i]
+}
+
+// Log returns a mirrored log, or nil if log is not one.
+func (m *Mirrors) Log(log wire.LogID) *MirrorLog {
+	for _, s := range m.Sites {
+		if s.Site == log.Site && uint32(log.Shard) < m.t.C.Shards {
+			return &s.Logs[log.Shard]
+		}
+	}
+	return nil
+}
+
+// Boot says where a log ends in the journal that was just opened.
+func (m *Mirrors) Boot(b *step.Log) {
+	if uint32(b.ID.Shard) >= m.t.C.Shards {
+		return
+	}
+	site := m.Of(b.ID.Site)
+	site.stamp = max(site.stamp, b.LastStamp)
+	l := &site.Logs[b.ID.Shard]
+	l.tail = Tail{Position: b.Tail, Stamp: b.LastStamp}
+	l.Durable, l.stamp = b.Tail, b.LastStamp
+}
+
+// BootStore says where the Store is. It may be ahead of a damaged mirror: what comes again
+// is not applied again.
+func (l *MirrorLog) BootStore(at wire.Position) { l.Store, l.applied = at, at }
+
+// Booted follows the boot of all logs.
+func (m *Mirrors) Booted() {
+	for _, s := range m.Sites {
+		for i := range s.Logs {
+			m.unapplied += s.Logs[i].behind()
+		}
+	}
+}
+
+// Clear: the log's own site proves the tail of a suspect mirror.
+func (m *Mirrors) Clear(log wire.LogID, l *MirrorLog) {
+	l.Suspect = false
+	m.t.E.Clears = append(m.t.E.Clears, step.Clear{Journal: step.Mirror, Log: log})
+	m.t.UnnoteStopped(log, step.NotRepaired)
+}
+
+// Adopt has a log go on behind the Store, because its writer does not keep what follows the
+// mirror.
+func (m *Mirrors) Adopt(log wire.LogID, l *MirrorLog) {
+	if l.Suspect {
+		m.Clear(log, l)
+	}
+	m.unapplied -= l.behind()
+	l.tail.Position, l.Durable = l.Store, l.Store
+	if !l.applied.Covers(l.Store) {
+		l.applied = l.Store
+	}
+	m.unapplied += l.behind()
+	m.t.E.Adopts = append(m.t.E.Adopts, step.Log{ID: log, Tail: l.Store, LastStamp: l.stamp})
+}
+
+// Applied takes what the Store has applied. Pages tell the peers of their own logs; ours
+// concern nobody but us.
+func (m *Mirrors) Applied(cursors []wire.Cursor) {
+	for i := range cursors {
+		c := &cursors[i]
+		l := m.Log(c.Log)
+		if l == nil || m.t.Covers(c.Log, l.applied, c.Position) {
+			continue
+		}
+		m.unapplied -= l.behind()
+		l.applied = c.Position
+		m.unapplied += l.behind()
+		m.owe(c.Log, l)
+	}
+	m.Pages()
+}
+
+// Check says which of the inequalities that stand beside the fields does not hold.
+func (m *Mirrors) Check() error {
+	unapplied := 0
+	for _, s := range m.Sites {
+		for i := range s.Logs {
+			l := &s.Logs[i]
+			unapplied += l.behind()
+			if !l.tail.Covers(l.Durable) {
+				return fmt.Errorf("mirror of site %08x, shard %d: durable %s, staged %s",
+					s.Site, i, l.Durable, l.tail.Position)
+			}
+			if !l.Durable.Covers(l.Floor) && !l.Store.Covers(l.Floor) {
+				return fmt.Errorf("mirror of site %08x, shard %d: floor %s, durable %s, in the Store %s",
+					s.Site, i, l.Floor, l.Durable, l.Store)
+			}
+		}
+	}
+	if unapplied != m.unapplied {
+		return fmt.Errorf("%d mirrored logs are ahead of the Store, counted %d", m.unapplied, unapplied)
+	}
+	return nil
+}
