@@ -30,18 +30,18 @@ func (e *Engine) tellDamage(name string, places []journal.Damage) {
 }
 
 // mend reports to the heart what the journals miss, so that it is fetched from a site
-// that has it, and logs that miss nothing any more (journal.Missing).
+// that has it, and what they miss no more (journal.Missing).
 func (e *Engine) mend() {
 	var holes []journal.Hole
 	for _, f := range e.journals() {
 		holes = append(holes, f.j.Holes()...)
 	}
-	ask, whole := e.housework.missing.Update(holes)
+	gone, ask := e.housework.missing.Update(holes)
+	for _, h := range gone {
+		e.step(&node.MirrorDamaged{Log: h.Log, From: h.From, To: h.To, Gone: true})
+	}
 	for _, h := range ask {
 		e.step(&node.MirrorDamaged{Log: h.Log, From: h.From, To: h.To})
-	}
-	for _, log := range whole {
-		e.step(&node.MirrorDamaged{Log: log, Gone: true})
 	}
 }
 

@@ -27,7 +27,7 @@
 //
 // # Limits
 //
-// A question takes about 200 bytes, one per damaged log or log to restore. The pause's end
+// A question takes about 200 bytes, one per hole or log to restore. The pause's end
 // walks all own logs, nothing else does.
 //
 // # What it does not do

@@ -155,25 +155,32 @@ func TestAnswerOfAnotherIncarnationIsDropped(t *testing.T) {
 	require.NoError(t, d.Check())
 }
 
-// TestDamageOfTwoIncarnationsIsTwoRepairs: which of them is older is not known, so neither
-// is a part of the other.
-func TestDamageOfTwoIncarnationsIsTwoRepairs(t *testing.T) {
-	d, _, l, _ := room()
-	l.Ready = false
+// TestHoleThatNobodyHasHoldsUpNoOther: of the same log, older or younger (I14).
+func TestHoleThatNobodyHasHoldsUpNoOther(t *testing.T) {
+	d, _, l, e := room()
 	log := wire.LogID{Site: there}
 	all := batches(log, wire.Position{}, 4)
-	d.Damaged(&step.MirrorDamaged{Log: log, From: all[1].End(), To: all[2].End()})
-	d.Damaged(&step.MirrorDamaged{Log: log, From: all[0].End(), To: all[1].End()})
+	first := &step.MirrorDamaged{Log: log, From: all[0].End(), To: all[1].End()}
+	d.Damaged(first)
+	d.Damaged(&step.MirrorDamaged{Log: log, From: all[2].End(), To: all[3].End()})
 	waiting, _ := d.Counts()
-	require.Equal(t, 1, waiting)
-	require.Equal(t, all[0].End(), d.holes[0].from)
-	require.Equal(t, all[2].End(), d.holes[0].to)
-	other := wire.Incarnation{9}
-	d.Damaged(&step.MirrorDamaged{Log: log, From: wire.Position{Incarnation: other, Seq: 1},
-		To: wire.Position{Incarnation: other, Seq: 7}})
+	require.Equal(t, 1, waiting, "one question about a log at a time")
+	require.NoError(t, d.Ended(l, &wire.FetchEnd{ID: 1, Code: wire.RefuseNotRetained, Text: "gone"}))
+	require.Equal(t, all[2].End(), l.Open[0].from, "each by itself")
+	require.NoError(t, d.Fetched(l, 2, all[3:]))
+	require.NoError(t, d.Ended(l, &wire.FetchEnd{ID: 2}))
+	d.Repaired(&step.Repaired{Ticket: e.Stages[0].Ticket})
+	d.t.Now.Mono = d.Due()
+	d.Tick()
+	require.NoError(t, d.Ended(l, &wire.FetchEnd{ID: 3, Code: wire.RefuseNotRetained, Text: "gone"}))
+	require.Len(t, d.t.Stopped(), 1, "the first is missing still")
+	gone := *first
+	gone.Gone = true
+	d.Damaged(&gone)
+	require.Empty(t, d.t.Stopped())
 	waiting, _ = d.Counts()
-	require.Equal(t, 2, waiting)
-	require.Equal(t, all[2].End(), d.holes[0].to)
+	require.Zero(t, waiting)
+	require.NoError(t, d.Check())
 }
 
 // TestMissingIsNoContradiction: what a site does not have says nothing about our history;

@@ -28,7 +28,7 @@ type hole struct {
 	tried []uint64      // the links, by number, that could not give it
 	again time.Duration // when they are asked again; 0 = none was tried
 	pause time.Duration // before that
-	gone  bool          // nothing of it is missing any more: it is not asked for again
+	gone  bool          // it is missing no more, and not asked for again
 }
 
 // mending is a repair whose last piece is being written.
@@ -76,7 +76,7 @@ func (d *Desk) notGiven(l *Line, q *Question, why *step.Stop) {
 	d.repairAgain(&q.hole)
 	switch {
 	case d.needless(&q.hole):
-		d.t.UnnoteStopped(q.Log, step.NotRepaired)
+		d.unnote(q.Log)
 	// An own log goes on, but for sites that are missing the piece.
 	case d.t.JournalOf(q.Log) == step.Mirror && !q.hole.gone && !d.asked(q.Log):
 		d.t.NoteStopped(q.Log, why.Code, step.NotRepaired+why.Text)
@@ -147,49 +147,56 @@ func (d *Desk) AsksKept(site wire.SiteID) bool {
 		})
 }
 
-// Damaged queues a repair; one per log is remembered, and it grows. Where the order of
-// incarnations is not known, each has its own.
+// Damaged queues a repair. Holes of one log are asked for one at a time; one that nobody has
+// holds up no other.
 func (d *Desk) Damaged(in *step.MirrorDamaged) {
 	if in.Gone {
-		d.repairGone(in.Log)
+		d.repairGone(in)
 		return
 	}
 	d.t.Event(step.EventCorruption, in.Log.Site, in.Log, true, fmt.Sprintf(
 		"%s: seqs %d to %d of %s are damaged", d.t.LogName(in.Log), in.From.Seq+1, in.To.Seq, d.copyOf(in.Log)))
-	line := d.t.Lineage(in.Log)
-	i := slices.IndexFunc(d.holes, func(h hole) bool {
-		return h.log == in.Log && !h.proof && !h.kept && line.Order(h.from, in.From) != wire.OrderUnknown &&
-			line.Order(h.to, in.To) != wire.OrderUnknown
-	})
-	if i < 0 {
-		d.holes = append(d.holes, hole{log: in.Log, from: in.From, to: in.To})
-	} else {
-		h := &d.holes[i]
-		h.tried, h.again = nil, 0
-		h.from = line.Lower(h.from, in.From)
-		if !line.Covers(h.to, in.To) {
-			h.to = in.To
-		}
-	}
+	d.holes = append(d.holes, hole{log: in.Log, from: in.From, to: in.To})
 	d.all()
 }
 
-// repairGone: nothing of the log is missing any more, and what was is not needed.
-func (d *Desk) repairGone(log wire.LogID) {
-	d.holes = slices.DeleteFunc(d.holes, func(h hole) bool { return h.log == log && !h.proof })
+// is says whether a hole is that one.
+func (h *hole) is(in *step.MirrorDamaged) bool {
+	return h.log == in.Log && h.from == in.From && h.to == in.To && !h.proof && !h.kept
+}
+
+// repairGone: a hole is none any more, and what was missing is not needed.
+func (d *Desk) repairGone(in *step.MirrorDamaged) {
+	d.holes = slices.DeleteFunc(d.holes, func(h hole) bool { return h.is(in) })
+	d.each(func(h *hole) { h.gone = h.gone || h.is(in) })
+	d.unnote(in.Log)
+}
+
+// each calls f with each hole that is queued, asked for, or being written.
+func (d *Desk) each(f func(*hole)) {
+	for i := range d.holes {
+		f(&d.holes[i])
+	}
 	for _, l := range d.lines {
 		for _, q := range l.Open {
-			if q.Kind == Repair && q.Log == log {
-				q.hole.gone = true
-			}
+			f(&q.hole)
 		}
 	}
 	for i := range d.mending {
-		if h := &d.mending[i].hole; h.log == log {
-			h.gone = true
-		}
+		f(&d.mending[i].hole)
 	}
-	d.t.UnnoteStopped(log, step.NotRepaired)
+}
+
+// unnote: a log is not stopped for want of a repair, if nothing of it is missing that
+// somebody needs.
+func (d *Desk) unnote(log wire.LogID) {
+	lacks := false
+	d.each(func(h *hole) {
+		lacks = lacks || h.log == log && !h.gone && !h.proof && !h.kept && !d.needless(h)
+	})
+	if !lacks {
+		d.t.UnnoteStopped(log, step.NotRepaired)
+	}
 }
 
 func (d *Desk) askRepair(l *Line, h hole) {
@@ -223,7 +230,7 @@ func (d *Desk) Repaired(in *step.Repaired) {
 	d.t.Event(step.EventMirrorRepaired, h.log.Site, h.log, false, fmt.Sprintf(
 		"%s: seqs %d to %d of %s are repaired", d.t.LogName(h.log), h.from.Seq+1, h.to.Seq, d.copyOf(h.log)))
 	if d.t.JournalOf(h.log) == step.Mirror {
-		d.t.UnnoteStopped(h.log, step.NotRepaired)
+		d.unnote(h.log)
 		return
 	}
 	d.gate.Whole = append(d.gate.Whole, h.log.Shard)

@@ -222,7 +222,9 @@ func TestRepairThatIsNotNeededAnyMoreEnds(t *testing.T) {
 	a.own.base = 3 // site-a keeps them no longer
 	b.step(damaged)
 	require.NotNil(t, asking(b))
-	b.step(&MirrorDamaged{Log: log, Gone: true}) // nor does site-b
+	gone := *damaged
+	gone.Gone = true
+	b.step(&gone) // nor does site-b
 	w.pass(10 * time.Second)
 	require.Zero(t, repairs(b))
 	require.Empty(t, b.node.Status(w.now()).Stopped)
@@ -231,7 +233,7 @@ func TestRepairThatIsNotNeededAnyMoreEnds(t *testing.T) {
 	a.own.base = 0
 	b.step(damaged)
 	last := lastPiece(w, b)
-	b.step(&MirrorDamaged{Log: log, Gone: true})
+	b.step(&gone)
 	b.step(&Repaired{Ticket: last, Err: errors.New("no space left on device")})
 	require.Zero(t, repairs(b))
 	require.NoError(t, w.fault)

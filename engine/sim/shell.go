@@ -333,15 +333,16 @@ func (p *process) mended(log wire.LogID, pieces []wire.BatchRef, ticket uint64) 
 	p.feeds[f.which-node.Own].reopen()
 }
 
-// mend reports to the heart what the journals miss, and logs that miss nothing any more.
+// mend reports to the heart what the journals miss, and what they miss no more.
 func (p *process) mend() {
-	ask, whole := p.missing.Update(append(p.own.j.Holes(), p.mirror.j.Holes()...))
+	gone, ask := p.missing.Update(append(p.own.j.Holes(), p.mirror.j.Holes()...))
+	for _, h := range gone {
+		p.step(&node.MirrorDamaged{Log: h.Log, From: h.From, To: h.To, Gone: true}, "whole again",
+			uint64(h.Log.Shard), uint64(h.To.Seq))
+	}
 	for _, h := range ask {
 		p.step(&node.MirrorDamaged{Log: h.Log, From: h.From, To: h.To}, "damaged",
 			uint64(h.Log.Shard), uint64(h.To.Seq))
-	}
-	for _, log := range whole {
-		p.step(&node.MirrorDamaged{Log: log, Gone: true}, "whole again", uint64(log.Shard), 0)
 	}
 }
 

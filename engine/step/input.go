@@ -135,7 +135,7 @@ type MirrorDamaged struct {
 	Log  wire.LogID
 	From wire.Position
 	To   wire.Position
-	Gone bool // nothing of the log is missing any more, From and To mean nothing
+	Gone bool // it is missing no more
 }
 
 // Granted answers OpGrant: so many bytes went, these questions are answered to their

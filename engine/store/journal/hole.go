@@ -1,6 +1,8 @@
 package journal
 
 import (
+	"bytes"
+	"cmp"
 	"errors"
 	"slices"
 
@@ -11,7 +13,7 @@ import (
 // What is missing in a journal and how it comes back is decided here, for everybody who
 // runs one:
 //
-//	reader meets damage ─▶ Holes ─▶ Missing.Update ─▶ one hole of a log is asked for
+//	reader meets damage ─▶ Holes ─▶ Missing.Update ─▶ each is asked for, one of a log at a time
 //	                                                               │
 //	appliers go on (NextLost) ◀── Fill ◀── Pieces.Add ◀── another holder's batches
 
@@ -102,43 +104,43 @@ func (j *Journal) missing(batches []wire.BatchRef) bool {
 	})
 }
 
-// Missing is what the owner of a journal asks other holders for: one hole of a log at a
-// time, because a stretch over several asks for more than is missing, and two sites
-// that each lack some of it could not help each other. A hole whose end is not known is
-// not asked for: a session with the log's site, or its peers, proves that end. The zero
-// value has asked for nothing. One goroutine at a time; memory is one Hole for each log
-// that is asked for.
+// Missing is what the owner of a journal asks other holders for: each hole by itself, because
+// a stretch over several asks for more than is missing, and two sites that each lack some of
+// it could not help each other. A hole whose end is not known is not asked for: a session
+// with the log's site, or its peers, proves that end. The zero value has asked for nothing.
+// One goroutine at a time; memory is one Hole for each that is asked for.
 type Missing struct {
-	asked map[wire.LogID]Hole
+	asked map[Hole]bool
 }
 
 // Any says whether something that was asked for is still missing.
 func (m *Missing) Any() bool { return len(m.asked) > 0 }
 
-// Update takes what is missing now, of all journals of the owner, and returns the holes
-// to ask for, in the order of holes, and the logs, sorted, of which nothing that was
-// asked for is missing any more: it came, or its segment was given back.
-func (m *Missing) Update(holes []Hole) (ask []Hole, whole []wire.LogID) {
+// Update takes what is missing now, of all journals of the owner. It returns the holes that
+// were asked for and are missing no more, sorted by log: they were filled, became others, or
+// their segment was given back; and then those to ask for, in the order of holes.
+func (m *Missing) Update(holes []Hole) (gone, ask []Hole) {
 	before := m.asked
-	m.asked = make(map[wire.LogID]Hole)
+	m.asked = make(map[Hole]bool)
 	for _, h := range holes {
-		if asked, ok := before[h.Log]; ok && asked == h {
-			m.asked[h.Log] = h
+		if h.Open() || m.asked[h] {
+			continue
 		}
-	}
-	for _, h := range holes {
-		if _, asked := m.asked[h.Log]; !asked && !h.Open() {
-			m.asked[h.Log] = h
+		m.asked[h] = true
+		if !before[h] {
 			ask = append(ask, h)
 		}
+		delete(before, h)
 	}
-	for log := range before {
-		if _, asked := m.asked[log]; !asked {
-			whole = append(whole, log)
-		}
+	for h := range before {
+		gone = append(gone, h)
 	}
-	slices.SortFunc(whole, wire.LogID.Compare)
-	return ask, whole
+	slices.SortFunc(gone, func(a, b Hole) int {
+		return cmp.Or(a.Log.Compare(b.Log),
+			cmp.Compare(a.To.Seq, b.To.Seq), bytes.Compare(a.To.Chain[:], b.To.Chain[:]),
+			cmp.Compare(a.From.Seq, b.From.Seq), bytes.Compare(a.From.Chain[:], b.From.Chain[:]))
+	})
+	return gone, ask
 }
 
 // Pieces gathers what comes for holes, a stretch of a log in several frames, until it is

@@ -59,35 +59,37 @@ func TestHolesCompareWithinIncarnations(t *testing.T) {
 	require.False(t, one.TakesNext(other), "another history at the hole's begin waits for nothing")
 }
 
-// TestMissingAsksForOneHoleOfALog, closed ones only, and tells once what came.
-func TestMissingAsksForOneHoleOfALog(t *testing.T) {
+// TestMissingAsksForEachHole, closed ones only, and tells once what is missing no more: one
+// that nobody has holds up no other of its log (I14).
+func TestMissingAsksForEachHole(t *testing.T) {
 	a, b := wire.LogID{Site: 1, Shard: 1}, wire.LogID{Site: 1, Shard: 2}
 	open := Hole{Log: a, From: holeAt(1, 90)}
 	a1 := Hole{Log: a, From: holeAt(1, 10), To: holeAt(1, 20)}
 	a2 := Hole{Log: a, From: holeAt(1, 30), To: holeAt(1, 40)}
 	b1 := Hole{Log: b, From: holeAt(1, 5), To: holeAt(1, 6)}
 	var m Missing
-	ask, whole := m.Update([]Hole{open})
+	gone, ask := m.Update([]Hole{open})
 	require.Empty(t, ask)
-	require.Empty(t, whole)
+	require.Empty(t, gone)
 	require.False(t, m.Any())
 
-	ask, whole = m.Update([]Hole{open, a1, a2, b1})
-	require.Equal(t, []Hole{a1, b1}, ask)
-	require.Empty(t, whole)
-	ask, whole = m.Update([]Hole{open, a1, a2, b1})
+	gone, ask = m.Update([]Hole{open, a1, a2, b1})
+	require.Equal(t, []Hole{a1, a2, b1}, ask)
+	require.Empty(t, gone)
+	gone, ask = m.Update([]Hole{open, a1, a2, b1})
 	require.Empty(t, ask)
-	require.Empty(t, whole)
+	require.Empty(t, gone)
 
 	rest := a1
 	rest.From = holeAt(1, 15)
-	ask, _ = m.Update([]Hole{open, rest, a2, b1})
+	gone, ask = m.Update([]Hole{open, rest, a2, b1})
+	require.Equal(t, []Hole{a1}, gone)
 	require.Equal(t, []Hole{rest}, ask, "the part that is left")
-	ask, whole = m.Update([]Hole{open, a2})
-	require.Equal(t, []Hole{a2}, ask)
-	require.Equal(t, []wire.LogID{b}, whole)
-	_, whole = m.Update([]Hole{open})
-	require.Equal(t, []wire.LogID{a}, whole)
+	gone, ask = m.Update([]Hole{open, a2})
+	require.Empty(t, ask)
+	require.Equal(t, []Hole{rest, b1}, gone)
+	gone, _ = m.Update([]Hole{open})
+	require.Equal(t, []Hole{a2}, gone)
 	require.False(t, m.Any())
 }
 
