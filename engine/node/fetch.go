@@ -189,22 +189,3 @@ func (n *Node) quietLink(p *peer) *link {
 	}
 	return dialed
 }
-
-func (n *Node) fetchAsked(l *link) error {
-	n.desk.Asked(l.Line, &n.msg.fetch)
-	return nil
-}
-
-func (n *Node) fetched(l *link) error {
-	in := &n.msg.in
-	return n.desk.Fetched(l.Line, in.Envelope.Number, in.Headers)
-}
-
-func (n *Node) fetchEnded(l *link) error { return n.desk.Ended(l.Line, &n.msg.fetchEnd) }
-
-func (n *Node) verifyAsked(l *link) error {
-	n.desk.CompareAsked(l.Line, &n.msg.verify)
-	return nil
-}
-
-func (n *Node) verified(l *link) error { return n.desk.Compared(l.Line, &n.msg.verified) }

@@ -8,14 +8,10 @@ import (
 	"github.com/claudefs/repl/wire"
 )
 
-// decoder is a control message that can be read from the body of its frame.
-type decoder interface{ Decode(body []byte) error }
-
-// frameRule is one kind of frames: when it may come, what its body is, and what is done
-// with it. What came is Node.msg.in.
+// frameRule is one kind of frames: when it may come, and what is done with it. What came
+// is Node.msg.
 type frameRule struct {
 	due  func(*link) bool
-	body func(*messages) decoder // nil: batches
 	take func(*Node, *link) error
 }
 
@@ -32,20 +28,67 @@ var (
 
 // frameRules is the one table of what may come over a link; no other kind is due.
 var frameRules = map[wire.FrameKind]frameRule{
-	wire.FrameHello:         {dueFirst, func(m *messages) decoder { return &m.hello }, (*Node).hello},
-	wire.FrameWelcome:       {dueAnswer, func(m *messages) decoder { return &m.welcome }, (*Node).welcomed},
-	wire.FrameRefusal:       {dueAlways, func(m *messages) decoder { return &m.refusal }, (*Node).refused},
-	wire.FrameBatches:       {dueAccepted, nil, (*Node).batches},
-	wire.FrameAck:           {dueLive, func(m *messages) decoder { return &m.ack }, (*Node).acked},
-	wire.FrameBatchRefusal:  {dueLive, func(m *messages) decoder { return &m.batchRefusal }, (*Node).batchRefused},
-	wire.FrameCursorPage:    {dueDialed, func(m *messages) decoder { return &m.page }, (*Node).paged},
-	wire.FrameHeartbeat:     {dueAccepted, func(m *messages) decoder { return &m.heartbeat }, (*Node).heartbeat},
-	wire.FrameHeartbeatEcho: {dueDialed, func(m *messages) decoder { return &m.echo }, (*Node).echoed},
-	wire.FrameFetch:         {dueEither, func(m *messages) decoder { return &m.fetch }, (*Node).fetchAsked},
-	wire.FrameFetched:       {dueEither, nil, (*Node).fetched},
-	wire.FrameFetchEnd:      {dueEither, func(m *messages) decoder { return &m.fetchEnd }, (*Node).fetchEnded},
-	wire.FrameVerify:        {dueEither, func(m *messages) decoder { return &m.verify }, (*Node).verifyAsked},
-	wire.FrameVerified:      {dueEither, func(m *messages) decoder { return &m.verified }, (*Node).verified},
+	wire.FrameHello:   message(dueFirst, (*Node).hello),
+	wire.FrameWelcome: message(dueAnswer, (*Node).welcomed),
+	wire.FrameRefusal: message(dueAlways, (*Node).refused),
+	wire.FrameBatches: {dueAccepted, func(n *Node, l *link) error { return l.peer.Batches(&n.msg.in) }},
+	wire.FrameAck:     message(dueLive, func(_ *Node, l *link, m *wire.Ack) error { return l.peer.Acked(m) }),
+	wire.FrameBatchRefusal: message(dueLive, func(_ *Node, l *link, m *wire.BatchRefusal) error {
+		return l.peer.BatchRefused(m)
+	}),
+	wire.FrameCursorPage: message(dueDialed, (*Node).paged),
+	wire.FrameHeartbeat:  message(dueAccepted, (*Node).heartbeat),
+	wire.FrameHeartbeatEcho: message(dueDialed, func(_ *Node, l *link, m *wire.HeartbeatEcho) error {
+		return l.peer.Echoed(m)
+	}),
+	wire.FrameFetch: message(dueEither, func(n *Node, l *link, m *wire.Fetch) error {
+		n.desk.Asked(l.Line, m)
+		return nil
+	}),
+	wire.FrameFetched: {dueEither, func(n *Node, l *link) error {
+		return n.desk.Fetched(l.Line, n.msg.in.Envelope.Number, n.msg.in.Headers)
+	}},
+	wire.FrameFetchEnd: message(dueEither, func(n *Node, l *link, m *wire.FetchEnd) error {
+		return n.desk.Ended(l.Line, m)
+	}),
+	wire.FrameVerify: message(dueEither, func(n *Node, l *link, m *wire.Verify) error {
+		n.desk.CompareAsked(l.Line, m)
+		return nil
+	}),
+	wire.FrameVerified: message(dueEither, func(n *Node, l *link, m *wire.Verified) error {
+		return n.desk.Compared(l.Line, m)
+	}),
+}
+
+// message is the rule of a control message.
+func message[M any](due func(*link) bool, take func(*Node, *link, *M) error) frameRule {
+	return frameRule{due, func(n *Node, l *link) error { return take(n, l, n.msg.control.(*M)) }}
+}
+
+// messages are decoded into, so that frames allocate nothing.
+type messages struct {
+	in      FrameIn // that came
+	control any     // its message, one of kept; nil: batches
+	kept    map[wire.FrameKind]wire.Message
+	refusal wire.Refusal // encoded from
+}
+
+// decode takes a frame, and its message if it has one.
+func (m *messages) decode(in *FrameIn) error {
+	m.in, m.control = *in, nil
+	k := in.Envelope.Kind
+	if m.kept[k] == nil {
+		kept := wire.NewMessage(k)
+		if kept == nil {
+			return nil
+		}
+		if m.kept == nil {
+			m.kept = make(map[wire.FrameKind]wire.Message)
+		}
+		m.kept[k] = kept
+	}
+	m.control = m.kept[k]
+	return m.kept[k].Decode(in.Body)
 }
 
 // check says whether a frame of this kind may come on this link now.
@@ -64,10 +107,8 @@ func (r *frameRule) check(l *link, e *wire.Envelope) error {
 
 // arrived takes a frame that is due.
 func (r *frameRule) arrived(n *Node, l *link, in *FrameIn) error {
-	if n.msg.in = *in; r.body != nil {
-		if err := r.body(&n.msg).Decode(in.Body); err != nil {
-			return err
-		}
+	if err := n.msg.decode(in); err != nil {
+		return err
 	}
 	return r.take(n, l)
 }

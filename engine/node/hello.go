@@ -14,8 +14,7 @@ func (n *Node) mirrorDownText() string {
 
 // hello decides on a link's first frame. The order of checks is FORMAT.md's:
 // version, cluster, site, shards, digest kind, features, primary, session.
-func (n *Node) hello(l *link) error {
-	h := &n.msg.hello
+func (n *Node) hello(l *link, h *wire.Hello) error {
 	l.Session = h.Counter
 	if h.Term > stream.TermTop {
 		return fmt.Errorf("hello of term %d, the highest is %d: %w", h.Term, stream.TermTop, wire.ErrProtocol)

@@ -58,9 +58,9 @@ func (n *Node) agree(p *peer) {
 }
 
 // welcomed takes the peer's welcome; its positions follow.
-func (n *Node) welcomed(l *link) error {
+func (n *Node) welcomed(l *link, m *wire.Welcome) error {
 	p := l.peer
-	if err := p.Welcomed(&n.msg.welcome); err != nil {
+	if err := p.Welcomed(m); err != nil {
 		return err
 	}
 	if p.heardOnce = true; p.toRegister() {
@@ -75,8 +75,8 @@ func (n *Node) welcomed(l *link) error {
 }
 
 // refused takes the other end's last word.
-func (n *Node) refused(l *link) error {
-	r, p := &n.msg.refusal, l.peer
+func (n *Node) refused(l *link, r *wire.Refusal) error {
+	p := l.peer
 	if !l.Dialed {
 		n.close(l, r.Text)
 		return nil
@@ -98,9 +98,9 @@ func (n *Node) refused(l *link) error {
 }
 
 // paged takes a cursor page. The last one of the answer to a hello begins the comparison.
-func (n *Node) paged(l *link) error {
+func (n *Node) paged(l *link, page *wire.CursorPage) error {
 	p := l.peer
-	complete, err := p.Page(&n.msg.page, func(row *wire.PageEntry) { n.copyRow(p, row) })
+	complete, err := p.Page(page, func(row *wire.PageEntry) { n.copyRow(p, row) })
 	if err != nil || !complete {
 		return err
 	}
@@ -113,21 +113,12 @@ func (n *Node) paged(l *link) error {
 	return nil
 }
 
-func (n *Node) acked(l *link) error { return l.peer.Acked(&n.msg.ack) }
-
-func (n *Node) batchRefused(l *link) error { return l.peer.BatchRefused(&n.msg.batchRefusal) }
-
-func (n *Node) echoed(l *link) error { return l.peer.Echoed(&n.msg.echo) }
-
-// batches takes a frame of a peer's logs.
-func (n *Node) batches(l *link) error { return l.peer.Batches(&n.msg.in) }
-
 // heartbeat is answered at once.
-func (n *Node) heartbeat(l *link) error {
+func (n *Node) heartbeat(l *link, m *wire.Heartbeat) error {
 	if l.peer.LeavesOut(n.msg.in.Envelope.Stopped) {
 		n.askKept(l.peer)
 	}
-	l.peer.Heartbeat(&n.msg.heartbeat)
+	l.peer.Heartbeat(m)
 	return nil
 }
 

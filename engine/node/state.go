@@ -43,23 +43,6 @@ type Node struct {
 	msg       messages
 }
 
-// messages are decoded into, so that frames allocate nothing.
-type messages struct {
-	in           FrameIn // that came
-	hello        wire.Hello
-	welcome      wire.Welcome
-	refusal      wire.Refusal // also encoded from
-	ack          wire.Ack
-	batchRefusal wire.BatchRefusal
-	page         wire.CursorPage
-	heartbeat    wire.Heartbeat
-	echo         wire.HeartbeatEcho
-	fetch        wire.Fetch
-	fetchEnd     wire.FetchEnd
-	verify       wire.Verify
-	verified     wire.Verified
-}
-
 // ownLog is a log that this site writes.
 type ownLog struct {
 	*admission.Log
