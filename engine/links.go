@@ -1,5 +1,15 @@
 package engine
 
+// One link, from the connection to its end:
+//
+//  1. links.add names it; start runs its two goroutines, and the receiving one steps LinkUp.
+//  2. receive hands each frame to the heart: frameIn verifies batches, waits while a journal
+//     has too much to flush, and steps FrameIn.
+//  3. push queues what the heart wants done, in its order; send works through the queue, and
+//     do reads, ships and answers by source.go and answer.go.
+//  4. closeIn, fail or the peer end it: the queue is sent for closeGrace, the connection
+//     closes, send gives its pins back, and receive steps LinkDown.
+
 import (
 	"errors"
 	"fmt"

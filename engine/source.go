@@ -1,5 +1,13 @@
 package engine
 
+// Batches from the own journal to a link, on the link's sending goroutine:
+//
+//  1. seek places a reader where the peer is missing something, and steps Sought.
+//  2. read reads the next batches, passes over damage, and steps ReadDone with their headers.
+//  3. ship packs those that the heart picked into a frame. A link that takes loans gets the
+//     bytes where they lie, and gives them back when it is done.
+//  4. end gives the reader's pin back.
+
 import (
 	"errors"
 	"slices"
