@@ -46,6 +46,7 @@ var byTest = map[string][2]string{
 var twice = map[string][2]string{
 	"answers-misplaced": {"..", "TestRestoreReadsJournalFewTimes"},
 	"bound-once":        {"..", "TestDurableClockBoundCoversStamps"},
+	"tail-untold":       {"..", "TestBothSitesResumeAfterRestartsExactlyOnce"},
 	"hole-unseen":       {"..", "TestDamageInTheMirrorIsFetchedFromThePeer"},
 	"tail-unlisted":     {"..", "TestBothSitesResumeAfterRestartsExactlyOnce"},
 	"wait-kept":         {"..", "TestApplierThatMeetsRotGoesOnBehindItsRepair"},

@@ -58,6 +58,8 @@ const (
 	HoleUnseen = false
 	// TailUnlisted leaves the last log out where a journal tells where its logs end.
 	TailUnlisted = false
+	// TailUntold does not tell a writer where its logs ended before.
+	TailUntold = false
 	// BoundOnce persists a clock bound for the first stamps only.
 	BoundOnce = false
 	// ShipBeforeFlush lets readers of the own journal see a unit once it is written.

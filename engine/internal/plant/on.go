@@ -47,6 +47,7 @@ var (
 	HoleUnseen          = planted("hole-unseen")
 	TailUnlisted        = planted("tail-unlisted")
 	BoundOnce           = planted("bound-once")
+	TailUntold          = planted("tail-untold")
 	ShipBeforeFlush     = planted("ship-before-flush")
 
 	AnswersMisplaced = planted("answers-misplaced")

@@ -1,6 +1,7 @@
 package writer
 
 import (
+	"github.com/claudefs/repl/engine/internal/plant"
 	"github.com/claudefs/repl/engine/store/journal"
 	"github.com/claudefs/repl/wire"
 )
@@ -23,6 +24,9 @@ func (w *Writer) GoOn(shard wire.Shard, t journal.Tail) bool {
 	pending := l.open != nil || l.first != nil || l.reserved
 	l.told = true
 	l.mu.Unlock()
+	if plant.TailUntold {
+		return false
+	}
 	if told && (order == wire.OrderBefore || order == wire.OrderLevel || order == wire.OrderUnknown && pending) {
 		return false
 	}
