@@ -60,6 +60,7 @@ type appliers struct {
 	dirty   map[wire.Shard]bool          // applied to since the last Store.Sync
 	at      map[wire.LogID]wire.Position // applied, for status
 	ended   map[wire.LogID]error         // stopped logs, and why
+	waits   apply.Waits
 }
 
 // round is the batches of one read. Each worker writes the results of its shards.
@@ -127,7 +128,7 @@ func (a *appliers) add(f *flusher, cursors []wire.Cursor) {
 	r := &applyReader{a: a, f: f, feed: apply.NewFeed(f.j, len(a.shards)), kick: make(chan struct{}, 1)}
 	for _, c := range cursors {
 		if (c.Log.Site == a.e.id.site) == (f.kind == node.Own) {
-			r.feed.Set(c.Log, c.Position)
+			r.feed.Set(c)
 			a.at[c.Log] = c.Position
 		}
 	}
@@ -321,11 +322,17 @@ func (r *applyReader) share(parts [applyWorkers]bool, short bool) {
 // then the heart, then the waiters, who may ask for either.
 func (r *applyReader) report(refs []wire.BatchRef) {
 	e := r.a.e
+	var waiting []*apply.WaitError
 	for i := range refs {
 		h, result := &refs[i].Header, &r.round.results[i]
 		switch {
 		case result.err != nil:
-			r.stop(h.Log(), result.err)
+			if wait := apply.Waiting(result.err); wait != nil {
+				r.feed.Wait(h.Log())
+				waiting = append(waiting, wait)
+			} else {
+				r.stop(h.Log(), result.err)
+			}
 		case result.done:
 			r.a.applied.Add(uint64(h.Count))
 			r.feed.Moved(h)
@@ -333,20 +340,39 @@ func (r *applyReader) report(refs []wire.BatchRef) {
 	}
 	cursors := r.feed.TakeMoved()
 	r.input.Cursors = cursors
+	if len(cursors)+len(waiting) > 0 {
+		r.a.moved(cursors, waiting)
+	}
 	if len(cursors) == 0 {
 		return
 	}
-	r.a.dirtyMu.Lock()
-	for _, c := range cursors {
-		r.a.dirty[c.Log.Shard] = true
-		r.a.at[c.Log] = c.Position
-	}
-	r.a.dirtyMu.Unlock()
 	e.clock.applied()
 	e.step(&r.input)
 	if r.f.kind == node.Own {
 		for _, c := range cursors {
 			e.ownApplied(c.Log, c.Position)
+		}
+	}
+}
+
+// moved notes what a round applied, and which of its logs wait for others. The reader of
+// a log that need not wait begins again.
+func (a *appliers) moved(cursors []wire.Cursor, waiting []*apply.WaitError) {
+	a.dirtyMu.Lock()
+	defer a.dirtyMu.Unlock()
+	for _, c := range cursors {
+		a.dirty[c.Log.Shard] = true
+		a.at[c.Log] = c.Position
+	}
+	if len(waiting)+len(a.waits.All()) == 0 {
+		return
+	}
+	for _, log := range a.waits.Moved(cursors, waiting, func(log wire.LogID) wire.Position { return a.at[log] }) {
+		for _, r := range a.readers {
+			if (log.Site == a.e.id.site) == (r.f.kind == node.Own) {
+				r.again.Store(true)
+				r.wakeUp()
+			}
 		}
 	}
 }

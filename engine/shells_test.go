@@ -42,7 +42,7 @@ var decided = map[string]string{
 // shared are calls that both shells must make: the same decision, made once.
 var shared = []string{
 	"Add", "Fill", "GoOn", "LastOfEach", "Moved", "NewFeed", "ReadBeyond", "ReadRetained", "Serve", "Tails",
-	"TakeMoved", "Takes", "Update",
+	"TakeMoved", "Takes", "Update", "Wait",
 }
 
 // facts are what batches and holes are compared by.

@@ -34,6 +34,7 @@ func (p Position) String() string {
 type Cursor struct {
 	Log      LogID
 	Position Position // Seq counts in the incarnation that Position names
+	Epoch    Epoch    // in which that incarnation was written; 0 = not known
 }
 
 // Order is how one position of a log lies to another.

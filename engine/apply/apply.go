@@ -19,10 +19,15 @@ type Applier struct {
 	store store.Store
 	logs  []log // sorted by id
 
+	highest wire.Epoch // of the shard's cursors
+
 	scratch *Scratch
 	cursors [1]store.Cursor
 	change  store.Change
 }
+
+// firstEpoch is that of directories that know no others: its STARTs name no other logs.
+const firstEpoch wire.Epoch = 1
 
 // Scratch is what an Applier decodes into, kept from batch to batch, so that
 // applying allocates nothing. Appliers that are never used at the same time may
@@ -37,6 +42,9 @@ type Scratch struct {
 type log struct {
 	id     wire.LogID
 	cursor wire.Position
+	epoch  wire.Epoch       // of the cursor's incarnation; 0 = not known
+	wait   *WaitError       // its next START waits
+	waits  wire.Incarnation // that START's
 	err    error
 }
 
@@ -56,7 +64,8 @@ func NewSharing(shard wire.Shard, s store.Store, scratch *Scratch) (*Applier, er
 		if c.Log.Shard != shard {
 			return nil, fmt.Errorf("cursors of shard %d name log %s: %w", shard, c.Log, wire.ErrProtocol)
 		}
-		a.logs = append(a.logs, log{id: c.Log, cursor: c.Position})
+		a.logs = append(a.logs, log{id: c.Log, cursor: c.Position, epoch: c.Epoch})
+		a.highest = max(a.highest, c.Epoch)
 	}
 	slices.SortFunc(a.logs, func(x, y log) int { return x.id.Compare(y.id) })
 	for i := 1; i < len(a.logs); i++ {
@@ -71,8 +80,8 @@ func NewSharing(shard wire.Shard, s store.Store, scratch *Scratch) (*Applier, er
 // below the cursor is skipped: done is false. One that does not continue the
 // cursor by seq and chain, or an entry that must be understood and is not,
 // stops the log: every later call for it returns the same error, wrapped in
-// store.ErrUnknownOp, wire.ErrProtocol or the Store's own. When ctx ends first,
-// nothing was done and the log goes on.
+// store.ErrUnknownOp, wire.ErrProtocol, ErrPast or the Store's own. When ctx ends first,
+// nothing was done and the log goes on; so it is with a WaitError.
 func (a *Applier) Apply(ctx context.Context, b *wire.BatchRef) (done bool, err error) {
 	h := &b.Header
 	l := a.log(h.Log())
@@ -82,7 +91,10 @@ func (a *Applier) Apply(ctx context.Context, b *wire.BatchRef) (done bool, err e
 	if h.Shard != a.shard {
 		return false, fmt.Errorf("log %s given to the applier of shard %d: %w", h.Log(), a.shard, wire.ErrProtocol)
 	}
-	next, err := l.continues(b)
+	if a.closed(h) {
+		return false, nil
+	}
+	next, err := a.continues(l, b)
 	if err == nil && !next {
 		return false, nil
 	}
@@ -94,6 +106,9 @@ func (a *Applier) Apply(ctx context.Context, b *wire.BatchRef) (done bool, err e
 		if err != nil && ctx.Err() != nil {
 			return false, err
 		}
+	}
+	if l.wait != nil && err == error(l.wait) {
+		return false, err
 	}
 	if err != nil {
 		l.err = fmt.Errorf("log %s stopped at seq %d: %w", l.id, h.FirstSeq, err)
@@ -115,12 +130,17 @@ func (a *Applier) find(id wire.LogID) (int, bool) {
 	return slices.BinarySearchFunc(a.logs, id, func(l log, id wire.LogID) int { return l.id.Compare(id) })
 }
 
+// closed says whether a batch belongs to what did not survive, or is applied long ago: its
+// epoch lies below the highest of the shard's cursors, so every end of its log is behind
+// us. What is left of it lies beyond the end, also where a reader meets it again.
+func (a *Applier) closed(h *wire.BatchHeader) bool { return h.Epoch < a.highest }
+
 // continues says whether b is the next batch behind the cursor (I3, I4); false
 // without an error means that it is behind us.
-func (l *log) continues(b *wire.BatchRef) (bool, error) {
+func (a *Applier) continues(l *log, b *wire.BatchRef) (bool, error) {
 	h := &b.Header
 	if h.Incarnation != l.cursor.Incarnation {
-		return true, l.opens(b)
+		return true, a.opens(l, b)
 	}
 	switch l.cursor.Fit(h) {
 	case wire.FitHeld:
@@ -140,27 +160,27 @@ func (l *log) continues(b *wire.BatchRef) (bool, error) {
 	return true, nil
 }
 
-// opens checks the START of an incarnation that the cursor is not in: it must
-// name the end that the cursor stands at, or there is none.
-func (l *log) opens(b *wire.BatchRef) error {
+// opens checks the START of an incarnation that the cursor is not in: every log that it
+// names is applied up to its row, this one included, or the START waits for that.
+func (a *Applier) opens(l *log, b *wire.BatchRef) error {
 	h := &b.Header
 	if h.Kind != wire.BatchStart || h.FirstSeq != 1 {
+		if l.wait != nil && h.Incarnation == l.waits {
+			return l.wait
+		}
 		return fmt.Errorf("%s batch of incarnation %s, applied is %s: %w",
 			h.Kind, h.Incarnation, l.cursor, wire.ErrProtocol)
 	}
-	if l.cursor == (wire.Position{}) {
-		return nil
-	}
-	ends, err := wire.DecodeStart(b.Body(), nil)
+	rows, err := wire.DecodeStart(b.Body(), nil)
 	if err != nil {
 		return err
 	}
-	for _, end := range ends {
-		if end.Log == l.id && end.End == l.cursor {
-			return nil
-		}
+	l.wait, l.waits = nil, h.Incarnation
+	err = ends(l.id, rows, a.Cursors(nil), h.Epoch > firstEpoch)
+	if errors.As(err, &l.wait) {
+		return l.wait
 	}
-	return fmt.Errorf("incarnation %s does not name the applied end %s: %w", h.Incarnation, l.cursor, wire.ErrProtocol)
+	return err
 }
 
 // decide gathers what takes effect. One site writes the domain, so nothing is
@@ -195,16 +215,17 @@ func (a *Applier) decide(b *wire.BatchRef) error {
 
 // commit hands the decided batch to the Store and moves the cursor with it.
 func (a *Applier) commit(ctx context.Context, l *log, h *wire.BatchHeader) error {
-	a.cursors[0] = store.Cursor{Log: l.id, Position: h.End()}
+	a.cursors[0] = store.Cursor{Log: l.id, Position: h.End(), Epoch: h.Epoch}
 	a.change = store.Change{Shard: a.shard, Batch: h, Effects: a.scratch.effects, Cursors: a.cursors[:]}
 	if plant.CursorFirst || plant.EffectsFirst {
-		l.cursor = h.End()
+		l.cursor, l.epoch = h.End(), h.Epoch
 		return commitTwice(ctx, a.store, a.change)
 	}
 	if err := a.store.Apply(ctx, &a.change); err != nil {
 		return err
 	}
-	l.cursor = h.End()
+	l.cursor, l.epoch = h.End(), h.Epoch
+	a.highest = max(a.highest, h.Epoch)
 	return nil
 }
 
@@ -232,7 +253,7 @@ func (a *Applier) Cursor(id wire.LogID) wire.Position {
 func (a *Applier) Cursors(dst []store.Cursor) []store.Cursor {
 	for _, l := range a.logs {
 		if l.cursor != (wire.Position{}) {
-			dst = append(dst, store.Cursor{Log: l.id, Position: l.cursor})
+			dst = append(dst, store.Cursor{Log: l.id, Position: l.cursor, Epoch: l.epoch})
 		}
 	}
 	return dst

@@ -16,11 +16,13 @@ var background = context.Background()
 type chainer struct {
 	incarnation wire.Incarnation
 	end         wire.Position
+	site        wire.SiteID // 0 = 1
+	epoch       wire.Epoch  // 0 = 1
 }
 
 func (c *chainer) close(kind wire.BatchKind, count uint32, body []byte) wire.BatchRef {
 	h := wire.BatchHeader{
-		Kind: kind, Incarnation: c.incarnation, Cluster: 7, Site: 1, Shard: 3, Epoch: 1, Prev: c.end.Chain,
+		Kind: kind, Incarnation: c.incarnation, Cluster: 7, Site: max(c.site, 1), Shard: 3, Epoch: max(c.epoch, 1), Prev: c.end.Chain,
 		FirstSeq: c.end.Seq + 1, Count: count, FirstStamp: wire.Stamp(100 * (c.end.Seq + 1)),
 	}
 	h.LastStamp = h.FirstStamp + wire.Stamp(count) - 1
@@ -163,7 +165,7 @@ func TestNewIncarnationMustNameTheAppliedEnd(t *testing.T) {
 			must(t, a, next.data(put("a", "1")), true)
 			continue
 		}
-		stops(t, s, a, next.start(t), wire.ErrProtocol, "does not name the applied end")
+		stops(t, s, a, next.start(t), ErrPast, "does not name the applied end")
 	}
 }
 

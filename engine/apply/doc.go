@@ -27,6 +27,10 @@
 // Limits: one batch is decided at a time, so memory is one batch's worth of
 // entry headers, kept from batch to batch.
 //
+// A START names the ends of the logs that were written before it. It waits until each is
+// applied up to there ([WaitError], [Waits]); a Store that is past one stops the log
+// ([ErrPast]). Batches below the highest epoch of the shard's cursors are behind every end.
+//
 // A [Feed] decides which batches of a journal's reader go to their appliers: a log whose
 // next batch was lost waits for the repair, and the others go on.
 //

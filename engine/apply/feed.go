@@ -18,7 +18,7 @@ type Journal interface {
 
 // Feed decides which of the batches that a journal's reader meets go to their appliers:
 //
-//  1. Set tells the Store's cursors, once.
+//  1. Set tells the Store's cursors, once; their epochs tell older incarnations from newer.
 //  2. The reader is placed beyond End of each log; Begin, before that.
 //  3. Takes, for each batch in the order of the journal. A log whose next batch was lost
 //     waits, and the others go on (I10).
@@ -38,8 +38,10 @@ type Feed struct {
 // feedLog is one log as its reader knows it.
 type feedLog struct {
 	end     wire.Position // of the batches handed out so far
+	epoch   wire.Epoch    // of end's incarnation; 0 = not known
+	applied wire.Cursor   // what the Store shows
 	stopped bool
-	waiting bool // for a repair
+	waiting bool // for a repair, or for another log
 	moved   int  // 1 + its place in Feed.moved; 0 = not there
 }
 
@@ -49,7 +51,17 @@ func NewFeed(j Journal, shards int) *Feed {
 }
 
 // Set tells where a log's cursor stands in the Store.
-func (f *Feed) Set(log wire.LogID, at wire.Position) { f.log(log).end = at }
+func (f *Feed) Set(c wire.Cursor) {
+	l := f.log(c.Log)
+	l.applied, l.end, l.epoch = c, c.Position, c.Epoch
+}
+
+// Wait notes that a batch of a log was refused with a WaitError: the log's batches are
+// handed out again, from what is applied on, after the next Begin.
+func (f *Feed) Wait(log wire.LogID) {
+	l := f.log(log)
+	l.waiting, l.end, l.epoch = true, l.applied.Position, l.applied.Epoch
+}
 
 // End is where a log's batches have been handed out to: what the reader begins behind.
 func (f *Feed) End(log wire.LogID) wire.Position {
@@ -77,13 +89,16 @@ func (f *Feed) Takes(h *wire.BatchHeader) bool {
 		return false
 	}
 	fit := l.end.Fit(h)
+	if (fit == wire.FitOpens || fit == wire.FitStrange) && h.Epoch < l.epoch {
+		return false // of an older incarnation: what survived of it is applied
+	}
 	gap := fit == wire.FitGap || fit == wire.FitStrange
 	if gap && (f.j.NextLost(h.Log(), l.end) || f.j.Repairs() != f.repairs) {
 		l.waiting = true
 		return false
 	}
 	if !fit.Holds() && fit != wire.FitFork {
-		l.end = h.End()
+		l.end, l.epoch = h.End(), h.Epoch
 	}
 	return true
 }
@@ -103,7 +118,9 @@ func (f *Feed) Moved(h *wire.BatchHeader) {
 		f.moved = append(f.moved, wire.Cursor{Log: h.Log()})
 		l.moved = len(f.moved)
 	}
-	f.moved[l.moved-1].Position = h.End()
+	c := &f.moved[l.moved-1]
+	c.Position, c.Epoch = h.End(), h.Epoch
+	l.applied = *c
 }
 
 // TakeMoved returns the last position of each log that moved since the last call, sorted

@@ -37,7 +37,7 @@ func TestLogWaitsForItsRepair(t *testing.T) {
 	torn, sound := headersOf(0, 1, 5), headersOf(1, 1, 5)
 	j := &holes{lost: map[wire.LogID]wire.Position{torn[0].Log(): torn[1].End()}}
 	f := NewFeed(j, 2)
-	f.Set(torn[0].Log(), torn[0].End())
+	f.Set(wire.Cursor{Log: torn[0].Log(), Position: torn[0].End()})
 	f.Begin()
 	require.Equal(t, torn[0].End(), f.End(torn[0].Log()))
 	for _, c := range []struct {
@@ -80,7 +80,7 @@ func TestFeedComparesWithinIncarnations(t *testing.T) {
 	first, second := headersOf(0, 1, 9), headersOf(0, 2, 4)
 	j := &holes{lost: map[wire.LogID]wire.Position{first[0].Log(): first[8].End()}}
 	f := NewFeed(j, 1)
-	f.Set(first[0].Log(), first[8].End())
+	f.Set(wire.Cursor{Log: first[0].Log(), Position: first[8].End()})
 	f.Begin()
 	require.False(t, f.Takes(&second[2]), "seq 3 lies below seq 9 of another incarnation")
 	j.lost = nil

@@ -94,6 +94,7 @@ func (f *feed) unreadable(err error) {
 
 // apply gives batches to their appliers.
 func (f *feed) apply(refs []wire.BatchRef) {
+	var waiting []*apply.WaitError
 	for i := range refs {
 		h := &refs[i].Header
 		if !f.Takes(h) {
@@ -101,7 +102,11 @@ func (f *feed) apply(refs []wire.BatchRef) {
 		}
 		log := h.Log()
 		done, err := f.p.appliers[log.Shard].Apply(background, &refs[i])
-		if err != nil {
+		switch wait := apply.Waiting(err); {
+		case wait != nil:
+			f.Wait(log)
+			waiting = append(waiting, wait)
+		case err != nil:
 			f.p.site.w.fail("I3", "%s: the applier of log %s stopped: %v", siteNames[f.p.site.index], log, err)
 		}
 		if done {
@@ -109,9 +114,28 @@ func (f *feed) apply(refs []wire.BatchRef) {
 		}
 	}
 	moved := slices.Clone(f.TakeMoved())
+	f.p.moved(moved, waiting)
 	if len(moved) > 0 {
 		f.p.later(plan.PhaseApplied, cpuTime, func() {
 			f.p.step(&node.Applied{Cursors: moved}, "applied", uint64(len(moved)), uint64(f.which))
 		})
+	}
+}
+
+// moved notes what was applied and which logs wait for others. Feeds of those that wait no
+// more begin again.
+func (p *process) moved(cursors []wire.Cursor, waiting []*apply.WaitError) {
+	for _, c := range cursors {
+		p.applied[c.Log] = c.Position
+	}
+	if len(waiting) > 0 {
+		p.site.w.mark("applier waits for another log")
+	}
+	for _, log := range p.waits.Moved(cursors, waiting, func(log wire.LogID) wire.Position { return p.applied[log] }) {
+		for _, f := range p.feeds {
+			if (log.Site == p.site.id) == (f.which == node.Own) {
+				f.reopen()
+			}
+		}
 	}
 }

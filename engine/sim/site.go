@@ -115,6 +115,8 @@ type process struct {
 	writer    *writer.Writer
 	appliers  []*apply.Applier
 	feeds     [2]*feed // from own, from mirror
+	applied   map[wire.LogID]wire.Position
+	waits     apply.Waits
 	links     map[node.LinkID]*end
 	readers   map[node.LinkID]*shipper
 	answering map[answering]*answers
@@ -246,11 +248,13 @@ func (p *process) openAppliers() {
 		}
 		p.appliers = append(p.appliers, a)
 	}
+	p.applied = make(map[wire.LogID]wire.Position)
 	for i, f := range [2]*flusher{p.own, p.mirror} {
 		p.feeds[i] = &feed{p: p, which: f.which, j: f.j, Feed: apply.NewFeed(f.j, len(p.appliers))}
 		for _, c := range p.site.store.cursors((*store.Mem).Cursors) {
 			if (c.Log.Site == p.site.id) == (f.which == node.Own) {
-				p.feeds[i].Set(c.Log, c.Position)
+				p.feeds[i].Set(c)
+				p.applied[c.Log] = c.Position
 			}
 		}
 	}

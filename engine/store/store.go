@@ -19,7 +19,8 @@ var ErrUnknownOp = errors.New("unknown operation")
 type Store interface {
 	// Cursors returns, for every log of the shard that Apply ever named, the
 	// position in the state as it stands now. After a crash the state and its
-	// cursors are those of one earlier moment, at or behind the last Apply.
+	// cursors are those of one earlier moment, at or behind the last Apply. A cursor is kept
+	// whole, with its epoch; one that an older release wrote has none, and reads as 0.
 	Cursors(shard wire.Shard) ([]Cursor, error)
 
 	// Versions appends to dst the unstable versions of each key: the entries,

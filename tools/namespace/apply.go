@@ -145,7 +145,7 @@ func (s *Store) fill(b *pebble.Batch, c *store.Change) error {
 		if cursor.Log.Shard != c.Shard {
 			return fmt.Errorf("cursor of log %s in a change of shard %d: %w", cursor.Log, c.Shard, ErrDamaged)
 		}
-		if err := b.Set(cursorKey(nil, cursor.Log), encodePosition(nil, cursor.Position), nil); err != nil {
+		if err := b.Set(cursorKey(nil, cursor.Log), encodeCursor(nil, cursor), nil); err != nil {
 			return err
 		}
 	}
@@ -170,6 +170,7 @@ func (s *Store) putDecided(b *pebble.Batch, c *store.Change, e *wire.Entry) erro
 const (
 	refBytes      = 16 + 4 + 4 + 8
 	positionBytes = 16 + 8 + 16
+	epochBytes    = 8
 )
 
 func encodeRef(dst []byte, r wire.Ref) []byte {
@@ -195,11 +196,22 @@ func encodePosition(dst []byte, p wire.Position) []byte {
 	return append(dst, p.Chain[:]...)
 }
 
+// encodeCursor is a position and the epoch of its incarnation.
+func encodeCursor(dst []byte, c store.Cursor) []byte {
+	return binary.LittleEndian.AppendUint64(encodePosition(dst, c.Position), uint64(c.Epoch))
+}
+
+// decodeCursor also reads rows without an epoch, of older releases: it is not known then.
 func decodeCursor(key, value []byte) (store.Cursor, error) {
+	epoch := wire.Epoch(0)
+	if len(value) == positionBytes+epochBytes {
+		epoch, value = wire.Epoch(binary.LittleEndian.Uint64(value[positionBytes:])), value[:positionBytes]
+	}
 	if len(key) != 1+2+4 || len(value) != positionBytes {
 		return store.Cursor{}, fmt.Errorf("cursor row of %d and %d bytes: %w", len(key), len(value), ErrDamaged)
 	}
 	return store.Cursor{
+		Epoch: epoch,
 		Log: wire.LogID{
 			Shard: wire.Shard(binary.BigEndian.Uint16(key[1:])), Site: wire.SiteID(binary.BigEndian.Uint32(key[3:])),
 		},

@@ -13,6 +13,7 @@ func FuzzRows(f *testing.F) {
 	f.Add(uint8(1), dirent{7, TypeDir}.encode(nil))
 	f.Add(uint8(2), make([]byte, refBytes))
 	f.Add(uint8(3), make([]byte, positionBytes))
+	f.Add(uint8(3), make([]byte, positionBytes+epochBytes))
 	f.Add(uint8(4), make([]byte, dotBytes))
 	f.Fuzz(func(t *testing.T, kind uint8, b []byte) {
 		var again []byte
@@ -31,7 +32,10 @@ func FuzzRows(f *testing.F) {
 			again, err = encodeRef(nil, r), fault
 		case 3:
 			c, fault := decodeCursor(make([]byte, 7), b)
-			again, err = encodePosition(nil, c.Position), fault
+			again, err = encodeCursor(nil, c), fault
+			if len(b) == positionBytes { // of an older release
+				again = encodePosition(nil, c.Position)
+			}
 		case 4:
 			if len(b) != dotBytes {
 				return // its list has checked that

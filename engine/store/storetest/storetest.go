@@ -124,7 +124,7 @@ func (s *script) change() *store.Change {
 	h.FirstStamp, h.LastStamp = c.Effects[0].Stamp, c.Effects[count-1].Stamp
 	binary.BigEndian.PutUint64(h.Chain[:], uint64(s.made)) // Any value: stores do not look into chains.
 	s.ends[site] = h.End()
-	c.Cursors = []store.Cursor{{Log: h.Log(), Position: h.End()}}
+	c.Cursors = []store.Cursor{{Log: h.Log(), Position: h.End(), Epoch: h.Epoch}}
 	dot := store.Dot{Site: site, Incarnation: h.Incarnation, Seq: h.LastSeq(), Stamp: h.LastStamp}
 	c.Versions = []store.Version{{Key: versionKey, Dot: dot}}
 	return c
