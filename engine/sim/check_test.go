@@ -195,3 +195,14 @@ func TestCutCountsOnce(t *testing.T) {
 	require.Nil(t, r.Breach)
 	require.Equal(t, map[string]int{"isolate": 1}, r.Kinds)
 }
+
+// TestImageOfUnflushedCopyHoldsWhatIsThere: a backup reads what no power cut would leave.
+// The ledger says that the image holds it.
+func TestImageOfUnflushedCopyHoldsWhatIsThere(t *testing.T) {
+	live(t, `
+		duration 6s
+		100ms burst count=50 span=1s
+		3s copy-back site-b span=400ms
+		3100ms restore-standby site-b span=100ms
+	`)
+}

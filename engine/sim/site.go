@@ -82,6 +82,7 @@ type image struct {
 	books   [3]map[wire.LogID]*ledger // what the medium held, by journal
 	harm    harm
 	flipped bool // the disk was harmed, and nobody had met that
+	loose   bool // of files that were copied, and not flushed yet
 
 	stampMax wire.Stamp // of what its process had acknowledged, if it was the primary
 }
@@ -385,7 +386,8 @@ func boolBit(b bool) uint64 {
 	return 0
 }
 
-// takeImage copies the site as a backup would: what is durable, at one moment.
+// takeImage copies the site as a backup would: what is durable, at one moment. Of a directory
+// that was copied, and that no opening has flushed, it copies what is there.
 func (s *site) takeImage() *image {
 	i := &image{
 		mem:     s.disk.mem.Crash(func(vfs.Unsynced) vfs.Fate { return vfs.Drop }),
@@ -395,6 +397,9 @@ func (s *site) takeImage() *image {
 		harm:    s.disk.harm,
 
 		stampMax: s.w.load.told[s.index].stampMax,
+	}
+	if s.disk.loose {
+		i.mem, i.loose = s.disk.mem.Copy(), true
 	}
 	i.harm.batches, i.harm.mended = maps.Clone(i.harm.batches), maps.Clone(i.harm.mended)
 	i.harm.unproven = s.unproven()
@@ -429,7 +434,7 @@ func (s *site) install(i *image) {
 	if s.disk.harm = i.harm; s.disk.harm.doubt != 0 {
 		s.disk.harm.doubt = s.w.now
 	}
-	s.disk.flipped = i.flipped
+	s.disk.flipped, s.disk.loose = i.flipped, i.loose
 	s.store.mem = i.store
 	s.restoredAt, s.diedAt = s.w.now, 0
 }
