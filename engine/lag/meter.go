@@ -80,12 +80,13 @@ func (m *Meter) Grew(s wire.Shard, first, last wire.Seq, stamp wire.Stamp, at ti
 // Passed says that the reader met the batch of entries first to last.
 func (m *Meter) Passed(s wire.Shard, first, last wire.Seq, stamp wire.Stamp) {
 	l := &m.logs[s]
+	l.from = max(l.from, last) // it is not met again
 	switch {
 	case l.reached >= l.tail || last <= l.reached:
 	case l.oldest.stamp == 0 && first <= l.oldest.seq && l.oldest.seq <= last:
 		l.oldest.stamp = stamp
-	case l.next.seq == 0 && first > l.oldest.seq:
-		l.next = mark{first, stamp, l.oldest.at, false}
+	case first > l.oldest.seq && (l.next.seq == 0 || last < l.next.seq):
+		l.next = mark{first, stamp, l.oldest.at, false} // nearer than what grew meanwhile
 	}
 }
 

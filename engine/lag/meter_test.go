@@ -47,6 +47,7 @@ func TestMeterIsNeverTooLow(t *testing.T) {
 		var journal []batch
 		var stamp, reader wire.Stamp
 		now, read := time.Duration(1), 0
+		from := map[wire.Shard]wire.Seq{} // by shard, where the reader begins
 		for range rapid.IntRange(1, 60).Draw(t, "steps") {
 			s := wire.Shard(rapid.IntRange(0, 2).Draw(t, "shard"))
 			tail := wire.Seq(len(slow.at[s]))
@@ -64,7 +65,9 @@ func TestMeterIsNeverTooLow(t *testing.T) {
 			case 2:
 				if read < len(journal) {
 					b := journal[read]
-					m.Passed(b.shard, b.first, b.last, b.stamp)
+					if b.last > from[b.shard] {
+						m.Passed(b.shard, b.first, b.last, b.stamp)
+					}
 					reader, read = b.stamp, read+1
 				}
 			case 3:
@@ -74,7 +77,8 @@ func TestMeterIsNeverTooLow(t *testing.T) {
 			case 4: // a new session: the peer tells where it is, the reader begins restart
 				to := wire.Seq(rapid.IntRange(0, int(tail)).Draw(t, "resumed"))
 				slow.reached[s] = to
-				m.Set(s, tail, to, to, stamp)
+				from[s] = wire.Seq(rapid.IntRange(int(to), int(tail)).Draw(t, "from")) // its Store may be behind
+				m.Set(s, tail, to, from[s], stamp)
 				reader, read = 0, 0
 			}
 			entries, age := slow.outstanding(now)
@@ -87,4 +91,27 @@ func TestMeterIsNeverTooLow(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestMeterTrustsNoStampBehindThePeer: a Store that waits for a repair is behind its journal.
+// Its log grows before the reader meets what the journal lacks; then the Store moves into
+// what the reader has passed. No stamp of what is read later tells that age (I14).
+func TestMeterTrustsNoStampBehindThePeer(t *testing.T) {
+	m := NewMeter(1)
+	m.Set(0, 30, 5, 10, 30)
+	m.Grew(0, 31, 40, 31, 31)
+	for first := wire.Seq(11); first < 30; first += 5 {
+		m.Passed(0, first, first+4, wire.Stamp(first))
+	}
+	for at := wire.Seq(5); at < 26; at++ {
+		m.Reached(0, at)
+		var asked Question
+		_, known := m.Age(40, 26, func(q Question) time.Duration {
+			asked = q
+			return 1
+		})
+		require.True(t, known)
+		require.LessOrEqual(t, asked.Seq, at+1)
+		require.LessOrEqual(t, asked.Stamp, wire.Stamp(at+1), "seq %d is the oldest", at+1)
+	}
 }
