@@ -70,8 +70,7 @@ func (e *Engine) carryOut(effects *node.Effects, b brought) {
 		e.stage(&effects.Stages[i], b)
 	}
 	for _, log := range effects.Adopts {
-		tail := journal.Tail{Position: log.Tail, LastStamp: log.LastStamp, LastIndex: log.LastIndex}
-		e.journalOf(log.ID).j.Adopt(log.ID, tail)
+		e.journalOf(log.ID).j.Adopt(log.ID, tailOf(&log))
 	}
 	e.found(effects)
 	for i := range effects.Persists {
@@ -148,16 +147,18 @@ func (e *Engine) persist(p *node.Persist) {
 	e.own.awaitPersist(ticket{number: p.Ticket, unit: unit})
 }
 
+// tailOf is the end of a log as journals and writers know it.
+func tailOf(l *node.Log) journal.Tail {
+	return journal.Tail{Position: l.Tail, LastStamp: l.LastStamp, LastIndex: l.LastIndex}
+}
+
 // admission lets a shard's log take appends, or not.
 func (e *Engine) admission(a *node.Admit) {
 	s := &e.shards[a.Shard]
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	tail := a.Tail
-	goesOn := e.writer.GoOn(a.Shard, journal.Tail{
-		Position: tail.Tail, LastStamp: tail.LastStamp, LastIndex: tail.LastIndex,
-	})
-	if goesOn {
+	if e.writer.GoOn(a.Shard, tailOf(&tail)) {
 		s.goesOn(tail.Tail.Incarnation)
 		s.local = tail.Tail.Seq
 		s.index.Store(max(s.index.Load(), tail.LastIndex))

@@ -184,15 +184,14 @@ func (e *Envelope) check() error {
 	if !e.Kind.known() {
 		return fmt.Errorf("envelope: unknown kind %d: %w", uint8(e.Kind), ErrProtocol)
 	}
+	if e.Flags != 0 {
+		return fmt.Errorf("envelope: %s: reserved flags %04x: %w", e.Kind, e.Flags, ErrProtocol)
+	}
+	if err := e.checkCodec(); err != nil {
+		return err
+	}
 	kind := &frameKinds[e.Kind]
 	switch {
-	case e.Flags != 0:
-		return fmt.Errorf("envelope: %s: reserved flags %04x: %w", e.Kind, e.Flags, ErrProtocol)
-	case !e.Codec.known():
-		return fmt.Errorf("envelope: %s: unknown codec %d: %w", e.Kind, e.Codec, ErrProtocol)
-	case e.PlainBytes != e.WireBytes:
-		return fmt.Errorf("envelope: %s: %d plain bytes, %d wire bytes, no codec: %w",
-			e.Kind, e.PlainBytes, e.WireBytes, ErrProtocol)
 	case kind.opens && e.Session != 0:
 		return fmt.Errorf("envelope: %s: session %d, want 0: %w", e.Kind, e.Session, ErrProtocol)
 	case e.Session == 0 && !kind.opens && e.Kind != FrameRefusal:

@@ -8,12 +8,24 @@ type Codec uint8
 // CodecNone is the only codec of this release.
 const CodecNone Codec = 0
 
-// codecs is the one table of codecs, by name. One that changes bodies is called by Pack and
-// Unpack, and nowhere else.
-var codecs = [...]string{CodecNone: "none"}
+// codecs is the one table of codecs: whether the sizes of a frame's body, as sent and
+// plain, fit one another. A codec that changes bodies is called by Pack and Unpack, and
+// nowhere else.
+var codecs = [...]func(wire, plain uint32) bool{
+	CodecNone: func(wire, plain uint32) bool { return wire == plain },
+}
 
-// known tells the codecs of this release.
-func (c Codec) known() bool { return int(c) < len(codecs) }
+// checkCodec refuses a codec that this release does not know, and sizes that do not fit it.
+func (e *Envelope) checkCodec() error {
+	if int(e.Codec) >= len(codecs) {
+		return fmt.Errorf("envelope: %s: unknown codec %d: %w", e.Kind, e.Codec, ErrProtocol)
+	}
+	if !codecs[e.Codec](e.WireBytes, e.PlainBytes) {
+		return fmt.Errorf("envelope: %s: %d plain bytes, %d wire bytes, codec %d: %w",
+			e.Kind, e.PlainBytes, e.WireBytes, e.Codec, ErrProtocol)
+	}
+	return nil
+}
 
 // Pack makes a frame of batches: parts[1:] are the batches, and parts[0] becomes the
 // envelope, which it makes in room and returns for reuse. The caller sets Kind, Session and

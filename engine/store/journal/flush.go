@@ -53,10 +53,8 @@ func (j *Journal) BeginFlush() *Flush {
 	}
 	j.pending = append(j.pending[:0], j.pending[1:]...)
 	j.staged -= u.used - UnitHeaderBytes
-	var f *Flush
-	if n := len(j.landed); n > 0 {
-		f, j.landed = j.landed[n-1], j.landed[:n-1]
-	} else {
+	f := pop(&j.landed)
+	if f == nil {
 		f = &Flush{j: j, hash: xxh3.New128()}
 	}
 	*f = Flush{j: j, unit: u, mark: j.durable, header: f.header, parts: f.parts[:0], hash: f.hash, renews: j.renew}

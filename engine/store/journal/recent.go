@@ -322,10 +322,8 @@ func (r *Reader) Keep() (giveBack func()) {
 	j := r.j
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	var l *extension
-	if n := len(j.extensions); n > 0 {
-		l, j.extensions = j.extensions[n-1], j.extensions[:n-1]
-	} else {
+	l := pop(&j.extensions)
+	if l == nil {
 		l = &extension{j: j}
 		l.end = l.giveBack
 	}

@@ -231,13 +231,23 @@ func (j *Journal) openUnit() *openUnit {
 	return j.addUnit()
 }
 
+// pop takes the last one off a free list; nil = there is none.
+func pop[T any](list *[]*T) *T {
+	n := len(*list)
+	if n == 0 {
+		return nil
+	}
+	last := (*list)[n-1]
+	*list = (*list)[:n-1]
+	return last
+}
+
 func (j *Journal) addUnit() *openUnit {
-	var u *openUnit
-	if n := len(j.free); n > 0 {
-		u, j.free = j.free[n-1], j.free[:n-1]
-		j.freeBytes -= u.ownBytes()
-	} else {
+	u := pop(&j.free)
+	if u == nil {
 		u = &openUnit{}
+	} else {
+		j.freeBytes -= u.ownBytes()
 	}
 	u.number, u.used, u.holds, u.grows = j.next, UnitHeaderBytes, 1, 0
 	j.next++
