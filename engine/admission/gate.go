@@ -164,15 +164,19 @@ func (g *Gate) adopt(s wire.Shard) {
 	g.t.E.Adopts = append(g.t.E.Adopts, g.end(s))
 }
 
-// End has a suspect log end where it can be read: nobody has more of it. It admits nothing:
-// who calls begins the sessions again, which compare with every peer.
+// End has a suspect log end where it can be read: nobody has more of it. It is not verified by
+// that: who calls begins the sessions again, which compare with every peer.
 func (g *Gate) End(s wire.Shard) {
 	o := &g.Logs[s]
 	g.t.Event(step.EventDataLost, 0, g.t.LogID(s), true, fmt.Sprintf(
 		"%s: the damaged journal can be read up to seq %d, and no site has more: the log goes on behind that; "+
 			"what was acknowledged here only, and lay in the damage, is lost", g.t.OwnName(s), o.Tail.Seq))
 	g.Clear(s)
-	if o.State == step.AdmitRefused && o.Short() { // a peer once confirmed more, and lost it as well
+	if o.State != step.AdmitRefused {
+		return
+	}
+	g.admit(s, step.AdmitWaiting, nil)
+	if g.waited { // refused still, if a peer once confirmed more, and lost it as well
 		g.StopWaiting(s)
 	}
 }

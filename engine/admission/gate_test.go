@@ -148,6 +148,34 @@ func TestStoreAloneIsAdopted(t *testing.T) {
 	}
 }
 
+// TestEndedLogWaitsForSessions: they compare with every peer. After VerifyWait it takes appends
+// meanwhile, unless a peer once confirmed more (I9, I14).
+func TestEndedLogWaitsForSessions(t *testing.T) {
+	for _, waited := range []bool{false, true} {
+		g, r := opened(func(g *Gate) {
+			g.Logs[0].Suspect, g.Logs[1].Suspect = true, true
+			g.Logs[1].Needs(at(9), "site site-b")
+		})
+		want := []step.Admission{step.AdmitWaiting, step.AdmitWaiting}
+		if waited {
+			g.t.Now.Mono = 3 * time.Second
+			g.Tick()
+			want = []step.Admission{step.AdmitUnverified, step.AdmitRefused}
+		}
+		r.Peers[0].Answered = true
+		g.End(0)
+		g.End(1)
+		require.Equal(t, want, states(g))
+		require.Equal(t, []wire.Shard{0, 1}, g.Whole)
+		require.NoError(t, g.Check())
+		g.Covered(0)
+		require.Equal(t, step.AdmitVerified, g.Logs[0].State)
+		if waited {
+			require.ErrorIs(t, g.Logs[1].Err, step.ErrDataLost)
+		}
+	}
+}
+
 // TestSuspectLogAloneWaitsForOperator: without peers nobody can prove where it ends, and an
 // operator's word has it go on, behind the Store if that has more (I9).
 func TestSuspectLogAloneWaitsForOperator(t *testing.T) {
