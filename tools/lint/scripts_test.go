@@ -27,6 +27,8 @@ func TestScriptsRefuseWrongWordsAtOnce(t *testing.T) {
 		{"", "ci/crash-red x", "CYCLES wants a number, at least 1, not 'x'"},
 		{"", "ci/fuzz 20", "TIME wants a time such as 20s or 1h30m, not '20'"},
 		{"", "ci/fuzz 0x", "not '0x'"},
+		{"", "ci/ordinary -run TestX", "'-run TestX' names no package"},
+		{"", "ci/ordinary -race -v -run TestX/a", "names no package"},
 		{"", "ci/powerloss/run --cuts x", "--cuts wants a number, at least 1, not 'x'"},
 		{"", "ci/powerloss/run --cuts 0", "not '0'"},
 		{"", "ci/powerloss/run --rounds 08", "not '08'"},
