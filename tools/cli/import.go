@@ -63,6 +63,9 @@ func (a *app) fsImport() *cobra.Command {
 		if f.parallel < 1 || f.parallel > 16 {
 			return usage("omit --parallel for 4", "--parallel %d: want 1 to 16", f.parallel)
 		}
+		if f.retryFor <= 0 {
+			return usage("omit --retry-for for 2m", "--retry-for %s: want more than 0", f.retryFor)
+		}
 		node, err := client()
 		if err != nil {
 			return err
@@ -94,13 +97,11 @@ stderr; the exit code is then 5. / itself has fixed attributes: use --to PATH to
 	fs.BoolVar(&f.remove, "delete", false, "remove names below --to PATH that are not in DIR")
 	fs.StringVar(&f.to, "to", "/", "directory `PATH` at the site, made if absent")
 	fs.StringVar(&f.ackLog, "ack-log", "", "append every acknowledged entry to this `FILE` as JSON lines")
-	fs.DurationVar(&f.retryFor, "retry-for", 2*time.Minute, "`TIME` that a server may be silent before the import ends")
+	fs.DurationVar(&f.retryFor, "retry-for", 2*time.Minute,
+		"`TIME` that a server may leave a request unanswered before the import ends")
 	fs.IntVar(&f.parallel, "parallel", 4, "`N` top-level names at a time")
 	return c
 }
-
-// errSilent ends an import whose server did not come back.
-var errSilent = errors.New("the server did not come back")
 
 func (a *app) runImport(ctx context.Context, o *output, f *importFlags, node *fsclient.Client, dir string) error {
 	if f.id == "" {
@@ -112,21 +113,13 @@ func (a *app) runImport(ctx context.Context, o *output, f *importFlags, node *fs
 	if err != nil {
 		return failure(ExitFailed, fmt.Errorf("--ack-log: %w", err), "name a file that can be written")
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
 	line := progress.New(a.stderr)
 	problem := func(text string) { fmt.Fprintf(a.stderr, "left out: %s\n", tty.Plain(text)) }
-	watch := silence{limit: f.retryFor, cancel: cancel}
 	report, err := node.Import(ctx, dir, fsclient.ImportOptions{
 		ID: f.id, To: f.to, Delete: f.remove, Parallel: f.parallel, AckLog: acks.add, Problem: problem,
-		Progress: func(p fsclient.Progress) {
-			watch.look(&p)
-			line.Show(func() string { return importText(&p) })
-		},
+		SilenceMax: f.retryFor,
+		Progress:   func(p fsclient.Progress) { line.Show(func() string { return importText(&p) }) },
 	})
-	if cause := context.Cause(ctx); cause != nil {
-		err = cause
-	}
 	if err = errors.Join(err, acks.close()); err != nil {
 		line.Say("%s: %s", dir, importText(&report.Progress))
 		return importFailure(err, "run it again with --import-id "+f.id+": what is done is not repeated")
@@ -152,29 +145,11 @@ func importText(p *fsclient.Progress) string {
 // names is how many names an import has sent.
 func names(p *fsclient.Progress) int64 { return p.Files + p.Dirs + p.Symlinks + p.Links }
 
-// silence ends an import when nothing was answered for too long although it was
-// tried again.
-type silence struct {
-	limit      time.Duration
-	cancel     context.CancelCauseFunc
-	answered   int64
-	reconnects int64
-	since      time.Time
-}
-
-// look is called again and again, by one goroutine.
-func (s *silence) look(p *fsclient.Progress) {
-	if s.since.IsZero() || p.Answers != s.answered {
-		s.answered, s.reconnects, s.since = p.Answers, p.Reconnects, time.Now()
-		return
-	}
-	if p.Reconnects > s.reconnects && time.Since(s.since) > s.limit {
-		s.cancel(fmt.Errorf("%w within %s: %w", errSilent, s.limit, p.LastError))
-	}
-}
-
 func importFailure(err error, again string) error {
-	if errors.Is(err, errSilent) {
+	if silent, ok := errors.AsType[*fsclient.SilentError](err); ok {
+		if silent.Here && silent.Cause == nil {
+			return failure(ExitTimeout, err, "cfs admin replication status says what its appends wait for; then "+again)
+		}
 		return failure(ExitUnreachable, err, "start the server, then "+again)
 	}
 	_, ofPath := errors.AsType[syscall.Errno](err)

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"testing"
 	"time"
@@ -26,22 +25,15 @@ func TestImportThatLeftSomethingOutIsPartly(t *testing.T) {
 		"  3 skipped: devices, sockets, fifos\n  1 unreadable\n", stdout.String())
 }
 
-// Silence is counted from the last answer, and only while connections fail: an
-// import that waits for a slow disk of its own is not given up.
-func TestImportEndsAtSilenceOnly(t *testing.T) {
-	ctx, cancel := context.WithCancelCause(t.Context())
-	s := silence{limit: time.Minute, cancel: cancel}
-	s.look(&fsclient.Progress{Answers: 1})
-	s.since = s.since.Add(-time.Hour)
-	s.look(&fsclient.Progress{Answers: 1})
-	require.NoError(t, ctx.Err())
-
-	s.look(&fsclient.Progress{Answers: 2, Reconnects: 3})
-	require.WithinDuration(t, time.Now(), s.since, time.Minute)
-	s.since = s.since.Add(-time.Hour)
-	lost := errors.New("connection refused")
-	s.look(&fsclient.Progress{Answers: 2, Reconnects: 4, LastError: lost})
-	require.ErrorIs(t, context.Cause(ctx), errSilent)
-	require.ErrorIs(t, context.Cause(ctx), lost)
-	require.Equal(t, ExitUnreachable, classify(importFailure(context.Cause(ctx), "again")).Code)
+// TestSilentImportSaysWhichSilence: a server that is there does not want to be started.
+func TestSilentImportSaysWhichSilence(t *testing.T) {
+	for code, silent := range map[int]*fsclient.SilentError{
+		ExitUnreachable: {Max: time.Minute, Cause: errors.New("connection refused")},
+		ExitTimeout:     {Max: time.Minute, Here: true},
+	} {
+		f := classify(importFailure(silent, "again"))
+		require.Equal(t, code, f.Code)
+		require.Contains(t, f.Next, "again")
+		require.Contains(t, f.Error(), "within 1m0s")
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http/httptrace"
 	"strings"
 	"sync"
 	"time"
@@ -28,6 +29,9 @@ type ImportOptions struct {
 	// Problem is called with each thing that is left out, or is not as it was, by one
 	// goroutine at a time; Report.Errors has the first ones.
 	Problem func(text string)
+	// SilenceMax is how long the node may leave an operation or a question without an
+	// answer, over all connections, before the import ends with a *SilentError; 0 = no end.
+	SilenceMax time.Duration
 }
 
 // Ack is one acknowledged operation.
@@ -62,7 +66,6 @@ type Progress struct {
 	TimesLimited int64 `json:"times_limited"`      // times outside of 1677 to 2262: the site has the nearest
 	Extra        int64 `json:"extra_names"`        // at the site, below To, and not in DIR
 
-	Answers   int64 `json:"-"` // of the node, to operations and questions
 	LastError error `json:"-"` // why the last connection was lost
 }
 
@@ -87,11 +90,12 @@ type importer struct {
 	o     ImportOptions
 	began time.Time
 
-	mu     sync.Mutex
-	report Report
-	inodes map[fileID]string // hard-linked files: the first name of each
-	ackErr error
-	cancel context.CancelCauseFunc
+	mu      sync.Mutex
+	report  Report
+	silence silence
+	inodes  map[fileID]string // hard-linked files: the first name of each
+	ackErr  error
+	cancel  context.CancelCauseFunc
 }
 
 // Import makes a directory of the node equal to a directory tree in all that the node
@@ -121,6 +125,7 @@ func (c *Client) Import(ctx context.Context, dir string, o ImportOptions) (Repor
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	im := &importer{c: c, o: o, began: time.Now(), inodes: map[fileID]string{}, cancel: cancel}
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotFirstResponseByte: im.here})
 	parts, err := im.parts(root, to)
 	if err != nil {
 		return Report{}, err
@@ -129,7 +134,7 @@ func (c *Client) Import(ctx context.Context, dir string, o ImportOptions) (Repor
 	finished := make(chan struct{})
 	go func() { // Ends when the import has.
 		defer close(reported)
-		im.tell(finished)
+		im.watch(finished)
 	}()
 	if err = im.makeAbove(ctx, to); err == nil {
 		err = im.work(ctx, parts)
@@ -142,8 +147,11 @@ func (c *Client) Import(ctx context.Context, dir string, o ImportOptions) (Repor
 	<-reported
 	im.mu.Lock()
 	defer im.mu.Unlock()
-	if im.ackErr != nil {
+	switch cause := context.Cause(ctx); {
+	case im.ackErr != nil:
 		err = im.ackErr
+	case err != nil && cause != nil:
+		err = cause
 	}
 	im.report.Seconds = time.Since(im.began).Seconds()
 	return im.report, err
@@ -228,7 +236,11 @@ func (im *importer) walker(ctx context.Context) *walker {
 
 // lost books a lost connection.
 func (im *importer) lost(err error) {
-	im.count(func(r *Report) { r.Reconnects++; r.LastError = err })
+	im.mu.Lock()
+	defer im.mu.Unlock()
+	im.report.Reconnects++
+	im.report.LastError = err
+	im.silence.here, im.silence.lost = false, err
 }
 
 func (im *importer) count(f func(*Report)) {
@@ -241,7 +253,6 @@ func (im *importer) count(f func(*Report)) {
 func (im *importer) answered(op *namespace.Operation, r fsapi.Result) {
 	im.mu.Lock()
 	defer im.mu.Unlock()
-	im.report.Answers++
 	if r.Ref == (wire.Ref{}) {
 		im.report.Unchanged++
 		return
@@ -304,23 +315,29 @@ func (im *importer) split(id fileID, to string) bool {
 	return was && first != to
 }
 
-// tell calls Progress until finished, and once more.
-func (im *importer) tell(finished <-chan struct{}) {
-	if im.o.Progress == nil {
-		return
-	}
+// watch calls Progress until finished, and once more; and ends an import whose node is
+// silent for too long.
+func (im *importer) watch(finished <-chan struct{}) {
 	ticker := time.NewTicker(progressEvery)
 	defer ticker.Stop()
+	before := im.began
 	for last := false; !last; {
 		select {
 		case <-ticker.C:
 		case <-finished:
 			last = true
 		}
+		now := time.Now()
 		im.mu.Lock()
+		silent := im.silence.tick(now.Sub(before), im.o.SilenceMax)
 		p := im.report.Progress
 		im.mu.Unlock()
-		p.Seconds = time.Since(im.began).Seconds()
-		im.o.Progress(p)
+		before = now
+		if silent != nil && !last {
+			im.cancel(silent)
+		}
+		if p.Seconds = now.Sub(im.began).Seconds(); im.o.Progress != nil {
+			im.o.Progress(p)
+		}
 	}
 }

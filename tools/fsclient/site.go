@@ -19,13 +19,14 @@ import (
 
 // ask asks until there is an answer.
 func (im *importer) ask(ctx context.Context, question func() error) error {
+	im.asked()
+	defer im.unasked()
 	for backoff := backoffMin; ; backoff = min(2*backoff, backoffMax) {
 		err := question()
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case err == nil || !errors.Is(err, ErrUnreachable) && !errors.Is(err, ErrLater):
-			im.count(func(r *Report) { r.Answers++ })
 			return err
 		}
 		im.lost(err)

@@ -138,8 +138,8 @@ func (w *walker) settled() bool {
 // answered counts one result. If this run sends a request for the first time and the site
 // has done it before, it may have been undone since: another round.
 func (w *walker) answered(op *namespace.Operation, r fsapi.Result, resent bool) {
+	w.im.unasked()
 	if r.Errno != 0 {
-		w.im.count(func(r *Report) { r.Answers++ })
 		w.refuse(outcomeOf(op, r).Err.Error())
 		return
 	}
@@ -191,7 +191,12 @@ func (w *walker) emit(it *item, op *namespace.Operation) error {
 	case engine.OpCreate, engine.OpMkDir, engine.OpSymlink, engine.OpLink, engine.OpUnlink:
 		it.above.renamed = true
 	}
-	return w.lane.Emit(op)
+	w.im.asked()
+	err = w.lane.Emit(op)
+	if err != nil {
+		w.im.unasked()
+	}
+	return err
 }
 
 // requestOf names an operation about it: the same in every run of an import that
