@@ -6,6 +6,8 @@ import (
 	"go/token"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -67,15 +69,68 @@ func stateWords(t *testing.T) map[string]string {
 	return found
 }
 
-// A word that status shows for a state is explained once, in the glossary.
-func TestPagesExplainEveryStateWord(t *testing.T) {
-	text, err := os.ReadFile(filepath.Join(root(t), "docs/glossary.md"))
-	require.NoError(t, err)
-	_, states, found := strings.Cut(string(text), "## Words of status")
-	require.True(t, found)
-	for word, place := range stateWords(t) {
-		if !strings.Contains(states, "`"+word+"`") {
-			t.Errorf("%s: docs/glossary.md does not explain the state %q", place, word)
+// shown are the words of each kind of state, by the code that says them.
+func shown(t *testing.T) map[string][]string {
+	t.Helper()
+	words := map[string][]string{}
+	for _, c := range []struct{ kind, file, pattern string }{
+		{"health", "engine/status.go", `(?m)^\tHealth\w+ += "(.+)"$`},
+		{"role", "engine/snapshot.go", `(?m)^\trole\w+ += "(.+)"$`},
+		{"appends", "engine/status.go", `(?m)^\tAppends\w+ += "(.+)"$`},
+		{"shards", "engine/step/effects.go", `(?m)^\tAdmit(\w+)\b.* // `},
+		{"journal", "engine/status.go", `(?m)^\tJournal\w+ += "(.+)"$`},
+		{"apply", "engine/status.go", `(?m)^\tApply\w+ += "(.+)"$`},
+		{"lag", "engine/status.go", `(?m)^\tLag\w+ += "(.+)"$`},
+		{"link", "engine/node/status.go", `(?m)(?:^\t+return|s\.Link =) "([a-z ]+)"$`},
+		{"waiting on", "engine/stream/stream.go", `(?m)^\tWait\w+ +WaitingOn = "(.+)"$`},
+		{"stopped log", "wire/names.go", `(?s)logCodeNames = \[\]string\{(.+?)\}`},
+		{"stopped log", "wire/names.go", `"(internal)"`},
+		{"verify", "engine/verify/report.go", `(?m)^\t(?:Equal|Partly|Unreachable|Different) += "(\w+)"`},
+		{"check", "tools/cli/check.go", `checkWords = .*?\{(.+?)\}`},
+	} {
+		text, err := os.ReadFile(filepath.Join(root(t), c.file))
+		require.NoError(t, err)
+		found := regexp.MustCompile(c.pattern).FindAllStringSubmatch(string(text), -1)
+		require.NotEmpty(t, found, "%s: no words of %s", c.file, c.kind)
+		for _, m := range found {
+			for word := range strings.SplitSeq(m[1], ",") {
+				if word = strings.Trim(word, "\" \t\n"); c.kind == "shards" {
+					word = strings.ToLower(word)
+				}
+				if word != "" && !slices.Contains(words[c.kind], word) {
+					words[c.kind] = append(words[c.kind], word)
+				}
+			}
 		}
+	}
+	return words
+}
+
+// TestEachStateHasAnExit: each word that status, verify and check show for a state has a
+// row in docs/operating.md that says what it means and what ends it, and no row is of a
+// word that nothing shows.
+func TestEachStateHasAnExit(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(root(t), "docs/operating.md"))
+	require.NoError(t, err)
+	_, rest, found := strings.Cut(string(text), "## States, and what ends each")
+	require.True(t, found)
+	rest, _, _ = strings.Cut(rest, "\n## ")
+	told, all, kind := map[string][]string{}, map[string]bool{}, ""
+	row := regexp.MustCompile("(?m)^\\| ?(.*?) \\| `(.+?)` \\| (.*) \\| (.*) \\|$")
+	for _, m := range row.FindAllStringSubmatch(rest, -1) {
+		if m[1] != "" {
+			kind = m[1]
+		}
+		require.NotEmpty(t, m[3], "%s: what %s means", kind, m[2])
+		require.NotEmpty(t, m[4], "%s: what ends %s", kind, m[2])
+		told[kind], all[m[2]] = append(told[kind], m[2]), true
+	}
+	for kind, words := range shown(t) {
+		require.ElementsMatch(t, words, told[kind], kind)
+		delete(told, kind)
+	}
+	require.Empty(t, told, "kinds that nothing shows")
+	for word, place := range stateWords(t) {
+		require.True(t, all[word], "%s: docs/operating.md does not say what ends the state %q", place, word)
 	}
 }
