@@ -83,20 +83,37 @@ func (c compared) Stopped(log wire.LogID) error { return c.e.appliers.endedBy(lo
 
 func (c compared) Closed() context.Context { return c.e.life }
 
-func (c compared) Forks(peer wire.SiteID) map[wire.LogID]bool {
+func (c compared) Halts() *verify.Halts {
 	c.e.heart.mu.Lock()
 	heart := c.e.heart.node.Status(c.e.now())
 	c.e.heart.mu.Unlock()
-	forks := make(map[wire.LogID]bool)
-	for i := range heart.Peers {
-		for _, l := range heart.Peers[i].Stopped {
-			forked := l.Code == wire.RefuseChain || l.Code == wire.RefuseUnknownIncarnation
-			if heart.Peers[i].Site == peer && forked {
-				forks[l.Log] = true
-			}
-		}
+	h := &verify.Halts{
+		Here: make(map[wire.LogID]error), Towards: make(map[wire.SiteID]map[wire.LogID]verify.Halt),
+		Silent: make(map[wire.SiteID]error), Unsent: make(map[wire.SiteID]bool), LeftOut: make(map[wire.SiteID]int),
 	}
-	return forks
+	for i := range heart.Stopped {
+		h.Here[heart.Stopped[i].Log] = c.stopped(&heart.Stopped[i])
+	}
+	for i := range heart.Peers {
+		p := &heart.Peers[i]
+		h.LeftOut[p.Site], h.Unsent[p.Site] = int(p.LeftOut), p.Session == 0
+		if p.Accepted == 0 {
+			h.Silent[p.Site] = fmt.Errorf("site %s has no session with site %s", p.Name, c.e.id.siteName)
+		}
+		logs := make(map[wire.LogID]verify.Halt)
+		for k := range p.Stopped {
+			l := &p.Stopped[k]
+			fork := l.Code == wire.RefuseChain || l.Code == wire.RefuseUnknownIncarnation
+			logs[l.Log] = verify.Halt{Why: c.stopped(l), Fork: fork}
+		}
+		h.Towards[p.Site] = logs
+	}
+	return h
+}
+
+func (c compared) stopped(l *node.StoppedLog) error {
+	return fmt.Errorf("the log of site %s, shard %d, is stopped: %s: %s", c.e.siteName(l.Log.Site), l.Log.Shard, l.Code,
+		l.Reason)
 }
 
 // journalOf is the journal that holds a log here.

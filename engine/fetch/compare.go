@@ -87,7 +87,7 @@ func (d *Desk) Compared(l *Line, a *wire.Verified) error {
 // CompareAsked hands a question of a verification to the shell.
 func (d *Desk) CompareAsked(l *Line, a *wire.Verify) {
 	l.compare = answering{a.Kind != wire.VerifyEnd, a.ID}
-	d.t.E.Asked = append(d.t.E.Asked, step.Asked{Link: l.Link, Ask: *a})
+	d.t.E.Asked = append(d.t.E.Asked, step.Asked{Link: l.Link, Peer: l.Site, Ask: *a})
 }
 
 // CompareAnswer sends an answer, unless the question was given up meanwhile.
@@ -102,7 +102,7 @@ func (d *Desk) CompareLost(l *Line, reason string) {
 	if l.compare.kept {
 		l.compare.kept = false
 		end := wire.Verify{ID: l.compare.id, Kind: wire.VerifyEnd}
-		d.t.E.Asked = append(d.t.E.Asked, step.Asked{Link: l.Link, Ask: end})
+		d.t.E.Asked = append(d.t.E.Asked, step.Asked{Link: l.Link, Peer: l.Site, Ask: end})
 	}
 	q := d.compared.of(l.Site)
 	if q == nil || q.line != l {

@@ -189,6 +189,7 @@ type Event struct {
 // gone; give back what was kept. Lo and Hi are borrowed.
 type Asked struct {
 	Link LinkID
+	Peer wire.SiteID // which asks
 	Ask  wire.Verify
 }
 

@@ -41,7 +41,7 @@ func (v *Verifier) Asked(a *node.Asked) {
 		if v.closed {
 			return
 		}
-		w = &answerer{here: v, link: a.Link, kick: make(chan struct{}, 1), quit: make(chan struct{})}
+		w = &answerer{here: v, link: a.Link, peer: a.Peer, kick: make(chan struct{}, 1), quit: make(chan struct{})}
 		v.answers[a.Link] = w
 		v.group.Add(1)
 		go w.run() // Ends when the asker ends it, the link does, or the engine.
@@ -56,6 +56,7 @@ func (v *Verifier) Asked(a *node.Asked) {
 type answerer struct {
 	here *Verifier
 	link node.LinkID
+	peer wire.SiteID   // which asks
 	kick chan struct{} // capacity 1
 	quit chan struct{}
 
@@ -163,9 +164,12 @@ func (w *answerer) answer(ctx context.Context, ask *wire.Verify) *wire.Verified 
 func (w *answerer) state(ctx context.Context, ask *wire.Verify, out *wire.Verified) error {
 	if w.view == nil || w.log != ask.Log || w.seq != ask.Seq {
 		w.forget()
+		if halt, ok := w.here.halts().Towards[w.peer][ask.Log]; ok && ask.Seq > 0 {
+			return halt.Why // no point of it comes there
+		}
 		until := time.Now().Add(pointWaitMax)
 		view, err := w.here.viewAt(ctx, ask.Log, ask.Seq, func() bool { return time.Now().Before(until) })
-		if errors.Is(err, errPoint) {
+		if err == errPoint {
 			return fmt.Errorf("shard %d, seq %d: %w", ask.Log.Shard, ask.Seq, err)
 		}
 		if err != nil {
@@ -187,7 +191,7 @@ func (w *answerer) state(ctx context.Context, ask *wire.Verify, out *wire.Verifi
 
 // logs tells where the logs of a range of shards end, and what a reading found.
 func (w *answerer) logs(ask *wire.Verify, out *wire.Verified) {
-	forks := w.here.Site.Forks(ask.Log.Site)
+	forks := w.here.halts().forks(ask.Log.Site)
 	for _, j := range w.here.journals() {
 		for _, log := range j.Logs() {
 			if log.Shard < ask.Log.Shard || uint32(log.Shard-ask.Log.Shard) >= ask.Count {

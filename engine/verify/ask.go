@@ -68,6 +68,15 @@ func (q *question) await(ctx context.Context) (*wire.Verified, error) {
 	}
 }
 
+// refused is why the peer does not answer, if it has said so by now.
+func (q *question) refused(ctx context.Context) error {
+	if len(q.answer) == 0 {
+		return nil
+	}
+	_, err := q.await(ctx)
+	return err
+}
+
 // atPeer is what a peer could not do; kind is what it means here, nil = nothing.
 type atPeer struct {
 	site, text string

@@ -122,7 +122,8 @@ func (v *verification) tails(ctx context.Context, q wire.Verify) error {
 // so that is asked again for a while.
 func (v *verification) ends(ctx context.Context, q wire.Verify) (
 	here []wire.LogID, there map[wire.LogID]wire.Position, err error) {
-	for until := time.Now().Add(behindWaitMax); ; {
+	began := time.Now()
+	for until := began.Add(behindWaitMax); ; {
 		here = here[:0]
 		for _, j := range v.here.journals() {
 			for _, log := range j.Logs() {
@@ -136,7 +137,7 @@ func (v *verification) ends(ctx context.Context, q wire.Verify) (
 			return nil, nil, err
 		}
 		there = make(map[wire.LogID]wire.Position)
-		maps.Copy(v.forks, v.here.Site.Forks(v.peer.site))
+		v.look()
 		for i := range answer.Rows {
 			row := &answer.Rows[i]
 			there[row.Log] = row.At
@@ -144,9 +145,11 @@ func (v *verification) ends(ctx context.Context, q wire.Verify) (
 				v.forks[row.Log] = true
 			}
 		}
+		unsent := v.halts.Unsent[v.peer.site] && time.Since(began) >= stillMax
 		lacks := func(log wire.LogID) bool {
 			_, held := there[log]
-			return !held && log.Site == v.here.ID
+			_, left := v.halts.Towards[v.peer.site][log]
+			return !held && log.Site == v.here.ID && !left && !unsent
 		}
 		if !slices.ContainsFunc(here, lacks) || time.Now().After(until) {
 			return here, there, nil
@@ -161,7 +164,8 @@ func (v *verification) ends(ctx context.Context, q wire.Verify) (
 
 // compareLogs compares logs of one journal of ours with where the peer's end.
 func (v *verification) compareLogs(ctx context.Context, j *journal.Journal, there map[wire.LogID]wire.Position) error {
-	if err := v.catchUp(ctx, j, there); err != nil {
+	halted, err := v.catchUp(ctx, j, there)
+	if err != nil {
 		return err
 	}
 	found, err := positionsAt(ctx, j, there)
@@ -184,6 +188,10 @@ func (v *verification) compareLogs(ctx context.Context, j *journal.Journal, ther
 			d := v.history(log, here, at)
 			d.Detail += ": it has stopped"
 			v.out.differ(d)
+		case halted[log] != nil:
+			v.gap("journals", int(log.Shard), int(log.Shard)+1, haltedError(fmt.Errorf(
+				"the log of site %s does not come to where it ends at site %s: %w", v.here.Site.Name(log.Site),
+				v.peer.name, halted[log])))
 		default:
 			v.gap("journals", int(log.Shard), int(log.Shard)+1, fmt.Errorf("the log of site %s ends at "+
 				"seq %d of %s here and at seq %d of %s at site %s, and no batch that is kept here ends there",
@@ -199,31 +207,48 @@ func tailIn(j *journal.Journal, log wire.LogID) wire.Position {
 	return t.Position
 }
 
-// catchUp waits until our copies reach where the peer's end, for a while. What has
-// stopped, and an own log that has gone on to another incarnation, will not.
-func (v *verification) catchUp(ctx context.Context, j *journal.Journal, there map[wire.LogID]wire.Position) error {
+// catchUp waits until our copies reach where the peer's end, for a while, and returns those
+// that do not, because nothing more comes. What has stopped, and an own log that has gone
+// on to another incarnation, will not.
+func (v *verification) catchUp(ctx context.Context, j *journal.Journal, there map[wire.LogID]wire.Position) (
+	halted map[wire.LogID]error, err error) {
 	until := time.Now().Add(behindWaitMax)
 	ticker := time.NewTicker(pointLookEvery)
 	defer ticker.Stop()
+	stands := make(map[wire.LogID]*stand)
 	for {
 		behind := false
+		halted = make(map[wire.LogID]error)
 		for log, at := range there {
 			forked, here := v.forks[log], tailIn(j, log)
 			if log.Site == v.here.ID {
 				forked = forked || here.Incarnation != at.Incarnation
 			}
-			behind = behind || !forked && !here.Covers(at)
+			if forked || here.Covers(at) {
+				continue
+			}
+			if stands[log] == nil {
+				stands[log] = new(stand)
+			}
+			halted[log] = v.halts.copyHalts(log, stands[log].at(here.Seq))
+			behind = behind || halted[log] == nil
 		}
 		if !behind || time.Now().After(until) {
-			return nil
+			return halted, nil
 		}
 		select {
 		case <-ticker.C:
-			maps.Copy(v.forks, v.here.Site.Forks(v.peer.site))
+			v.look()
 		case <-ctx.Done():
-			return ctx.Err()
+			return nil, ctx.Err()
 		}
 	}
+}
+
+// look takes what stands still now.
+func (v *verification) look() {
+	v.halts = v.here.halts()
+	maps.Copy(v.forks, v.halts.forks(v.peer.site))
 }
 
 // damaged notes stored bytes of a log that do not hold (I9).

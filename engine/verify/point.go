@@ -98,8 +98,8 @@ func (v *Verifier) viewAt(ctx context.Context, log wire.LogID, seq wire.Seq, goO
 	}
 	ticker := time.NewTicker(pointLookEvery)
 	defer ticker.Stop()
-	for {
-		err = v.Site.Stopped(log)
+	for waits := (wait{v: v, log: log, seq: seq}); ; {
+		err = waits.ended()
 		if err != nil && disarm() {
 			return nil, err
 		}
@@ -123,7 +123,10 @@ func (v *Verifier) viewAt(ctx context.Context, log wire.LogID, seq wire.Seq, goO
 				at.err = at.view.Close()
 			}
 		}
-		return nil, errors.Join(err, at.err)
+		if at.err != nil {
+			err = errors.Join(err, at.err)
+		}
+		return nil, err
 	}
 }
 
@@ -160,12 +163,15 @@ func (v *Verifier) hostView(ctx context.Context, log wire.LogID, seq wire.Seq, g
 // pointLookEvery is how often who waits for a point looks whether it still moves.
 const pointLookEvery = 200 * time.Millisecond
 
-// seqIn is a log's seq among cursors.
-func seqIn(cursors []store.Cursor, log wire.LogID) wire.Seq {
+// positionIn is a log's position among cursors.
+func positionIn(cursors []store.Cursor, log wire.LogID) wire.Position {
 	for _, c := range cursors {
 		if c.Log == log {
-			return c.Position.Seq
+			return c.Position
 		}
 	}
-	return 0
+	return wire.Position{}
 }
+
+// seqIn is a log's seq among cursors.
+func seqIn(cursors []store.Cursor, log wire.LogID) wire.Seq { return positionIn(cursors, log).Seq }

@@ -17,12 +17,12 @@ import (
 // lonely is a Site without journals and peers, whose applier may have stopped.
 type lonely struct{ stopped error }
 
-func (l *lonely) Name(wire.SiteID) string               { return "site-a" }
-func (l *lonely) Ask(node.Input)                        {}
-func (l *lonely) Journal(wire.LogID) *journal.Journal   { return nil }
-func (l *lonely) Stopped(wire.LogID) error              { return l.stopped }
-func (l *lonely) Forks(wire.SiteID) map[wire.LogID]bool { return nil }
-func (l *lonely) Closed() context.Context               { return context.Background() }
+func (l *lonely) Name(wire.SiteID) string             { return "site-a" }
+func (l *lonely) Ask(node.Input)                      {}
+func (l *lonely) Journal(wire.LogID) *journal.Journal { return nil }
+func (l *lonely) Stopped(wire.LogID) error            { return l.stopped }
+func (l *lonely) Halts() *Halts                       { return &Halts{} }
+func (l *lonely) Closed() context.Context             { return context.Background() }
 
 // batch applies the entries [first, last] of a log of site 1, and says so.
 func batch(t *testing.T, v *Verifier, s *store.Mem, first, last wire.Seq) {

@@ -41,6 +41,9 @@ func (v *verification) shard(ctx context.Context, shard wire.Shard) (err error) 
 		return v.standing(ctx, log, fmt.Errorf(
 			"the histories of the log of site %s differ, and with them what was applied", v.here.Site.Name(log.Site)))
 	}
+	if halt, ok := v.here.halts().Towards[v.peer.site][log]; ok {
+		return v.standing(ctx, log, halt.Why)
+	}
 	ahead, lost := wire.Seq(0), 0
 	for range pointTriesMax {
 		c := &comparison{v: v, log: log, seq: v.tail(log).Seq + ahead}
@@ -151,9 +154,12 @@ func (c *comparison) meet(ctx context.Context) (err error) {
 		return !still && now.Before(until)
 	})
 	switch {
-	case still && errors.Is(err, errPoint):
+	case still && err == errPoint:
+		if err := q.refused(ctx); err != nil {
+			return err // the peer knows why
+		}
 		return errStill
-	case errors.Is(err, errPoint):
+	case err == errPoint:
 		return fmt.Errorf("shard %d, seq %d: %w here within %s", c.log.Shard, c.seq, err, pointWaitMax)
 	}
 	if err == nil {

@@ -24,9 +24,8 @@ type Site interface {
 	Journal(log wire.LogID) *journal.Journal
 	// Stopped is why the Store here is given no more of a log; nil while it is.
 	Stopped(log wire.LogID) error
-	// Forks are the logs that have stopped here towards a peer because the histories
-	// differ (I4).
-	Forks(peer wire.SiteID) map[wire.LogID]bool
+	// Halts is what stands still here. It is asked several times a second.
+	Halts() *Halts
 	// Closed ends when the engine begins to close, and its cause is then what whoever
 	// asked is told. The engine waits for Close before it closes the journals.
 	Closed() context.Context
@@ -54,7 +53,8 @@ type Verifier struct {
 	answers map[node.LinkID]*answerer
 	waiting map[uint64]chan reply // our questions by id
 	lastID  uint64
-	group   sync.WaitGroup // of the answerers
+	silent  map[wire.SiteID]time.Time // since when sites were seen without a session
+	group   sync.WaitGroup            // of the answerers
 }
 
 // New makes the Verifier of a site. Close ends it.
@@ -62,6 +62,7 @@ func New(c Config) *Verifier {
 	return &Verifier{
 		Config: c, name: c.Site.Name(c.ID),
 		answers: make(map[node.LinkID]*answerer), waiting: make(map[uint64]chan reply),
+		silent: make(map[wire.SiteID]time.Time),
 	}
 }
 
@@ -122,6 +123,7 @@ type verification struct {
 	pace  pace
 	heard bool                // the peer has answered
 	forks map[wire.LogID]bool // logs whose histories differ
+	halts *Halts              // as of the last look
 	out   PeerReport
 
 	// Deep: what the reading of the stored bytes found here, there, and there of no log.
