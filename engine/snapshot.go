@@ -70,7 +70,7 @@ func (e *Engine) appendStatus(shards map[node.Admission]int, withheld string) Ap
 	case shards[node.AdmitStandby] > 0:
 		a.State, a.Reason = AppendsStandby, fmt.Sprintf("site %s writes", e.o.Primary)
 	case a.Waiting > 0 && open == 0:
-		a.State, a.Reason = AppendsWaiting, cmp.Or(withheld, "for a peer to confirm where the logs end")
+		a.State, a.Reason = AppendsWaiting, cmp.Or(withheld, "for a peer to confirm where the logs end: start it")
 	case a.Refused == len(e.shards):
 		a.State, a.Reason = AppendsRefused, cmp.Or(withheld, "every shard's log is stopped: see stopped_logs")
 	case open < len(e.shards):
@@ -80,8 +80,8 @@ func (e *Engine) appendStatus(shards map[node.Admission]int, withheld string) Ap
 	default:
 		a.State = AppendsOpen
 		if a.Unverified > 0 {
-			a.Reason = fmt.Sprintf("not every peer confirmed where the logs of %d of %d shards end",
-				a.Unverified, len(e.shards))
+			a.Reason = fmt.Sprintf("not every peer confirmed where the logs of %d of %d shards end: start those that "+
+				"were not heard, or forget what never comes", a.Unverified, len(e.shards))
 		}
 	}
 	return a
@@ -312,8 +312,8 @@ func (e *Engine) health(s *Status) (word, reason string) {
 		}
 		if holes := f.j.Holes(); len(holes) > 0 {
 			h := &holes[0]
-			return HealthDegraded, fmt.Sprintf("damage took %s of the %s journal that nothing has filled yet; "+
-				"the first is of site %s shard %d behind seq %d",
+			return HealthDegraded, fmt.Sprintf("damage took %s of the %s journal that nothing has filled yet: a peer "+
+				"that has it gives it back; the first is of site %s shard %d behind seq %d",
 				stretches(len(holes)), f.name, e.siteName(h.Log.Site), h.Log.Shard, h.From.Seq)
 		}
 	}

@@ -1,6 +1,7 @@
 package admission
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -105,11 +106,12 @@ func (g *Gate) end(s wire.Shard) step.Log { return g.Logs[s].Log }
 // Start decides what can be decided without anybody's word.
 func (g *Gate) Start() {
 	g.startAt = g.t.Now.Mono
-	g.waited = !g.role.Own() || len(g.role.Peers) == 0
-	if len(g.role.Peers) == 0 {
-		g.role.Found()
-	}
-	if g.role.Left() {
+	g.waited = !g.role.Own()
+	switch {
+	case g.role.Alone():
+		g.Alone()
+		return
+	case g.role.Left():
 		g.Withhold()
 		return
 	}
@@ -118,22 +120,61 @@ func (g *Gate) Start() {
 		switch {
 		case !g.role.Own():
 			g.admit(s, step.AdmitStandby, nil)
-		case len(g.role.Peers) == 0 && g.t.C.PrimaryNamed && !o.differs() && (o.Suspect || o.Short()):
-			g.alone(s)
 		case o.Suspect:
 			g.admit(s, step.AdmitRefused, g.suspectError(s))
-		case len(g.role.Peers) == 0 && o.Short():
-			g.t.NoteStopped(g.t.LogID(s), wire.RefuseInternal, g.lostError(s).Error())
-			g.admit(s, step.AdmitRefused, g.lostError(s))
-		case len(g.role.Peers) == 0 || plant.AppendUnproven:
+		case plant.AppendUnproven:
 			g.admit(s, step.AdmitVerified, nil)
 		}
 	}
 }
 
+// Alone decides about every log of a site without peers, at its start or as the last one is
+// forgotten: nobody's word is waited for.
+func (g *Gate) Alone() {
+	g.waited = true
+	g.role.Found()
+	for i := range g.Logs {
+		s, o := wire.Shard(i), &g.Logs[i]
+		if errors.Is(o.Err, step.ErrDataLost) {
+			g.t.UnnoteStopped(g.t.LogID(s), o.Err.Error())
+		}
+		o.Fetching = false
+		switch {
+		case !g.role.Own():
+			g.admit(s, step.AdmitStandby, nil)
+		case o.Stopped:
+		case g.t.C.PrimaryNamed && !o.differs() && (o.Suspect || o.Short()):
+			g.alone(s)
+		case o.Suspect:
+			g.admit(s, step.AdmitRefused, g.suspectError(s))
+		case o.Short():
+			g.t.NoteStopped(g.t.LogID(s), wire.RefuseInternal, g.lostError(s).Error())
+			g.admit(s, step.AdmitRefused, g.lostError(s))
+		default:
+			g.admit(s, step.AdmitVerified, nil)
+		}
+	}
+}
+
+// Unneed takes back what a peer that is forgotten was known to have: needs tells what the
+// Store and the others have.
+func (g *Gate) Unneed(s wire.Shard, needs func(*Log)) {
+	o := &g.Logs[s]
+	o.needs = nil
+	needs(o)
+	if !errors.Is(o.Err, step.ErrDataLost) {
+		return
+	}
+	g.t.UnnoteStopped(g.t.LogID(s), o.Err.Error())
+	g.admit(s, step.AdmitWaiting, nil)
+	if g.waited {
+		g.StopWaiting(s)
+	}
+}
+
 func (g *Gate) suspectError(s wire.Shard) error {
 	next := "a peer must prove or give back what follows"
-	if len(g.role.Peers) == 0 {
+	if g.role.Alone() {
 		next = fmt.Sprintf("start with the peers that may have what follows, or name site %s as the primary "+
 			"to go on behind that", g.t.C.SiteName)
 	}
@@ -203,7 +244,7 @@ func (g *Gate) GoOn(s wire.Shard, at wire.Position) {
 func (g *Gate) lostError(s wire.Shard) error {
 	o := &g.Logs[s]
 	at, who := o.Need()
-	if len(g.role.Peers) == 0 {
+	if g.role.Alone() {
 		return fmt.Errorf("%s: the journal ends at seq %d, %s has seq %d: restore the journal, or start with the "+
 			"peers that have it, or name site %s as the primary to go on behind the Store: %w", g.t.OwnName(s),
 			o.Tail.Seq, who, at.Seq, g.t.C.SiteName, step.ErrDataLost)

@@ -4,27 +4,29 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/claudefs/repl/engine/admission"
 	"github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/wire"
 )
 
 func (n *Node) forgetPeer(in *Forget) {
 	p := n.peer(in.Site)
-	switch {
-	case p == nil || !p.Configured && !p.Registered:
+	if p == nil || !p.Configured && !p.Registered {
 		in.Err = ErrNoPeer
 		return
-	case n.wasHeard(p):
-		in.Err = ErrHeard
+	}
+	in.Heard, in.Loss = n.wasHeard(p), n.lossOf(p)
+	switch {
+	case in.Only:
 		return
+	case in.Heard && n.role.Writes(p.Site):
+		in.Err = ErrWriter
+	case in.Heard && (p.in != nil || p.next != nil || p.Phase > stream.PhaseHello):
+		in.Err = ErrLinked
+	case in.Heard && !in.Gone:
+		in.Err = ErrHeard
 	}
-	for i := range n.own {
-		if seq := n.own[i].Tail.Seq; seq != 0 {
-			in.Loss.Shards++
-			in.Loss.Entries += int64(seq)
-		}
-	}
-	if in.Only {
+	if in.Err != nil {
 		return
 	}
 	if p.Registered {
@@ -34,15 +36,57 @@ func (n *Node) forgetPeer(in *Forget) {
 		n.close(p.link, "it is forgotten")
 	}
 	p.Configured, p.Registered = false, false
-	n.event(EventForgotten, p.Site, wire.LogID{}, true, fmt.Sprintf(
-		"site %s is forgotten, which never answered: %d entries of %d shards are not kept for it any more",
-		p.Name, in.Loss.Entries, in.Loss.Shards))
-	for s := range n.own {
-		n.ownFloor(wire.Shard(s))
-	}
+	n.event(EventForgotten, p.Site, wire.LogID{}, true, forgottenText(p, in))
 	n.retention.rose[Own], n.retention.rose[Mirror] = true, true
 	n.persistNext()
-	n.allHeard() // nobody waits for it
+	n.unneed(p)
+}
+
+func forgottenText(p *peer, in *Forget) string {
+	why, last := "which never answered", ""
+	if in.Heard {
+		why = "which is gone for good"
+	}
+	if in.Loss.Last > 0 {
+		last = fmt.Sprintf(", and %d that only it has are given up", in.Loss.Last)
+	}
+	return fmt.Sprintf("site %s is forgotten, %s: %d entries of %d shards are not kept for it any more%s", p.Name, why,
+		in.Loss.Entries, in.Loss.Shards, last)
+}
+
+// lossOf is what is given up with a peer.
+func (n *Node) lossOf(p *peer) (l Loss) {
+	for s := range n.own {
+		o, has := &n.own[s], p.Logs[s].Durable
+		if missing := o.Tail.EntriesAfter(has); missing > 0 {
+			l.Shards++
+			l.Entries += missing
+		}
+		l.Last += min(has.EntriesAfter(o.Tail), has.EntriesAfter(o.store))
+	}
+	return l
+}
+
+// unneed has nobody wait any more for the word of a peer that is forgotten, nor for what it
+// was known to have.
+func (n *Node) unneed(p *peer) {
+	for s := range n.own {
+		o := &n.own[s]
+		n.gate.Unneed(wire.Shard(s), func(l *admission.Log) {
+			l.Needs(o.store, "the Store")
+			for _, q := range n.peers {
+				if q.Configured || q.Registered {
+					l.Needs(q.Logs[s].Durable, "site "+q.Name)
+				}
+			}
+		})
+		n.ownFloor(wire.Shard(s))
+	}
+	if n.role.Alone() {
+		n.gate.Alone()
+		return
+	}
+	n.allHeard()
 }
 
 // wasHeard says whether a peer ever answered, or confirmed anything.

@@ -38,7 +38,7 @@ func TestNameNobodyAnswersTo(t *testing.T) {
 	require.Zero(t, a.node.Floor(Own, log).Seq)
 	heard := &Forget{Site: b.c.Site}
 	a.step(heard)
-	require.ErrorIs(t, heard.Err, ErrHeard)
+	require.ErrorIs(t, heard.Err, ErrLinked)
 	nobody := &Forget{Site: 99}
 	a.step(nobody)
 	require.ErrorIs(t, nobody.Err, ErrNoPeer)
@@ -60,6 +60,10 @@ func TestNameNobodyAnswersTo(t *testing.T) {
 	heard = &Forget{Site: b.c.Site}
 	a.step(heard)
 	require.ErrorIs(t, heard.Err, ErrHeard, "heard in an earlier life")
+	heard = &Forget{Site: b.c.Site, Gone: true}
+	a.step(heard)
+	require.NoError(t, heard.Err)
+	require.True(t, heard.Heard)
 }
 
 // TestOldRegistrationIsForgotten: releases before registered a peer before they dialed

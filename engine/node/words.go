@@ -101,6 +101,8 @@ var (
 	ErrDiverged = step.ErrDiverged
 	ErrPeers    = step.ErrPeers
 	ErrHeard    = step.ErrHeard
+	ErrLinked   = step.ErrLinked
+	ErrWriter   = step.ErrWriter
 	ErrNoPeer   = step.ErrNoPeer
 	ErrNoLink   = step.ErrNoLink
 	ErrDataLost = step.ErrDataLost

@@ -64,6 +64,11 @@ func (r *Role) Settled() bool {
 
 func (r *Role) some(f func(*Peer) bool) bool { return slices.ContainsFunc(r.Peers, f) }
 
+// Alone: no peer is configured or registered, or each of them was forgotten.
+func (r *Role) Alone() bool {
+	return !r.some(func(p *Peer) bool { return p.Configured || p.Registered })
+}
+
 // Left: there are registered peers, and the configuration names none.
 func (r *Role) Left() bool {
 	return r.Own() && r.some(func(p *Peer) bool { return p.Registered }) &&

@@ -12,6 +12,10 @@ var (
 	ErrPeers = errors.New("too many peers")
 	// ErrHeard: the peer has answered, and may come back for what it lacks.
 	ErrHeard = errors.New("peer was heard")
+	// ErrLinked: the peer is linked now, so that it is not gone.
+	ErrLinked = errors.New("peer is linked")
+	// ErrWriter: the peer writes this cluster.
+	ErrWriter = errors.New("peer is the primary")
 	// ErrNoPeer: no site of that name is registered or configured.
 	ErrNoPeer = errors.New("no such peer")
 	// ErrNoLink: a peer cannot be asked now.

@@ -18,6 +18,6 @@ const (
 	EventJournalDown      = "journal-down"      // a journal stopped
 	EventApplyStopped     = "apply-stopped"     // the applier of a log stopped
 	EventPersistFailed    = "persist-failed"    // control records could not be written
-	EventForgotten        = "forgotten"         // an operator gave a peer up that never answered
+	EventForgotten        = "forgotten"         // an operator gave a peer up
 	EventSessionSurpassed = "session-surpassed" // the peer has seen a later session under our name
 )

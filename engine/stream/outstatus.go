@@ -48,7 +48,8 @@ type OutboundStatus struct {
 func (o *Outbound) Status(now step.Now) OutboundStatus {
 	s := OutboundStatus{Link: o.Phase.String(), Reason: o.Reason, RTT: o.rtt, Dialed: o.Link}
 	if !o.Configured {
-		s.Reason = "registered, but not configured: it holds the retention floor until it is removed"
+		s.Reason = "registered, but not configured: what it lacks is kept for it; name it as a peer again, " +
+			"or give it up: cfs admin replication forget " + o.Name + " --gone"
 		s.WaitingOn, s.Pinned = WaitLink, -1
 		for i := range o.Logs {
 			s.Durable.Entries += o.own.gate.Logs[i].Tail.EntriesAfter(o.Logs[i].Durable)

@@ -20,22 +20,27 @@ func (a *app) replicationForget() *cobra.Command {
 		o    *output
 		addr func() (string, error)
 		yes  bool
+		gone bool
 	)
 	run := func(c *cobra.Command, args []string) error {
 		at, err := addr()
 		if err != nil {
 			return err
 		}
-		report, err := remote.Forget(c.Context(), at, args[0], false)
+		report, err := remote.Forget(c.Context(), at, args[0], engine.ForgetOptions{Only: true})
 		if err != nil {
 			return forgetFailure(err)
+		}
+		if report.Heard && !gone {
+			return failure(ExitRefused, fmt.Errorf("not done: site %s has answered before, and may come back; %s",
+				report.Site, forgetLoss(report)), "bring it back, or add --gone if it never comes")
 		}
 		if !yes {
 			if err := a.confirmForget(report); err != nil {
 				return err
 			}
 		}
-		if report, err = remote.Forget(c.Context(), at, args[0], true); err != nil {
+		if report, err = remote.Forget(c.Context(), at, args[0], engine.ForgetOptions{Gone: gone}); err != nil {
 			return forgetFailure(err)
 		}
 		if !o.people() {
@@ -44,26 +49,34 @@ func (a *app) replicationForget() *cobra.Command {
 		_, err = fmt.Fprintf(a.stdout, "forgotten: %s; %s\n", report.Site, forgetLoss(report))
 		return err
 	}
-	c := verb("forget SITE [--yes] [--admin ADDR] [-o FORMAT]",
-		"give up a peer that never answered, and what is kept for it", Lossy, 1, 1, run)
+	c := verb("forget SITE [--gone] [--yes] [--admin ADDR] [-o FORMAT]",
+		"give up a peer that never comes, and what is kept for it", Lossy, 1, 1, run)
 	c.Long = `Gives up a peer that never answered, such as a name that was mistyped once: nothing is kept for it any
-more, and it is not dialed until the node starts with its name again. It shows first what that site could
-not be given any more, should it exist. On a terminal it asks for the site's name; elsewhere it wants
---yes. A site that ever answered is not forgotten: exit code 3.`
+more, its word is not waited for, and it is not dialed until the node starts with its name again. A site
+that has answered before wants --gone; the primary, and a site that is linked now, are not forgotten: exit
+code 3. It shows first what is given up. On a terminal it asks for the site's name; elsewhere it wants
+--yes. Leave the site out of --peer from then on.`
+	c.Example = `  cfs admin replication forget site-bb
+  cfs admin replication forget site-c --gone --yes`
 	o = a.outputFlags(c)
 	addr = adminFlag(c)
 	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	c.Flags().BoolVar(&gone, "gone", false, "the site has answered before, and is gone for good")
 	return c
 }
 
 // forgetLoss words what a site that is forgotten could not be given any more.
 func forgetLoss(r *engine.ForgetReport) string {
-	if r.Entries == 0 {
-		return "it is missing nothing"
+	text := "it is missing nothing"
+	if r.Entries > 0 {
+		text = fmt.Sprintf("should it come, it would need a copy of the whole: %s of %s are not kept for it "+
+			"(the journal has %s now)", plural(r.Entries, "entry", "entries"), plural(r.Shards, "shard", "shards"),
+			humanBytes(r.JournalBytes))
 	}
-	return fmt.Sprintf("should it exist, it would need a copy of the whole: %s of %s are not kept for it "+
-		"(the journal has %s now)", plural(int(r.Entries), "entry", "entries"), plural(r.Shards, "shard", "shards"),
-		humanBytes(r.JournalBytes))
+	if r.LastEntries > 0 {
+		text += fmt.Sprintf("; %s that it alone is known to have are lost", plural(r.LastEntries, "entry", "entries"))
+	}
+	return text
 }
 
 // confirmForget asks for the site's name.
@@ -84,7 +97,7 @@ func (a *app) confirmForget(r *engine.ForgetReport) error {
 func forgetFailure(err error) error {
 	switch {
 	case errors.Is(err, remote.ErrRefused):
-		return failure(ExitRefused, err, "bring that site back: the journal keeps what it is missing")
+		return failure(ExitRefused, err, "only a site that is gone is forgotten: stop it first, if it is to go")
 	case errors.Is(err, remote.ErrQuestion):
 		return failure(ExitUsage, err, "cfs admin replication status names the peers")
 	}

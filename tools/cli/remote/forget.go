@@ -7,22 +7,23 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 
 	"github.com/claudefs/repl/engine"
 	"github.com/claudefs/repl/engine/admin"
 )
 
-// Forget asks the node at addr what it costs to forget a peer, or with do has it
-// forgotten. ErrRefused: the peer was heard; ErrQuestion: the node has no such peer.
-func Forget(ctx context.Context, addr, peer string, do bool) (*engine.ForgetReport, error) {
+// Forget asks the node at addr what it costs to forget a peer, or has it forgotten.
+// ErrRefused: the peer is not given up; ErrQuestion: the node has no such peer.
+func Forget(ctx context.Context, addr, peer string, o engine.ForgetOptions) (*engine.ForgetReport, error) {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
-	method := http.MethodGet
-	if do {
-		method = http.MethodPost
+	method := http.MethodPost
+	if o.Only {
+		method = http.MethodGet
 	}
-	query := url.Values{"peer": {peer}}
-	request, err := http.NewRequestWithContext(ctx, method, "http://"+addr+admin.ForgetPath+"?"+query.Encode(), nil)
+	query := url.Values{"peer": {peer}, "gone": {strconv.FormatBool(o.Gone)}}
+	request, err := http.NewRequestWithContext(ctx, method, nodeURL(addr, admin.ForgetPath, query), nil)
 	if err != nil {
 		return nil, fmt.Errorf("admin address %q: %w", addr, err)
 	}
