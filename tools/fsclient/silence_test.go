@@ -47,10 +47,12 @@ func TestImportOutwaitsNoSilence(t *testing.T) {
 		w.WriteHeader(http.StatusNotFound)
 		_, _ = w.Write([]byte(`{"error":"no such file","errno":"ENOENT"}`))
 	}
+	end := make(chan struct{})
+	defer close(end)
 	for name, serve := range map[string]func(http.ResponseWriter, *http.Request){
 		"at work on a question": func(w http.ResponseWriter, r *http.Request) {
 			w.WriteHeader(http.StatusProcessing)
-			<-r.Context().Done()
+			<-end
 		},
 		"appends wait": func(w http.ResponseWriter, r *http.Request) {
 			if r.Method == http.MethodGet {
@@ -60,12 +62,12 @@ func TestImportOutwaitsNoSilence(t *testing.T) {
 			rc := http.NewResponseController(w)
 			_ = rc.EnableFullDuplex()
 			_ = rc.Flush()
-			<-r.Context().Done()
+			<-end
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := httptest.NewServer(http.HandlerFunc(serve))
-			defer server.Close()
+			t.Cleanup(server.CloseClientConnections)
 			c := New(strings.TrimPrefix(server.URL, "http://"))
 			defer c.Close()
 			_, err := c.Import(t.Context(), tree, ImportOptions{ID: "1", SilenceMax: time.Second})
