@@ -135,7 +135,7 @@ func TestSuspectLogOfSoleSiteGoesOn(t *testing.T) {
 
 			a.options.Primary = "site-a"
 			a.start()
-			require.Contains(t, a.awaitEvent("data-lost").Text, "by the operator's word")
+			require.Contains(t, a.awaitEvent("data-lost").Text, "the log goes on behind that")
 			a.put(1, "after", "v", engine.AppliedHere)
 			a.end()
 			a.unnamed()

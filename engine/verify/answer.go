@@ -164,7 +164,7 @@ func (w *answerer) answer(ctx context.Context, ask *wire.Verify) *wire.Verified 
 func (w *answerer) state(ctx context.Context, ask *wire.Verify, out *wire.Verified) error {
 	if w.view == nil || w.log != ask.Log || w.seq != ask.Seq {
 		w.forget()
-		if halt, ok := w.here.halts().Towards[w.peer][ask.Log]; ok && ask.Seq > 0 {
+		if halt, ok := w.here.halts().Towards[w.peer][ask.Log]; ok && ask.Seq != 0 {
 			return halt.Why // no point of it comes there
 		}
 		until := time.Now().Add(pointWaitMax)
