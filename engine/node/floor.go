@@ -13,7 +13,8 @@ import (
 // retainEvery is between two rounds of giving segments back.
 const retainEvery = time.Second
 
-// retention is which journals' floors rose, and when the next segments may go.
+// retention is which journals may have segments that nobody needs (floors rose, an earlier life
+// began them, newer control records lie behind them), and when they may go.
 type retention struct {
 	n    *Node
 	rose [Mirror + 1]bool

@@ -132,3 +132,23 @@ func TestMirrorFloorWaitsForPagesThatCome(t *testing.T) {
 		require.NoError(t, w.fault)
 	}
 }
+
+// TestStandbyGivesBackWhatEarlierLivesLeft: nobody appends at a standby, so the floors of its own
+// journal never rise; its segments hold control records, and each life begins one (I10).
+func TestStandbyGivesBackWhatEarlierLivesLeft(t *testing.T) {
+	w := newWorld()
+	a := w.addSite("site-a", 1, "site-a", "site-b")
+	b := w.addSite("site-b", 1, "site-a", "site-a")
+	a.open()
+	b.open()
+	settled(w)
+	before := b.retains[Own]
+	require.NotZero(t, before, "the peer's registration was written")
+	settled(w)
+	require.Equal(t, before, b.retains[Own], "nothing changed")
+	b.crash()
+	b.open()
+	settled(w)
+	require.Equal(t, before+1, b.retains[Own])
+	require.NoError(t, w.fault)
+}
