@@ -22,8 +22,8 @@ type chainer struct {
 
 func (c *chainer) close(kind wire.BatchKind, count uint32, body []byte) wire.BatchRef {
 	h := wire.BatchHeader{
-		Kind: kind, Incarnation: c.incarnation, Cluster: 7, Site: max(c.site, 1), Shard: 3, Epoch: max(c.epoch, 1), Prev: c.end.Chain,
-		FirstSeq: c.end.Seq + 1, Count: count, FirstStamp: wire.Stamp(100 * (c.end.Seq + 1)),
+		Kind: kind, Incarnation: c.incarnation, Cluster: 7, Site: max(c.site, 1), Shard: 3, Epoch: max(c.epoch, 1),
+		Prev: c.end.Chain, FirstSeq: c.end.Seq + 1, Count: count, FirstStamp: wire.Stamp(100 * (c.end.Seq + 1)),
 	}
 	h.LastStamp = h.FirstStamp + wire.Stamp(count) - 1
 	b := append(make([]byte, wire.BatchHeaderBytes), body...)

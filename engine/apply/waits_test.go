@@ -61,10 +61,11 @@ func TestStorePastItsEndStopsTheNewLog(t *testing.T) {
 	first := []wire.BatchRef{old.start(t), old.data(put("a", "1"))}
 	orphan := old.data(put("a", "orphan"))
 	mine, other := wire.LogID{Site: 1, Shard: 3}, wire.LogID{Site: 9, Shard: 3}
+	foreign := wire.Position{Incarnation: wire.Incarnation{7}, Seq: 1, Chain: wire.Chain{1}}
 	for name, rows := range map[string][]wire.LogEnd{
 		"beyond its row":    {{Log: mine, End: first[1].Header.End()}},
 		"without a row":     {},
-		"only others named": {{Log: other, End: wire.Position{Incarnation: wire.Incarnation{7}, Seq: 1, Chain: wire.Chain{1}}}},
+		"only others named": {{Log: other, End: foreign}},
 	} {
 		s := store.NewMem()
 		a := newApplier(t, s)
