@@ -40,7 +40,7 @@ func (l *peerLink) answer(op *node.Op) {
 		return
 	}
 	tail, _ := l.e.flusherOf(op.Journal).j.Tail(op.Fetch.Log)
-	l.source.answers[op.Journal].walk.Ask(&op.Fetch, tail.Position)
+	l.source.answers[op.Journal].walk.Ask(&op.Fetch, op.Until, tail.Position)
 }
 
 // grant sends a piece of what is asked for, and tells the heart how far that went. A
@@ -100,6 +100,12 @@ func (a answering) Read() (headers []wire.BatchHeader, bytes int, damage, err er
 		bytes += len(refs[i].Bytes)
 	}
 	return x.heads, bytes, nil, nil
+}
+
+// Rows reads a START.
+func (a answering) Rows(index int) []wire.LogEnd {
+	rows, _ := wire.DecodeStart(a.x.refs[index].Body(), nil)
+	return rows
 }
 
 // Send sends batches of the last read as a piece of the answer with this id.

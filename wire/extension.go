@@ -23,6 +23,7 @@ const (
 const (
 	EnvelopeExtTrace   uint8 = 0x01 // trace context: TraceBytes
 	EnvelopeExtStopped uint8 = 0x02 // of a heartbeat: how many logs its source leaves out of the session: u32
+	EnvelopeExtUntil   uint8 = 0x08 // of a fetch: up to where, in a later incarnation: incarnation, seq u64
 
 	envelopeExtMust        uint8 = 1 << 7
 	envelopeExtHeaderBytes       = 2
@@ -48,6 +49,20 @@ func (x Extensions) AppendStopped(logs uint32) Extensions {
 	return binary.LittleEndian.AppendUint32(append(x, EnvelopeExtStopped, envelopeExtStoppedBytes), logs)
 }
 
+// AppendUntil appends up to where a fetch asks: a position of a later incarnation.
+func (x Extensions) AppendUntil(p Position) Extensions {
+	x = append(append(x, EnvelopeExtUntil, envelopeExtUntilBytes), p.Incarnation[:]...)
+	return binary.LittleEndian.AppendUint64(x, uint64(p.Seq))
+}
+
+// Until is what AppendUntil appended, without a chain; zero if there is none.
+func (x Extensions) Until() (p Position) {
+	if value, ok := x.Value(EnvelopeExtUntil); ok {
+		p.Incarnation, p.Seq = Incarnation(value[:16]), Seq(binary.LittleEndian.Uint64(value[16:]))
+	}
+	return p
+}
+
 // Value returns the value of the extension of that kind, borrowed from x, which passed
 // CheckFrame.
 func (x Extensions) Value(kind uint8) (value []byte, ok bool) {
@@ -64,7 +79,10 @@ func (x Extensions) Value(kind uint8) (value []byte, ok bool) {
 // TraceBytes is the size of a trace context: trace id 16, span id 8, flags 1.
 const TraceBytes = 25
 
-const envelopeExtStoppedBytes = 4
+const (
+	envelopeExtStoppedBytes = 4
+	envelopeExtUntilBytes   = 24
+)
 
 // extensions is what walkExtensions finds.
 type extensions struct {
@@ -138,6 +156,9 @@ func readEnvelopeExtensions(b []byte, e *Envelope) error {
 		case kind == EnvelopeExtStopped && size != envelopeExtStoppedBytes:
 			return fmt.Errorf("frame extension %02x of %d bytes, a number of stopped logs takes %d: %w",
 				kind, size, envelopeExtStoppedBytes, ErrProtocol)
+		case kind == EnvelopeExtUntil && size != envelopeExtUntilBytes:
+			return fmt.Errorf("frame extension %02x of %d bytes, want %d: %w",
+				kind, size, envelopeExtUntilBytes, ErrProtocol)
 		case kind == EnvelopeExtStopped:
 			e.Stopped = binary.LittleEndian.Uint32(b[at+envelopeExtHeaderBytes:])
 		}

@@ -4,7 +4,8 @@ import "encoding/binary"
 
 // Fetch asks for the batches of Log in (From, To]. From.Chain is the asker's
 // tail, so that the answer can prove that it continues it. To = 0: as far as
-// the answerer has.
+// the answerer has. To counts in From's incarnation. Where the answer is to go on in a
+// later one, To is 0, and an extension of the frame says up to where: see Until.
 type Fetch struct {
 	ID   uint64
 	Log  LogID

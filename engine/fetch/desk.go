@@ -122,7 +122,13 @@ func (d *Desk) ask(l *Line, q Question) {
 func (d *Desk) askOn(l *Line, q *Question) {
 	d.id++
 	q.ID, l.brought = d.id, false
-	d.t.E.Send(l.Link, l.Session, &wire.Fetch{ID: q.ID, Log: q.Log, From: q.from, To: q.to.Seq})
+	f := wire.Fetch{ID: q.ID, Log: q.Log, From: q.from, To: q.to.Seq}
+	if q.crosses() && q.from.Seq != 0 {
+		f.To = 0
+		d.t.E.SendWith(l.Link, l.Session, &f, wire.Extensions{}.AppendUntil(q.to))
+		return
+	}
+	d.t.E.Send(l.Link, l.Session, &f)
 }
 
 // goOn asks for the next grant: for the log that ended the last one, or where that is not
@@ -294,7 +300,7 @@ func (d *Desk) Check() error {
 				l.Link, len(l.Open), len(l.grants.open), stream.AnswerLogsMax)
 		}
 		for _, q := range l.Open {
-			if !q.from.Covers(q.start) || q.ID > d.id || q.ID == 0 || l.Closed {
+			if q.from.Order(q.start) == wire.OrderBefore || q.ID > d.id || q.ID == 0 || l.Closed {
 				return fmt.Errorf("fetch: link %d: question %d of %d from seq %d is at seq %d, for seq %d",
 					l.Link, q.ID, d.id, q.start.Seq, q.from.Seq, q.to.Seq)
 			}

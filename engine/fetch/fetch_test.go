@@ -86,7 +86,9 @@ func batches(log wire.LogID, from wire.Position, count int) (all []wire.BatchHea
 func fetched(t *testing.T, op step.Op) (f wire.Fetch) {
 	t.Helper()
 	require.Equal(t, step.OpSend, op.Kind)
-	require.NoError(t, f.Decode(op.Frame[wire.EnvelopeBytes:]))
+	var envelope wire.Envelope
+	require.NoError(t, wire.DecodeEnvelope(op.Frame, &envelope))
+	require.NoError(t, f.Decode(wire.Body(&envelope, op.Frame)))
 	return f
 }
 
@@ -181,6 +183,50 @@ func TestHoleThatNobodyHasHoldsUpNoOther(t *testing.T) {
 	waiting, _ = d.Counts()
 	require.Zero(t, waiting)
 	require.NoError(t, d.Check())
+}
+
+// TestRepairGoesOnInALaterIncarnation: asked as such, and whole only at a chain that is
+// known (I4).
+func TestRepairGoesOnInALaterIncarnation(t *testing.T) {
+	log := wire.LogID{Site: there}
+	all, next := batches(log, wire.Position{}, 4), batches(log, wire.Position{}, 2)
+	for i := range next {
+		next[i].Incarnation = wire.Incarnation{2}
+	}
+	next[0].Kind = wire.BatchStart
+	to := next[1].End()
+	for _, sound := range []bool{true, false} {
+		if !sound {
+			to.Chain[0]++
+		}
+		d, _, l, e := room()
+		d.Damaged(&step.MirrorDamaged{Log: log, From: all[1].End(), To: to})
+		f := fetched(t, e.Ops[0])
+		require.Zero(t, f.To)
+		var envelope wire.Envelope
+		require.NoError(t, wire.DecodeEnvelope(e.Ops[0].Frame, &envelope))
+		until := wire.ExtensionsOf(&envelope, e.Ops[0].Frame).Until()
+		require.Equal(t, wire.Position{Incarnation: to.Incarnation, Seq: to.Seq}, until)
+		require.NoError(t, d.Fetched(l, f.ID, all[2:]))
+		require.False(t, e.Stages[0].Last)
+		require.NoError(t, d.Fetched(l, f.ID, next))
+		require.Equal(t, sound, len(e.Stages) == 2 && e.Stages[1].Last)
+		require.Equal(t, !sound, len(d.t.Stopped()) == 1)
+		require.NoError(t, d.Check())
+	}
+}
+
+// TestQuestionOverIncarnationsIsAnswered: the walk knows them, the tail does not tell.
+func TestQuestionOverIncarnationsIsAnswered(t *testing.T) {
+	d, r, l, e := room()
+	log := wire.LogID{Site: here}
+	r.tails[log] = wire.Position{Incarnation: wire.Incarnation{2}, Seq: 2, Chain: wire.Chain{1}}
+	from := wire.Position{Incarnation: wire.Incarnation{1}, Seq: 80, Chain: wire.Chain{2}}
+	d.Asked(l, &wire.Fetch{ID: 1, Log: log, From: from}, wire.Position{})
+	require.Equal(t, step.OpSend, e.Ops[0].Kind, "refused")
+	e.Reset()
+	d.Asked(l, &wire.Fetch{ID: 2, Log: log, From: from}, r.tails[log])
+	require.Equal(t, step.OpAnswer, e.Ops[0].Kind)
 }
 
 // TestMissingIsNoContradiction: what a site does not have says nothing about our history;
@@ -317,7 +363,7 @@ func TestGrantNobodyTakesEnds(t *testing.T) {
 	log := wire.LogID{Site: there}
 	all := batches(log, wire.Position{}, 3)
 	r.tails[log] = all[2].End()
-	d.Asked(l, &wire.Fetch{ID: 7, Log: log, From: all[0].End()})
+	d.Asked(l, &wire.Fetch{ID: 7, Log: log, From: all[0].End()}, wire.Position{})
 	d.Granted(l, &step.Granted{Bytes: 10, Open: 7})
 	require.NoError(t, d.Check())
 	require.Equal(t, GrantIdleMax, l.Due())
@@ -360,7 +406,8 @@ func TestFirstQuestionTakesNoGrant(t *testing.T) {
 	var all [3][]wire.BatchHeader
 	ask := func(shard wire.Shard, id uint64, at int) []step.Op {
 		e.Ops = nil
-		d.Asked(l, &wire.Fetch{ID: id, Log: wire.LogID{Site: there, Shard: shard}, From: all[shard][at].End()})
+		f := wire.Fetch{ID: id, Log: wire.LogID{Site: there, Shard: shard}, From: all[shard][at].End()}
+		d.Asked(l, &f, wire.Position{})
 		require.NoError(t, d.Check())
 		return e.Ops
 	}

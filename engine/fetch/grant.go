@@ -47,13 +47,13 @@ type granted struct {
 
 // Asked takes a question for batches: it is answered from a log that this site holds and
 // that is whole (I9).
-func (d *Desk) Asked(l *Line, f *wire.Fetch) {
-	why, opens := d.judgeAsked(l, f)
+func (d *Desk) Asked(l *Line, f *wire.Fetch, until wire.Position) {
+	why, opens := d.judgeAsked(l, f, until)
 	l.taken(d.t.Now.Mono, f.Log, opens)
 	if opens {
 		l.grants.open = append(l.grants.open, granted{f.ID, f.Log})
 		d.t.E.Ops = append(d.t.E.Ops, step.Op{
-			Kind: step.OpAnswer, Link: l.Link, Journal: d.t.JournalOf(f.Log), Fetch: *f,
+			Kind: step.OpAnswer, Link: l.Link, Journal: d.t.JournalOf(f.Log), Fetch: *f, Until: until,
 		})
 		d.grant(l)
 		return
@@ -68,23 +68,36 @@ func (d *Desk) Asked(l *Line, f *wire.Fetch) {
 
 // judgeAsked says whether a question opens, or why it cannot be answered; neither: all that
 // follows is there.
-func (d *Desk) judgeAsked(l *Line, f *wire.Fetch) (why *step.Stop, opens bool) {
+func (d *Desk) judgeAsked(l *Line, f *wire.Fetch, until wire.Position) (why *step.Stop, opens bool) {
 	tail, why := d.heart.Holds(f.Log)
 	switch {
 	case why != nil:
+	case until.Seq != 0 && !d.room(l, f.Log):
+		why = d.noRoom()
+	case until.Seq != 0: // the walk knows its incarnations
+		return nil, true
 	case !f.From.Same(tail), f.From.Order(tail) == wire.OrderLevel && f.From.Seq != 0 && f.From.Chain != tail.Chain:
 		why = step.Differing(tail, f.From)
 	case f.From.Beyond(tail):
 		why = step.Stopf(wire.RefuseGap, "site %s has %s up to seq %d, asked from seq %d",
 			d.t.C.SiteName, d.t.LogName(f.Log), tail.Seq, f.From.Seq)
 	case tail.Beyond(f.From):
-		if len(l.grants.open) == stream.AnswerLogsMax && !l.grants.has(f.Log) {
-			return step.Stopf(wire.RefuseInternal,
-				"site %s answers %d questions at a time", d.t.C.SiteName, stream.AnswerLogsMax), false
+		if !d.room(l, f.Log) {
+			return d.noRoom(), false
 		}
 		return nil, true
 	}
 	return why, false
+}
+
+// room says whether another question may be open on a link.
+func (d *Desk) room(l *Line, log wire.LogID) bool {
+	return len(l.grants.open) < stream.AnswerLogsMax || l.grants.has(log)
+}
+
+func (d *Desk) noRoom() *step.Stop {
+	return step.Stopf(wire.RefuseInternal, "site %s answers %d questions at a time",
+		d.t.C.SiteName, stream.AnswerLogsMax)
 }
 
 // has says whether a question about a log is open.

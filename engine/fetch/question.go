@@ -46,6 +46,12 @@ func (q *Question) reached() bool {
 	return q.from.Covers(to)
 }
 
+// crosses says that the answer goes on in a later incarnation. Only repairs do: they are
+// written when they are whole, so that where they end proves what lies before.
+func (q *Question) crosses() bool {
+	return q.Kind == Repair && q.to.Incarnation != (wire.Incarnation{}) && q.from.Incarnation != q.to.Incarnation
+}
+
 // judge says whether a batch continues what was fetched so far.
 func (q *Question) judge(h *wire.BatchHeader, cluster wire.ClusterID) *step.Stop {
 	no := step.Stopf
@@ -54,10 +60,11 @@ func (q *Question) judge(h *wire.BatchHeader, cluster wire.ClusterID) *step.Stop
 	}
 	fit := q.from.Fit(h)
 	switch {
+	case fit == wire.FitOpens && h.Kind == wire.BatchStart && q.crosses():
 	case fit == wire.FitOpens || fit == wire.FitStrange:
 		return no(wire.RefuseUnknownIncarnation, "seq %d: incarnation %s came, %s is held up to seq %d",
 			h.FirstSeq, h.Incarnation, q.from.Incarnation, q.from.Seq)
-	case q.to.Incarnation != (wire.Incarnation{}) && h.Incarnation != q.to.Incarnation:
+	case q.to.Incarnation != (wire.Incarnation{}) && h.Incarnation != q.to.Incarnation && !q.crosses():
 		return no(wire.RefuseUnknownIncarnation, "seq %d: incarnation %s came, %s was asked for up to seq %d",
 			h.FirstSeq, h.Incarnation, q.to.Incarnation, q.to.Seq)
 	case fit != wire.FitNext && fit != wire.FitParts:
@@ -66,6 +73,9 @@ func (q *Question) judge(h *wire.BatchHeader, cluster wire.ClusterID) *step.Stop
 		return no(wire.RefuseChain,
 			"histories differ: the batch of seqs %d to %d follows chain %s, seq %d has chain %s here",
 			h.FirstSeq, h.LastSeq(), h.Prev, q.from.Seq, q.from.Chain)
+	case h.End().Order(q.to) == wire.OrderLevel && q.to.Chain != (wire.Chain{}) && h.Chain != q.to.Chain:
+		return no(wire.RefuseChain, "histories differ: the batch that ends at seq %d came with chain %s, %s is missing",
+			h.LastSeq(), h.Chain, q.to.Chain)
 	case q.Kind == Restore && (h.End().Beyond(q.to) || h.FirstStamp <= q.stamp):
 		return no(wire.RefuseOrder, "seqs %d to %d, stamped from %d, came behind stamp %d for up to seq %d",
 			h.FirstSeq, h.LastSeq(), h.FirstStamp, q.stamp, q.to.Seq)

@@ -42,7 +42,7 @@ var frameRules = map[wire.FrameKind]frameRule{
 		return l.peer.Echoed(m)
 	}),
 	wire.FrameFetch: message(dueEither, func(n *Node, l *link, m *wire.Fetch) error {
-		n.desk.Asked(l.Line, m)
+		n.desk.Asked(l.Line, m, n.msg.in.Ext.Until())
 		return nil
 	}),
 	wire.FrameFetched: {dueEither, func(n *Node, l *link) error {

@@ -55,7 +55,7 @@ func (p *process) answer(o *node.Op) {
 		return
 	}
 	tail, _ := p.journal(o.Journal).Tail(o.Fetch.Log)
-	p.answersOf(o).walk.Ask(&o.Fetch, tail.Position)
+	p.answersOf(o).walk.Ask(&o.Fetch, o.Until, tail.Position)
 }
 
 // answerFrameMax is how much of an answer goes into one frame, and grantReadMax how much
@@ -119,6 +119,12 @@ func (g grant) Read() (headers []wire.BatchHeader, bytes int, damage, err error)
 		bytes += len(refs[i].Bytes)
 	}
 	return headers, bytes, nil, err
+}
+
+// Rows reads a START.
+func (g grant) Rows(index int) []wire.LogEnd {
+	rows, _ := wire.DecodeStart(g.x.refs[index].Body(), nil)
+	return rows
 }
 
 // Send sends batches of the last read as a piece of the answer with this id.

@@ -101,6 +101,7 @@ type Op struct {
 	Batches  []int
 	Journal  Journal // OpAnswer, OpGrant
 	Fetch    wire.Fetch
+	Until    wire.Position // OpAnswer: up to where, in a later incarnation; Seq 0 = no such
 }
 
 // StageKind is which journal batches go to, and why.

@@ -37,6 +37,7 @@ type Answer struct {
 	sent    int        // bytes handed out since the grant began
 	paused  wire.LogID // ended a grant, and was not asked for again
 	ends    []wire.FetchEnd
+	rows    func(index int) []wire.LogEnd // of the source at hand, see AnswerSource
 }
 
 // question is one that is open.
@@ -63,11 +64,15 @@ func (a *Answer) Open() int {
 	return n
 }
 
-// Ask takes a question; tail is where the log ends here. Asked for a log that is open,
+// Ask takes a question, and up to where in a later incarnation, if it asks that; tail is
+// where the log ends here. Asked for a log that is open,
 // from where its answer stands, it goes on with that.
-func (a *Answer) Ask(f *wire.Fetch, tail wire.Position) {
+func (a *Answer) Ask(f *wire.Fetch, until, tail wire.Position) {
 	to := tail
-	if f.To != 0 {
+	switch {
+	case until.Seq != 0:
+		to = until
+	case f.To != 0:
 		to = wire.Position{Incarnation: tail.Incarnation, Seq: f.To}
 	}
 	if a.paused == f.Log {
@@ -105,6 +110,8 @@ type AnswerSource interface {
 	// bytes were read for them. damage: the reader has passed over damage instead. Nothing
 	// and no error: it stands at the end of the journal.
 	Read() (headers []wire.BatchHeader, bytes int, damage, err error)
+	// Rows returns the rows of a START of the last Read: nil if it cannot be read.
+	Rows(index int) []wire.LogEnd
 	// Send sends batches of the last Read as one frame of the answer with this id.
 	Send(id uint64, indexes []int) error
 }
@@ -119,6 +126,7 @@ type AnswerLimits struct {
 // error is the source's: it says nothing about any log, and the link has to end, so that
 // the peer asks again on the next.
 func (a *Answer) Serve(bytes int, l AnswerLimits, s AnswerSource) (sent int, err error) {
+	a.rows = s.Rows
 	for read := 0; sent < bytes && read < l.ReadBytes && a.Open() > 0; {
 		if id, indexes, size, ok := a.take(min(bytes-sent, l.FrameBytes)); ok {
 			if err := s.Send(id, indexes); err != nil {
@@ -200,7 +208,7 @@ func (a *Answer) take(bytes int) (id uint64, indexes []int, size int, ok bool) {
 		id = q.id
 		for len(q.indexes) > 0 && !q.over {
 			h := &a.headers[q.indexes[0]]
-			fit := q.at.Fit(h)
+			fit := a.fit(q, q.indexes[0])
 			if q.skips(h, fit) {
 				q.indexes = q.indexes[1:]
 				continue
@@ -221,6 +229,19 @@ func (a *Answer) take(bytes int) (id uint64, indexes []int, size int, ok bool) {
 	}
 	a.open = slices.DeleteFunc(a.open, func(q question) bool { return q.over })
 	return 0, nil, 0, false
+}
+
+// fit says how a batch of the read at hand lies to where the asker stands. The START of a
+// later incarnation continues it if it names that place: so it proves itself (I4).
+func (a *Answer) fit(q *question, index int) wire.Fit {
+	h := &a.headers[index]
+	fit := q.at.Fit(h)
+	if fit == wire.FitOpens && h.Kind == wire.BatchStart && q.at.Incarnation != q.to.Incarnation && a.rows != nil &&
+		slices.Contains(a.rows(index), wire.LogEnd{Log: q.log, End: q.at}) {
+		q.met = true
+		return wire.FitNext
+	}
+	return fit
 }
 
 // skips says whether a batch lies before where the asker stands.

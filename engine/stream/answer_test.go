@@ -2,6 +2,7 @@ package stream
 
 import (
 	"errors"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -74,7 +75,7 @@ func answer(t *testing.T, a *Answer, journal []wire.BatchHeader, step, grant int
 		}
 		for i := range a.open {
 			if q := a.open[i]; q.id == open && open != 0 { // the asker goes on
-				a.Ask(&wire.Fetch{ID: q.id, Log: q.log, From: q.at, To: q.to.Seq}, q.to)
+				a.Ask(&wire.Fetch{ID: q.id, Log: q.log, From: q.at, To: q.to.Seq}, wire.Position{}, q.to)
 				require.False(t, a.anew, "from where it stands")
 			}
 		}
@@ -91,7 +92,7 @@ func TestAnswerServesAllLogsByOneWalk(t *testing.T) {
 		for shard := range wire.Shard(AnswerLogsMax) {
 			from := answerLog(shard, 6)[1].End()
 			f := wire.Fetch{ID: 1 + uint64(shard), Log: wire.LogID{Site: 7, Shard: shard}, From: from, To: 10}
-			a.Ask(&f, endsAt(12))
+			a.Ask(&f, wire.Position{}, endsAt(12))
 		}
 		sent, ends, read := answer(t, &a, journal, 64, grant)
 		require.LessOrEqual(t, read, len(journal))
@@ -108,7 +109,7 @@ func TestAnswerEndsByName(t *testing.T) {
 	journal := answerLog(0, 4)
 	ask := func(from wire.Position, to wire.Seq) *Answer {
 		a := &Answer{}
-		a.Ask(&wire.Fetch{ID: 9, Log: log, From: from, To: to}, endsAt(8))
+		a.Ask(&wire.Fetch{ID: 9, Log: log, From: from, To: to}, wire.Position{}, endsAt(8))
 		return a
 	}
 	other := journal[0].End()
@@ -159,10 +160,47 @@ func TestAnswerGoesToASeqOfItsIncarnation(t *testing.T) {
 	} {
 		a := &Answer{}
 		f := &wire.Fetch{ID: 9, Log: old[0].Log(), From: c.from, To: c.to}
-		a.Ask(f, endsAt(8))
+		a.Ask(f, wire.Position{}, endsAt(8))
 		sent, ends, _ := answer(t, a, all, 4, 1<<20)
 		require.Equal(t, c.sent, sent[9], "from seq %d", c.from.Seq)
 		require.Equal(t, c.code, ends[9].Code, "from seq %d: %s", c.from.Seq, ends[9].Text)
+	}
+}
+
+// TestAnswerGoesOnInLaterIncarnations: where each START names the place before it; not
+// behind one that names another place (I4).
+func TestAnswerGoesOnInLaterIncarnations(t *testing.T) {
+	first, next, last := answerLog(0, 5), answerLog(0, 3), answerLog(0, 2)
+	log := first[0].Log()
+	for i, of := range [][]wire.BatchHeader{first, next, last} {
+		of[0].Kind = wire.BatchStart
+		for b := range of {
+			of[b].Incarnation = wire.Incarnation{byte(i + 1)}
+			of[b].Chain[3] = byte(i)
+		}
+		for b := 1; b < len(of); b++ {
+			of[b].Prev = of[b-1].Chain
+		}
+	}
+	end := last[1].End()
+	for named, want := range map[*wire.BatchHeader]int{&next[2]: 2 + 3 + 2, &next[1]: 2 + 3} {
+		w := &walk{journal: slices.Concat(first, next, last), step: 3, rows: map[wire.Chain][]wire.LogEnd{
+			next[0].Chain: {{Log: log, End: first[4].End()}},
+			last[0].Chain: {{Log: log, End: named.End()}},
+		}}
+		var a Answer
+		a.Ask(&wire.Fetch{ID: 3, Log: log, From: first[2].End()}, end, end)
+		a.Resume()
+		_, err := a.Serve(1<<20, AnswerLimits{FrameBytes: 1 << 20, ReadBytes: 1 << 20}, w)
+		require.NoError(t, err)
+		require.Len(t, w.sent, want)
+		require.Equal(t, first[3], w.sent[0])
+		ends, _ := a.Pause(nil)
+		code := wire.RefusalCode(0)
+		if want < 7 {
+			code = wire.RefuseUnknownIncarnation
+		}
+		require.Equal(t, code, ends[0].Code, ends[0].Text)
 	}
 }
 
@@ -172,7 +210,7 @@ func TestAnswerDropsWhatIsNotAskedOn(t *testing.T) {
 	journal := interleaved(2, 6)
 	var a Answer
 	for shard := range wire.Shard(2) {
-		a.Ask(&wire.Fetch{ID: 1 + uint64(shard), Log: wire.LogID{Site: 7, Shard: shard}}, endsAt(12))
+		a.Ask(&wire.Fetch{ID: 1 + uint64(shard), Log: wire.LogID{Site: 7, Shard: shard}}, wire.Position{}, endsAt(12))
 	}
 	a.begin()
 	a.read(journal)
@@ -180,7 +218,7 @@ func TestAnswerDropsWhatIsNotAskedOn(t *testing.T) {
 	require.Equal(t, uint64(1), id)
 	_, open := a.Pause(nil)
 	require.Equal(t, uint64(1), open)
-	a.Ask(&wire.Fetch{ID: 5, Log: wire.LogID{Site: 7, Shard: 1}}, endsAt(12))
+	a.Ask(&wire.Fetch{ID: 5, Log: wire.LogID{Site: 7, Shard: 1}}, wire.Position{}, endsAt(12))
 	require.False(t, a.anew)
 	a.Resume()
 	require.Equal(t, 1, a.Open())
@@ -196,6 +234,7 @@ type walk struct {
 	placed   int
 	read     []wire.BatchHeader
 	sent     []wire.BatchHeader
+	rows     map[wire.Chain][]wire.LogEnd // of STARTs
 }
 
 func (w *walk) Place(have func(wire.LogID, wire.Position) wire.Position, _ func(wire.LogID, error)) error {
@@ -216,6 +255,8 @@ func (w *walk) Read() (headers []wire.BatchHeader, bytes int, damage, err error)
 	return w.read, bytes, nil, nil
 }
 
+func (w *walk) Rows(index int) []wire.LogEnd { return w.rows[w.read[index].Chain] }
+
 func (w *walk) Send(_ uint64, indexes []int) error {
 	for _, i := range indexes {
 		w.sent = append(w.sent, w.read[i])
@@ -229,7 +270,7 @@ func TestAnswerOutlivesGrantsThatOnlyRead(t *testing.T) {
 	mine := answerLog(1, 2)
 	w := &walk{journal: append(answerLog(0, 40), mine...), step: 1}
 	var a Answer
-	a.Ask(&wire.Fetch{ID: 3, Log: wire.LogID{Site: 7, Shard: 1}}, endsAt(4))
+	a.Ask(&wire.Fetch{ID: 3, Log: wire.LogID{Site: 7, Shard: 1}}, wire.Position{}, endsAt(4))
 	limits := AnswerLimits{FrameBytes: 1 << 20, ReadBytes: 5000}
 	for grants, open := 0, uint64(3); open != 0; grants++ {
 		require.Less(t, grants, 20, "the question is lost")
@@ -241,7 +282,7 @@ func TestAnswerOutlivesGrantsThatOnlyRead(t *testing.T) {
 		if open == 0 {
 			require.Equal(t, []wire.FetchEnd{{ID: 3}}, ends)
 		} else if sent > 0 {
-			a.Ask(&wire.Fetch{ID: 3, Log: mine[0].Log(), From: w.sent[len(w.sent)-1].End()}, endsAt(4))
+			a.Ask(&wire.Fetch{ID: 3, Log: mine[0].Log(), From: w.sent[len(w.sent)-1].End()}, wire.Position{}, endsAt(4))
 		}
 	}
 	require.Equal(t, mine, w.sent)
