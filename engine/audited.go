@@ -17,6 +17,9 @@ type (
 	AuditReport = audit.Report
 )
 
+// ErrAudit: the audit trail cannot be written, so the verb was not done.
+var ErrAudit = audit.ErrUnavailable
+
 // auditName is the directory of the audit trail in the engine's.
 const auditName = "audit"
 
@@ -73,6 +76,27 @@ func (l *auditLog) write(event *Event) *Event {
 		return &Event{Kind: eventAuditFailed, Shard: -1, Alarm: true, Text: err.Error()}
 	}
 	return &Event{Kind: eventAuditWorks, Shard: -1, Text: "the audit trail is written again"}
+}
+
+// audited runs a verb that changes something between two lines of the audit trail. ErrAudit: the
+// first could not be written, and the verb was not run. by is who asks, "" for the host's program.
+func (e *Engine) audited(entry audit.Entry, by string, verb func() error) error {
+	entry.Actor = &audit.Actor{How: "engine"}
+	if by != "" {
+		entry.Actor = &audit.Actor{How: "admin", Name: by}
+	}
+	act, err := e.trail.Begin(entry)
+	if err != nil {
+		return fmt.Errorf("%s: not done: %w", entry.Kind, err)
+	}
+	outcome, what := audit.Done, entry.What
+	if err = verb(); err != nil {
+		outcome, what = audit.Refused, err.Error()
+	}
+	if late := act.End(outcome, what); late != nil { // the next opening calls it interrupted
+		e.events.tell(Event{Kind: eventAuditFailed, Shard: -1, Alarm: true, Text: late.Error()})
+	}
+	return err
 }
 
 // AuditTrail calls each with the records of the audit trail from since on, oldest first. An

@@ -63,3 +63,37 @@ func TestAuditFailureIsAnEventAndStopsNothing(t *testing.T) {
 	a.end()
 	require.NotEmpty(t, a.trail())
 }
+
+func TestForgetIsAuditedBeforeItActs(t *testing.T) {
+	a, b := pair(t)
+	a.options.Peers = append(a.options.Peers, engine.Peer{Site: "site-bb", Addrs: []string{"nowhere"}})
+	a.options.FS = vfs.WithFaults(a.disk, vfs.Fault{Op: vfs.OpCreate, Match: "000001.jsonl", Call: 1, Forever: true})
+	b.start()
+	a.start()
+	a.put(1, "key", "value", engine.Durable(1))
+	_, err := a.Forget("site-bb", engine.ForgetOptions{By: "10.0.0.9:1"})
+	require.ErrorIs(t, err, engine.ErrAudit)
+	require.Len(t, a.Status().Peers, 2, "not done")
+	require.Empty(t, a.trail())
+	a.end()
+	a.options.FS = a.disk
+	a.start()
+	a.put(1, "key", "another", engine.Durable(1))
+
+	_, err = a.Forget("site-b", engine.ForgetOptions{Gone: true})
+	require.ErrorIs(t, err, engine.ErrLinked)
+	_, err = a.Forget("site-bb", engine.ForgetOptions{By: "10.0.0.9:1"})
+	require.NoError(t, err)
+	require.Len(t, a.Status().Peers, 1)
+	var lines []string
+	for _, r := range a.trail() {
+		if r.Actor == nil {
+			continue // an event
+		}
+		lines = append(lines, r.Kind+" "+r.Peer+" "+string(r.Outcome)+" "+r.Actor.How+" "+r.Actor.Name)
+	}
+	require.Equal(t, []string{
+		"forget site-b begun engine ", "forget site-b refused engine ",
+		"forget site-bb begun admin 10.0.0.9:1", "forget site-bb done admin 10.0.0.9:1",
+	}, lines)
+}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/claudefs/repl/engine/audit"
 	"github.com/claudefs/repl/engine/node"
 	"github.com/claudefs/repl/wire"
 )
@@ -22,6 +23,9 @@ var (
 type ForgetOptions struct {
 	Only bool // report what it would cost, and change nothing
 	Gone bool // although it has answered before: it is gone for good
+	// By is who asks, for the audit trail: such as the address of a client. "" = the program
+	// that runs the engine.
+	By string
 }
 
 // ForgetReport is what it costs to forget a peer, as JSON in schema 1.
@@ -47,14 +51,25 @@ type ForgetReport struct {
 // did and will not come back: nothing is kept for it any more, its word is not waited for,
 // and it is not dialed until the next Open that names it. One that has answered wants Gone
 // (ErrHeard), is not linked now (ErrLinked) and is not the primary (ErrWriter); one that
-// nobody knows is ErrOptions. It is durable with the next flush of the own journal, within
-// a second or so.
+// nobody knows is ErrOptions. It is in the audit trail before it is done, else it is not done
+// (ErrAudit). It is durable with the next flush of the own journal, within a second or so.
 func (e *Engine) Forget(site string, o ForgetOptions) (*ForgetReport, error) {
 	if e.closing.Load() {
 		return nil, ErrClosed
 	}
-	in := node.Forget{Site: wire.SiteIDOf(e.o.Cluster, site), Only: o.Only, Gone: o.Gone}
+	in := node.Forget{Site: wire.SiteIDOf(e.o.Cluster, site), Only: true, Gone: o.Gone}
 	e.step(&in)
+	if in.Err == nil && !o.Only {
+		what := fmt.Sprintf("%d entries of %d shards are not kept for it any more, %d that only it has are given up",
+			in.Loss.Entries, in.Loss.Shards, in.Loss.Last)
+		if err := e.audited(audit.Entry{Kind: "forget", Peer: site, Shard: -1, What: what}, o.By, func() error {
+			in.Only = false
+			e.step(&in)
+			return in.Err
+		}); errors.Is(err, ErrAudit) {
+			return nil, err
+		}
+	}
 	switch {
 	case errors.Is(in.Err, node.ErrNoPeer):
 		return nil, fmt.Errorf("site %s has no peer %q: %w", e.id.siteName, site, ErrOptions)

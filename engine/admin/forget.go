@@ -15,7 +15,7 @@ const ForgetPath = "/v1/forget"
 func forget(e *engine.Engine, w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	report, err := e.Forget(q.Get("peer"), engine.ForgetOptions{
-		Only: r.Method != http.MethodPost, Gone: q.Get("gone") == "true",
+		Only: r.Method != http.MethodPost, Gone: q.Get("gone") == "true", By: r.RemoteAddr,
 	})
 	switch {
 	case err == nil:
@@ -26,6 +26,8 @@ func forget(e *engine.Engine, w http.ResponseWriter, r *http.Request) {
 		fault(w, http.StatusConflict, err.Error(), "bring that site back, or add gone=true if it never comes")
 	case errors.Is(err, engine.ErrLinked), errors.Is(err, engine.ErrWriter):
 		fault(w, http.StatusConflict, err.Error(), "only a site that is gone is forgotten")
+	case errors.Is(err, engine.ErrAudit):
+		fault(w, http.StatusConflict, err.Error(), "make room for the audit trail, or let the node write it")
 	default:
 		fault(w, http.StatusServiceUnavailable, err.Error(), "start the node")
 	}
