@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/claudefs/repl/engine/node"
 	"github.com/claudefs/repl/engine/store/journal"
@@ -43,7 +44,17 @@ func (e *Engine) mend() {
 	for _, h := range ask {
 		e.step(&node.MirrorDamaged{Log: h.Log, From: h.From, To: h.To})
 	}
+	if len(holes) > 0 && !e.housework.giving {
+		e.housework.giving = true
+		time.AfterFunc(giveUpEvery, func() {
+			e.housework.ask(func() { e.housework.giveUp = true })
+		})
+	}
 }
+
+// giveUpEvery is how often, while something is missing, segments that nobody needs are
+// given back, and what is missing in them with them: no floor has to rise for that.
+const giveUpEvery = time.Second
 
 // closeUnits has journals that found damage write what proves it (StageIdle).
 func (e *Engine) closeUnits() {

@@ -166,7 +166,10 @@ func (s *site) spoilUnit(name, text string) {
 		if at := bytes.Index(b, []byte(text)); at >= 0 {
 			at -= at % journal.BlockBytes
 			require.NoError(s.t, f.WriteAt([][]byte{make([]byte, 128)}, int64(at)))
+			require.NoError(s.t, f.Close())
+			return
 		}
 		require.NoError(s.t, f.Close())
 	}
+	require.Fail(s.t, "no journal file holds "+text)
 }

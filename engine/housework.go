@@ -30,7 +30,9 @@ type housework struct {
 	spares  bool
 	repairs []*repair
 	damaged bool
+	giveUp  bool
 
+	giving  bool            // the goroutine's: giveUp will be set
 	missing journal.Missing // the goroutine's
 	pieces  journal.Pieces  // the heart's, under its mutex
 }
@@ -70,8 +72,8 @@ func (e *Engine) keepHouse() {
 		e.lockRemoved()
 		w.mu.Lock()
 		sync, retains, rests, spares, repairs := w.sync, w.retains, w.rests, w.spares, w.repairs
-		damaged := w.damaged
-		w.sync, w.spares, w.repairs, w.damaged = false, false, nil, false
+		damaged, giveUp := w.damaged, w.giveUp
+		w.sync, w.spares, w.repairs, w.damaged, w.giveUp = false, false, nil, false, false
 		w.retains, w.rests = [node.Mirror + 1]bool{}, [node.Mirror + 1]bool{}
 		w.mu.Unlock()
 		if damaged {
@@ -85,10 +87,11 @@ func (e *Engine) keepHouse() {
 		if sync || spares && needy {
 			e.syncStore()
 		}
+		w.giving = w.giving && !giveUp
 		for _, f := range e.journals() {
-			if retains[f.kind] || spares && f.j.NeedsSpare() {
+			if retains[f.kind] || giveUp || spares && f.j.NeedsSpare() {
 				e.retain(f.kind)
-				if w.missing.Any() {
+				if w.missing.Any() || giveUp {
 					e.mend() // what went is missing no more
 				}
 			}

@@ -86,6 +86,66 @@ func TestSilentWriterIsNotWaitedForTwice(t *testing.T) {
 	})
 }
 
+// TestVerifyNamesSegmentThatIsGone: of a site that is open, in either journal, without
+// reading stored bytes. What a peer has comes back, and the next look is clean (I9).
+func TestVerifyNamesSegmentThatIsGone(t *testing.T) {
+	for journal, name := range []string{"own", "mirror"} {
+		for _, cut := range []bool{false, true} {
+			a, b, c := rotting(t)
+			a.putBulk(0, 24, engine.Applied(1))
+			s := []*site{a, b}[journal]
+			file := s.disk.Names("/data/" + name + "/segment-")[0]
+			if cut {
+				f, err := s.disk.Open(file)
+				require.NoError(t, err)
+				require.NoError(t, f.Truncate(1<<20))
+				require.NoError(t, f.Close())
+			} else {
+				require.NoError(t, s.disk.Remove(file))
+			}
+			r := verify(t, s, engine.VerifyOptions{Peer: []string{"site-b", "site-a"}[journal]})
+			require.Equal(t, engine.VerifyDifferent, r.Result, asJSON(t, r))
+			d := r.Peers[0].Differences[0]
+			require.Equal(t, []any{"damage", 1, "site-a"}, []any{d.What, d.Shard, d.Site})
+			s.awaitMended(journal, 1)
+			for _, deep := range []bool{false, true} {
+				r = verify(t, s, engine.VerifyOptions{Deep: deep, Peer: []string{"site-b", "site-a"}[journal]})
+				require.Equal(t, engine.VerifyEqual, r.Result, asJSON(t, r))
+			}
+			c.start()
+			a.put(1, "last", "v", engine.Applied(2))
+			sameDigests(t, a, c)
+			for _, s := range []*site{a, b, c} {
+				s.end()
+			}
+		}
+	}
+}
+
+// TestHoleThatNobodyNeedsGoes: what damage took from an own journal is nowhere else, every
+// Store shows it, and nothing is written. It is given back with its segment (I12, I14).
+func TestHoleThatNobodyNeedsGoes(t *testing.T) {
+	a, b := calm(t)
+	b.start()
+	a.start()
+	a.putBulk(0, 100, engine.Applied(1))
+	for range 2 { // each opening begins a segment, and two heads stay
+		b.end()
+		b.start()
+	}
+	a.put(2, "more", "v", engine.Applied(1))
+	require.Eventually(t, func() bool { return b.Status().Journals[1].Segments == 2 }, patience, tick)
+	a.end()
+	a.spoilUnit("own", "payload 80.")
+	a.start()
+	require.Equal(t, 1, a.Status().Journals[0].Missing)
+	a.end()
+	a.start()
+	a.awaitHealth("OK")
+	require.Zero(t, a.Status().Journals[0].Missing)
+	require.Equal(t, engine.VerifyEqual, verify(t, a, engine.VerifyOptions{Deep: true}).Result)
+}
+
 // TestHoleIsNotWaitedFor: what damage took is nowhere, and the Stores stand before it (I14).
 func TestHoleIsNotWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

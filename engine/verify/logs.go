@@ -32,6 +32,12 @@ func (v *verification) journals(ctx context.Context) error {
 		}
 		v.scans, v.there = scans, make(map[wire.LogID]*logScan)
 		v.damageOfNoLog(scans, text, v.here.name)
+	} else if err := v.known(); err != nil {
+		v.gap("journals", v.o.Lo, v.o.Hi, err)
+		if fatal(err) {
+			return err
+		}
+		return nil
 	}
 	for lo := v.o.Lo; lo < v.o.Hi; lo += wire.VerifyShardMax {
 		hi := min(lo+wire.VerifyShardMax, v.o.Hi)
@@ -45,6 +51,22 @@ func (v *verification) journals(ctx context.Context) error {
 		v.progress("journals", hi)
 	}
 	v.damageOfNoLog(v.there, v.text, v.peer.name)
+	return nil
+}
+
+// known notes what is missing in the journals here without reading them: files that are
+// gone or were cut, and holes that nothing has filled.
+func (v *verification) known() error {
+	for _, j := range v.here.journals() {
+		if err := j.Look(); err != nil {
+			return fmt.Errorf("%s journal: %w", j.name, err)
+		}
+		for _, h := range j.Holes() {
+			if shard := int(h.Log.Shard); shard >= v.o.Lo && shard < v.o.Hi {
+				v.damaged(h.Log, h.From.Seq+1, v.here.name)
+			}
+		}
+	}
 	return nil
 }
 

@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -141,8 +142,9 @@ func verifyVerdict(r *engine.VerifyReport, timeout time.Duration) error {
 
 // nextForDifferent says what to do about the gravest kind of difference in a report.
 func nextForDifferent(r *engine.VerifyReport) string {
-	kinds := map[string]bool{}
+	kinds, stopped := map[string]bool{}, false
 	for i := range r.Peers {
+		stopped = stopped || slices.ContainsFunc(r.Peers[i].NotCompared, func(g engine.VerifyGap) bool { return g.Lasting })
 		for k := range r.Peers[i].Differences {
 			kinds[r.Peers[i].Differences[k].What] = true
 		}
@@ -150,6 +152,8 @@ func nextForDifferent(r *engine.VerifyReport) string {
 	switch {
 	case kinds["history"]:
 		return "keep both data directories: these logs stopped, cfs admin replication status at both sites says why"
+	case kinds["state"] && stopped:
+		return "cfs admin replication status at both sites says what is stopped, and what to do about it"
 	case kinds["state"]:
 		return "stop writing these paths and keep both data directories: docs/verify.md says how to choose"
 	}

@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -45,7 +46,8 @@ func verifyScreen(r *engine.VerifyReport, o *output) *screen {
 		b.line("  state of %d of %s, %s; %s by chain%s; %s", p.ShardsCompared, plural(p.ShardsAsked, "shard", "shards"),
 			plural(p.Keys, "key", "keys"), plural(p.LogsCompared, "log", "logs"), deepText(r.Deep),
 			humanSeconds(r.Seconds))
-		list(len(p.Differences), func(k int) string { return "different: " + differenceText(&p.Differences[k], o) })
+		found := differenceTexts(p.Differences, o)
+		list(len(found), func(k int) string { return "different: " + found[k] })
 		if p.More {
 			b.line("  … and more differences than are listed")
 		}
@@ -56,6 +58,16 @@ func verifyScreen(r *engine.VerifyReport, o *output) *screen {
 		}
 	}
 	return b
+}
+
+// differenceTexts words what differs, each line once: a path may have several keys.
+func differenceTexts(found []engine.VerifyDifference, o *output) (texts []string) {
+	for k := range found {
+		if text := differenceText(&found[k], o); !slices.Contains(texts, text) {
+			texts = append(texts, text)
+		}
+	}
+	return texts
 }
 
 func deepText(deep bool) string {
