@@ -3,7 +3,6 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -144,7 +143,9 @@ func verifyVerdict(r *engine.VerifyReport, timeout time.Duration) error {
 func nextForDifferent(r *engine.VerifyReport) string {
 	kinds, stopped := map[string]bool{}, false
 	for i := range r.Peers {
-		stopped = stopped || slices.ContainsFunc(r.Peers[i].NotCompared, func(g engine.VerifyGap) bool { return g.Lasting })
+		for k := range r.Peers[i].NotCompared {
+			stopped = stopped || r.Peers[i].NotCompared[k].Lasting
+		}
 		for k := range r.Peers[i].Differences {
 			kinds[r.Peers[i].Differences[k].What] = true
 		}
