@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -45,6 +46,7 @@ func play(t *testing.T, text string) string {
 	var out bytes.Buffer
 	w := newWorld()
 	commands, expected := []string(nil), false
+	var sessions sessionNames
 	for line := range strings.Lines(text) {
 		switch line = strings.TrimRight(line, "\n"); {
 		case expected && line != "":
@@ -54,7 +56,7 @@ func play(t *testing.T, text string) string {
 			for _, c := range commands {
 				w.command(t, c)
 			}
-			out.WriteString(w.take())
+			out.WriteString(sessions.name(w.take()))
 			require.NoError(t, w.fault, "after %q", commands)
 			commands, expected = nil, true
 			continue
@@ -65,6 +67,28 @@ func play(t *testing.T, text string) string {
 		fmt.Fprintln(&out, line)
 	}
 	return out.String()
+}
+
+// sessionNames calls the sessions of each life by a letter and their order, instead of by
+// the number at which that life begins to count.
+type sessionNames []int
+
+var sessionNumber = regexp.MustCompile(`(session |[0-9]/)[0-9]{7,10}\b`)
+
+func (lives *sessionNames) name(said string) string {
+	return sessionNumber.ReplaceAllStringFunc(said, func(match string) string {
+		at := strings.LastIndexAny(match, " /") + 1
+		n, err := strconv.Atoi(match[at:])
+		if err != nil {
+			return match
+		}
+		life := slices.IndexFunc(*lives, func(first int) bool { return first <= n && n < first+1000 })
+		if life < 0 {
+			life = len(*lives)
+			*lives = append(*lives, n)
+		}
+		return fmt.Sprintf("%s%c%d", match[:at], 'a'+life, n-(*lives)[life]+1)
+	})
 }
 
 // options splits the words of a command into plain ones and key=value.
