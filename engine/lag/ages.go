@@ -98,12 +98,12 @@ func (a *Ages) Stamped(last wire.Stamp, wall time.Time) {
 // life no younger.
 func (a *Ages) Age(now step.Now, q Question) time.Duration {
 	l := &a.logs[q.Shard]
-	open, told := now.Mono-a.start, now.Wall.Sub(q.Stamp.Time())
+	open, stamped := now.Mono-a.start, now.Wall.Sub(q.Stamp.Time())
 	if q.Seq <= l.boot {
 		if q.Stamp == 0 {
 			return open
 		}
-		return max(told, open)
+		return max(stamped, open)
 	}
 	after, before := l.growth.between(q.Seq)
 	most, least := open, time.Duration(0)
@@ -119,5 +119,5 @@ func (a *Ages) Age(now step.Now, q Question) time.Duration {
 	case q.Stamp <= a.ahead:
 		return most
 	}
-	return min(max(told, least), most)
+	return min(max(stamped, least), most)
 }

@@ -7,42 +7,42 @@ import (
 )
 
 // Behind is how far this site is behind the writer, by the stamps that the writer's
-// heartbeats tell and those of what is durable here.
+// heartbeats report and those of what is durable here.
 type Behind struct {
 	Known bool
 	// Time: for how long the oldest missing entry has been durable at the writer, as far as
-	// heartbeats tell: by one of them, or by a goal, too high; 0 if the newest told nothing
+	// heartbeats report: by one of them, or by a goal, too high; 0 if the newest reported nothing
 	// that is missing. While not Known it is at least that long.
 	Time time.Duration
 }
 
-// told is what a heartbeat said, and when it came.
-type told struct {
+// report is what a heartbeat said, and when it came.
+type report struct {
 	stamp wire.Stamp // of the writer's newest durable entry
 	at    time.Duration
 }
 
-// Follower follows one session of the writer. What a heartbeat told is a goal; once it is
+// Follower follows one session of the writer. What a heartbeat reported is a goal; once it is
 // reached, what is missing became durable after that heartbeat, and the newest is the goal.
 type Follower struct {
-	newest, goal told          // at 0 = none in this session
+	newest, goal report        // at 0 = none in this session
 	since        time.Duration // no missing entry is older
 	bounded      bool          // since means something
 	missing      bool
 }
 
-// Heartbeat notes what the writer told at now, with its clock; here is the newest durable
+// Heartbeat notes what the writer reported at now, with its clock; here is the newest durable
 // stamp of it here.
 func (f *Follower) Heartbeat(now time.Duration, stamp wire.Stamp, clock time.Time, here wire.Stamp) {
 	f.advance(here)
 	before := f.newest
-	f.newest = told{stamp, max(now, 1)}
+	f.newest = report{stamp, max(now, 1)}
 	if f.missing || stamp <= here {
 		return
 	}
 	f.goal, f.missing = f.newest, true
 	switch {
-	case before.at != 0: // all that it told was here
+	case before.at != 0: // all that it reported was here
 		f.since, f.bounded = before.at, true
 	case here != 0: // a session begins behind: by the writer's clock
 		f.since, f.bounded = now-max(0, clock.Sub(here.Time())), true

@@ -19,7 +19,7 @@ type meterLog struct {
 	tail, reached wire.Seq
 	from          wire.Seq   // the reader does not meet what lies before
 	oldest, next  mark       // next.seq 0 = none
-	last          wire.Stamp // of the tail that Set told: no outstanding entry without a stamp is younger
+	last          wire.Stamp // of the tail that Set was given: no outstanding entry without a stamp is younger
 	at            int        // index in outstanding, +1
 }
 

@@ -7,15 +7,15 @@ import (
 	"github.com/claudefs/repl/wire"
 )
 
-// TermTop is the highest term of a session. No journal lives to see it, so whoever says
-// it is not what it seems: a session of that term is not remembered beyond its link, or
-// one forged hello would permanently shut out a site that cannot go beyond it.
+// TermTop is the highest term of a session. No journal lives to see it, so a hello of that
+// term is forged: its session is not remembered beyond its link. Else one such hello would
+// permanently shut out the site whose name it takes, which cannot go beyond it.
 const TermTop wire.Term = math.MaxUint32 - 1
 
 // Newer says whether session t, c is newer than u, d: term first, then counter.
 func Newer(t wire.Term, c uint32, u wire.Term, d uint32) bool { return u < t || u == t && d < c }
 
-// OurHello is what a site says of itself, whoever it is said to.
+// OurHello is what a site says of itself, to any site.
 func OurHello(c *step.Config, primary wire.SiteID) wire.Hello {
 	return wire.Hello{
 		VersionMin: wire.Version, VersionMax: wire.Version, Cluster: c.Cluster, Site: c.Site, Node: c.Node,

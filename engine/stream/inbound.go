@@ -151,7 +151,7 @@ func (p *Inbound) ack(level wire.AckLevel, number uint64) {
 
 // take says whether a batch goes into the mirror. A batch that is not of this
 // cluster, or not of the peer, ends the session; what is wrong with one log
-// takes that log out of it, and is told before any ack of the frame.
+// takes that log out of it, and is refused before any ack of the frame.
 func (p *Inbound) take(h *wire.BatchHeader) bool {
 	t, log := p.mirrors.t, h.Log()
 	var l *MirrorLog

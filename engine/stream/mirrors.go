@@ -23,7 +23,7 @@ type MirrorLog struct {
 	tail    Tail       // staged
 	stamp   wire.Stamp // of Durable's last entry
 	applied wire.Position
-	owed    uint64 // peers that have not been told its change
+	owed    uint64 // peers that its change was not reported to
 	end     uint64 // see Flight.Add
 	refused *step.Stop
 }
@@ -149,7 +149,7 @@ func (m *Mirrors) Adopt(log wire.LogID, l *MirrorLog) {
 }
 
 // Applied takes what the Store has applied. Pages tell the peers of their own logs; ours
-// concern nobody but us.
+// concern this site only.
 func (m *Mirrors) Applied(cursors []wire.Cursor) {
 	for i := range cursors {
 		c := &cursors[i]

@@ -138,7 +138,7 @@ func (o *Outbound) lag(now step.Now, m *lag.Meter) lag.Lag {
 	return l
 }
 
-// contradicts says whether a log has another history at the peer: then nobody knows
+// contradicts says whether a log has another history at the peer: then it is not known
 // how much of ours it has.
 func (o *Outbound) contradicts() bool {
 	return slices.ContainsFunc(o.stops, func(s wire.Shard) bool {
@@ -155,7 +155,7 @@ func (o *Outbound) unserved() bool {
 }
 
 // outstandingBytes is what is under way and what the reader has before it; -1 while no
-// reader has told.
+// reader has reported.
 func (o *Outbound) outstandingBytes() int64 {
 	switch {
 	case o.durable.Entries() == 0:
