@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/claudefs/repl/engine/event"
 	"github.com/claudefs/repl/engine/node"
 	"github.com/claudefs/repl/wire"
 	"github.com/claudefs/repl/wire/link"
@@ -40,7 +41,7 @@ func (e *Engine) accept() {
 		case errors.Is(err, link.ErrClosed):
 			return
 		default: // No descriptors left, say: later there may be.
-			e.events.tell(Event{Kind: eventAcceptFailed, Shard: -1, Alarm: true, Text: err.Error()})
+			e.tell(&event.Failed{What: event.KindAcceptFailed, Err: err})
 			select {
 			case <-time.After(acceptPause):
 			case <-e.life.Done():

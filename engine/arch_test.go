@@ -37,16 +37,18 @@ var floors = map[string][]string{
 	"engine/internal/plant": {},
 
 	// The heart: node composes the rooms, which share the words of a step.
-	"engine/step":      {"wire"},
+	"engine/event":     {"wire"},
+	"engine/step":      {"wire", "engine/event"},
 	"engine/role":      {"wire", "engine/step", "engine/internal/plant"},
 	"engine/lag":       {"wire", "engine/step"},
-	"engine/admission": {"wire", "engine/step", "engine/role", "engine/internal/plant"},
+	"engine/admission": {"wire", "engine/event", "engine/step", "engine/role", "engine/internal/plant"},
 	"engine/stream": {
-		"wire", "engine/step", "engine/role", "engine/lag", "engine/admission", "engine/internal/plant",
+		"wire", "engine/event", "engine/step", "engine/role", "engine/lag", "engine/admission", "engine/internal/plant",
 	},
-	"engine/fetch": {"wire", "engine/step", "engine/admission", "engine/stream"},
+	"engine/fetch": {"wire", "engine/event", "engine/step", "engine/admission", "engine/stream"},
 	"engine/node": {
-		"wire", "engine/step", "engine/role", "engine/lag", "engine/admission", "engine/stream", "engine/fetch",
+		"wire", "engine/event", "engine/step", "engine/role", "engine/lag", "engine/admission", "engine/stream",
+		"engine/fetch",
 		"engine/internal/plant",
 	},
 
@@ -64,7 +66,7 @@ var floors = map[string][]string{
 
 	"engine": {
 		"wire", "wire/link", "wire/link/socket", "wire/link/stripe", "wire/link/tcp", "uring", "rdma",
-		"engine/role", "engine/lag", "engine/stream", "engine/node",
+		"engine/event", "engine/role", "engine/lag", "engine/stream", "engine/node",
 		"engine/apply", "engine/store", "engine/store/vfs", "engine/store/journal", "engine/store/writer",
 		"engine/store/arena", "engine/audit", "engine/verify", "engine/internal/plant",
 	},
@@ -74,7 +76,8 @@ var floors = map[string][]string{
 	"bench":           {}, // benchmarks only; tests may look anywhere
 	"engine/sim/ends": {}, // a model: it runs nothing of ours
 	"engine/sim": {
-		"wire", "engine/role", "engine/lag", "engine/stream", "engine/node", "engine/apply", "engine/internal/plant",
+		"wire", "engine/event", "engine/role", "engine/lag", "engine/stream", "engine/node", "engine/apply",
+		"engine/internal/plant",
 		"engine/store", "engine/store/vfs", "engine/store/journal", "engine/store/writer", "engine/sim/plan",
 	},
 	"engine/sim/plan": {"wire", "engine/node", "engine/store/journal", "engine/store/writer"},
@@ -87,8 +90,8 @@ var owners = map[string]string{"github.com/prometheus/": "engine/observe"}
 // pure rooms take values and return values: what they know comes in as an
 // argument, what they want goes out as an effect.
 var pure = []string{
-	"engine/step", "engine/role", "engine/lag", "engine/admission", "engine/stream", "engine/fetch", "engine/node",
-	"engine/apply",
+	"engine/event", "engine/step", "engine/role", "engine/lag", "engine/admission", "engine/stream", "engine/fetch",
+	"engine/node", "engine/apply",
 }
 
 // impure are imports that a pure room has no use for.

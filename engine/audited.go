@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/claudefs/repl/engine/audit"
-	"github.com/claudefs/repl/engine/node"
+	"github.com/claudefs/repl/engine/event"
 )
 
 // The audit trail in the words of the engine.
@@ -22,14 +22,6 @@ var ErrAudit = audit.ErrUnavailable
 
 // auditName is the directory of the audit trail in the engine's.
 const auditName = "audit"
-
-// auditedKinds are the events that the audit trail keeps: what this site decided about its
-// peers and its data. Links come and go too often.
-var auditedKinds = []string{
-	node.EventRefused, node.EventSessionSurpassed, node.EventPeerBehind, node.EventLogStopped, node.EventUnverified,
-	node.EventDataLost, node.EventDataRestored, node.EventRepairFailed, node.EventCorruption, node.EventJournalDown,
-	node.EventApplyStopped, eventLockRemoved,
-}
 
 // auditLog writes events to the audit trail. Only the goroutine of events uses it.
 type auditLog struct {
@@ -51,12 +43,12 @@ func (e *Engine) auditDir() string { return e.o.Dir + "/" + auditName }
 
 // write adds a line for an event, if its kind is audited. It returns an event if the trail
 // began to fail, or works again.
-func (l *auditLog) write(event *Event) *Event {
-	if !slices.Contains(auditedKinds, event.Kind) {
+func (l *auditLog) write(e *Event) *Event {
+	if row := event.RowOf(event.Kind(e.Kind)); row == nil || !row.Audited {
 		return nil
 	}
-	counted := *event
-	if !l.known(event.Peer) {
+	counted := *e
+	if !l.known(e.Peer) {
 		counted.Peer = "" // strangers share the limit of one peer
 	}
 	line, leftOut, ok := l.limit.take(&counted)
@@ -67,15 +59,18 @@ func (l *auditLog) write(event *Event) *Event {
 	if leftOut > 0 {
 		text = fmt.Sprintf("%s (%d events of this kind were left out before)", text, leftOut)
 	}
-	err := l.trail.Note(audit.Entry{Kind: event.Kind, Peer: event.Peer, Shard: line.Shard, What: text})
+	err := l.trail.Note(audit.Entry{Kind: e.Kind, Peer: e.Peer, Shard: line.Shard, What: text})
 	if before := l.failed; before == (err != nil) {
 		return nil
 	}
 	l.failed = err != nil
+	var told Event
 	if l.failed {
-		return &Event{Kind: eventAuditFailed, Shard: -1, Alarm: true, Text: err.Error()}
+		told = eventOf(&event.Failed{What: event.KindAuditFailed, Err: err}, nil)
+	} else {
+		told = eventOf(&event.Works{What: event.KindAuditWorks, Of: "the audit trail"}, nil)
 	}
-	return &Event{Kind: eventAuditWorks, Shard: -1, Text: "the audit trail is written again"}
+	return &told
 }
 
 // audited runs a verb that changes something between two lines of the audit trail. ErrAudit: the
@@ -94,7 +89,7 @@ func (e *Engine) audited(entry audit.Entry, by string, verb func() error) error 
 		outcome, what = audit.Refused, err.Error()
 	}
 	if late := act.End(outcome, what); late != nil { // the next opening calls it interrupted
-		e.events.tell(Event{Kind: eventAuditFailed, Shard: -1, Alarm: true, Text: late.Error()})
+		e.tell(&event.Failed{What: event.KindAuditFailed, Err: late})
 	}
 	return err
 }

@@ -19,7 +19,14 @@ type Counters struct {
 	RDMA   rdma.Stats // zero where there is none
 	// Append: per flush unit, from the append of its oldest entry until it was durable here.
 	Append Histogram
-	Acks   []AckCounters // by peer, as in Status
+	Acks   []AckCounters  // by peer, as in Status
+	Events []EventCounter // in the order of event.Kinds, all of them
+}
+
+// EventCounter is how many events of a kind there were, delivered or dropped.
+type EventCounter struct {
+	Kind  string
+	Count uint64
 }
 
 // AckCounters are how long a peer took: per log and confirmation, from when the oldest entry
@@ -99,7 +106,7 @@ type JournalCounters struct {
 
 // Counters returns the counters as they are now.
 func (e *Engine) Counters() Counters {
-	c := Counters{Own: e.own.counters(), Mirror: e.mirror.counters()}
+	c := Counters{Own: e.own.counters(), Mirror: e.mirror.counters(), Events: e.events.counters()}
 	c.Own.CopiedBytes = e.writer.Totals().CopiedBytes
 	if e.frames != nil {
 		c.Mirror.CopiedBytes = e.frames.CopiedBytes()

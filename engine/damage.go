@@ -1,9 +1,9 @@
 package engine
 
 import (
-	"fmt"
 	"time"
 
+	"github.com/claudefs/repl/engine/event"
 	"github.com/claudefs/repl/engine/node"
 	"github.com/claudefs/repl/engine/store/journal"
 )
@@ -25,8 +25,9 @@ func (e *Engine) damaged(name string, places []journal.Damage) {
 func (e *Engine) tellDamage(name string, places []journal.Damage) {
 	for i := range places {
 		p := &places[i]
-		e.events.tell(Event{Kind: node.EventCorruption, Shard: -1, Alarm: true, Text: fmt.Sprintf(
-			"%s journal: %s: offset %d: unit %d: %s", name, p.File, p.Offset, p.Unit, p.Reason)})
+		e.tell(&event.JournalDamaged{
+			Journal: name, File: p.File, Offset: p.Offset, Unit: uint64(p.Unit), Reason: p.Reason,
+		})
 	}
 }
 

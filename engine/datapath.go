@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 
+	"github.com/claudefs/repl/engine/event"
 	"github.com/claudefs/repl/engine/store/vfs"
 	"github.com/claudefs/repl/rdma"
 	"github.com/claudefs/repl/uring"
@@ -20,9 +21,6 @@ const (
 	ioUring    = "io_uring"
 	ioPortable = "portable"
 )
-
-// eventDataPath tells at open what carries links and writes journals, and why.
-const eventDataPath = "data-path"
 
 // hostsChoice is the reason for what Options.Transport and Options.FS say.
 const hostsChoice = "named by the host"
@@ -216,8 +214,7 @@ func (e *Engine) adopt(c link.Conn) link.Conn {
 	}
 	ring, err := e.path.transport.Adopt(plain.Socket())
 	if err != nil {
-		e.events.tell(Event{Kind: eventTransport, Shard: -1, Alarm: true, Text: fmt.Sprintf(
-			"the link from %s is carried by tcp: %v", c.RemoteAddr(), err)})
+		e.tell(&event.TransportFellBack{From: c.RemoteAddr(), Err: err})
 		return c
 	}
 	return ring
@@ -272,8 +269,7 @@ func (e *Engine) tellDataPath() {
 		return
 	}
 	s := e.dataPathStatus()
-	e.events.tell(Event{Kind: eventDataPath, Shard: -1, Text: fmt.Sprintf("links: %s, journal files: %s: %s",
-		s.Links, s.Files, s.Reason)})
+	e.tell(&event.DataPath{Links: s.Links, Files: s.Files, Reason: s.Reason})
 }
 
 // transportReason says why links are carried by what they are.

@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"sync"
@@ -11,6 +10,7 @@ import (
 	"time"
 
 	"github.com/claudefs/repl/engine/audit"
+	"github.com/claudefs/repl/engine/event"
 	"github.com/claudefs/repl/engine/store"
 	"github.com/claudefs/repl/engine/store/arena"
 	"github.com/claudefs/repl/engine/store/journal"
@@ -122,14 +122,16 @@ type Peer struct {
 	Addrs []string // tried in turn
 }
 
-// Event is something worth telling people; not one per entry.
+// Event is something worth telling people; not one per entry. Of is the event with its
+// facts as fields: a pointer to a type of package event; switch on it rather than on Text.
 type Event struct {
 	At    time.Time
-	Kind  string
+	Kind  string // a kind of event.Kinds
 	Peer  string
 	Shard int // -1 = none
 	Text  string
 	Alarm bool
+	Of    event.Event // shared, never changed
 }
 
 // OpenProgress is how far Open is.
@@ -300,7 +302,7 @@ func (e *Engine) storeFailed(work storeWork, err error) {
 	e.storeErr[work] = err
 	e.errMu.Unlock()
 	if first {
-		e.events.tell(Event{Kind: eventStoreFailed, Shard: -1, Alarm: true, Text: err.Error()})
+		e.tell(&event.Failed{What: event.KindStoreFailed, Err: err})
 	}
 }
 
@@ -311,7 +313,7 @@ func (e *Engine) storeWorks(work storeWork) {
 	e.storeErr[work] = nil
 	e.errMu.Unlock()
 	if before != nil {
-		e.events.tell(Event{Kind: eventStoreRecovered, Shard: -1, Text: fmt.Sprintf("works again, after: %v", before)})
+		e.tell(&event.Works{What: event.KindStoreRecovered, Was: before})
 	}
 }
 

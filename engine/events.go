@@ -4,32 +4,20 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
-	"github.com/claudefs/repl/engine/node"
+	"github.com/claudefs/repl/engine/event"
 	"github.com/claudefs/repl/wire"
-)
-
-// Kinds of events that the shell adds to those of package node.
-const (
-	eventStoreFailed    = "store-failed"    // the host's Store returned an error that is not one log's
-	eventStoreRecovered = "store-recovered" // after store-failed: it works again
-	eventAcceptFailed   = "accept-failed"   // a link could not be accepted
-	eventRetainFailed   = "retain-failed"   // segments could not be given back; it is tried again
-	eventRetainWorks    = "retain-works"    // after retain-failed
-	eventSegmentFailed  = "segment-failed"  // no descriptor or memory for the next segment; it is tried again
-	eventSegmentBegun   = "segment-begun"   // after segment-failed
-	eventPrepareFailed  = "prepare-failed"  // a segment could not be prepared
-	eventLockRemoved    = "lock-removed"    // somebody removed the directory's lock file; the lock holds
-	eventAuditFailed    = "audit-failed"    // a line of the audit trail could not be written; the next one is tried
-	eventAuditWorks     = "audit-works"     // after audit-failed
-	eventsDropped       = "events-dropped"  // the hook was too slow
 )
 
 // eventsMax is how many events may wait for the hook. More are counted and
 // dropped: a slow hook costs nobody else anything (I10).
 const eventsMax = 1024
+
+// kindsMax bounds event.Kinds.
+const kindsMax = 64
 
 // events hands events to the audit trail, and to the host's hook and logger, on a
 // goroutine of its own.
@@ -42,6 +30,7 @@ type events struct {
 	over  chan struct{}
 
 	mu      sync.Mutex
+	counts  [kindsMax]uint64 // by index of event.Kinds
 	queue   []Event
 	dropped int
 }
@@ -54,13 +43,13 @@ func (v *events) open(o *Options) {
 }
 
 // tell queues an event; it never blocks.
-func (v *events) tell(event Event) {
-	if event.At.IsZero() {
-		event.At = time.Now()
-	}
+func (v *events) tell(told Event) {
 	v.mu.Lock()
+	if i := slices.IndexFunc(event.Kinds, func(r event.Row) bool { return string(r.Kind) == told.Kind }); i >= 0 {
+		v.counts[i]++
+	}
 	if len(v.queue) < eventsMax {
-		v.queue = append(v.queue, event)
+		v.queue = append(v.queue, told)
 	} else {
 		v.dropped++
 	}
@@ -69,6 +58,17 @@ func (v *events) tell(event Event) {
 	case v.kick <- struct{}{}:
 	default:
 	}
+}
+
+// counters are how many events there were.
+func (v *events) counters() []EventCounter {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	all := make([]EventCounter, len(event.Kinds))
+	for i := range all {
+		all[i] = EventCounter{string(event.Kinds[i].Kind), v.counts[i]}
+	}
+	return all
 }
 
 func (v *events) run() {
@@ -90,8 +90,7 @@ func (v *events) drain() {
 	v.queue, v.dropped = nil, 0
 	v.mu.Unlock()
 	if dropped > 0 {
-		queue = append(queue, Event{At: time.Now(), Kind: eventsDropped, Shard: -1, Alarm: true,
-			Text: fmt.Sprintf("%d events were dropped: the hook is too slow", dropped)})
+		queue = append(queue, eventOf(&event.EventsDropped{Events: dropped}, nil))
 	}
 	for _, event := range queue {
 		if turned := v.audit.write(&event); turned != nil {
@@ -110,13 +109,30 @@ func (v *events) end() {
 	<-v.over
 }
 
-// nodeEvent puts a heart's event into names.
-func (e *Engine) nodeEvent(n *node.Event) {
-	shard := -1
-	if n.Log != (wire.LogID{}) {
-		shard = int(n.Log.Shard)
+// tell reports an event of the shell.
+func (e *Engine) tell(of event.Event) { e.events.tell(eventOf(of, e.siteName)) }
+
+// nodeEvent puts a heart's event into words. Its heart knows the names of peers that are
+// not configured any more, too.
+func (e *Engine) nodeEvent(of event.Event) {
+	told := eventOf(of, e.heart.node.SiteName)
+	told.Peer = e.siteName(of.About().Peer)
+	e.events.tell(told)
+}
+
+// eventOf puts an event into words, now.
+func eventOf(of event.Event, names event.Names) Event {
+	place := of.About()
+	told := Event{
+		At: time.Now(), Kind: string(of.Kind()), Shard: -1, Text: of.Text(names), Alarm: event.Alarm(of), Of: of,
 	}
-	e.events.tell(Event{Kind: n.Kind, Peer: e.siteName(n.Peer), Shard: shard, Text: n.Text, Alarm: n.Alarm})
+	if place.Log != (wire.LogID{}) {
+		told.Shard = int(place.Log.Shard)
+	}
+	if place.Peer != 0 {
+		told.Peer = names(place.Peer)
+	}
+	return told
 }
 
 // siteName is how people call a site; "" for none.

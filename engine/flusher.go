@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/claudefs/repl/engine/event"
 	"github.com/claudefs/repl/engine/node"
 	"github.com/claudefs/repl/engine/store/journal"
 	"github.com/claudefs/repl/engine/stream"
@@ -353,9 +354,9 @@ const (
 	impededCount
 )
 
-var impedimentEvents = [impededCount][2]string{
-	impededSegment: {eventSegmentFailed, eventSegmentBegun},
-	impededRetain:  {eventRetainFailed, eventRetainWorks},
+var impedimentEvents = [impededCount][2]event.Kind{
+	impededSegment: {event.KindSegmentFailed, event.KindSegmentBegun},
+	impededRetain:  {event.KindRetainFailed, event.KindRetainWorks},
 }
 
 // impede notes that something does not work, or, with nil, that it does again, and tells
@@ -368,11 +369,11 @@ func (f *flusher) impede(what impediment, err error) {
 	if (before == nil) == (err == nil) {
 		return
 	}
-	event := Event{Kind: impedimentEvents[what][0], Shard: -1, Alarm: true}
-	if event.Text = fmt.Sprintf("%s journal: %v", f.name, err); err == nil {
-		event = Event{Kind: impedimentEvents[what][1], Shard: -1, Text: f.name + " journal: it works again"}
+	if err != nil {
+		f.e.tell(&event.Failed{What: impedimentEvents[what][0], Of: f.name + " journal", Err: err})
+		return
 	}
-	f.e.events.tell(event)
+	f.e.tell(&event.Works{What: impedimentEvents[what][1], Of: f.name + " journal"})
 }
 
 // impediments is what does not work now; nil if all does.

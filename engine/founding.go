@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/claudefs/repl/engine/event"
 	"github.com/claudefs/repl/engine/node"
 	"github.com/claudefs/repl/engine/role"
 	"github.com/claudefs/repl/engine/store/journal"
@@ -69,8 +70,7 @@ func (e *Engine) found(effects *node.Effects) {
 	}
 	if err := e.record(e.primary); err != nil {
 		// A journal that takes nothing any more says so itself; nothing is acknowledged in it.
-		e.events.tell(Event{Kind: node.EventPersistFailed, Shard: -1, Alarm: true, Text: fmt.Sprintf(
-			"which site writes was not put on record: %v", err)})
+		e.tell(&event.PersistFailed{Writer: true, Err: err})
 		return
 	}
 	e.own.wakeUp()

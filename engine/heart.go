@@ -89,7 +89,7 @@ func (e *Engine) carryOut(effects *node.Effects, b brought) {
 		e.housework.retain(j)
 	}
 	for i := range effects.Events {
-		e.nodeEvent(&effects.Events[i])
+		e.nodeEvent(effects.Events[i])
 	}
 	for i := range effects.Asked {
 		e.verifier.Asked(&effects.Asked[i])

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/claudefs/repl/engine/apply"
+	"github.com/claudefs/repl/engine/event"
 	"github.com/claudefs/repl/engine/node"
 	"github.com/claudefs/repl/engine/store/journal"
 	"github.com/claudefs/repl/wire"
@@ -193,8 +194,9 @@ func needsSpare(journals []*flusher) bool {
 // trim gives the spares of a busy time back.
 func (e *Engine) trim(f *flusher) {
 	if err := f.j.Trim(); err != nil {
-		e.events.tell(Event{Kind: eventRetainFailed, Shard: -1, Alarm: true,
-			Text: fmt.Sprintf("%s journal: giving spare segments back: %v", f.name, err)})
+		e.tell(&event.Failed{
+			What: event.KindRetainFailed, Of: f.name + " journal: giving spare segments back", Err: err,
+		})
 	}
 }
 
@@ -206,8 +208,7 @@ func (e *Engine) prepareSegments() bool {
 		again, err := f.j.Prepare()
 		if err != nil {
 			// It costs the flushes some time, and they will tell if the disk is full.
-			e.events.tell(Event{Kind: eventPrepareFailed, Shard: -1,
-				Text: fmt.Sprintf("%s journal: preparing a segment: %v", f.name, err)})
+			e.tell(&event.Failed{What: event.KindPrepareFailed, Of: f.name + " journal: preparing a segment", Err: err})
 		}
 		more = more || again
 	}

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/claudefs/repl/engine/event"
 	"github.com/claudefs/repl/engine/store/vfs"
 	"github.com/claudefs/repl/wire"
 	"github.com/zeebo/xxh3"
@@ -201,7 +202,7 @@ func (e *Engine) lockRemoved() error {
 	err = fmt.Errorf("lock: %w while this engine runs, which holds the directory all the same: "+
 		"see to it that nothing removes locks, then restart this engine", err)
 	if e.lockTold.CompareAndSwap(false, true) {
-		e.events.tell(Event{Kind: eventLockRemoved, Shard: -1, Alarm: true, Text: err.Error()})
+		e.tell(&event.Failed{What: event.KindLockRemoved, Err: err})
 	}
 	return err
 }

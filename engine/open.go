@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/claudefs/repl/engine/event"
 	"github.com/claudefs/repl/engine/node"
 	"github.com/claudefs/repl/engine/role"
 	"github.com/claudefs/repl/engine/store/arena"
@@ -307,8 +308,7 @@ func (e *Engine) tellRecovery() {
 		r := &e.recovered[i]
 		e.tellDamage(f.name, r.Damage)
 		if r.ControlSuspect {
-			e.events.tell(Event{Kind: node.EventCorruption, Shard: -1, Alarm: true, Text: fmt.Sprintf(
-				"%s journal: damage may hide control records: compare the peers' cursors", f.name)})
+			e.tell(&event.ControlSuspect{Journal: f.name})
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/claudefs/repl/engine/event"
 	"github.com/claudefs/repl/engine/node"
 	"github.com/claudefs/repl/rdma"
 	"github.com/claudefs/repl/uring"
@@ -22,10 +23,6 @@ const (
 	returnPauseMinDefault = time.Second
 	returnPauseMaxDefault = time.Minute
 )
-
-// eventTransport tells that links to a peer are carried by something else than
-// before, and why.
-const eventTransport = "transport"
 
 // carrier is a transport that links may be carried by.
 type carrier struct {
@@ -184,12 +181,10 @@ func (r *route) up(l *peerLink) {
 	if name == r.shown {
 		return
 	}
-	text := fmt.Sprintf("links to site %s: %s", r.name, name)
-	if why := r.ladder.reason(l.rung, l.since); why != "" {
-		text += " (" + why + ")"
-	}
 	r.shown = name
-	r.e.events.tell(Event{Kind: eventTransport, Peer: r.name, Shard: -1, Text: text})
+	r.e.tell(&event.Transport{
+		Place: event.Place{Peer: r.site}, By: name, Reason: r.ladder.reason(l.rung, l.since),
+	})
 }
 
 // down notes that a link has ended; broke is why it speaks against its transport,

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/claudefs/repl/engine/event"
 	"github.com/claudefs/repl/engine/internal/plant"
 	"github.com/claudefs/repl/engine/role"
 	"github.com/claudefs/repl/engine/step"
@@ -197,10 +198,9 @@ func (g *Gate) alone(s wire.Shard) {
 func (g *Gate) adopt(s wire.Shard) {
 	o := &g.Logs[s]
 	at, _ := o.Need()
-	g.t.Event(step.EventDataLost, 0, g.t.LogID(s), true, fmt.Sprintf(
-		"%s: the journal ends at seq %d, the Store is at seq %d: the log goes on behind that, by the "+
-			"operator's word; what was acknowledged and not applied is lost",
-		g.t.OwnName(s), o.Tail.Seq, at.Seq))
+	g.t.Tell(&event.LostBeforeStore{
+		Place: event.Place{Log: g.t.LogID(s)}, Tail: o.Tail, Store: at, ByOperator: true,
+	})
 	o.Tail = at
 	g.t.E.Adopts = append(g.t.E.Adopts, g.end(s))
 }
@@ -209,9 +209,7 @@ func (g *Gate) adopt(s wire.Shard) {
 // that: who calls begins the sessions again, which compare with every peer.
 func (g *Gate) End(s wire.Shard) {
 	o := &g.Logs[s]
-	g.t.Event(step.EventDataLost, 0, g.t.LogID(s), true, fmt.Sprintf(
-		"%s: the damaged journal can be read up to seq %d, and no site has more: the log goes on behind that; "+
-			"what was acknowledged here only, and lay in the damage, is lost", g.t.OwnName(s), o.Tail.Seq))
+	g.t.Tell(&event.LostInDamage{Place: event.Place{Log: g.t.LogID(s)}, Tail: o.Tail})
 	g.Clear(s)
 	if o.State != step.AdmitRefused {
 		return
@@ -228,10 +226,7 @@ func (g *Gate) End(s wire.Shard) {
 func (g *Gate) GoOn(s wire.Shard, at wire.Position) {
 	o := &g.Logs[s]
 	g.Clear(s)
-	g.t.Event(step.EventDataLost, 0, g.t.LogID(s), true, fmt.Sprintf(
-		"%s: the journal ends at seq %d, the Store is at seq %d, and no site keeps what lies between: the log goes "+
-			"on behind the Store; what was acknowledged here only, and not applied, is lost",
-		g.t.OwnName(s), o.Tail.Seq, at.Seq))
+	g.t.Tell(&event.LostBeforeStore{Place: event.Place{Log: g.t.LogID(s)}, Tail: o.Tail, Store: at})
 	o.Tail, o.Agreed = at, true
 	g.t.E.Adopts = append(g.t.E.Adopts, g.end(s))
 	if o.State == step.AdmitRefused && !o.Short() {
@@ -358,9 +353,10 @@ func (g *Gate) over() {
 		}
 	}
 	if unverified > 0 {
-		g.t.Event(step.EventUnverified, 0, wire.LogID{}, true, fmt.Sprintf(
-			"site %s takes appends in %d of %d shards although not every peer confirmed their tails within %s: %s",
-			g.t.C.SiteName, unverified, len(g.Logs), g.t.C.VerifyWait, g.role.Unheard()))
+		g.t.Tell(&event.Unverified{
+			Site: g.t.C.Site, Logs: unverified, Shards: len(g.Logs), Waited: g.t.C.VerifyWait,
+			Unheard: g.role.Unheard(),
+		})
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/claudefs/repl/engine/event"
 	"github.com/claudefs/repl/engine/role"
 	"github.com/claudefs/repl/engine/step"
 	"github.com/claudefs/repl/wire"
@@ -61,7 +62,7 @@ func TestWaitEndsUnverified(t *testing.T) {
 	require.Equal(t, step.Never, g.Due())
 	require.Equal(t, []step.Admission{step.AdmitUnverified, step.AdmitRefused}, states(g))
 	require.ErrorIs(t, g.Logs[1].Err, step.ErrDataLost)
-	require.Equal(t, step.EventUnverified, g.t.E.Events[0].Kind)
+	require.IsType(t, &event.Unverified{}, g.t.E.Events[0])
 	require.NoError(t, g.Check())
 }
 
@@ -195,7 +196,7 @@ func TestSuspectLogAloneWaitsForOperator(t *testing.T) {
 			require.Equal(t, []step.Admission{step.AdmitVerified, step.AdmitVerified}, states(g))
 			require.Equal(t, max(5, store), g.Logs[0].Tail.Seq)
 			require.Equal(t, step.Own, g.t.E.Clears[0].Journal)
-			require.Equal(t, step.EventDataLost, g.t.E.Events[0].Kind)
+			require.Equal(t, event.KindDataLost, g.t.E.Events[0].Kind())
 		}
 	}
 }

@@ -1,10 +1,10 @@
 package fetch
 
 import (
-	"fmt"
 	"slices"
 	"time"
 
+	"github.com/claudefs/repl/engine/event"
 	"github.com/claudefs/repl/engine/step"
 	"github.com/claudefs/repl/wire"
 )
@@ -67,9 +67,10 @@ func (d *Desk) notGiven(l *Line, q *Question, why *step.Stop) {
 	}
 	if !q.hole.gone {
 		if !d.idly(&q.hole) {
-			d.t.Event(step.EventRepairFailed, l.Site, q.Log, true, fmt.Sprintf(
-				"%s: %s behind seq %d cannot be repaired from site %s: %s",
-				d.t.LogName(q.Log), d.copyOf(q.Log), q.start.Seq, l.Name, why.Text))
+			d.t.Tell(&event.RepairRefused{
+				Place: event.Place{Peer: l.Site, Log: q.Log}, Stretch: d.stretch(q.Log, q.start, q.to),
+				Code: why.Code, Reason: why.Text,
+			})
 		}
 		d.missed(&q.hole, l)
 	}
@@ -111,12 +112,9 @@ func (d *Desk) retryHoles() {
 	}
 }
 
-// copyOf names the copy of a log that damage is in.
-func (d *Desk) copyOf(log wire.LogID) string {
-	if d.t.JournalOf(log) == step.Own {
-		return "the own journal"
-	}
-	return "the mirror"
+// stretch is (from, to] of a log, for people.
+func (d *Desk) stretch(log wire.LogID, from, to wire.Position) event.Stretch {
+	return event.Stretch{From: from, To: to, Own: d.t.JournalOf(log) == step.Own}
 }
 
 // Suspect queues the question whether the log's own site goes through the tail of a mirror.
@@ -154,8 +152,9 @@ func (d *Desk) Damaged(in *step.MirrorDamaged) {
 		d.repairGone(in)
 		return
 	}
-	d.t.Event(step.EventCorruption, in.Log.Site, in.Log, true, fmt.Sprintf(
-		"%s: seqs %d to %d of %s are damaged", d.t.LogName(in.Log), in.From.Seq+1, in.To.Seq, d.copyOf(in.Log)))
+	d.t.Tell(&event.LogDamaged{
+		Place: event.Place{Peer: in.Log.Site, Log: in.Log}, Stretch: d.stretch(in.Log, in.From, in.To),
+	})
 	d.holes = append(d.holes, hole{log: in.Log, from: in.From, to: in.To})
 	d.all()
 }
@@ -208,9 +207,9 @@ func (d *Desk) askRepair(l *Line, h hole) {
 		}
 		q.Kind, q.from, q.to = Proof, tail, after(tail)
 	} else if !d.idly(&h) {
-		d.t.Event(step.EventMirrorRepair, l.Site, h.log, false, fmt.Sprintf(
-			"%s: fetching seqs %d to %d of %s from site %s",
-			d.t.LogName(h.log), h.from.Seq+1, h.to.Seq, d.copyOf(h.log), l.Name))
+		d.t.Tell(&event.RepairBegun{
+			Place: event.Place{Peer: l.Site, Log: h.log}, Stretch: d.stretch(h.log, h.from, h.to),
+		})
 	}
 	d.ask(l, q)
 }
@@ -227,8 +226,9 @@ func (d *Desk) Repaired(in *step.Repaired) {
 		d.notWritten(&h, in.Err)
 		return
 	}
-	d.t.Event(step.EventMirrorRepaired, h.log.Site, h.log, false, fmt.Sprintf(
-		"%s: seqs %d to %d of %s are repaired", d.t.LogName(h.log), h.from.Seq+1, h.to.Seq, d.copyOf(h.log)))
+	d.t.Tell(&event.LogRepaired{
+		Place: event.Place{Peer: h.log.Site, Log: h.log}, Stretch: d.stretch(h.log, h.from, h.to),
+	})
 	if d.t.JournalOf(h.log) == step.Mirror {
 		d.unnote(h.log)
 		return
@@ -241,9 +241,9 @@ func (d *Desk) notWritten(h *hole, err error) {
 	if h.gone {
 		return
 	}
-	d.t.Event(step.EventRepairFailed, h.log.Site, h.log, true, fmt.Sprintf(
-		"%s: seqs %d to %d of %s came, but were not written: %v",
-		d.t.LogName(h.log), h.from.Seq+1, h.to.Seq, d.copyOf(h.log), err))
+	d.t.Tell(&event.RepairNotWritten{
+		Place: event.Place{Peer: h.log.Site, Log: h.log}, Stretch: d.stretch(h.log, h.from, h.to), Err: err,
+	})
 	d.missed(h, d.lines...)
 	d.repairAgain(h)
 }

@@ -1,9 +1,9 @@
 package fetch
 
 import (
-	"fmt"
 	"slices"
 
+	"github.com/claudefs/repl/engine/event"
 	"github.com/claudefs/repl/engine/step"
 	"github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/wire"
@@ -176,11 +176,7 @@ func (d *Desk) reached(s wire.Shard) {
 		d.heart.Diverged(giver, s, step.Differing(o.Tail, goal))
 		return
 	}
-	text := fmt.Sprintf("site %s gave back everything up to seq %d", r.name, goal.Seq)
-	if o.Tail != goal {
-		text = fmt.Sprintf("seq %d is here again, site %s has it up to seq %d", o.Tail.Seq, r.name, goal.Seq)
-	}
-	d.t.Event(step.EventDataRestored, giver, d.t.LogID(s), false, d.t.OwnName(s)+": "+text)
+	d.t.Tell(&event.DataRestored{Place: event.Place{Peer: giver, Log: d.t.LogID(s)}, Tail: o.Tail, Goal: goal})
 	if o.Tail == goal {
 		d.heart.GaveBack(giver, s, goal)
 	}
@@ -211,8 +207,7 @@ func (d *Desk) StageFailed(in *step.StageFailed) (ok bool) {
 	})
 	o, r := &d.gate.Logs[s], &d.logs[s]
 	r.staged = wire.Position{}
-	d.t.Event(step.EventJournalDown, 0, d.t.LogID(s), true,
-		fmt.Sprintf("%s: what a peer gave back could not be written: %v", d.t.OwnName(s), in.Err))
+	d.t.Tell(&event.NotGivenBack{Place: event.Place{Log: d.t.LogID(s)}, Err: in.Err})
 	giver := r.giver
 	r.giver, o.Fetching = 0, false
 	if giver != 0 {

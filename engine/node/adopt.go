@@ -1,9 +1,9 @@
 package node
 
 import (
-	"fmt"
 	"slices"
 
+	"github.com/claudefs/repl/engine/event"
 	"github.com/claudefs/repl/engine/internal/plant"
 	"github.com/claudefs/repl/engine/step"
 	"github.com/claudefs/repl/engine/stream"
@@ -102,9 +102,7 @@ func (n *Node) adoptMirror(p *peer, log wire.LogID) bool {
 	if m == nil || !m.Adoptable() || plant.MirrorStuck {
 		return false
 	}
-	n.event(EventMirrorRepaired, p.Site, log, false, fmt.Sprintf(
-		"%s: the mirror ends at seq %d, the Store is at seq %d, and site %s keeps nothing of what lies between: the "+
-			"mirror goes on behind the Store", n.t.LogName(log), m.Durable.Seq, m.Store.Seq, p.Name))
+	n.t.Tell(&event.MirrorAdopted{Place: event.Place{Peer: p.Site, Log: log}, Tail: m.Durable, Store: m.Store})
 	n.mirrors.Adopt(log, m)
 	n.mirrorFloor(log, m)
 	if l := p.in; l != nil && !l.Closed && !n.desk.AsksKept(p.Site) {

@@ -1,9 +1,9 @@
 package node
 
 import (
-	"fmt"
 	"slices"
 
+	"github.com/claudefs/repl/engine/event"
 	"github.com/claudefs/repl/engine/fetch"
 	"github.com/claudefs/repl/engine/internal/plant"
 	"github.com/claudefs/repl/engine/step"
@@ -58,9 +58,7 @@ func (f onFetch) MirrorProven(log wire.LogID) {
 	m := n.mirrorLog(log)
 	if m.Suspect {
 		n.mirrors.Clear(log, m)
-		n.event(EventMirrorRepaired, log.Site, log, false, fmt.Sprintf(
-			"%s: site %s proves the tail of the mirror at seq %d",
-			n.t.LogName(log), n.t.SiteName(log.Site), m.Durable.Seq))
+		n.t.Tell(&event.MirrorProven{Place: event.Place{Peer: log.Site, Log: log}, Tail: m.Durable})
 	}
 }
 

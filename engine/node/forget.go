@@ -1,10 +1,10 @@
 package node
 
 import (
-	"fmt"
 	"slices"
 
 	"github.com/claudefs/repl/engine/admission"
+	"github.com/claudefs/repl/engine/event"
 	"github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/wire"
 )
@@ -36,22 +36,13 @@ func (n *Node) forgetPeer(in *Forget) {
 		n.close(p.link, "it is forgotten")
 	}
 	p.Configured, p.Registered = false, false
-	n.event(EventForgotten, p.Site, wire.LogID{}, true, forgottenText(p, in))
+	n.t.Tell(&event.Forgotten{
+		Place: event.Place{Peer: p.Site}, Gone: in.Heard,
+		Entries: in.Loss.Entries, Shards: in.Loss.Shards, Last: in.Loss.Last,
+	})
 	n.retention.rose[Own], n.retention.rose[Mirror] = true, true
 	n.persistNext()
 	n.unneed(p)
-}
-
-func forgottenText(p *peer, in *Forget) string {
-	why, last := "which never answered", ""
-	if in.Heard {
-		why = "which is gone for good"
-	}
-	if in.Loss.Last > 0 {
-		last = fmt.Sprintf(", and %d that only it has are given up", in.Loss.Last)
-	}
-	return fmt.Sprintf("site %s is forgotten, %s: %d entries of %d shards are not kept for it any more%s", p.Name, why,
-		in.Loss.Entries, in.Loss.Shards, last)
 }
 
 // lossOf is what is given up with a peer.

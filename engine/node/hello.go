@@ -3,6 +3,7 @@ package node
 import (
 	"fmt"
 
+	"github.com/claudefs/repl/engine/event"
 	"github.com/claudefs/repl/engine/step"
 	"github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/wire"
@@ -20,7 +21,7 @@ func (n *Node) hello(l *link, h *wire.Hello) error {
 		return fmt.Errorf("hello of term %d, the highest is %d: %w", h.Term, stream.TermTop, wire.ErrProtocol)
 	}
 	if why := n.checkHello(l, h); why != nil {
-		n.event(EventRefused, h.Site, wire.LogID{}, true, "refused a session: "+why.Text)
+		n.t.Tell(&event.SessionRefused{Place: event.Place{Peer: h.Site}, Code: why.Code, Reason: why.Text})
 		n.refuse(l, why.Code, why.Text)
 		return nil
 	}
@@ -29,22 +30,26 @@ func (n *Node) hello(l *link, h *wire.Hello) error {
 		p.seenTerm, p.seen = 0, 0
 	}
 	if !stream.Newer(h.Term, h.Counter, p.seenTerm, p.seen) {
-		n.msg.refusal = wire.Refusal{
-			Code: wire.RefuseSession, Term: p.seenTerm, Counter: p.seen,
-			Text: fmt.Sprintf("session %d/%d of site %s is not newer than %d/%d, the highest seen here",
-				h.Term, h.Counter, p.Name, p.seenTerm, p.seen),
+		stale := &event.SessionStale{
+			Place: event.Place{Peer: p.Site}, Opened: event.Session{Term: h.Term, Counter: h.Counter},
+			Seen: event.Session{Term: p.seenTerm, Counter: p.seen},
 		}
-		n.event(EventRefused, p.Site, wire.LogID{}, false, n.msg.refusal.Text)
+		n.t.Tell(stale)
+		n.msg.refusal = wire.Refusal{
+			Code: wire.RefuseSession, Term: p.seenTerm, Counter: p.seen, Text: stale.Text(n.t.SiteName),
+		}
 		n.refuseWith(l)
 		return nil
 	}
 	p.seenTerm, p.seen = h.Term, h.Counter
 	for _, old := range []*link{p.in, p.next} {
 		if old != nil {
-			text := fmt.Sprintf("session %d/%d of site %s takes over from %d/%d",
-				h.Term, h.Counter, p.Name, old.term, old.Session)
-			n.event(EventSuperseded, p.Site, wire.LogID{}, false, text)
-			n.refuse(old, wire.RefuseSuperseded, text)
+			over := &event.Superseded{
+				Place: event.Place{Peer: p.Site}, By: event.Session{Term: h.Term, Counter: h.Counter},
+				Former: event.Session{Term: old.term, Counter: old.Session},
+			}
+			n.t.Tell(over)
+			n.refuse(old, wire.RefuseSuperseded, over.Text(n.t.SiteName))
 		}
 	}
 	n.strangers--

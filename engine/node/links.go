@@ -13,6 +13,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/claudefs/repl/engine/event"
 	"github.com/claudefs/repl/engine/fetch"
 	"github.com/claudefs/repl/engine/internal/plant"
 	"github.com/claudefs/repl/engine/stream"
@@ -50,7 +51,7 @@ func (n *Node) refuseWith(l *link) {
 
 // malformed ends a link whose other end does not keep to the protocol.
 func (n *Node) malformed(l *link, err error) {
-	n.event(EventRefused, l.site(), wire.LogID{}, true, fmt.Sprintf("link closed: %v", err))
+	n.t.Tell(&event.LinkClosed{Place: event.Place{Peer: l.site()}, Err: err})
 	n.refuse(l, wire.RefuseMalformed, err.Error())
 }
 
@@ -179,7 +180,7 @@ func (n *Node) detach(l *link, reason string) {
 	case l == p.in:
 		p.in = nil
 		p.Inbound.Ended()
-		n.event(EventLinkDown, p.Site, wire.LogID{}, false, fmt.Sprintf("session of site %s ended: %s", p.Name, reason))
+		n.t.Tell(&event.LinkDown{Place: event.Place{Peer: p.Site}, Reason: reason})
 	case l == p.next:
 		p.next = nil
 	}
@@ -200,9 +201,9 @@ func (n *Node) frameIn(in *FrameIn) {
 		return
 	}
 	if in.BatchErr != nil && !plant.BadFrameAcked {
-		n.event(EventCorruption, l.site(), wire.LogID{}, true,
-			fmt.Sprintf("frame %d of site %s does not hold: %v", in.Envelope.Number,
-				n.t.SiteName(l.site()), in.BatchErr))
+		n.t.Tell(&event.FrameCorrupt{
+			Place: event.Place{Peer: l.site()}, Number: in.Envelope.Number, Err: in.BatchErr,
+		})
 		n.refuse(l, wire.RefuseMalformed, fmt.Sprintf("frame %d does not hold: %v", in.Envelope.Number, in.BatchErr))
 		return
 	}

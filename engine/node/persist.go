@@ -1,10 +1,10 @@
 package node
 
 import (
-	"fmt"
 	"slices"
 	"time"
 
+	"github.com/claudefs/repl/engine/event"
 	"github.com/claudefs/repl/engine/step"
 	"github.com/claudefs/repl/wire"
 )
@@ -83,7 +83,7 @@ func (n *Node) persisted(in *Persisted) {
 	n.control.persisting = nil
 	if in.Err != nil {
 		n.control.forget = append(n.control.forget, forgotten...)
-		n.event(EventPersistFailed, 0, wire.LogID{}, true, fmt.Sprintf("control records were not written: %v", in.Err))
+		n.t.Tell(&event.PersistFailed{Err: in.Err})
 	}
 	for i := range written {
 		p := n.peer(written[i].Site)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/claudefs/repl/engine/event"
 	"github.com/claudefs/repl/engine/lag"
 	"github.com/claudefs/repl/wire"
 )
@@ -128,7 +129,7 @@ func TestPersistsAreOneAtATimeAndTriedAgain(t *testing.T) {
 	require.Empty(t, e.Persists, "one is under way")
 	require.NotContains(t, kinds(e.Ops), OpSeek)
 	at(2*time.Second, &Persisted{Ticket: 1, Err: errors.New("no space left on device")})
-	require.True(t, e.Events[0].Alarm)
+	require.True(t, event.Alarm(e.Events[0]))
 	require.NotZero(t, e.Wake)
 	at(3*time.Second, &Tick{})
 	require.Len(t, e.Persists, 1)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/claudefs/repl/engine/event"
 	"github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/wire"
 )
@@ -106,7 +107,7 @@ func TestWhoeverBreaksTheProtocolLosesTheLink(t *testing.T) {
 			require.NoError(t, told.Decode(ops[len(ops)-2].Frame[wire.EnvelopeBytes:]))
 			require.Equal(t, wire.RefuseMalformed, told.Code)
 			require.NotEmpty(t, told.Text)
-			require.True(t, s.effects.Events[0].Alarm)
+			require.True(t, event.Alarm(s.effects.Events[0]))
 			a.append(0, 2)
 			w.pass(5e9)
 			require.NoError(t, w.fault)

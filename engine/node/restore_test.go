@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/claudefs/repl/engine/event"
 	"github.com/claudefs/repl/wire"
 )
 
@@ -80,7 +81,7 @@ func TestRestoreThatCannotBeStagedIsTriedAgain(t *testing.T) {
 	a.own.staged = nil
 	b.noDial = true
 	a.step(&StageFailed{Ticket: ticket, Err: errors.New("no space left on device")})
-	require.True(t, a.effects.Events[0].Alarm)
+	require.True(t, event.Alarm(a.effects.Events[0]))
 	require.Nil(t, a.node.peers[0].link)
 	a.noFlush = false
 	w.pass(5 * time.Second)

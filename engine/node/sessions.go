@@ -4,8 +4,7 @@ package node
 // questions, retention and admission is composed here.
 
 import (
-	"fmt"
-
+	"github.com/claudefs/repl/engine/event"
 	"github.com/claudefs/repl/engine/internal/plant"
 	"github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/wire"
@@ -37,9 +36,7 @@ func (n *Node) peerAhead(p *peer, s wire.Shard) {
 		p.Diverged(s, why)
 	case ask:
 		n.desk.Want(p.link.Line, s, at)
-		n.event(EventDataLost, p.Site, n.t.LogID(s), true, fmt.Sprintf(
-			"%s: the journal ends at seq %d, site %s has seq %d: fetching it back",
-			n.t.OwnName(s), o.Tail.Seq, p.Name, at.Seq))
+		n.t.Tell(&event.LostFetched{Place: event.Place{Peer: p.Site, Log: n.t.LogID(s)}, Tail: o.Tail, Has: at})
 	}
 }
 
@@ -81,18 +78,17 @@ func (n *Node) refused(l *link, r *wire.Refusal) error {
 		n.close(l, r.Text)
 		return nil
 	}
-	alarm := r.Code != wire.RefuseGoodbye && r.Code != wire.RefuseSession
 	switch r.Code {
 	case wire.RefuseSession:
 		p.Surpassed(r)
 	case wire.RefuseSuperseded: // we dial again only when we have given a session up
-		n.event(EventSessionSurpassed, p.Site, wire.LogID{}, true, fmt.Sprintf(
-			"site %s took a session under our name that is not ours: another node has our identity", p.Name))
+		n.t.Tell(&event.SessionTaken{Place: event.Place{Peer: p.Site}})
 	case wire.RefusePrimary:
 		n.contradict(p, r.Text)
 	}
-	n.event(EventRefused, p.Site, wire.LogID{}, alarm, fmt.Sprintf("site %s refused us: %s", p.Name, r.Text))
-	p.Refused = alarm
+	told := &event.RefusedByPeer{Place: event.Place{Peer: p.Site}, Code: r.Code, Reason: r.Text}
+	n.t.Tell(told)
+	p.Refused = told.Alarm()
 	n.close(l, r.Text)
 	return nil
 }
@@ -132,8 +128,9 @@ func (n *Node) welcome(p *peer) {
 	p.in, p.next = l, nil
 	l.open, l.Ready = true, true
 	p.Inbound.Begin(l.Link, l.Session)
-	n.event(EventLinkUp, p.Site, wire.LogID{}, false,
-		fmt.Sprintf("session %d/%d of site %s", l.term, l.Session, p.Name))
+	n.t.Tell(&event.LinkUp{
+		Place: event.Place{Peer: p.Site}, Session: event.Session{Term: l.term, Counter: l.Session},
+	})
 	p.Welcome()
 	n.desk.Next(l.Line)
 }

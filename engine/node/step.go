@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/claudefs/repl/engine/event"
 	"github.com/claudefs/repl/engine/step"
 	"github.com/claudefs/repl/wire"
 )
@@ -156,7 +157,7 @@ func (n *Node) journalDown(in *JournalDown) {
 	if in.Journal == Own {
 		if n.t.Down[Own] == nil {
 			n.t.Down[Own] = in.Err
-			n.event(EventJournalDown, 0, wire.LogID{}, true, in.Err.Error())
+			n.t.Tell(&event.JournalDown{Err: in.Err})
 			n.gate.RefuseAll(fmt.Errorf("site %s: %w", n.t.C.SiteName, in.Err))
 		}
 		return
@@ -165,7 +166,7 @@ func (n *Node) journalDown(in *JournalDown) {
 		return
 	}
 	n.t.Down[Mirror] = in.Err
-	n.event(EventJournalDown, 0, wire.LogID{}, true, in.Err.Error())
+	n.t.Tell(&event.JournalDown{Err: in.Err})
 	for _, l := range n.order {
 		if !l.Dialed && !l.Closed {
 			n.refuse(l, wire.RefuseInternal, n.mirrorDownText())
@@ -177,10 +178,6 @@ func (n *Node) applyStopped(in *ApplyStopped) {
 	if n.ownLog(in.Log) == nil && n.mirrorLog(in.Log) == nil {
 		return
 	}
-	n.event(EventApplyStopped, 0, in.Log, true, fmt.Sprintf("%s: applier stopped: %v", n.t.LogName(in.Log), in.Err))
+	n.t.Tell(&event.ApplyStopped{Place: event.Place{Log: in.Log}, Err: in.Err})
 	n.t.NoteStopped(in.Log, wire.RefuseInternal, fmt.Sprintf("applier stopped: %v", in.Err))
-}
-
-func (n *Node) event(kind string, peer wire.SiteID, log wire.LogID, alarm bool, text string) {
-	n.t.Event(kind, peer, log, alarm, text)
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/claudefs/repl/engine/event"
 	"github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/wire"
 )
@@ -213,10 +214,10 @@ func (s *site) step(in Input) {
 	s.wake = e.Wake
 	for _, ev := range e.Events {
 		alarm := ""
-		if ev.Alarm {
+		if event.Alarm(ev) {
 			alarm = "!"
 		}
-		s.w.say("%s: %s%s %s", s.name, ev.Kind, alarm, ev.Text)
+		s.w.say("%s: %s%s %s", s.name, ev.Kind(), alarm, ev.Text(s.node.SiteName))
 	}
 	for _, c := range e.Clears {
 		s.suspect[c.Journal] = slices.DeleteFunc(s.suspect[c.Journal], func(l wire.LogID) bool { return l == c.Log })

@@ -54,6 +54,13 @@ var siteMetrics = []metric{
 	gauge("data_path_info", "What carries links and journal files, and the reason; always 1.",
 		[]string{"links", "files", "reason"},
 		func(s *snapshot, out emit) { out(1, s.DataPath.Links, s.DataPath.Files, s.DataPath.Reason) }),
+	counter("events_total", "Events since start, by kind: of an alarm somebody should look at the "+
+		"log.", []string{"kind"},
+		func(s *snapshot, out emit) {
+			for _, c := range s.Counters.Events {
+				out(float64(c.Count), c.Kind)
+			}
+		}),
 	gauge("health", "Health of the site; 1 for the current state.", []string{"state"},
 		func(s *snapshot, out emit) { states(out, healthStates, s.Health) }),
 	gauge("shards", "Shards of the cluster.", nil,

@@ -108,6 +108,7 @@ func (fixed) Counters() engine.Counters {
 		Own: engine.JournalCounters{
 			Flushes: 39, Flush: timed(39), Wakes: 20, CopiedBytes: 1 << 20, FileReadBytes: 1, RecentBytes: 4 << 20,
 		},
+		Events: []engine.EventCounter{{Kind: "link-up", Count: 3}, {Kind: "corruption"}},
 		Append: timed(38), Acks: []engine.AckCounters{{Site: "site-b", Durable: timed(12), Applied: timed(4)}},
 		Memory: engine.MemoryCounters{RegionBytes: 256 << 20, LentBytes: 8 << 20, HeapBytes: 1 << 20, Spilled: 1},
 	}

@@ -3,6 +3,7 @@ package sim
 import (
 	"slices"
 
+	"github.com/claudefs/repl/engine/event"
 	"github.com/claudefs/repl/engine/node"
 	"github.com/claudefs/repl/engine/sim/plan"
 	"github.com/claudefs/repl/wire"
@@ -158,11 +159,11 @@ func (c *checker) wentBack(before, after *site) {
 
 // noticed looks whether the primary says that a peer's log went back behind what it
 // confirmed. Effects of one step have no order, so this comes before the progress.
-func (l *load) noticed(s *site, events []node.Event) {
+func (l *load) noticed(s *site, events []event.Event) {
 	t := l.of(s)
 	for i := range events {
-		e := &events[i]
-		if e.Kind != node.EventPeerBehind {
+		e, ok := events[i].(*event.PeerBehind)
+		if !ok {
 			continue
 		}
 		place := l.w.siteOf(e.Peer).place

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/claudefs/repl/engine/event"
 	"github.com/claudefs/repl/engine/node"
 	"github.com/claudefs/repl/engine/role"
 	"github.com/claudefs/repl/engine/sim/plan"
@@ -77,11 +78,12 @@ func (p *process) step(in node.Input, what string, a, b uint64) {
 		p.retain(which)
 	}
 	for i := range e.Events {
-		w.mark("event " + e.Events[i].Kind)
-		if e.Events[i].Kind == node.EventDataRestored && p.askedInVain(e.Events[i].Log) {
+		told := e.Events[i]
+		w.mark("event " + string(told.Kind()))
+		if back, ok := told.(*event.DataRestored); ok && p.askedInVain(back.Log) {
 			w.mark("given back by another site")
 		}
-		w.note(p.site.index, "event "+e.Events[i].Kind+": "+e.Events[i].Text)
+		w.note(p.site.index, "event "+string(told.Kind())+": "+told.Text(p.node.SiteName))
 	}
 	if idle && p.site.place == 0 {
 		w.check.lag(p.site, p.node.Status(p.now()))

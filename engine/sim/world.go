@@ -111,9 +111,9 @@ func (b *Breach) plantArgument() string {
 	return " --plant " + string(b.Plant)
 }
 
-// event is something that happens at a time; tie keeps those of one moment in
+// move is something that happens at a time; tie keeps those of one moment in
 // the order in which they were asked for.
-type event struct {
+type move struct {
 	at  time.Duration
 	tie uint64
 	run func()
@@ -124,7 +124,7 @@ type world struct {
 	o      Options
 	plan   *plan.Plan
 	now    time.Duration
-	heap   []event
+	heap   []move
 	tie    uint64
 	steps  int
 	faults int
@@ -215,7 +215,7 @@ func (w *world) schedule(n int) {
 // at runs an event at a time, not before now.
 func (w *world) at(t time.Duration, run func()) {
 	w.tie++
-	w.push(event{max(t, w.now), w.tie, run})
+	w.push(move{max(t, w.now), w.tie, run})
 }
 
 func (w *world) after(d time.Duration, run func()) { w.at(w.now+d, run) }
@@ -232,11 +232,11 @@ func (w *world) next() {
 	e.run()
 }
 
-func (e *event) before(o *event) bool {
+func (e *move) before(o *move) bool {
 	return e.at < o.at || e.at == o.at && e.tie < o.tie
 }
 
-func (w *world) push(e event) {
+func (w *world) push(e move) {
 	h := append(w.heap, e)
 	i := len(h) - 1
 	for i > 0 {
@@ -250,10 +250,10 @@ func (w *world) push(e event) {
 	w.heap = h
 }
 
-func (w *world) pop() event {
+func (w *world) pop() move {
 	h := w.heap
 	top, n := h[0], len(h)-1
-	h[0], h[n] = h[n], event{}
+	h[0], h[n] = h[n], move{}
 	h = h[:n]
 	for i := 0; ; {
 		least, left := i, 2*i+1

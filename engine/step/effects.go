@@ -3,6 +3,7 @@ package step
 import (
 	"time"
 
+	"github.com/claudefs/repl/engine/event"
 	"github.com/claudefs/repl/wire"
 )
 
@@ -20,7 +21,7 @@ type Effects struct {
 	Admits   []Admit
 	Clears   []Clear   // before Stages
 	Retain   []Journal // floors rose: Journal.Retain with Node.Floor
-	Events   []Event
+	Events   []event.Event
 	Asked    []Asked // questions of peers, to be answered
 	Told     []Told  // answers of peers
 	// Found: stage a record that Config.Primary writes, before anything that follows from
@@ -174,15 +175,6 @@ type Admit struct {
 	Admission Admission
 	Tail      Log
 	Err       error
-}
-
-// Event is something worth telling people.
-type Event struct {
-	Kind  string // a closed list, see the constants of events.go
-	Peer  wire.SiteID
-	Log   wire.LogID
-	Text  string
-	Alarm bool
 }
 
 // Asked: answer this question of the other end of a link, with VerifyAnswer, and

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/claudefs/repl/engine/event"
 	"github.com/claudefs/repl/wire"
 )
 
@@ -113,10 +114,8 @@ func (t *Turn) Ticket() uint64 {
 	return t.ticket
 }
 
-// Event tells people something.
-func (t *Turn) Event(kind string, peer wire.SiteID, log wire.LogID, alarm bool, text string) {
-	t.E.Events = append(t.E.Events, Event{Kind: kind, Peer: peer, Log: log, Text: text, Alarm: alarm})
-}
+// Tell reports an event.
+func (t *Turn) Tell(e event.Event) { t.E.Events = append(t.E.Events, e) }
 
 func byLog(s StoppedLog, log wire.LogID) int { return s.Log.Compare(log) }
 

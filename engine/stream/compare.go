@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/claudefs/repl/engine/event"
 	"github.com/claudefs/repl/engine/internal/plant"
 	"github.com/claudefs/repl/engine/step"
 	"github.com/claudefs/repl/wire"
@@ -21,8 +22,7 @@ func (o *Outbound) resumeLog(s wire.Shard) (proven bool) {
 	proven = answer.Seq == 0 || answer == own.Tail || answer == known && !own.Short()
 	back := !answer.Covers(known)
 	if back {
-		t.Event(step.EventPeerBehind, o.Site, t.LogID(s), true, fmt.Sprintf("%s: site %s came back with %s",
-			t.OwnName(s), o.Name, lacking(answer, known)))
+		t.Tell(&event.PeerBehind{Place: event.Place{Peer: o.Site, Log: t.LogID(s)}, Has: answer, Confirmed: known})
 		// The floor must not trust what the peer no longer has, and what it has is not a
 		// cursor before the chain there is compared.
 		o.setCursor(s, wire.Position{})
@@ -60,16 +60,6 @@ func (o *Outbound) resumeLog(s wire.Shard) (proven bool) {
 		}
 	}
 	return proven
-}
-
-// lacking words a position that does not cover what was confirmed once.
-func lacking(answer, known wire.Position) string {
-	if !answer.Same(known) {
-		return fmt.Sprintf("seq %d of incarnation %s, it once confirmed seq %d of incarnation %s",
-			answer.Seq, answer.Incarnation, known.Seq, known.Incarnation)
-	}
-	return fmt.Sprintf("seq %d, it once confirmed seq %d: an older image? sending again from there",
-		answer.Seq, known.Seq)
 }
 
 // compareRow compares a position of a live session with what is known.
@@ -211,8 +201,7 @@ func (o *Outbound) TakeOut(s wire.Shard, why *step.Stop) {
 	}
 	l.Stop = why
 	o.Sender.Out(s)
-	t.Event(step.EventLogStopped, o.Site, t.LogID(s), true,
-		fmt.Sprintf("%s stopped towards site %s: %s", t.OwnName(s), o.Name, why.Text))
+	t.Tell(&event.LogStopped{Place: event.Place{Peer: o.Site, Log: t.LogID(s)}, Code: why.Code, Reason: why.Text})
 }
 
 // Diverged stops a log permanently: the peer's history is not ours (I4).

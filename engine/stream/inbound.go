@@ -16,6 +16,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/claudefs/repl/engine/event"
 	"github.com/claudefs/repl/engine/internal/plant"
 	"github.com/claudefs/repl/engine/lag"
 	"github.com/claudefs/repl/engine/role"
@@ -166,7 +167,7 @@ func (p *Inbound) take(h *wire.BatchHeader) bool {
 	take, why := p.rules.Judge(&tail, h)
 	switch {
 	case why != nil && why.Code < wire.RefuseUnknownIncarnation:
-		t.Event(step.EventRefused, p.Site, log, true, fmt.Sprintf("session of site %s ended: %s", p.Name, why.Text))
+		t.Tell(&event.SessionEnded{Place: event.Place{Peer: p.Site, Log: log}, Code: why.Code, Reason: why.Text})
 		p.mirrors.heart.Refuse(p.link, why.Code, why.Text)
 	case why != nil && l == nil:
 		p.takeForeign(log, why)
@@ -188,9 +189,7 @@ func (p *Inbound) take(h *wire.BatchHeader) bool {
 }
 
 func (p *Inbound) refuseBatch(log wire.LogID, tail wire.Position, why *step.Stop) {
-	t := p.mirrors.t
-	t.Event(step.EventLogStopped, p.Site, log, true,
-		fmt.Sprintf("refused %s from site %s: %s", t.LogName(log), p.Name, why.Text))
+	p.mirrors.t.Tell(&event.LogRefused{Place: event.Place{Peer: p.Site, Log: log}, Code: why.Code, Reason: why.Text})
 	p.mirrors.says.refusal = wire.BatchRefusal{Code: why.Code, Log: log, Position: tail, Text: why.Text}
 	p.send(&p.mirrors.says.refusal)
 }
@@ -251,8 +250,7 @@ func (p *Inbound) Failed(in *step.StageFailed) bool {
 		return false
 	}
 	t := p.mirrors.t
-	t.Event(step.EventJournalDown, p.Site, wire.LogID{}, true,
-		fmt.Sprintf("batches of site %s could not be mirrored: %v", p.Name, in.Err))
+	t.Tell(&event.NotMirrored{Place: event.Place{Peer: p.Site}, Err: in.Err})
 	if p.link != 0 {
 		p.mirrors.heart.Refuse(p.link, wire.RefuseInternal,
 			fmt.Sprintf("site %s cannot mirror: %v", t.C.SiteName, in.Err))
@@ -266,8 +264,7 @@ func (p *Inbound) Failed(in *step.StageFailed) bool {
 func (p *Inbound) LeavesOut(logs uint32) (more bool) {
 	logs -= min(logs, uint32(len(p.refusals)))
 	if p.leftOut == 0 && logs > 0 {
-		p.mirrors.t.Event(step.EventLogStopped, p.Site, wire.LogID{}, true, fmt.Sprintf(
-			"site %s leaves %d of its logs out of the session: its status tells why", p.Name, logs))
+		p.mirrors.t.Tell(&event.LogsLeftOut{Place: event.Place{Peer: p.Site}, Logs: logs})
 	}
 	more = logs > p.leftOut
 	p.leftOut = logs

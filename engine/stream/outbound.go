@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/claudefs/repl/engine/event"
 	"github.com/claudefs/repl/engine/internal/plant"
 	"github.com/claudefs/repl/engine/lag"
 	"github.com/claudefs/repl/engine/role"
@@ -219,10 +220,9 @@ func (o *Outbound) Surpassed(m *wire.Refusal) {
 		return
 	}
 	if t := o.own.t; m.Term > t.Term {
-		t.Event(step.EventSessionSurpassed, o.Site, wire.LogID{}, true, fmt.Sprintf(
-			"site %s has seen session %d/%d under our name, our journal's term is %d: "+
-				"another node with our identity, or our journal is an older copy",
-			o.Name, m.Term, m.Counter, t.Term))
+		t.Tell(&event.SessionSurpassed{
+			Place: event.Place{Peer: o.Site}, Seen: event.Session{Term: m.Term, Counter: m.Counter}, Own: t.Term,
+		})
 	}
 	o.Term, o.counter = m.Term, m.Counter
 }
@@ -274,8 +274,9 @@ func (o *Outbound) Resume() {
 	}
 	o.stops = o.stops[:0]
 	o.Sessions++
-	w.t.Event(step.EventLinkUp, o.Site, wire.LogID{}, false,
-		fmt.Sprintf("site %s answered, session %d/%d", o.Name, o.Term, o.Session))
+	w.t.Tell(&event.LinkUp{
+		Place: event.Place{Peer: o.Site}, Session: event.Session{Term: o.Term, Counter: o.Session}, Dialed: true,
+	})
 	for i := range o.Logs {
 		s, proven := wire.Shard(i), true
 		own, l := &w.gate.Logs[s], &o.Logs[s]
@@ -366,8 +367,7 @@ func (w *OwnLogs) unreadable(err error) string {
 // Ended ends the session: its link is gone.
 func (o *Outbound) Ended(reason string) {
 	if o.Phase >= PhaseResume {
-		o.own.t.Event(step.EventLinkDown, o.Site, wire.LogID{}, false,
-			fmt.Sprintf("session to site %s ended: %s", o.Name, reason))
+		o.own.t.Tell(&event.LinkDown{Place: event.Place{Peer: o.Site}, Dialed: true, Reason: reason})
 	}
 	o.Link, o.rtt, o.seekHeld = 0, 0, false
 	o.backlog += o.Sender.Drop() // to be sent again

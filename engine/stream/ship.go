@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/claudefs/repl/engine/event"
 	"github.com/claudefs/repl/engine/internal/plant"
 	"github.com/claudefs/repl/engine/step"
 	"github.com/claudefs/repl/wire"
@@ -93,8 +94,7 @@ func (o *Outbound) ReadDone(in *step.ReadDone) {
 // right: logs that miss a batch leave the session when their next one comes.
 func (o *Outbound) readFailed(err error) {
 	t := o.own.t
-	t.Event(step.EventCorruption, o.Site, wire.LogID{}, true,
-		fmt.Sprintf("own journal of site %s: %v", t.C.SiteName, err))
+	t.Tell(&event.OwnUnreadable{Place: event.Place{Peer: o.Site}, Site: t.C.Site, Err: err})
 	o.readErrs++
 	if o.readErrs >= readErrorMax {
 		o.own.heart.Refuse(o.Link, wire.RefuseInternal, o.own.unreadable(err))
