@@ -30,7 +30,7 @@ func TestEngineWithoutRingsFallsBackAndSaysWhy(t *testing.T) {
 	require.NoError(t, err)
 	s := e.Status()
 	require.Equal(t, "tcp", s.Transport)
-	require.Contains(t, s.TransportReason, "a seccomp filter forbids it")
+	require.Contains(t, s.TransportReason, forbidden())
 	_, err = e.Append(context.Background(), 0, &engine.Entry{Op: engine.OpHost, Keys: [][]byte{[]byte("k")}},
 		engine.Local)
 	require.NoError(t, err)
@@ -42,5 +42,5 @@ func TestEngineWithoutRingsFallsBackAndSaysWhy(t *testing.T) {
 	o.IO = "io_uring"
 	_, err = engine.Open(context.Background(), o)
 	require.ErrorIs(t, err, uring.ErrUnsupported)
-	require.ErrorContains(t, err, "a seccomp filter forbids it")
+	require.ErrorContains(t, err, forbidden())
 }
