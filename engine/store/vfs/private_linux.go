@@ -7,20 +7,6 @@ import (
 	"path/filepath"
 )
 
-// What is kept here is everybody's content: only the owner may look.
-const (
-	PrivateDirMode  fs.FileMode = 0o700
-	PrivateFileMode fs.FileMode = 0o600
-)
-
-// Tightener is an FS whose files have access rights.
-type Tightener interface {
-	// Tighten takes from group and others every right to dir and to all that lies
-	// below it. Symlinks are not followed. What belongs to another user stays as it
-	// is: dir itself shields it.
-	Tighten(dir string) error
-}
-
 var _ Tightener = OS{}
 
 // Tighten implements Tightener. It opens no file: closing one would give back a lock

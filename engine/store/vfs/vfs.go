@@ -3,6 +3,7 @@ package vfs
 import (
 	"errors"
 	"io"
+	"io/fs"
 	"syscall"
 )
 
@@ -69,4 +70,18 @@ type File interface {
 	Size() (int64, error)
 	Truncate(size int64) error
 	Close() error
+}
+
+// What is kept here is everybody's content: only the owner may look.
+const (
+	PrivateDirMode  fs.FileMode = 0o700
+	PrivateFileMode fs.FileMode = 0o600
+)
+
+// Tightener is an FS whose files have access rights.
+type Tightener interface {
+	// Tighten takes from group and others every right to dir and to all that lies
+	// below it. Symlinks are not followed. What belongs to another user stays as it
+	// is: dir itself shields it.
+	Tighten(dir string) error
 }
