@@ -69,7 +69,7 @@ func giveBack(j *journal.Journal) error {
 			return err
 		}
 	}
-	_, err := j.Retain(func(log wire.LogID) wire.Position {
+	_, err := j.Reclaim(func(log wire.LogID) wire.Position {
 		tail, _ := j.Tail(log)
 		return tail.Position
 	})

@@ -132,7 +132,7 @@ func (a *appliers) add(f *flusher, cursors []wire.Cursor) {
 			a.at[c.Log] = c.Position
 		}
 	}
-	f.durableRose = r.wakeUp
+	f.onDurable = r.wakeUp
 	a.readers = append(a.readers, r)
 }
 

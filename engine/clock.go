@@ -91,7 +91,7 @@ func (c *clock) tick() {
 	wake := c.e.heart.wake
 	c.e.heart.mu.Unlock()
 	if wake != 0 && wake <= now {
-		c.e.step(&node.Tick{Moving: c.e.links.moving(now, c.e.o.HeartbeatTimeout/2)})
+		c.e.step(&node.Tick{Receiving: c.e.links.receiving(now, c.e.o.HeartbeatTimeout/2)})
 	}
 	for _, f := range c.e.journals() {
 		if due := f.restDue(); due != 0 && due <= now {

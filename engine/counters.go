@@ -161,13 +161,13 @@ func ackCounters(a *node.PeerAcks) AckCounters {
 // flushTimes is how long the units of a journal take. The histograms are under the
 // flusher's mutex, the rest is its goroutine's.
 type flushTimes struct {
-	oldest time.Duration // Mono of the oldest append of what was filled last and is not begun; 0 = none
-	flying []flying      // units under way, in order
+	oldest   time.Duration // Mono of the oldest append of what was filled last and is not begun; 0 = none
+	inflight []inflight    // units under way, in order
 
 	flush, append lag.Histogram
 }
 
-type flying struct{ oldest, began time.Duration }
+type inflight struct{ oldest, began time.Duration }
 
 // filled notes what the next units hold.
 func (t *flushTimes) filled(opened, oldest time.Time) {
@@ -179,7 +179,7 @@ func (t *flushTimes) filled(opened, oldest time.Time) {
 
 // begin notes that a unit is on its way, and whether more of what was filled waits.
 func (t *flushTimes) begin(now time.Duration, more bool) {
-	t.flying = append(t.flying, flying{t.oldest, now})
+	t.inflight = append(t.inflight, inflight{t.oldest, now})
 	if !more {
 		t.oldest = 0
 	}
@@ -187,9 +187,9 @@ func (t *flushTimes) begin(now time.Duration, more bool) {
 
 // back notes that only the first units still are; the others wait again.
 func (t *flushTimes) back(left int) {
-	if left < len(t.flying) {
-		t.oldest = max(t.oldest, t.flying[left].oldest)
-		t.flying = t.flying[:left]
+	if left < len(t.inflight) {
+		t.oldest = max(t.oldest, t.inflight[left].oldest)
+		t.inflight = t.inflight[:left]
 	}
 }
 
@@ -198,12 +198,12 @@ func (f *flusher) observe(left int) {
 	t, now := &f.times, f.e.now().Mono
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	ended := max(0, len(t.flying)-left)
-	for _, u := range t.flying[:ended] {
+	ended := max(0, len(t.inflight)-left)
+	for _, u := range t.inflight[:ended] {
 		t.flush.Observe(now - u.began)
 		if u.oldest != 0 {
 			t.append.Observe(now - u.oldest)
 		}
 	}
-	t.flying = append(t.flying[:0], t.flying[ended:]...)
+	t.inflight = append(t.inflight[:0], t.inflight[ended:]...)
 }

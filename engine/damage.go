@@ -40,10 +40,10 @@ func (e *Engine) mend() {
 	}
 	gone, ask := e.housework.missing.Update(holes)
 	for _, h := range gone {
-		e.step(&node.MirrorDamaged{Log: h.Log, From: h.From, To: h.To, Gone: true})
+		e.step(&node.LogDamaged{Log: h.Log, From: h.From, To: h.To, Gone: true})
 	}
 	for _, h := range ask {
-		e.step(&node.MirrorDamaged{Log: h.Log, From: h.From, To: h.To})
+		e.step(&node.LogDamaged{Log: h.Log, From: h.From, To: h.To})
 	}
 	if len(holes) > 0 && !e.housework.giving {
 		e.housework.giving = true

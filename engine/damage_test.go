@@ -51,7 +51,7 @@ func (s *site) awaitMended(journal, pieces int) {
 		left := pieces
 		s.mu.Lock()
 		for _, e := range s.events {
-			if e.Kind == "mirror-repaired" && strings.Contains(e.Text, what) {
+			if e.Kind == "log-repaired" && strings.Contains(e.Text, what) {
 				left--
 			}
 		}
@@ -76,7 +76,7 @@ func TestDamageInTheMirrorIsFetchedFromThePeer(t *testing.T) {
 	b.store = store.NewMem()
 	b.options.Store = b.store
 	b.start()
-	b.awaitEvent("mirror-repaired")
+	b.awaitEvent("log-repaired")
 	a.put(1, "more", "v", engine.Applied(1))
 	require.Equal(t, "payload 10.", b.value(1, "key 10"))
 	sameDigests(t, a, b)
@@ -145,7 +145,7 @@ func TestAppendsGoOnAfterProvenDamage(t *testing.T) {
 	a.put(2, "after", "v", engine.Applied(1))
 	a.put(1, "after", "v", engine.Applied(1))
 	sameDigests(t, a, b)
-	require.Contains(t, a.awaitEvent("mirror-repaired").Text, "the own journal")
+	require.Contains(t, a.awaitEvent("log-repaired").Text, "the own journal")
 	require.NotZero(t, a.Status().Journals[0].Damage, "damage stays told")
 }
 

@@ -34,14 +34,14 @@ const (
 // flusher is one journal with the goroutine that flushes it. While units are on
 // their way, the next one gathers: group commit without a timer.
 type flusher struct {
-	e           *Engine
-	kind        node.Journal
-	name        string
-	j           *journal.Journal
-	pipeline    atomic.Pointer[journal.Pipeline] // the goroutine's; for others to wake it
-	quit        atomic.Bool
-	over        chan struct{} // closed when the goroutine has ended
-	durableRose func()        // wakes the journal's apply reader
+	e         *Engine
+	kind      node.Journal
+	name      string
+	j         *journal.Journal
+	pipeline  atomic.Pointer[journal.Pipeline] // the goroutine's; for others to wake it
+	quit      atomic.Bool
+	over      chan struct{} // closed when the goroutine has ended
+	onDurable func()        // wakes the journal's apply reader
 
 	mu       sync.Mutex
 	changed  *sync.Cond // a flush ended, or the engine ends
@@ -67,7 +67,7 @@ type flusher struct {
 func newFlusher(e *Engine, kind node.Journal, name string, j *journal.Journal) *flusher {
 	f := &flusher{
 		e: e, kind: kind, name: name, j: j,
-		over: make(chan struct{}), durableRose: func() {},
+		over: make(chan struct{}), onDurable: func() {},
 	}
 	f.changed = sync.NewCond(&f.mu)
 	return f
@@ -110,12 +110,12 @@ func (f *flusher) run() {
 		ending := f.quit.Load()
 		for f.begin(p) {
 		}
-		flying := p.Flying()
-		if flying == 0 && ending {
+		inflight := p.Inflight()
+		if inflight == 0 && ending {
 			f.answer()
 			return
 		}
-		if flying < min(besideMax, p.Depth()) {
+		if inflight < min(besideMax, p.Depth()) {
 			// Published first, looked again then: what was added before anybody saw the
 			// goroutine idle is found here, and what comes later wakes it.
 			p.Idle()
@@ -124,13 +124,13 @@ func (f *flusher) run() {
 				p.Busy()
 				continue
 			}
-			if flying == 0 {
+			if inflight == 0 {
 				f.settle()
 			}
 		}
 		done, err := p.End()
 		if errors.Is(err, journal.ErrExhausted) {
-			f.times.back(p.Flying())
+			f.times.back(p.Inflight())
 			if !f.waitForRoom(err) {
 				return
 			}
@@ -161,7 +161,7 @@ func (f *flusher) waitForRoom(err error) bool {
 
 // begin begins one unit; false when nothing waits or there is no room.
 func (f *flusher) begin(p *journal.Pipeline) bool {
-	if p.Flying() == p.Depth() {
+	if p.Inflight() == p.Depth() {
 		return false
 	}
 	if f.kind == node.Own && f.j.StagedBytes() == 0 {
@@ -186,7 +186,7 @@ func (f *flusher) ended(p *journal.Pipeline, done journal.Flushed, err error) {
 	}
 	f.e.room.flushed()
 	f.impede(impededSegment, nil)
-	f.observe(p.Flying())
+	f.observe(p.Inflight())
 	f.active(done.Bytes)
 	if f.kind == node.Own && len(done.Headers) > 0 {
 		f.e.ownDurable(done.Headers)
@@ -197,7 +197,7 @@ func (f *flusher) ended(p *journal.Pipeline, done journal.Flushed, err error) {
 		}
 	}
 	f.answer()
-	f.durableRose()
+	f.onDurable()
 }
 
 // active notes a flush. The clock and the zeroing of segments are not woken by

@@ -22,9 +22,9 @@ type heart struct {
 	wake    time.Duration
 }
 
-// brought is what the input of a step came with: the batches of a frame, whose
+// frameBatches is what the input of a step came with: the batches of a frame, whose
 // memory a journal may borrow.
-type brought struct {
+type frameBatches struct {
 	refs  []wire.BatchRef
 	frame *link.Frame
 }
@@ -36,10 +36,10 @@ func (e *Engine) now() node.Now {
 }
 
 // step tells the heart what happened.
-func (e *Engine) step(in node.Input) { e.stepWith(in, brought{}) }
+func (e *Engine) step(in node.Input) { e.stepWith(in, frameBatches{}) }
 
 // stepWith is step for an input that batches came with.
-func (e *Engine) stepWith(in node.Input, b brought) {
+func (e *Engine) stepWith(in node.Input, b frameBatches) {
 	h := &e.heart
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -51,7 +51,7 @@ func (e *Engine) stepWith(in node.Input, b brought) {
 		h.next = append(h.next[:0], h.next[1:]...)
 		h.effects.Reset()
 		h.node.Step(e.now(), in, &h.effects)
-		e.carryOut(&h.effects, brought{})
+		e.carryOut(&h.effects, frameBatches{})
 	}
 	if earlier := h.effects.Wake != 0 && (h.wake == 0 || h.effects.Wake < h.wake); earlier {
 		e.clock.wakeUp()
@@ -62,7 +62,7 @@ func (e *Engine) stepWith(in node.Input, b brought) {
 // carryOut hands on what a step asked for. The order of kinds matters where one
 // kind prepares another: tails are cleared before batches are staged behind
 // them, and a shard is admitted only when its waiters may see its tail.
-func (e *Engine) carryOut(effects *node.Effects, b brought) {
+func (e *Engine) carryOut(effects *node.Effects, b frameBatches) {
 	for _, c := range effects.Clears {
 		e.flusherOf(c.Journal).j.Clear(c.Log)
 	}
@@ -85,7 +85,7 @@ func (e *Engine) carryOut(effects *node.Effects, b brought) {
 	for i := range effects.Admits {
 		e.admission(&effects.Admits[i])
 	}
-	for _, j := range effects.Retain {
+	for _, j := range effects.Reclaim {
 		e.housework.retain(j)
 	}
 	for i := range effects.Events {
@@ -108,7 +108,7 @@ func (e *Engine) flusherOf(j node.Journal) *flusher {
 
 // stage puts batches of the frame at hand into a journal; the frame's memory is
 // lent to it until the flush.
-func (e *Engine) stage(s *node.Stage, b brought) {
+func (e *Engine) stage(s *node.Stage, b frameBatches) {
 	f := e.mirror
 	switch s.Kind {
 	case node.StageRepair:
@@ -194,7 +194,7 @@ type repair struct {
 
 // gather keeps a repair's piece; the last one has all of them written, by the
 // house-keeping goroutine, because that waits for the disk.
-func (e *Engine) gather(s *node.Stage, b brought) {
+func (e *Engine) gather(s *node.Stage, b frameBatches) {
 	var refs []wire.BatchRef
 	for _, i := range s.Batches {
 		refs = append(refs, b.refs[i])

@@ -80,7 +80,7 @@ func TestDamagedOwnLogIsMendedFromAnotherSite(t *testing.T) {
 	c.start()
 	a.awaitEvent("log-stopped") // towards site-c: site-b, who has it, is not there
 	b.start()
-	event := a.awaitEvent("mirror-repaired")
+	event := a.awaitEvent("log-repaired")
 	require.Contains(t, event.Text, "the own journal")
 	a.put(1, "after", "v", engine.Applied(2))
 	sameDigests(t, a, b)

@@ -169,7 +169,7 @@ func (e *Engine) floorOf(kind node.Journal) func(wire.LogID) wire.Position {
 // retain gives segments back that nobody needs.
 func (e *Engine) retain(kind node.Journal) {
 	f := e.flusherOf(kind)
-	_, err := f.j.Retain(e.floorOf(kind))
+	_, err := f.j.Reclaim(e.floorOf(kind))
 	if errors.Is(err, journal.ErrClosed) {
 		return
 	}

@@ -155,7 +155,7 @@ type peerLink struct {
 	spares  opQueue       // the sender's
 
 	source   source
-	arriving arriving
+	inbound  inbound
 	answered bool          // the sender's, of an accepted link
 	closing  chan struct{} // closed when the heart has closed it: nothing is read any more
 	shut     chan struct{} // closed when conn is
@@ -331,8 +331,8 @@ func (l *peerLink) do(op *node.Op) error {
 	return fmt.Errorf("closed: %s", op.Reason) // OpClose: everything before it was sent.
 }
 
-// arriving is the receiving side's memory, kept from frame to frame.
-type arriving struct {
+// inbound is the receiving side's memory, kept from frame to frame.
+type inbound struct {
 	in      node.FrameIn
 	refs    []wire.BatchRef
 	headers []wire.BatchHeader
@@ -376,7 +376,7 @@ func (l *peerLink) receive() {
 // frameIn verifies a frame's batches and tells the heart. While a journal has
 // too much to flush, the link is not read: the peer feels it by its window.
 func (l *peerLink) frameIn(frame *link.Frame) {
-	a := &l.arriving
+	a := &l.inbound
 	a.in = node.FrameIn{Link: l.id, Envelope: frame.Envelope, Ext: frame.Ext()}
 	a.refs, a.headers = a.refs[:0], a.headers[:0]
 	switch frame.Envelope.Kind {
@@ -392,7 +392,7 @@ func (l *peerLink) frameIn(frame *link.Frame) {
 	default:
 		a.in.Body = frame.Body()
 	}
-	l.e.stepWith(&a.in, brought{a.refs, frame})
+	l.e.stepWith(&a.in, frameBatches{a.refs, frame})
 }
 
 var (
@@ -409,9 +409,9 @@ type movement struct {
 	received uint64
 }
 
-// moving lists the links that have been silent for so long, and to which bytes came
+// receiving lists the links that have been silent for so long, and to which bytes came
 // since they were looked at last in this silence.
-func (ls *links) moving(now, silent time.Duration) (ids []node.LinkID) {
+func (ls *links) receiving(now, silent time.Duration) (ids []node.LinkID) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	for id, l := range ls.open {

@@ -127,7 +127,7 @@ func TestJournalHasUnitsUnderWayOnTheDisk(t *testing.T) { // I1, I9
 					end()
 				}
 			}
-			for p.Begin() || p.Flying() > 0 {
+			for p.Begin() || p.Inflight() > 0 {
 				end()
 			}
 			require.Equal(t, log.made, log.durable)

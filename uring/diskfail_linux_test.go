@@ -39,7 +39,7 @@ func TestQueueWhoseRingFailsLeavesNothingPinned(t *testing.T) {
 			q.fail(broken)
 			done := q.Wait(nil, true)
 			require.Len(t, done, 3)
-			require.Equal(t, 0, q.flying())
+			require.Equal(t, 0, q.inflight())
 			if !submitted { // the kernel has nothing of it: no ring is needed
 				for _, w := range done {
 					require.NoError(t, w.Err)

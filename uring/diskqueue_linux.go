@@ -162,7 +162,7 @@ func (q *diskQueue) Write(f vfs.File, parts [][]byte, off int64, user uint64) {
 
 // start begins what Write brought: alone, if nothing else is under way.
 func (q *diskQueue) start(sleep bool) {
-	alone := q.ring == nil || sleep && len(q.ready) == 1 && q.flying() == 1
+	alone := q.ring == nil || sleep && len(q.ready) == 1 && q.inflight() == 1
 	for _, o := range q.ready {
 		switch {
 		case alone:
@@ -305,8 +305,8 @@ func (q *diskQueue) unhold(o *diskWrite) {
 // begun: what gathers costs one flush, and both would cost two, and a worker's wakes.
 func (q *diskQueue) Room(bytes, partBytes int) bool {
 	switch {
-	case q.ring == nil, len(q.ready) == q.flying() && bytes < diskStageBytes:
-		return q.flying() == 0
+	case q.ring == nil, len(q.ready) == q.inflight() && bytes < diskStageBytes:
+		return q.inflight() == 0
 	}
 	return len(q.free) > 0 && (len(q.line) == 0 || q.stages(bytes, partBytes))
 }
@@ -314,7 +314,7 @@ func (q *diskQueue) Room(bytes, partBytes int) bool {
 // Wait implements vfs.Queue.
 func (q *diskQueue) Wait(done []vfs.Written, sleep bool) []vfs.Written {
 	q.start(sleep)
-	for q.failed == nil && q.flying() > 0 {
+	for q.failed == nil && q.inflight() > 0 {
 		n, limit := 0, time.Duration(waitNone)
 		if sleep && len(q.done) == 0 && !q.woken {
 			n, limit = 1, waitForEver
@@ -336,7 +336,7 @@ func (q *diskQueue) Wait(done []vfs.Written, sleep bool) []vfs.Written {
 			break
 		}
 	}
-	if sleep && len(q.done) == 0 && q.flying() == 0 && !q.woken {
+	if sleep && len(q.done) == 0 && q.inflight() == 0 && !q.woken {
 		q.bell.Sleep()
 	}
 	q.woken = false
@@ -376,7 +376,7 @@ func (q *diskQueue) count() {
 
 // Idle implements vfs.Queue.
 func (q *diskQueue) Idle() {
-	if q.failed != nil || q.ring == nil || q.flying() == len(q.ready) {
+	if q.failed != nil || q.ring == nil || q.inflight() == len(q.ready) {
 		q.bell.Idle()
 		return
 	}
@@ -411,15 +411,15 @@ func (q *diskQueue) Wakes() uint64 {
 	return q.waker.Wakes() + q.bell.Wakes()
 }
 
-// flying is how many writes the kernel has, or will have next.
-func (q *diskQueue) flying() int { return len(q.all) - len(q.free) }
+// inflight is how many writes the kernel has, or will have next.
+func (q *diskQueue) inflight() int { return len(q.all) - len(q.free) }
 
 // About implements vfs.Queue.
 func (q *diskQueue) About() string { return q.about }
 
 // Close implements vfs.Queue.
 func (q *diskQueue) Close() error {
-	for q.failed == nil && q.flying() > 0 {
+	for q.failed == nil && q.inflight() > 0 {
 		q.Wait(nil, true)
 	}
 	if q.failed == nil && q.ring != nil {

@@ -254,7 +254,7 @@ func (w *journalWorker) keepHouse() {
 
 func (w *journalWorker) supply() error {
 	if w.j.NeedsSpare() && !w.load.unwritten {
-		_, err := w.j.Retain(func(log wire.LogID) wire.Position {
+		_, err := w.j.Reclaim(func(log wire.LogID) wire.Position {
 			tail, _ := w.j.Tail(log)
 			return tail.Position
 		})

@@ -10,14 +10,14 @@ import (
 type watermark struct {
 	value atomic.Uint64
 
-	mu     sync.Mutex
-	rose   *sync.Cond
-	failed error
+	mu      sync.Mutex
+	changed *sync.Cond
+	failed  error
 }
 
 func newWatermark() *watermark {
 	w := new(watermark)
-	w.rose = sync.NewCond(&w.mu)
+	w.changed = sync.NewCond(&w.mu)
 	return w
 }
 
@@ -30,7 +30,7 @@ func (w *watermark) raise(to uint64) {
 		w.value.Store(to)
 	}
 	w.mu.Unlock()
-	w.rose.Broadcast()
+	w.changed.Broadcast()
 }
 
 // fail ends all waiting; the first error counts.
@@ -40,7 +40,7 @@ func (w *watermark) fail(err error) {
 		w.failed = err
 	}
 	w.mu.Unlock()
-	w.rose.Broadcast()
+	w.changed.Broadcast()
 }
 
 func (w *watermark) load() uint64 { return w.value.Load() }
@@ -53,7 +53,7 @@ func (w *watermark) wait(at uint64) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for w.value.Load() < at && w.failed == nil {
-		w.rose.Wait()
+		w.changed.Wait()
 	}
 	if w.value.Load() >= at {
 		return nil

@@ -20,8 +20,8 @@ const (
 	KindDataLost         Kind = "data-lost"
 	KindDataRestored     Kind = "data-restored"
 	KindUnverified       Kind = "unverified"
-	KindMirrorRepair     Kind = "mirror-repair"
-	KindMirrorRepaired   Kind = "mirror-repaired"
+	KindLogRepair        Kind = "log-repair"
+	KindLogRepaired      Kind = "log-repaired"
 	KindRepairFailed     Kind = "repair-failed"
 	KindCorruption       Kind = "corruption"
 	KindJournalDown      Kind = "journal-down"
@@ -68,8 +68,8 @@ var Kinds = []Row{
 	{KindDataLost, true, true, "this site lost acknowledged data, and what it does about that"},
 	{KindDataRestored, false, true, "a peer gave it back"},
 	{KindUnverified, true, true, "appends were admitted although no peer confirmed the tails"},
-	{KindMirrorRepair, false, false, "what damage took is being fetched"},
-	{KindMirrorRepaired, false, false, "it was"},
+	{KindLogRepair, false, false, "what damage took is being fetched"},
+	{KindLogRepaired, false, false, "it was"},
 	{KindRepairFailed, true, true, "a site could not give it, or it could not be written"},
 	{KindCorruption, true, true, "bytes on a link or in a journal do not hold"},
 	{KindJournalDown, true, true, "a journal stopped, or did not take something"},

@@ -170,7 +170,7 @@ type RepairBegun struct {
 	Stretch
 }
 
-func (*RepairBegun) Kind() Kind { return KindMirrorRepair }
+func (*RepairBegun) Kind() Kind { return KindLogRepair }
 
 func (e *RepairBegun) Text(n Names) string {
 	return fmt.Sprintf("%s: fetching %s from site %s", n.log(e.Log), &e.Stretch, n(e.Peer))
@@ -182,7 +182,7 @@ type LogRepaired struct {
 	Stretch
 }
 
-func (*LogRepaired) Kind() Kind { return KindMirrorRepaired }
+func (*LogRepaired) Kind() Kind { return KindLogRepaired }
 
 func (e *LogRepaired) Text(n Names) string {
 	return fmt.Sprintf("%s: %s are repaired", n.log(e.Log), &e.Stretch)
@@ -222,7 +222,7 @@ type MirrorProven struct {
 	Tail wire.Position
 }
 
-func (*MirrorProven) Kind() Kind { return KindMirrorRepaired }
+func (*MirrorProven) Kind() Kind { return KindLogRepaired }
 
 func (e *MirrorProven) Text(n Names) string {
 	return fmt.Sprintf("%s: site %s proves the tail of the mirror at seq %d", n.log(e.Log), n(e.Peer), e.Tail.Seq)
@@ -235,7 +235,7 @@ type MirrorAdopted struct {
 	Tail, Store wire.Position
 }
 
-func (*MirrorAdopted) Kind() Kind { return KindMirrorRepaired }
+func (*MirrorAdopted) Kind() Kind { return KindLogRepaired }
 
 func (e *MirrorAdopted) Text(n Names) string {
 	return fmt.Sprintf("%s: the mirror ends at seq %d, the Store is at seq %d, and site %s keeps nothing of "+

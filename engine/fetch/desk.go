@@ -121,7 +121,7 @@ func (d *Desk) ask(l *Line, q Question) {
 // askOn asks for what follows, the first time or the next.
 func (d *Desk) askOn(l *Line, q *Question) {
 	d.id++
-	q.ID, l.brought = d.id, false
+	q.ID, l.answered = d.id, false
 	f := wire.Fetch{ID: q.ID, Log: q.Log, From: q.from, To: q.to.Seq}
 	if q.crosses() && q.from.Seq != 0 {
 		f.To = 0
@@ -163,7 +163,7 @@ func (d *Desk) Lost(l *Line) {
 // continue is not an answer: nothing of it is staged (I4).
 func (d *Desk) Fetched(l *Line, id uint64, headers []wire.BatchHeader) error {
 	q := l.find(id)
-	l.brought = true
+	l.answered = true
 	if q == nil {
 		return d.stray(id)
 	}
@@ -222,7 +222,7 @@ func (d *Desk) Ended(l *Line, e *wire.FetchEnd) error {
 			d.goOn(l, nil)
 		}
 		return nil
-	case more && !l.brought: // or both ends would only talk
+	case more && !l.answered: // or both ends would only talk
 		d.failed(l, q, &step.Stop{Code: wire.RefuseInternal, Text: "more is there, and none of it came"})
 		d.goOn(l, nil)
 	case more:

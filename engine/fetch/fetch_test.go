@@ -162,9 +162,9 @@ func TestHoleThatNobodyHasHoldsUpNoOther(t *testing.T) {
 	d, _, l, e := room()
 	log := wire.LogID{Site: there}
 	all := batches(log, wire.Position{}, 4)
-	first := &step.MirrorDamaged{Log: log, From: all[0].End(), To: all[1].End()}
+	first := &step.LogDamaged{Log: log, From: all[0].End(), To: all[1].End()}
 	d.Damaged(first)
-	d.Damaged(&step.MirrorDamaged{Log: log, From: all[2].End(), To: all[3].End()})
+	d.Damaged(&step.LogDamaged{Log: log, From: all[2].End(), To: all[3].End()})
 	waiting, _ := d.Counts()
 	require.Equal(t, 1, waiting, "one question about a log at a time")
 	require.NoError(t, d.Ended(l, &wire.FetchEnd{ID: 1, Code: wire.RefuseNotRetained, Text: "gone"}))
@@ -200,7 +200,7 @@ func TestRepairGoesOnInALaterIncarnation(t *testing.T) {
 			to.Chain[0]++
 		}
 		d, _, l, e := room()
-		d.Damaged(&step.MirrorDamaged{Log: log, From: all[1].End(), To: to})
+		d.Damaged(&step.LogDamaged{Log: log, From: all[1].End(), To: to})
 		f := fetched(t, e.Ops[0])
 		require.Zero(t, f.To)
 		var envelope wire.Envelope
@@ -265,7 +265,7 @@ func TestRepairTriesEachLinkOnce(t *testing.T) {
 	d, r, l, e := room()
 	log := wire.LogID{Site: there}
 	all := batches(log, wire.Position{}, 3)
-	d.Damaged(&step.MirrorDamaged{Log: log, From: all[0].End(), To: all[2].End()})
+	d.Damaged(&step.LogDamaged{Log: log, From: all[0].End(), To: all[2].End()})
 	require.Equal(t, Repair, l.Open[0].Kind)
 	require.NoError(t, d.Ended(l, &wire.FetchEnd{ID: 1, Code: wire.RefuseNotRetained, Text: "gone"}))
 	require.Empty(t, l.Open)
@@ -297,7 +297,7 @@ func TestNeedlessRepairIsAskedOfAll(t *testing.T) {
 	d.Add(other)
 	log := wire.LogID{Site: there}
 	all := batches(log, wire.Position{}, 3)
-	d.Damaged(&step.MirrorDamaged{Log: log, From: all[0].End(), To: all[2].End()})
+	d.Damaged(&step.LogDamaged{Log: log, From: all[0].End(), To: all[2].End()})
 	events := 0
 	for range 3 {
 		require.Len(t, l.Open, 1)

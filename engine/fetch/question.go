@@ -94,12 +94,12 @@ type Line struct {
 	Ready   bool // questions may be asked on it
 	Closed  bool // nothing more is sent on it
 
-	Open    []*Question // what we asked on it, not answered to the end
-	wants   []want      // own logs that the other end is to give back
-	brought bool        // batches came since the last question
-	owes    bool        // a grant was taken while nothing was asked: the next question tells
-	grants  grants      // what the other end asked for
-	compare answering   // its question of a verification
+	Open     []*Question // what we asked on it, not answered to the end
+	wants    []want      // own logs that the other end is to give back
+	answered bool        // batches came since the last question
+	owes     bool        // a grant was taken while nothing was asked: the next question tells
+	grants   grants      // what the other end asked for
+	compare  answering   // its question of a verification
 }
 
 // want is an own log that a peer has more of: up to goal.

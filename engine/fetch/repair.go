@@ -147,7 +147,7 @@ func (d *Desk) AsksKept(site wire.SiteID) bool {
 
 // Damaged queues a repair. Holes of one log are asked for one at a time; one that nobody has
 // holds up no other.
-func (d *Desk) Damaged(in *step.MirrorDamaged) {
+func (d *Desk) Damaged(in *step.LogDamaged) {
 	if in.Gone {
 		d.repairGone(in)
 		return
@@ -160,12 +160,12 @@ func (d *Desk) Damaged(in *step.MirrorDamaged) {
 }
 
 // is says whether a hole is that one.
-func (h *hole) is(in *step.MirrorDamaged) bool {
+func (h *hole) is(in *step.LogDamaged) bool {
 	return h.log == in.Log && h.from == in.From && h.to == in.To && !h.proof && !h.kept
 }
 
 // repairGone: a hole is none any more, and what was missing is not needed.
-func (d *Desk) repairGone(in *step.MirrorDamaged) {
+func (d *Desk) repairGone(in *step.LogDamaged) {
 	d.holes = slices.DeleteFunc(d.holes, func(h hole) bool { return h.is(in) })
 	d.each(func(h *hole) { h.gone = h.gone || h.is(in) })
 	d.unnote(in.Log)

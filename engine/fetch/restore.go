@@ -11,13 +11,13 @@ import (
 
 // restore is an own log that is given back.
 //
-//	goal covers staged, and staged covers tail, while there is a giver and anything is staged
+//	goal covers staged, and staged covers tail, while there is a holder and anything is staged
 type restore struct {
 	staged wire.Position // end of what is staged to restore it; zero = nothing
 	stamp  wire.Stamp    // there
-	goal   wire.Position // what giver had when it was asked to give it back
-	giver  wire.SiteID   // 0 = none
-	name   string        // of giver
+	goal   wire.Position // what holder had when it was asked to give it back
+	holder wire.SiteID   // 0 = none
+	name   string        // of holder
 }
 
 // given is what one stage of own batches will have added when it is durable.
@@ -64,8 +64,8 @@ func (d *Desk) askRestore(l *Line, w want) {
 		q.from, q.stamp = r.staged, r.stamp
 	}
 	// Where all that another site had is on its way to the medium, that is waited for.
-	if !q.reached() || r.giver == 0 || !r.staged.Covers(r.goal) {
-		r.goal, r.giver, r.name = w.goal, l.Site, l.Name
+	if !q.reached() || r.holder == 0 || !r.staged.Covers(r.goal) {
+		r.goal, r.holder, r.name = w.goal, l.Site, l.Name
 	}
 	if q.reached() {
 		d.reached(w.shard) // or it will be, with the flush that is under way
@@ -111,7 +111,7 @@ func (d *Desk) notGivenBack(l *Line, q *Question, why *step.Stop) {
 		return
 	}
 	d.heart.CannotGive(l.Site, s, cannot)
-	r.giver = 0
+	r.holder = 0
 	d.elsewhere(s)
 }
 
@@ -167,18 +167,18 @@ func (d *Desk) Durable(ticket uint64) {
 // gave before it went may lie behind that: then the session proves the peer's place.
 func (d *Desk) reached(s wire.Shard) {
 	o, r := &d.gate.Logs[s], &d.logs[s]
-	if r.giver == 0 || o.Stopped || !o.Tail.Covers(r.goal) {
+	if r.holder == 0 || o.Stopped || !o.Tail.Covers(r.goal) {
 		return
 	}
-	giver, goal := r.giver, r.goal
-	r.giver, o.Fetching = 0, false
+	holder, goal := r.holder, r.goal
+	r.holder, o.Fetching = 0, false
 	if o.Tail.Order(goal) == wire.OrderLevel && o.Tail != goal {
-		d.heart.Diverged(giver, s, step.Differing(o.Tail, goal))
+		d.heart.Diverged(holder, s, step.Differing(o.Tail, goal))
 		return
 	}
-	d.t.Tell(&event.DataRestored{Place: event.Place{Peer: giver, Log: d.t.LogID(s)}, Tail: o.Tail, Goal: goal})
+	d.t.Tell(&event.DataRestored{Place: event.Place{Peer: holder, Log: d.t.LogID(s)}, Tail: o.Tail, Goal: goal})
 	if o.Tail == goal {
-		d.heart.GaveBack(giver, s, goal)
+		d.heart.GaveBack(holder, s, goal)
 	}
 	d.gate.Proven(s)
 	if o.Short() {
@@ -208,10 +208,10 @@ func (d *Desk) StageFailed(in *step.StageFailed) (ok bool) {
 	o, r := &d.gate.Logs[s], &d.logs[s]
 	r.staged = wire.Position{}
 	d.t.Tell(&event.NotGivenBack{Place: event.Place{Log: d.t.LogID(s)}, Err: in.Err})
-	giver := r.giver
-	r.giver, o.Fetching = 0, false
-	if giver != 0 {
-		d.heart.NotTaken(giver)
+	holder := r.holder
+	r.holder, o.Fetching = 0, false
+	if holder != 0 {
+		d.heart.NotTaken(holder)
 	}
 	if !o.Fetching { // else the end of the link had another site asked
 		d.elsewhere(s)

@@ -17,7 +17,7 @@
 //	└────────────────────────────────────────────────────────────────┘
 //	                          │
 //	                          ▼
-//	   Ops Stages Persists Clears Progress Admits Retain Asked Told Events Wake
+//	   Ops Stages Persists Clears Progress Admits Reclaim Asked Told Events Wake
 //
 // Every site dials every peer, so a pair has two sessions, one per direction. The node
 // composes rooms: role says who writes, admission which own log takes appends, stream

@@ -151,8 +151,8 @@ func (n *Node) resumeLacking() {
 	n.gate.Whole, n.renew = n.gate.Whole[:0], false
 }
 
-// mirrorDamaged has what damage took asked for.
-func (n *Node) mirrorDamaged(in *MirrorDamaged) {
+// logDamaged has what damage took asked for.
+func (n *Node) logDamaged(in *LogDamaged) {
 	if n.mirrorLog(in.Log) != nil || n.ownLog(in.Log) != nil && !plant.OwnDamageKept {
 		n.desk.Damaged(in)
 	}

@@ -141,7 +141,7 @@ func TestFailedRepairIsAskedAgainOnTheNextLink(t *testing.T) {
 	log := wire.LogID{Site: a.c.Site}
 	a.own.base = 3                                // site-a no longer keeps them
 	b.node.mirrorLog(log).Store = wire.Position{} // and the Store needs them
-	b.step(&MirrorDamaged{Log: log, From: b.mirror.batches[0].End(), To: b.mirror.batches[1].End()})
+	b.step(&LogDamaged{Log: log, From: b.mirror.batches[0].End(), To: b.mirror.batches[1].End()})
 	w.pass(time.Second)
 	require.Equal(t, 1, repairs(b))
 	require.Contains(t, w.take(), "repair-failed!")
@@ -150,7 +150,7 @@ func TestFailedRepairIsAskedAgainOnTheNextLink(t *testing.T) {
 	w.pipes[1].cut(nil)
 	w.pass(2 * time.Second)
 	require.Zero(t, repairs(b))
-	require.Contains(t, w.take(), "mirror-repaired")
+	require.Contains(t, w.take(), "log-repaired")
 	require.NoError(t, w.fault)
 }
 
@@ -168,7 +168,7 @@ func TestRepairGoesOnAtAnotherLinkedSite(t *testing.T) {
 	w.pass(2 * time.Second)
 	log := wire.LogID{Site: a.c.Site}
 	a.answers, c.answers = "off", "off"
-	b.step(&MirrorDamaged{Log: log, From: b.mirror.batches[0].End(), To: b.mirror.batches[1].End()})
+	b.step(&LogDamaged{Log: log, From: b.mirror.batches[0].End(), To: b.mirror.batches[1].End()})
 	first := map[string]*site{"site-a": a, "site-c": c}[b.node.SiteName(asking(b).peer.Site)]
 	a.answers, c.answers = "", ""
 	first.answers = "off"
@@ -177,7 +177,7 @@ func TestRepairGoesOnAtAnotherLinkedSite(t *testing.T) {
 	first.crash()
 	w.pass(time.Second)
 	require.Zero(t, repairs(b))
-	require.Contains(t, w.take(), "mirror-repaired")
+	require.Contains(t, w.take(), "log-repaired")
 	require.NoError(t, w.fault)
 }
 
@@ -218,7 +218,7 @@ func asking(s *site) *link {
 func TestRepairThatIsNotNeededAnyMoreEnds(t *testing.T) {
 	w, a, b := livelyPair()
 	log := wire.LogID{Site: a.c.Site}
-	damaged := &MirrorDamaged{Log: log, From: b.mirror.batches[0].End(), To: b.mirror.batches[1].End()}
+	damaged := &LogDamaged{Log: log, From: b.mirror.batches[0].End(), To: b.mirror.batches[1].End()}
 	a.own.base = 3 // site-a keeps them no longer
 	b.step(damaged)
 	require.NotNil(t, asking(b))

@@ -16,14 +16,14 @@ const retainEvery = time.Second
 // retention is which journals may have segments that nobody needs (floors rose, an earlier life
 // began them, newer control records lie behind them), and when they may go.
 type retention struct {
-	n    *Node
-	rose [Mirror + 1]bool
-	at   time.Duration
+	n      *Node
+	raised [Mirror + 1]bool
+	at     time.Duration
 }
 
 // Due is when segments may go.
 func (r *retention) Due() time.Duration {
-	if !r.rose[Own] && !r.rose[Mirror] {
+	if !r.raised[Own] && !r.raised[Mirror] {
 		return step.Never
 	}
 	return r.at
@@ -37,9 +37,9 @@ func (r *retention) Tick() {
 	}
 	r.at = t.Now.Mono + retainEvery
 	for j := Own; j <= Mirror; j++ {
-		if r.rose[j] {
-			r.rose[j] = false
-			t.E.Retain = append(t.E.Retain, j)
+		if r.raised[j] {
+			r.raised[j] = false
+			t.E.Reclaim = append(t.E.Reclaim, j)
 		}
 	}
 }
@@ -133,7 +133,7 @@ func (n *Node) mirrorFloor(log wire.LogID, m *stream.MirrorLog) {
 // segments back.
 func (n *Node) moveFloor(j Journal, log wire.LogID, last *wire.Position) {
 	if floor := n.Floor(j, log); floor != *last {
-		n.retention.rose[j] = n.retention.rose[j] || !n.t.Covers(log, *last, floor)
+		n.retention.raised[j] = n.retention.raised[j] || !n.t.Covers(log, *last, floor)
 		*last = floor
 	}
 }

@@ -40,7 +40,7 @@ func (n *Node) forgetPeer(in *Forget) {
 		Place: event.Place{Peer: p.Site}, Gone: in.Heard,
 		Entries: in.Loss.Entries, Shards: in.Loss.Shards, Last: in.Loss.Last,
 	})
-	n.retention.rose[Own], n.retention.rose[Mirror] = true, true
+	n.retention.raised[Own], n.retention.raised[Mirror] = true, true
 	n.persistNext()
 	n.unneed(p)
 }

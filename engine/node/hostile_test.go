@@ -132,7 +132,7 @@ func (h hostile) other(link LinkID) Input {
 	case 7:
 		return &StoreDurable{Cursors: h.cursors()}
 	case 8:
-		return &MirrorDamaged{Log: h.log(), From: h.position(), To: h.position()}
+		return &LogDamaged{Log: h.log(), From: h.position(), To: h.position()}
 	case 9:
 		return &Repaired{Ticket: ticket, Err: h.err()}
 	}

@@ -93,7 +93,7 @@ func (n *Node) persisted(in *Persisted) {
 			p.SaveAgain(written[i].Cursors)
 		}
 	}
-	n.retention.rose[Own] = n.retention.rose[Own] || in.Err == nil // older control records are needed no more
+	n.retention.raised[Own] = n.retention.raised[Own] || in.Err == nil // older control records are needed no more
 	if slices.ContainsFunc(n.peers, (*peer).toRegister) && in.Err == nil {
 		n.persistNext() // it came meanwhile, and its session waits
 	}

@@ -141,15 +141,15 @@ func TestWhatNoSiteCouldGiveBackIsAskedForAgain(t *testing.T) {
 func TestRepairThatCannotBeWrittenIsAskedAgain(t *testing.T) {
 	w, a, b := livelyPair()
 	log := wire.LogID{Site: a.c.Site}
-	b.step(&MirrorDamaged{Log: log, To: b.mirror.batches[0].End()})
-	b.step(&MirrorDamaged{Log: log, From: b.mirror.batches[0].End(), To: b.mirror.batches[1].End()})
+	b.step(&LogDamaged{Log: log, To: b.mirror.batches[0].End()})
+	b.step(&LogDamaged{Log: log, From: b.mirror.batches[0].End(), To: b.mirror.batches[1].End()})
 	require.Equal(t, 1, repairs(b), "the second waits: one question about the log is out")
 	b.step(&Repaired{Ticket: lastPiece(w, b), Err: errors.New("no space left on device")})
 	require.Contains(t, w.take(), "repair-failed!")
 	cutAll(w)
 	w.pass(2 * time.Second)
 	require.Zero(t, repairs(b))
-	require.Contains(t, w.take(), "mirror-repaired")
+	require.Contains(t, w.take(), "log-repaired")
 }
 
 // Damage took the end of a mirror that the Store had applied: it comes again,

@@ -191,7 +191,7 @@ func (w *world) rareCommand(t *testing.T, s *site, words []string, values map[st
 			}
 		}
 		to := wire.Position{Incarnation: at.Incarnation, Seq: wire.Seq(number(t, words[4]))}
-		s.step(&MirrorDamaged{Log: log, From: at, To: to})
+		s.step(&LogDamaged{Log: log, From: at, To: to})
 	case "flip": // the next batches frame to arrive does not hold
 		s.flip = true
 	case "down":

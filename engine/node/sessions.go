@@ -101,7 +101,7 @@ func (n *Node) paged(l *link, page *wire.CursorPage) error {
 		return err
 	}
 	l.Ready = true
-	n.retention.rose[Mirror] = true // what its pages do not name is not waited for any more
+	n.retention.raised[Mirror] = true // what its pages do not name is not waited for any more
 	p.Resume()
 	n.allHeard()
 	p.Seek()

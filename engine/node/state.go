@@ -93,7 +93,7 @@ func New(c Config, b Boot) *Node {
 		t: &step.Turn{C: c, Term: b.Term}, links: make(map[LinkID]*link), own: make([]ownLog, c.Shards),
 	}
 	n.control.n, n.retention.n = n, n
-	n.retention.rose[Own], n.retention.rose[Mirror] = true, true // what earlier lives began and nobody needs
+	n.retention.raised[Own], n.retention.raised[Mirror] = true, true // what earlier lives began and nobody needs
 	n.role = role.New(n.t, b.Founded)
 	n.gate = admission.New(n.t, n.role)
 	n.desk = fetch.New(n.t, n.gate, onFetch{n})

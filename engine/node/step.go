@@ -18,7 +18,7 @@ func (n *Node) Step(now Now, in Input, e *Effects) {
 	n.out.Step()
 	switch in := in.(type) {
 	case *Tick:
-		n.tick(in.Moving)
+		n.tick(in.Receiving)
 	case *LinkUp:
 		n.linkUp(in)
 	case *LinkDown:
@@ -57,8 +57,8 @@ func (n *Node) Step(now Now, in Input, e *Effects) {
 		n.journalDown(in)
 	case *ApplyStopped:
 		n.applyStopped(in)
-	case *MirrorDamaged:
-		n.mirrorDamaged(in)
+	case *LogDamaged:
+		n.logDamaged(in)
 	case *VerifyAsk:
 		n.verifyAsk(in)
 	case *VerifyAnswer:
@@ -104,8 +104,8 @@ func (n *Node) timers(yield func(timer) bool) {
 	_ = yield(n.desk) && yield(&n.retention) && yield(n.role)
 }
 
-func (n *Node) tick(moving []LinkID) {
-	for _, id := range moving {
+func (n *Node) tick(receiving []LinkID) {
+	for _, id := range receiving {
 		l := n.links[id]
 		if l == nil || l.Closed || !l.open && !l.Dialed { // strangers get no more time
 			continue

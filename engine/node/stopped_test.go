@@ -21,9 +21,9 @@ func TestLogWhoseApplierStoppedStaysListed(t *testing.T) {
 	}
 	cutAll(w)
 	w.pass(5 * time.Second)
-	b.step(&MirrorDamaged{Log: log, To: b.mirror.batches[0].End()})
+	b.step(&LogDamaged{Log: log, To: b.mirror.batches[0].End()})
 	w.pass(time.Second)
-	require.Contains(t, w.take(), "mirror-repaired")
+	require.Contains(t, w.take(), "log-repaired")
 	for _, s := range []*site{a, b} {
 		stopped := s.node.Status(w.now()).Stopped
 		require.Len(t, stopped, 1, s.name)

@@ -357,7 +357,7 @@ func (w *world) pass(d time.Duration) {
 		w.mono = next
 		for _, s := range w.sites {
 			if s.node != nil && s.wake != 0 && s.wake <= w.mono {
-				s.step(&Tick{Moving: w.movingAt(s)})
+				s.step(&Tick{Receiving: w.movingAt(s)})
 			}
 		}
 		w.settle()

@@ -250,7 +250,7 @@ func (s *site) step(in Input) {
 	for _, p := range e.Progress {
 		s.checkProgress(&p)
 	}
-	for _, j := range e.Retain {
+	for _, j := range e.Reclaim {
 		s.retains[j]++
 	}
 	for i := range e.Ops {

@@ -67,11 +67,11 @@ type end struct {
 	heard time.Duration // the last frame came
 
 	// Of the direction that leaves here:
-	free   time.Duration // when the wire has taken what was sent
-	last   time.Duration // when the last frame arrives
-	hole   bool          // a frame was lost: nothing behind it may arrive
-	held   [][]byte      // held back by a cut
-	flying [][]byte      // on their way, oldest first
+	free     time.Duration // when the wire has taken what was sent
+	last     time.Duration // when the last frame arrives
+	hole     bool          // a frame was lost: nothing behind it may arrive
+	held     [][]byte      // held back by a cut
+	inflight [][]byte      // on their way, oldest first
 }
 
 func newNetwork(w *world) *network {
@@ -204,10 +204,10 @@ func (n *network) put(e *end, frame []byte) {
 	}
 	e.free = max(e.free, n.w.now) + time.Duration(int64(len(frame))*int64(time.Second)/bandwidth)
 	e.last = max(e.last+1, e.free+n.delay(path))
-	e.flying = append(e.flying, frame)
+	e.inflight = append(e.inflight, frame)
 	peer := e.peer
 	n.w.at(e.last, func() {
-		e.flying = e.flying[1:]
+		e.inflight = e.inflight[1:]
 		if e.link.dead || !peer.open {
 			return
 		}
@@ -302,8 +302,8 @@ func (n *network) resetAll(f *plan.Item) {
 		struck = true
 		for _, e := range l.ends {
 			peer := e.peer
-			if len(e.flying) > 0 && peer.open && !peer.p.dead {
-				frame := e.flying[0]
+			if len(e.inflight) > 0 && peer.open && !peer.p.dead {
+				frame := e.inflight[0]
 				peer.p.receive(peer, frame[:f.Draw%uint64(len(frame))])
 				n.w.mark("half a frame")
 			}

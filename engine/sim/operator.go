@@ -30,7 +30,7 @@ func (s *site) restart(f *plan.Item) {
 func (p *process) close() bool {
 	both := [2]*flusher{p.own, p.mirror}
 	for _, f := range both {
-		if f.busy || f.pipe != nil && f.pipe.Flying() > 0 || f.j.Err() != nil {
+		if f.busy || f.pipe != nil && f.pipe.Inflight() > 0 || f.j.Err() != nil {
 			return false
 		}
 	}

@@ -54,29 +54,29 @@ func (q *diskQueue) Write(f vfs.File, parts [][]byte, off int64, user uint64) {
 }
 
 func (q *diskQueue) Room(int, int) bool {
-	flying := 0
+	inflight := 0
 	for _, w := range q.under {
 		if !w.ended {
-			flying++
+			inflight++
 		}
 	}
-	return flying < q.depth
+	return inflight < q.depth
 }
 
 // Wait ends one write, whichever the disk likes.
 func (q *diskQueue) Wait(done []vfs.Written, sleep bool) []vfs.Written {
-	var flying []*queued
+	var inflight []*queued
 	for _, w := range q.under {
 		if !w.ended {
-			flying = append(flying, w)
+			inflight = append(inflight, w)
 		}
 	}
-	if !sleep || len(flying) == 0 {
+	if !sleep || len(inflight) == 0 {
 		return done
 	}
-	w := flying[q.d.draw.IntN(len(flying))]
+	w := inflight[q.d.draw.IntN(len(inflight))]
 	w.ended = true
-	if len(flying) > 1 && w != flying[0] {
+	if len(inflight) > 1 && w != inflight[0] {
 		q.d.w.mark("units ended out of order")
 	}
 	if w.err == nil {

@@ -47,7 +47,7 @@ func (p *process) step(in node.Input, what string, a, b uint64) {
 		w.fail("I14", "site %08x: %v", uint32(p.site.id), err)
 	}
 	_, idle := in.(*node.Tick)
-	if !idle || len(e.Ops)+len(e.Stages)+len(e.Persists)+len(e.Progress)+len(e.Admits)+len(e.Retain)+len(e.Events) > 0 {
+	if !idle || len(e.Ops)+len(e.Stages)+len(e.Persists)+len(e.Progress)+len(e.Admits)+len(e.Reclaim)+len(e.Events) > 0 {
 		w.step(p.site.index, what, a, b)
 	}
 	p.clear()
@@ -74,7 +74,7 @@ func (p *process) step(in node.Input, what string, a, b uint64) {
 	for i := range e.Admits {
 		p.admit(&e.Admits[i])
 	}
-	for _, which := range e.Retain {
+	for _, which := range e.Reclaim {
 		p.retain(which)
 	}
 	for i := range e.Events {
@@ -99,14 +99,14 @@ func (p *process) askedInVain(log wire.LogID) bool {
 }
 
 // tick tells the heart that a timer may be due.
-func (p *process) tick() { p.step(&node.Tick{Moving: p.moving()}, "tick", 0, 0) }
+func (p *process) tick() { p.step(&node.Tick{Receiving: p.receiving()}, "tick", 0, 0) }
 
-// moving are silent links on which a frame comes, as the kernel would tell.
-func (p *process) moving() (ids []node.LinkID) {
+// receiving are silent links on which a frame comes, as the kernel would tell.
+func (p *process) receiving() (ids []node.LinkID) {
 	timeout := p.site.w.plan.Patience()
 	for id, e := range p.links {
 		silent := p.site.w.now - e.heard
-		if silent < timeout/4 || len(e.peer.flying) == 0 {
+		if silent < timeout/4 || len(e.peer.inflight) == 0 {
 			continue
 		}
 		ids = append(ids, id)
@@ -339,11 +339,11 @@ func (p *process) mended(log wire.LogID, pieces []wire.BatchRef, ticket uint64) 
 func (p *process) mend() {
 	gone, ask := p.missing.Update(append(p.own.j.Holes(), p.mirror.j.Holes()...))
 	for _, h := range gone {
-		p.step(&node.MirrorDamaged{Log: h.Log, From: h.From, To: h.To, Gone: true}, "whole again",
+		p.step(&node.LogDamaged{Log: h.Log, From: h.From, To: h.To, Gone: true}, "whole again",
 			uint64(h.Log.Shard), uint64(h.To.Seq))
 	}
 	for _, h := range ask {
-		p.step(&node.MirrorDamaged{Log: h.Log, From: h.From, To: h.To}, "damaged",
+		p.step(&node.LogDamaged{Log: h.Log, From: h.From, To: h.To}, "damaged",
 			uint64(h.Log.Shard), uint64(h.To.Seq))
 	}
 }
@@ -427,7 +427,7 @@ func (p *process) retain(which node.Journal) {
 		j = p.mirror.j
 	}
 	floor := func(log wire.LogID) wire.Position { return p.node.Floor(which, log) }
-	n, err := j.Retain(floor)
+	n, err := j.Reclaim(floor)
 	if err != nil || n == 0 {
 		return
 	}

@@ -20,7 +20,7 @@ type Effects struct {
 	Progress []Progress // positions that peers have reached
 	Admits   []Admit
 	Clears   []Clear   // before Stages
-	Retain   []Journal // floors rose: Journal.Retain with Node.Floor
+	Reclaim  []Journal // floors rose: Journal.Reclaim with Node.Floor
 	Events   []event.Event
 	Asked    []Asked // questions of peers, to be answered
 	Told     []Told  // answers of peers
@@ -37,7 +37,7 @@ type Effects struct {
 func (e *Effects) Reset() {
 	*e = Effects{
 		Ops: e.Ops[:0], Stages: e.Stages[:0], Persists: e.Persists[:0], Progress: e.Progress[:0],
-		Admits: e.Admits[:0], Clears: e.Clears[:0], Retain: e.Retain[:0], Events: e.Events[:0],
+		Admits: e.Admits[:0], Clears: e.Clears[:0], Reclaim: e.Reclaim[:0], Events: e.Events[:0],
 		Asked: e.Asked[:0], Told: e.Told[:0], Adopts: e.Adopts[:0], bytes: e.bytes[:0], indexes: e.indexes[:0],
 	}
 }

@@ -21,9 +21,9 @@ type Input interface{ input() }
 
 // Tick: a timer may be due. A tick that finds nothing due changes nothing.
 type Tick struct {
-	// Moving are links on which nothing was heard for half of HeartbeatTimeout, but part
+	// Receiving are links on which nothing was heard for half of HeartbeatTimeout, but part
 	// of a frame came: they count as heard, and the peer is told that somebody is here.
-	Moving []LinkID
+	Receiving []LinkID
 }
 
 // LinkUp: a link is open. Dialed links name the peer that Dial asked for.
@@ -129,9 +129,9 @@ type ApplyStopped struct {
 	Err error
 }
 
-// MirrorDamaged: a journal lacks a stretch of a log, of the mirror or an own one, that
+// LogDamaged: a journal lacks a stretch of a log, of the mirror or an own one, that
 // damage took; it is to be fetched from any holder: everything in (From, To].
-type MirrorDamaged struct {
+type LogDamaged struct {
 	Log  wire.LogID
 	From wire.Position
 	To   wire.Position
@@ -183,23 +183,23 @@ type VerifyAnswer struct {
 	Answer *wire.Verified
 }
 
-func (*Tick) input()          {}
-func (*LinkUp) input()        {}
-func (*LinkDown) input()      {}
-func (*FrameIn) input()       {}
-func (*Sought) input()        {}
-func (*ReadDone) input()      {}
-func (*OwnDurable) input()    {}
-func (*Durable) input()       {}
-func (*StageFailed) input()   {}
-func (*Repaired) input()      {}
-func (*Persisted) input()     {}
-func (*Applied) input()       {}
-func (*StoreDurable) input()  {}
-func (*JournalDown) input()   {}
-func (*ApplyStopped) input()  {}
-func (*MirrorDamaged) input() {}
-func (*Granted) input()       {}
-func (*Forget) input()        {}
-func (*VerifyAsk) input()     {}
-func (*VerifyAnswer) input()  {}
+func (*Tick) input()         {}
+func (*LinkUp) input()       {}
+func (*LinkDown) input()     {}
+func (*FrameIn) input()      {}
+func (*Sought) input()       {}
+func (*ReadDone) input()     {}
+func (*OwnDurable) input()   {}
+func (*Durable) input()      {}
+func (*StageFailed) input()  {}
+func (*Repaired) input()     {}
+func (*Persisted) input()    {}
+func (*Applied) input()      {}
+func (*StoreDurable) input() {}
+func (*JournalDown) input()  {}
+func (*ApplyStopped) input() {}
+func (*LogDamaged) input()   {}
+func (*Granted) input()      {}
+func (*Forget) input()       {}
+func (*VerifyAsk) input()    {}
+func (*VerifyAnswer) input() {}

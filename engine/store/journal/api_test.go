@@ -220,7 +220,7 @@ func TestControlStateOutlivesSegmentsAndOpenings(t *testing.T) { // I1
 			require.NoError(t, err)
 			require.NoError(t, flush(j))
 		}
-		_, err := j.Retain(func(log wire.LogID) wire.Position { return w.tails[log].Position })
+		_, err := j.Reclaim(func(log wire.LogID) wire.Position { return w.tails[log].Position })
 		require.NoError(t, err)
 	}
 	require.Empty(t, j.Logs()[1:], "the control log is nobody's business")
@@ -265,7 +265,7 @@ func TestReaderPinsItsSegment(t *testing.T) { // I12
 	segments := j.Stats().Segments
 	require.Greater(t, segments, 4)
 	r := j.NewReader(1)
-	n, err := j.Retain(all)
+	n, err := j.Reclaim(all)
 	require.NoError(t, err)
 	require.Zero(t, n)
 	met := 0
@@ -273,7 +273,7 @@ func TestReaderPinsItsSegment(t *testing.T) { // I12
 		refs, err := r.Next(1)
 		require.NoError(t, err)
 		met += len(refs)
-		_, err = j.Retain(all)
+		_, err = j.Reclaim(all)
 		require.NoError(t, err)
 	}
 	require.Equal(t, 40, met)
@@ -325,7 +325,7 @@ func TestRetainAsksWhatRose(t *testing.T) {
 	}
 	for shard := range wire.Shard(300) { // one log's floor rises at a time
 		before := asked
-		n, err := j.Retain(floor)
+		n, err := j.Reclaim(floor)
 		require.NoError(t, err)
 		require.Zero(t, n)
 		log, held := j.Holder(floor)
@@ -339,13 +339,13 @@ func TestRetainAsksWhatRose(t *testing.T) {
 			}
 		}
 	}
-	n, err := j.Retain(floor)
+	n, err := j.Reclaim(floor)
 	require.NoError(t, err)
 	require.Zero(t, n, "one floor fell behind the look")
 	log, held := j.Holder(floor)
 	require.True(t, held)
 	have[log] = w.tails[log].Position
-	n, err = j.Retain(floor)
+	n, err = j.Reclaim(floor)
 	require.NoError(t, err)
 	require.NotZero(t, n)
 }
@@ -363,7 +363,7 @@ func manyLogs(t *testing.T, logs wire.Shard) (*Journal, *writer) {
 		}
 		require.NoError(t, flush(j))
 	}
-	_, err := j.Retain(func(log wire.LogID) wire.Position { return w.tails[log].Position })
+	_, err := j.Reclaim(func(log wire.LogID) wire.Position { return w.tails[log].Position })
 	require.NoError(t, err)
 	return j, w
 }

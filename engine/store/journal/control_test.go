@@ -89,7 +89,7 @@ func TestControlStateThatOnlyALostHeadHadIsInDoubt(t *testing.T) {
 		if gone {
 			j, _ = reopen(t, o, j)
 			rollIdle(t, j)
-			n, err := j.Retain(func(wire.LogID) wire.Position { return wire.Position{} })
+			n, err := j.Reclaim(func(wire.LogID) wire.Position { return wire.Position{} })
 			require.NoError(t, err)
 			require.Equal(t, 1, n)
 			names = []string{newName, "segment-0000000000000003.seg"}

@@ -243,7 +243,7 @@ func TestSuspectLogOutlivesDamagedSegment(t *testing.T) { // I9, I12
 	j, rec := reopen(t, o, nil)
 	suspect := rec.Suspect[0]
 	rollIdle(t, j)
-	n, err := j.Retain(func(log wire.LogID) wire.Position { tail, _ := j.Tail(log); return tail.Position })
+	n, err := j.Reclaim(func(log wire.LogID) wire.Position { tail, _ := j.Tail(log); return tail.Position })
 	require.NoError(t, err)
 	require.Equal(t, 1, n)
 	for range 2 {
@@ -292,7 +292,7 @@ func TestSuspectHoleOutlivesDamagedSegment(t *testing.T) {
 		served[log] = tail.Position
 	}
 	rollIdle(t, j)
-	n, err := j.Retain(func(log wire.LogID) wire.Position { return served[log] })
+	n, err := j.Reclaim(func(log wire.LogID) wire.Position { return served[log] })
 	require.NoError(t, err)
 	require.Equal(t, 1, n)
 	require.Equal(t, []Hole{{Log: suspect, From: served[suspect]}}, j.Holes())
@@ -382,11 +382,11 @@ func TestReaderBeginsAtRepairOfItsHole(t *testing.T) {
 	require.NoError(t, err)
 	got, _ := readAll(j, from) // that nobody knows what else was in the second is told
 	require.True(t, slices.ContainsFunc(got, func(b []byte) bool { return string(b) == string(lost.Bytes) }))
-	n, err := j.Retain(ends)
+	n, err := j.Reclaim(ends)
 	require.NoError(t, err)
 	require.Zero(t, n, "the repair goes with the segment")
 	have[suspect] = lost.Header.End()
-	n, err = j.Retain(ends)
+	n, err = j.Reclaim(ends)
 	require.NoError(t, err)
 	require.NotZero(t, n)
 }

@@ -53,12 +53,12 @@ func waitOut(t *testing.T, f vfs.Fault, depth int) (waited int) {
 		want = append(want, string(b.Bytes))
 		_, err := j.Stage([]wire.BatchRef{b}, nil)
 		require.NoError(t, err)
-		for j.StagedBytes() > 0 || p.Flying() > 0 {
+		for j.StagedBytes() > 0 || p.Inflight() > 0 {
 			p.Begin()
 			if _, err := p.End(); err != nil {
 				require.ErrorIs(t, err, ErrExhausted, what)
 				require.ErrorIs(t, err, f.Err, what)
-				require.Zero(t, p.Flying(), what)
+				require.Zero(t, p.Inflight(), what)
 				waited++
 			}
 		}

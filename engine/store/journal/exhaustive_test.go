@@ -51,7 +51,7 @@ func TestIntactFilesRaiseNoAlarm(t *testing.T) { // I9
 
 func TestEveryFlippedBitIsDetected(t *testing.T) { // I9, G4
 	m, o := twoSegments(t)
-	delete(m.files, oldName) // given back by Retain; the next test is about it
+	delete(m.files, oldName) // given back by Reclaim; the next test is about it
 	headBytes, units := m.spots(t, newName)
 	last := units[len(units)-1].number
 	b := m.files[newName]
@@ -277,7 +277,7 @@ func TestStaleUnitsOfARecycledSegmentNeverValidate(t *testing.T) { // I9
 		_, err := j.Stage([]wire.BatchRef{b}, nil)
 		require.NoError(t, err)
 		require.NoError(t, flush(j))
-		_, err = j.Retain(func(log wire.LogID) wire.Position { return w.tails[log].Position })
+		_, err = j.Reclaim(func(log wire.LogID) wire.Position { return w.tails[log].Position })
 		require.NoError(t, err)
 		// At every moment a power cut finds the recycled file with older units
 		// behind the newest one.

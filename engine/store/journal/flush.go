@@ -53,7 +53,7 @@ func (j *Journal) BeginFlush() *Flush {
 	}
 	j.pending = append(j.pending[:0], j.pending[1:]...)
 	j.staged -= u.used - UnitHeaderBytes
-	f := pop(&j.landed)
+	f := pop(&j.flushesSpare)
 	if f == nil {
 		f = &Flush{j: j, hash: xxh3.New128()}
 	}
@@ -253,9 +253,9 @@ func (f *Flush) over(err error) {
 func (j *Journal) conclude() (Flushed, error) {
 	j.unburden()
 	j.mu.Lock()
-	j.owners, j.over, j.flushed = append(j.owners[:0], j.relieved...), j.over[:0], j.flushed[:0]
-	clear(j.relieved)
-	j.relieved = j.relieved[:0]
+	j.owners, j.over, j.flushed = append(j.owners[:0], j.copiedOwners...), j.over[:0], j.flushed[:0]
+	clear(j.copiedOwners)
+	j.copiedOwners = j.copiedOwners[:0]
 	var done Flushed
 	var waits error
 	for _, f := range j.flights {
@@ -304,7 +304,7 @@ func (j *Journal) putBack(f *Flush) {
 	j.flights = j.flights[:0]
 	clear(f.parts) // they belong to others
 	f.unit = nil
-	j.landed = append(j.landed, f)
+	j.flushesSpare = append(j.flushesSpare, f)
 }
 
 // poison stops the journal; the first error counts. The lock is held.
@@ -329,7 +329,7 @@ func (j *Journal) land() {
 		clear(f.parts) // they belong to others
 		f.unit = nil
 	}
-	j.landed = append(j.landed, j.over...)
+	j.flushesSpare = append(j.flushesSpare, j.over...)
 	j.mu.Unlock()
 	release(j.owners)
 	clear(j.owners)

@@ -95,7 +95,7 @@ func TestLostHeadInventsNoHole(t *testing.T) {
 				}
 				idle, grown := wire.LogID{Site: 5, Shard: 1}, wire.LogID{Site: 5}
 				first := l.all[grown][0].Header.End()
-				n, err := l.j.Retain(func(log wire.LogID) wire.Position {
+				n, err := l.j.Reclaim(func(log wire.LogID) wire.Position {
 					if log == grown {
 						return first
 					}

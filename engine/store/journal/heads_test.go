@@ -32,7 +32,7 @@ func idleJournal(t *testing.T) (mem *vfs.Mem, o Options, tail Tail, segments []s
 	tail, _ = j.Tail(wire.LogID{Site: 5})
 	for range 3 {
 		rollIdle(t, j)
-		_, err = j.Retain(func(log wire.LogID) wire.Position { x, _ := j.Tail(log); return x.Position })
+		_, err = j.Reclaim(func(log wire.LogID) wire.Position { x, _ := j.Tail(log); return x.Position })
 		require.NoError(t, err)
 		j, _ = reopen(t, o, j)
 	}
@@ -145,7 +145,7 @@ func TestJournalThatIsGoneIsNotCreated(t *testing.T) {
 			require.NoError(t, err)
 			require.NoError(t, flush(j))
 		}
-		_, err := j.Retain(func(log wire.LogID) wire.Position { return w.tails[log].Position })
+		_, err := j.Reclaim(func(log wire.LogID) wire.Position { return w.tails[log].Position })
 		require.NoError(t, err)
 		require.NotZero(t, j.Stats().Spare)
 		require.NoError(t, j.Close())

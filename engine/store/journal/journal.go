@@ -70,7 +70,7 @@ type Options struct {
 	// Open removes those of an earlier opening.
 	SpareMax int
 	// SpareBusyMax is how many at most while segments come and go: as many as were
-	// begun between two calls of Retain that gave some back. Default 1 GiB's worth.
+	// begun between two calls of Reclaim that gave some back. Default 1 GiB's worth.
 	SpareBusyMax int
 	// RecentBytesMax bounds the memory of recent durable units, from which readers that
 	// keep up are served without a file read: the owners' memory (see Measured) and the
@@ -167,20 +167,20 @@ type Journal struct {
 	holes    []*hole
 	begins   []headLog // where logs go on behind a tail that was adopted, see Adopt
 
-	pending    []*openUnit // waiting, oldest first; at most the last is open
-	free       []*openUnit
-	freeBytes  int // of free
-	recent     recent
-	readers    []*Reader    // that are open
-	extensions []*extension // for reuse
-	next       UnitNumber   // of the next unit to open
-	staged     int          // bytes of batches that wait
-	undo       []undo
-	flights    []*Flush // under way, by rising unit number without a gap
-	landed     []*Flush // for reuse
-	depth      int      // flights at most; 0 = 1
-	behind     behind   // only ever used by a mistake, see package plant
-	stats      Stats
+	pending      []*openUnit // waiting, oldest first; at most the last is open
+	free         []*openUnit
+	freeBytes    int // of free
+	recent       recent
+	readers      []*Reader    // that are open
+	extensions   []*extension // for reuse
+	next         UnitNumber   // of the next unit to open
+	staged       int          // bytes of batches that wait
+	undo         []undo
+	flights      []*Flush // under way, by rising unit number without a gap
+	flushesSpare []*Flush // for reuse
+	depth        int      // flights at most; 0 = 1
+	behind       behind   // only ever used by a mistake, see package plant
+	stats        Stats
 
 	// Only who flushes, and Close, touch these.
 	active         *active
@@ -189,14 +189,14 @@ type Journal struct {
 	flushed        []wire.BatchHeader
 	owners         []Releaser // whom EndFlush tells
 	over           []*Flush   // those that it ended
-	unburdened     []*openUnit
-	relieved       []Releaser // whose scarce memory was copied
+	unlent         []*openUnit
+	copiedOwners   []Releaser // whose scarce memory was copied
 
 	preparing  atomic.Pointer[preparing] // only Prepare and Close change it
 	zeroed     string                    // the spare that Prepare made, under mu
 	held       heldRow                   // where Holder stands
-	leaving    *leaving                  // what Retain could not give back; only Retain touches it
-	begun      int                       // segments, since Retain last gave one back; under mu
+	retiring   *retiring                 // what Reclaim could not give back; only Reclaim touches it
+	begun      int                       // segments, since Reclaim last gave one back; under mu
 	pace       int                       // the most of them lately, falling slowly; under mu
 	lastSpare  uint64
 	lastNew    uint64

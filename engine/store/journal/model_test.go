@@ -293,7 +293,7 @@ func (m *model) retain(t *rapid.T) {
 	for log, n := range floor {
 		m.floor[log] = max(m.floor[log], n)
 	}
-	_, err := m.j.Retain(m.position(floor))
+	_, err := m.j.Reclaim(m.position(floor))
 	m.must(err)
 }
 

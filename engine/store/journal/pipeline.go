@@ -87,8 +87,8 @@ func (p *Pipeline) About() string {
 	return p.about
 }
 
-// Flying is how many units are under way.
-func (p *Pipeline) Flying() int {
+// Inflight is how many units are under way.
+func (p *Pipeline) Inflight() int {
 	p.j.mu.Lock()
 	defer p.j.mu.Unlock()
 	return len(p.j.flights)
@@ -135,7 +135,7 @@ func (p *Pipeline) room() bool {
 // End waits until a unit ends, or somebody wakes the goroutine after Idle, and
 // accounts for what became durable, possibly nothing yet. Without a queue it
 // writes the unit. With nothing under way, and not idle, it returns at once. An
-// error is the journal's end, but for ErrExhausted: go on until Flying is 0, so that
+// error is the journal's end, but for ErrExhausted: go on until Inflight is 0, so that
 // what was lent comes back.
 func (p *Pipeline) End() (Flushed, error) {
 	if p.q == nil {
@@ -212,7 +212,7 @@ func (p *Pipeline) Wakes() uint64 {
 
 // Close ends the pipeline. Nothing may be under way.
 func (p *Pipeline) Close() error {
-	if p.Flying() > 0 {
+	if p.Inflight() > 0 {
 		return errors.New("pipeline closed with a flush under way")
 	}
 	p.j.mu.Lock()

@@ -32,7 +32,7 @@ func beginFive(t *testing.T, fs vfs.FS) (*Journal, *Pipeline, []*counted) {
 	_, err := j.Stage([]wire.BatchRef{w.batch(0, 500)}, nil)
 	require.NoError(t, err)
 	require.False(t, p.Begin(), "no more than its depth")
-	require.Equal(t, 5, p.Flying())
+	require.Equal(t, 5, p.Inflight())
 	return j, p, owners
 }
 
@@ -48,12 +48,12 @@ func TestUnitThatZeroesAheadIsAlone(t *testing.T) { // I1
 			require.Positive(t, j.Stats().ZeroedBytes-zeroed, "else there would be room")
 			_, err = p.End()
 			require.NoError(t, err)
-			if p.Flying() == 0 {
+			if p.Inflight() == 0 {
 				zeroed = j.Stats().ZeroedBytes
 			}
 		}
 	}
-	for p.Flying() > 0 {
+	for p.Inflight() > 0 {
 		_, err := p.End()
 		require.NoError(t, err)
 	}
@@ -112,7 +112,7 @@ func TestWritesAfterFailedOneAreNotDurable(t *testing.T) { // I1
 	require.Equal(t, counted{}, *owners[0], "it is still under way")
 	require.False(t, p.Begin())
 	require.Error(t, p.Close(), "two are under way")
-	for p.Flying() > 0 {
+	for p.Inflight() > 0 {
 		_, err = p.End()
 		require.ErrorIs(t, err, ErrPoisoned, "units 1 and 2 may be there; nobody is told so")
 	}

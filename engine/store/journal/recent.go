@@ -141,19 +141,19 @@ func (u *openUnit) scarce() bool {
 // listed with the last unit that it lent to, so no write under way reads its memory.
 func (j *Journal) unburden() {
 	j.mu.Lock()
-	j.unburdened = j.unburdened[:0]
+	j.unlent = j.unlent[:0]
 	for _, f := range j.flights {
 		if !f.ended || f.failed != nil || j.err != nil || j.o.RecentBytesMax == 0 {
 			break
 		}
 		if f.unit.scarce() {
-			j.unburdened = append(j.unburdened, f.unit)
+			j.unlent = append(j.unlent, f.unit)
 		}
 	}
 	j.mu.Unlock()
-	for i, u := range j.unburdened {
+	for i, u := range j.unlent {
 		j.copyOut(u)
-		j.unburdened[i] = nil
+		j.unlent[i] = nil
 	}
 }
 
@@ -179,7 +179,7 @@ func (j *Journal) copyOut(u *openUnit) {
 			if s, ok := o.(Settled); ok {
 				s.FlushEnded()
 			}
-			j.relieved = append(j.relieved, o)
+			j.copiedOwners = append(j.copiedOwners, o)
 			continue
 		}
 		kept = append(kept, o)

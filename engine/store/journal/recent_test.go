@@ -173,7 +173,7 @@ func TestReclaimedSegmentTakesRecentUnits(t *testing.T) { // I12
 	for j.Stats().Segments < 3 {
 		stageAndFlush(t, j, w, 0, nil)
 	}
-	gone, err := j.Retain(func(log wire.LogID) wire.Position {
+	gone, err := j.Reclaim(func(log wire.LogID) wire.Position {
 		tail, _ := j.Tail(log)
 		return tail.Position
 	})

@@ -15,7 +15,7 @@ import (
 func house(t *testing.T, j *Journal, floor func(wire.LogID) wire.Position) {
 	t.Helper()
 	if j.NeedsSpare() {
-		_, err := j.Retain(floor)
+		_, err := j.Reclaim(floor)
 		require.NoError(t, err)
 	}
 	for more := true; more; {
@@ -74,7 +74,7 @@ func TestFilesGivenBackInBurstsGoRoundToo(t *testing.T) {
 			require.NoError(t, err)
 			require.NoError(t, flush(j))
 		}
-		_, err := j.Retain(func(log wire.LogID) wire.Position { return w.tails[log].Position })
+		_, err := j.Reclaim(func(log wire.LogID) wire.Position { return w.tails[log].Position })
 		require.NoError(t, err)
 		require.LessOrEqual(t, j.Stats().Spare, o.SpareBusyMax)
 		return j.Stats()
@@ -101,7 +101,7 @@ func TestFilesGivenBackInBurstsGoRoundToo(t *testing.T) {
 // TestFailedReclaimGoesFirst: else the next Open takes what is
 // missing between two segments for damage (I9, I12).
 func TestFailedReclaimGoesFirst(t *testing.T) {
-	synced := 0 // flushes of the directory before Retain
+	synced := 0 // flushes of the directory before Reclaim
 	for _, f := range []vfs.Fault{
 		{}, // nothing fails, and calls are counted
 		{Op: vfs.OpRename, Match: "segment-*", Call: 1},
@@ -130,9 +130,9 @@ func TestFailedReclaimGoesFirst(t *testing.T) {
 			continue
 		}
 		served := func(log wire.LogID) wire.Position { return w.tails[log].Position }
-		gone, err := j.Retain(served)
+		gone, err := j.Reclaim(served)
 		require.ErrorIs(t, err, syscall.EIO)
-		again, err := j.Retain(served)
+		again, err := j.Reclaim(served)
 		require.NoError(t, err)
 		require.Equal(t, segments-2, gone+again, "all but the newest two heads")
 		require.Equal(t, 2, j.Stats().Spare)

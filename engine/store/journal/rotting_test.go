@@ -226,7 +226,7 @@ func (f *failingFile) ReadAt(p []byte, off int64) (int, error) {
 	return f.File.ReadAt(p, off)
 }
 
-// TestDamageIsMetBesideEverythingElse: appends, Retain, Trim, readers and repairs go
+// TestDamageIsMetBesideEverythingElse: appends, Reclaim, Trim, readers and repairs go
 // on while readers meet rot (I9, I10, I12).
 func TestDamageIsMetBesideEverythingElse(t *testing.T) {
 	l := newLiving(t, Mirror, 40)
@@ -254,7 +254,7 @@ func TestDamageIsMetBesideEverythingElse(t *testing.T) {
 			case <-stop:
 				return
 			default:
-				n, err := l.j.Retain(nobody)
+				n, err := l.j.Reclaim(nobody)
 				if err != nil || n != 0 || l.j.Trim() != nil {
 					t.Errorf("%d segments went: %v", n, err)
 				}

@@ -97,7 +97,7 @@ func (l *toiling) work(t *testing.T) {
 		require.NoError(t, flush(l.j))
 	}
 	if r.IntN(12) == 0 {
-		_, err := l.j.Retain(func(log wire.LogID) wire.Position { tail, _ := l.j.Tail(log); return tail.Position })
+		_, err := l.j.Reclaim(func(log wire.LogID) wire.Position { tail, _ := l.j.Tail(log); return tail.Position })
 		require.NoError(t, err)
 	}
 	for more := r.IntN(6) == 0; more; {

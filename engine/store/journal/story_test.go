@@ -71,7 +71,7 @@ type story struct {
 	w      *writer
 	staged [][]byte // batches in their order
 	acked  int      // of staged: a flush that ended well covers them
-	served int      // of staged: Retain was told that nobody needs them
+	served int      // of staged: Reclaim was told that nobody needs them
 	floor  map[wire.LogID]wire.Position
 	bound  wire.Stamp // acknowledged in a control record
 
@@ -187,7 +187,7 @@ func (s *story) run(n int) (err error) {
 				s.floor[log] = tail.Position
 			}
 			s.served = s.acked
-			if _, err := s.j.Retain(func(log wire.LogID) wire.Position { return s.floor[log] }); err != nil {
+			if _, err := s.j.Reclaim(func(log wire.LogID) wire.Position { return s.floor[log] }); err != nil {
 				return err
 			}
 		}
@@ -204,11 +204,11 @@ func (s *story) run(n int) (err error) {
 
 // land has units end until so many are under way and nothing waits. It goes on
 // after an error until everything that was lent is back.
-func (s *story) land(flying int) (failed error) {
+func (s *story) land(inflight int) (failed error) {
 	for s.p != nil {
 		for s.p.Begin() {
 		}
-		if n := s.p.Flying(); n == 0 || failed == nil && n <= flying && s.j.StagedBytes() == 0 {
+		if n := s.p.Inflight(); n == 0 || failed == nil && n <= inflight && s.j.StagedBytes() == 0 {
 			return errors.Join(failed, s.j.Err())
 		}
 		done, err := s.p.End()

@@ -148,7 +148,7 @@ func (j *Journal) shortOf(i int, said map[wire.LogID]wire.Position) *headLog {
 	return nil
 }
 
-// Retain gives segments back that nobody needs: a segment goes when floor
+// Reclaim removes segments that nobody needs: a segment goes when floor
 // covers the tail at its end of every log that has batches in it, and no reader
 // stands in or before it. floor returns the position up to which everybody is
 // served; a log that it has nothing for keeps its batches. It returns how many
@@ -158,36 +158,36 @@ func (j *Journal) shortOf(i int, said map[wire.LogID]wire.Position) *headLog {
 // NeedsSpare), however late floor rises.
 // After an error nothing else goes: the next call goes on where this one failed. One
 // call at a time, Trim's included.
-func (j *Journal) Retain(floor func(wire.LogID) wire.Position) (int, error) {
+func (j *Journal) Reclaim(floor func(wire.LogID) wire.Position) (int, error) {
 	for gone := 0; ; gone++ {
 		if j.stopped() {
 			return gone, nil
 		}
-		if j.leaving == nil {
+		if j.retiring == nil {
 			if j.mustStay() {
 				return gone, nil
 			}
 			if _, held := j.Holder(floor); held {
 				return gone, nil
 			}
-			if j.leaving = j.retire(gone == 0); j.leaving == nil {
+			if j.retiring = j.retire(gone == 0); j.retiring == nil {
 				return gone, nil
 			}
 			j.mu.Lock()
-			owners := j.forget(j.leaving.last) // no reader can stand there any more
+			owners := j.forget(j.retiring.last) // no reader can stand there any more
 			j.mu.Unlock()
 			release(owners)
 		}
-		if err := j.discard(j.leaving); err != nil {
+		if err := j.discard(j.retiring); err != nil {
 			return gone, err
 		}
-		j.leaving = nil
+		j.retiring = nil
 	}
 }
 
-// leaving is a retired segment on its way out of the directory. As long as it is not
+// retiring is a retired segment on its way out of the directory. As long as it is not
 // gone, durably, no other one goes: what is left is one stretch.
-type leaving struct {
+type retiring struct {
 	name    string
 	last    UnitNumber
 	repairs []string
@@ -281,7 +281,7 @@ func (j *Journal) rowInOldest(from int) (int, headLog, bool) {
 
 // retire takes the oldest segment, which no log holds, out of the journal; nil if it is
 // the newest, or a reader stands there. first: nothing went before it in this call.
-func (j *Journal) retire(first bool) *leaving {
+func (j *Journal) retire(first bool) *retiring {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.closed || len(j.segs) < 2 || j.segs[0].pins > 0 {
@@ -292,7 +292,7 @@ func (j *Journal) retire(first bool) *leaving {
 	if first { // The pace falls slowly, so that one short pause throws nothing away.
 		j.pace, j.begun = max(j.begun, j.pace-1), 0
 	}
-	l := &leaving{name: s.name, last: s.last, repairs: j.dropRepairs(s)}
+	l := &retiring{name: s.name, last: s.last, repairs: j.dropRepairs(s)}
 	if len(j.spares) < max(j.o.SpareMax, min(j.pace, j.o.SpareBusyMax)) && len(s.damages) == 0 && s.term == j.term {
 		j.lastSpare++ // a file of an earlier opening may hold another copy's units
 		l.spare = fileName(sparePrefix, j.lastSpare)
@@ -303,7 +303,7 @@ func (j *Journal) retire(first bool) *leaving {
 // discard makes a retired segment's file a spare, or removes it, and goes on where
 // it failed before. Its going is durable before the next one goes, so that what is
 // left is always one stretch.
-func (j *Journal) discard(l *leaving) error {
+func (j *Journal) discard(l *retiring) error {
 	o := &j.o
 	if !l.moved {
 		full, err := o.path(l.name), error(nil)
@@ -341,7 +341,7 @@ func (j *Journal) discard(l *leaving) error {
 
 // NeedsSpare: the newest segment is half full and no file waits to follow it.
 // Whoever can learn now that something is needed no longer should, and call
-// Retain; what that does not supply, Prepare makes.
+// Reclaim; what that does not supply, Prepare makes.
 func (j *Journal) NeedsSpare() bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -354,7 +354,7 @@ func (j *Journal) needsSpare() bool {
 }
 
 // Trim removes the spares beyond SpareMax: the journal is at rest, and what its
-// last pace needed is given back. One call at a time, Retain's included.
+// last pace needed is given back. One call at a time, Reclaim's included.
 func (j *Journal) Trim() error {
 	for {
 		j.mu.Lock()
