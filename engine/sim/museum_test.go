@@ -30,7 +30,7 @@ var (
 
 // slow are those that want many seeds: they need a coincidence, not just a fault.
 var slow = []string{
-	"ack-over-refusal", "append-unproven", "back-untold", "claims-uncounted", "early-welcome", "mark-ahead",
+	"ack-over-refusal", "answers-misplaced", "append-unproven", "back-untold", "claims-uncounted", "early-welcome", "mark-ahead",
 	"mirror-stuck", "retain-by-sent", "retain-past-store", "stale-session", "stale-unit", "torn-middle",
 }
 
