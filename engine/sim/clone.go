@@ -60,7 +60,7 @@ func (w *world) beginClone(s *site, i *image, f *plan.Item) {
 	w.check.cloned(s.index, c.index, i)
 	c.install(i)
 	w.check.storeCrashed(c.index, c.store.mem, true)
-	w.net.sever(s.p)
+	w.net.sever(s)
 	if s.place == 0 {
 		w.forked = true
 		w.load.told[c.index] = told{}
@@ -79,7 +79,7 @@ func (w *world) endClone() {
 	}
 	c := w.sites[at]
 	s, draw := c.cloneOf, c.cloneBy.Stream()
-	w.net.sever(c.p)
+	w.net.sever(c)
 	c.gone = true
 	c.die(true, 0, draw)
 	w.sites[at], w.copies = s, slices.DeleteFunc(w.copies, func(o *site) bool { return o == c })
@@ -93,14 +93,11 @@ func (w *world) endClone() {
 	}
 }
 
-// sever cuts a process off from its links, and what was under way is gone: neither
-// end is told.
-func (n *network) sever(p *process) {
-	if p == nil {
-		return
-	}
+// sever cuts a copy of a site off from its links, and what was under way is gone, also what
+// its process sent before it died: neither end is told.
+func (n *network) sever(s *site) {
 	for _, l := range slices.Clone(n.links) {
-		if l.ends[0].p == p || l.ends[1].p == p {
+		if l.ends[0].p.site == s || l.ends[1].p.site == s {
 			n.drop(l)
 		}
 	}
