@@ -47,7 +47,9 @@ func (p *process) step(in node.Input, what string, a, b uint64) {
 		w.fail("I14", "site %08x: %v", uint32(p.site.id), err)
 	}
 	_, idle := in.(*node.Tick)
-	if !idle || len(e.Ops)+len(e.Stages)+len(e.Persists)+len(e.Progress)+len(e.Admits)+len(e.Reclaim)+len(e.Events) > 0 {
+	effects := len(e.Ops) + len(e.Stages) + len(e.Persists) + len(e.Progress) + len(e.Admits) + len(e.Reclaim) +
+		len(e.Events)
+	if !idle || effects > 0 {
 		w.step(p.site.index, what, a, b)
 	}
 	p.clear()
