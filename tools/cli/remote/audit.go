@@ -22,6 +22,19 @@ const recordBytesMax = 1 << 20
 // ErrTrail: the node could not read its audit trail to the end.
 var ErrTrail = errors.New("audit trail not read to its end")
 
+// checkTimeout is for a node that reads 256 files of 1 MiB before it answers.
+const checkTimeout = 30 * time.Second
+
+// errSilent: a node that accepted the connection says nothing.
+var errSilent = errors.New("the node is silent")
+
+// silence ends a context once nothing came for so long; heard begins the time again.
+func silence(ctx context.Context, limit time.Duration) (_ context.Context, heard, end func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	timer := time.AfterFunc(limit, func() { cancel(fmt.Errorf("%w for %v", errSilent, limit)) })
+	return ctx, func() { timer.Reset(limit) }, func() { timer.Stop(); cancel(nil) }
+}
+
 // get asks the node at addr for a path; the caller closes the body of the answer.
 func get(ctx context.Context, addr, path string, query url.Values) (*http.Response, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, nodeURL(addr, path, query), nil)
@@ -30,6 +43,9 @@ func get(ctx context.Context, addr, path string, query url.Values) (*http.Respon
 	}
 	answer, err := http.DefaultClient.Do(request)
 	if err != nil {
+		if why := context.Cause(ctx); errors.Is(why, errSilent) {
+			err = why
+		}
 		return nil, fmt.Errorf("admin %s: %w: %w", addr, ErrUnreachable, cause(err))
 	}
 	if answer.StatusCode != http.StatusOK {
@@ -44,6 +60,8 @@ func get(ctx context.Context, addr, path string, query url.Values) (*http.Respon
 // is an error.
 func AuditTrail(ctx context.Context, addr string, since time.Time,
 	each func(*engine.AuditRecord) error) (*admin.AuditEnd, error) {
+	ctx, heard, end := silence(ctx, answerTimeout)
+	defer end()
 	query := url.Values{}
 	if !since.IsZero() {
 		query.Set("since", since.UTC().Format(time.RFC3339Nano))
@@ -56,6 +74,7 @@ func AuditTrail(ctx context.Context, addr string, since time.Time,
 	lines := bufio.NewScanner(answer.Body)
 	lines.Buffer(nil, recordBytesMax)
 	for lines.Scan() {
+		heard()
 		var line struct {
 			Schema int `json:"schema"`
 			engine.AuditRecord
@@ -69,20 +88,26 @@ func AuditTrail(ctx context.Context, addr string, since time.Time,
 			}
 			continue
 		}
-		var end admin.AuditEnd
-		if err := json.Unmarshal(lines.Bytes(), &end); err != nil || end.Kind != "audit-end" {
+		var last admin.AuditEnd
+		if err := json.Unmarshal(lines.Bytes(), &last); err != nil || last.Kind != "audit-end" {
 			return nil, fmt.Errorf("admin %s: schema %d, kind %q: %w", addr, line.Schema, line.Kind, ErrAnswer)
 		}
-		if end.Error != "" {
-			return &end, fmt.Errorf("admin %s: %w: %s", addr, ErrTrail, end.Error)
+		if last.Error != "" {
+			return &last, fmt.Errorf("admin %s: %w: %s", addr, ErrTrail, last.Error)
 		}
-		return &end, nil
+		return &last, nil
 	}
-	return nil, fmt.Errorf("admin %s: %w: %w", addr, ErrTrail, cmp.Or(lines.Err(), io.ErrUnexpectedEOF))
+	why := cmp.Or(lines.Err(), io.ErrUnexpectedEOF)
+	if silent := context.Cause(ctx); errors.Is(silent, errSilent) {
+		why = silent
+	}
+	return nil, fmt.Errorf("admin %s: %w: %w", addr, ErrTrail, why)
 }
 
 // AuditCheck has the node at addr check its audit trail.
 func AuditCheck(ctx context.Context, addr string) (*engine.AuditReport, error) {
+	ctx, _, end := silence(ctx, checkTimeout)
+	defer end()
 	answer, err := get(ctx, addr, admin.AuditCheckPath, nil)
 	if err != nil {
 		return nil, err
