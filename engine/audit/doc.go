@@ -29,9 +29,10 @@
 //
 // # What a crash leaves
 //
-// A line that is not whole at the end of the newest file was never acted on. The next
-// line that is written removes it and says so. A line "begun" without an outcome gets the outcome
-// "interrupted": the verb may have acted.
+// Bytes at the end that are not a whole line were never acted on. The next line takes their
+// place and quotes them (line-removed). It does so, too, where somebody damaged the last line or
+// the only one: a trail without an intact line is not a new one. A line "begun" without
+// an outcome gets the outcome "interrupted": the verb may have acted.
 //
 // # What it proves
 //

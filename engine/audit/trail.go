@@ -23,7 +23,7 @@ const (
 // tried again with the next line.
 var ErrUnavailable = errors.New("audit trail cannot be written")
 
-// KindLineRemoved is the event of a line that was not whole and was removed.
+// KindLineRemoved is the event of bytes that were not a whole line and were removed.
 const KindLineRemoved = "line-removed"
 
 // Options of a Trail.
@@ -84,7 +84,7 @@ func (t *Trail) load() error {
 		return err
 	}
 	t.seq, t.hash, t.number, t.used = 0, noHash, 0, 0
-	begun, rest := map[uint64]*Record{}, []byte(nil)
+	begun, rest := map[uint64]*Record{}, []byte(nil) // rest: what is not a whole line, behind the last one
 	for _, number := range numbers {
 		if err := t.refresh(number); err != nil {
 			return err
@@ -93,20 +93,17 @@ func (t *Trail) load() error {
 		if err != nil {
 			return err
 		}
-		if used := t.replay(b, begun); used > 0 { // else it was prepared
-			t.number, t.used, rest = number, int64(used), b[used:]
-		}
+		if used := t.replay(b, begun); used > 0 {
+			t.number, t.used, rest = number, int64(used), nil
+			b = b[used:]
+		} // else it was prepared
+		rest = append(rest, bytes.Trim(b, "\x00 \n")...)
 	}
-	if err := t.begin(); err != nil {
+	if err := t.begin(numbers, len(rest) > 0); err != nil {
 		return err
 	}
-	if len(bytes.TrimSpace(rest)) > 0 {
-		if err := t.fill(t.file, t.used); err != nil {
-			return err
-		}
-		if err := t.append(&Record{Kind: KindLineRemoved, Outcome: Observed, What: cut(fmt.Sprintf(
-			"the last line was not whole: the process or machine stopped while it was written. Its bytes: %q",
-			bytes.TrimSpace(rest)))}); err != nil {
+	if len(rest) > 0 {
+		if err := t.removed(rest); err != nil {
 			return err
 		}
 	}
@@ -119,6 +116,30 @@ func (t *Trail) load() error {
 		}
 	}
 	return nil
+}
+
+// removed puts a line that has the bytes of what is not a whole line in its place, and clears
+// what is left of that: a power cut leaves such bytes, and so does somebody who edits the
+// last line, or the only one.
+func (t *Trail) removed(rest []byte) error {
+	number, from := t.number, t.used
+	if err := t.append(&Record{Kind: KindLineRemoved, Outcome: Observed, What: cut(fmt.Sprintf(
+		"not a whole line, as the process or machine may have stopped while it was written: %q", rest))}); err != nil {
+		return err
+	}
+	if t.number == number {
+		from = t.used
+	}
+	f, err := t.o.FS.Open(fileName(t.o.Dir, number))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := t.fill(f, from); err != nil || t.next != nil {
+		return err
+	}
+	t.next, err = t.prepare(t.number + 1) // those bytes may be its
+	return err
 }
 
 // replay takes the lines of a file. It returns where the last intact one ends.
@@ -150,14 +171,18 @@ func (t *Trail) refresh(number uint64) error {
 	return f.Refresh()
 }
 
-// begin opens the file with the newest line, or creates the first.
-func (t *Trail) begin() (err error) {
-	if t.number > 0 {
-		t.file, err = t.o.FS.Open(fileName(t.o.Dir, t.number))
+// begin opens the file with the newest line; without any line, the newest file with other
+// bytes, or creates the first.
+func (t *Trail) begin(numbers []uint64, other bool) (err error) {
+	switch {
+	case t.number == 0 && other:
+		t.number = numbers[len(numbers)-1]
+	case t.number == 0:
+		t.number = 1
+		t.file, err = t.prepare(t.number)
 		return err
 	}
-	t.number = 1
-	t.file, err = t.prepare(t.number)
+	t.file, err = t.o.FS.Open(fileName(t.o.Dir, t.number))
 	return err
 }
 

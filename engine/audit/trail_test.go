@@ -339,3 +339,21 @@ func TestEditedLastLineIsKeptAsText(t *testing.T) {
 	require.Equal(t, audit.KindLineRemoved, all[1].Kind)
 	require.Contains(t, all[1].What, "sacond")
 }
+
+// TestOnlyLineThatIsDamagedIsKeptAsText: a trail without one intact line is not a new one.
+func TestOnlyLineThatIsDamagedIsKeptAsText(t *testing.T) {
+	disk := vfs.NewMem(vfs.MemOptions{})
+	trail := audit.New(options(disk))
+	require.NoError(t, trail.Note(event("only")))
+	trail.Close()
+	name := dir + "/000001.jsonl"
+	replace(t, disk, name, bytes.Replace(bytesOf(t, disk, name), []byte("only"), []byte("onlx"), 1))
+	require.NotEmpty(t, check(t, disk).Places)
+	for range 2 { // it is said once
+		require.NoError(t, audit.New(options(disk)).Note(event("next life")))
+	}
+	all := records(t, disk, time.Time{})
+	require.Len(t, all, 3)
+	require.Equal(t, audit.KindLineRemoved, all[0].Kind)
+	require.Contains(t, all[0].What, "onlx")
+}
