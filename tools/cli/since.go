@@ -20,7 +20,7 @@ var whenLayouts = []string{
 	time.RFC3339Nano, "2006-01-02T15:04:05", "2006-01-02 15:04:05", "2006-01-02 15:04", "2006-01-02",
 }
 
-// parseWhen reads a moment in the past: "1 hour ago", "90m", "yesterday", "2026-11-30 12:00",
+// parseWhen reads a moment that is not in the future: "1 hour ago", "90m", "yesterday", "2026-11-30 12:00",
 // or RFC 3339. Days are calendar days in now's zone for "today" and "yesterday" only.
 func parseWhen(text string, now time.Time) (time.Time, error) {
 	given := strings.ToLower(strings.TrimSpace(text))
@@ -34,7 +34,11 @@ func parseWhen(text string, now time.Time) (time.Time, error) {
 		return midnight.AddDate(0, 0, -1), nil
 	}
 	for _, layout := range whenLayouts {
-		if at, err := time.ParseInLocation(layout, strings.TrimSpace(text), now.Location()); err == nil {
+		at, err := time.ParseInLocation(layout, strings.TrimSpace(text), now.Location())
+		if err == nil && at.After(now) {
+			return at, fmt.Errorf("got %q, which is still to come", text)
+		}
+		if err == nil {
 			return at, nil
 		}
 	}

@@ -28,10 +28,9 @@ func TestMomentsAreReadAsPeopleWriteThem(t *testing.T) {
 	}
 	for _, text := range []string{
 		"", "ago", "hour ago", "1 ago", "-1h", "1 fortnight ago", "tomorrow", "1 hour 30", "9999999999 weeks ago",
-		"2147483647 weeks", "2026-13-01", "1.5.2026", "d", "3 days hence",
+		"2147483647 weeks", "2027-01-01", "2026-13-01", "1.5.2026", "d", "3 days hence",
 	} {
 		_, err := parseWhen(text, now)
-		require.Error(t, err, text)
-		require.ErrorContains(t, err, "1 hour ago")
+		require.ErrorContains(t, err, "got ", text)
 	}
 }
