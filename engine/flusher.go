@@ -350,13 +350,13 @@ type impediment int
 
 const (
 	impededSegment impediment = iota // the next segment: appends wait
-	impededRetain                    // segments cannot be given back
+	impededReclaim                   // segments cannot be given back
 	impededCount
 )
 
 var impedimentEvents = [impededCount][2]event.Kind{
 	impededSegment: {event.KindSegmentFailed, event.KindSegmentBegun},
-	impededRetain:  {event.KindRetainFailed, event.KindRetainWorks},
+	impededReclaim: {event.KindReclaimFailed, event.KindReclaimWorks},
 }
 
 // impede notes that something does not work, or, with nil, that it does again, and tells

@@ -177,7 +177,7 @@ func (e *Engine) retain(kind node.Journal) {
 		err = fmt.Errorf("cannot give segments back: %w", err)
 		time.AfterFunc(retainPause, func() { e.housework.retain(kind) })
 	}
-	f.impede(impededRetain, err)
+	f.impede(impededReclaim, err)
 }
 
 // retainPause is how long segments that could not be given back wait for the next try.
@@ -195,7 +195,7 @@ func needsSpare(journals []*flusher) bool {
 func (e *Engine) trim(f *flusher) {
 	if err := f.j.Trim(); err != nil {
 		e.tell(&event.Failed{
-			What: event.KindRetainFailed, Of: f.name + " journal: giving spare segments back", Err: err,
+			What: event.KindReclaimFailed, Of: f.name + " journal: giving spare segments back", Err: err,
 		})
 	}
 }

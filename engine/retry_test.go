@@ -98,8 +98,8 @@ func TestDirectoryFlushThatFailsOnceIsTriedAgain(t *testing.T) {
 		s := a.Status()
 		return once.failed.Load() && s.Journals[0].Segments < 5 && s.Health == "OK"
 	}, patience, tick)
-	require.True(t, a.wasTold("retain-failed"))
-	a.awaitEvent("retain-works")
+	require.True(t, a.wasTold("reclaim-failed"))
+	a.awaitEvent("reclaim-works")
 }
 
 // onceGone fails the flush of the directory behind the first segment that is given back.

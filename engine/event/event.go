@@ -36,8 +36,8 @@ const (
 	KindStoreFailed    Kind = "store-failed"
 	KindStoreRecovered Kind = "store-recovered"
 	KindAcceptFailed   Kind = "accept-failed"
-	KindRetainFailed   Kind = "retain-failed"
-	KindRetainWorks    Kind = "retain-works"
+	KindReclaimFailed  Kind = "reclaim-failed"
+	KindReclaimWorks   Kind = "reclaim-works"
 	KindSegmentFailed  Kind = "segment-failed"
 	KindSegmentBegun   Kind = "segment-begun"
 	KindPrepareFailed  Kind = "prepare-failed"
@@ -68,10 +68,10 @@ var Kinds = []Row{
 	{KindDataLost, true, true, "this site lost acknowledged data, and what it does about that"},
 	{KindDataRestored, false, true, "a peer gave it back"},
 	{KindUnverified, true, true, "appends were admitted although no peer confirmed the tails"},
-	{KindLogRepair, false, false, "what damage took is being fetched"},
-	{KindLogRepaired, false, false, "it was"},
+	{KindLogRepair, false, false, "what damage took from a journal is being fetched"},
+	{KindLogRepaired, false, false, "a journal has it again, or goes on without it"},
 	{KindRepairFailed, true, true, "a site could not give it, or it could not be written"},
-	{KindCorruption, true, true, "bytes on a link or in a journal do not hold"},
+	{KindCorruption, true, true, "bytes on a link or in a journal are damaged"},
 	{KindJournalDown, true, true, "a journal stopped, or did not take something"},
 	{KindApplyStopped, true, true, "the applier of a log stopped"},
 	{KindPersistFailed, true, false, "control records could not be written"},
@@ -81,8 +81,8 @@ var Kinds = []Row{
 	{KindStoreFailed, true, false, "the host's Store returned an error that is not one log's"},
 	{KindStoreRecovered, false, false, "what was reported as store-failed works again"},
 	{KindAcceptFailed, true, false, "a link could not be accepted"},
-	{KindRetainFailed, true, false, "segments could not be given back; it is tried again"},
-	{KindRetainWorks, false, false, "after retain-failed"},
+	{KindReclaimFailed, true, false, "segments could not be given back; it is tried again"},
+	{KindReclaimWorks, false, false, "after reclaim-failed"},
 	{KindSegmentFailed, true, false, "no descriptor or memory for the next segment; it is tried again"},
 	{KindSegmentBegun, false, false, "after segment-failed"},
 	{KindPrepareFailed, false, false, "a segment could not be prepared"},

@@ -78,13 +78,12 @@ func (*LostBeforeStore) Kind() Kind { return KindDataLost }
 
 func (e *LostBeforeStore) Text(n Names) string {
 	if e.ByOperator {
-		return fmt.Sprintf("%s: the journal ends at seq %d, the Store is at seq %d: the log goes on behind "+
-			"that, by the "+
-			"operator's word; what was acknowledged and not applied is lost", n.log(e.Log), e.Tail.Seq, e.Store.Seq)
+		return fmt.Sprintf("%s: the journal ends at seq %d, the Store is at seq %d: the log goes on behind that, "+
+			"by the operator's word; what was acknowledged and not applied is lost",
+			n.log(e.Log), e.Tail.Seq, e.Store.Seq)
 	}
 	return fmt.Sprintf("%s: the journal ends at seq %d, the Store is at seq %d, and no site keeps what lies "+
-		"between: "+
-		"the log goes on behind the Store; what was acknowledged here only, and not applied, is lost",
+		"between: the log goes on behind the Store; what was acknowledged here only, and not applied, is lost",
 		n.log(e.Log), e.Tail.Seq, e.Store.Seq)
 }
 
@@ -98,8 +97,7 @@ func (*LostInDamage) Kind() Kind { return KindDataLost }
 
 func (e *LostInDamage) Text(n Names) string {
 	return fmt.Sprintf("%s: the damaged journal can be read up to seq %d, and no site has more: the log goes on "+
-		"behind "+
-		"that; what was acknowledged here only, and lay in the damage, is lost", n.log(e.Log), e.Tail.Seq)
+		"behind that; what was acknowledged here only, and lay in the damage, is lost", n.log(e.Log), e.Tail.Seq)
 }
 
 // DataRestored: a peer gave an own log back, up to Tail; it had Goal.
@@ -238,9 +236,8 @@ type MirrorAdopted struct {
 func (*MirrorAdopted) Kind() Kind { return KindLogRepaired }
 
 func (e *MirrorAdopted) Text(n Names) string {
-	return fmt.Sprintf("%s: the mirror ends at seq %d, the Store is at seq %d, and site %s keeps nothing of "+
-		"what lies "+
-		"between: the mirror goes on behind the Store", n.log(e.Log), e.Tail.Seq, e.Store.Seq, n(e.Peer))
+	return fmt.Sprintf("%s: the mirror ends at seq %d, the Store is at seq %d, and site %s keeps nothing of what "+
+		"lies between: the mirror goes on behind the Store", n.log(e.Log), e.Tail.Seq, e.Store.Seq, n(e.Peer))
 }
 
 // ApplyStopped: the applier of a log stopped.

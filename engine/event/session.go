@@ -81,8 +81,7 @@ func (*SessionStale) Kind() Kind { return KindRefused }
 func (*SessionStale) Alarm() bool { return false }
 
 func (e *SessionStale) Text(n Names) string {
-	return fmt.Sprintf("session %s of site %s is not newer than %s, the highest seen "+
-		"here", e.Opened, n(e.Peer), e.Seen)
+	return fmt.Sprintf("session %s of site %s is not newer than %s, the highest seen here", e.Opened, n(e.Peer), e.Seen)
 }
 
 // SessionEnded: a batch of a peer's session is not of this cluster, or not the peer's.
@@ -148,8 +147,8 @@ type SessionTaken struct{ Place }
 func (*SessionTaken) Kind() Kind { return KindSessionSurpassed }
 
 func (e *SessionTaken) Text(n Names) string {
-	return fmt.Sprintf("site %s took a session under our name that is not ours: another node has our "+
-		"identity", n(e.Peer))
+	return fmt.Sprintf("site %s took a session under our name that is not ours: another node has our identity",
+		n(e.Peer))
 }
 
 // FrameCorrupt: a frame of batches does not hold.
