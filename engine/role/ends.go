@@ -13,24 +13,8 @@ import (
 // this is a copy of a site that wrote beside it, or damage.
 var ErrTwoWriters = errors.New("two incarnations of one epoch")
 
-// Start is what is kept of a START batch, longer than the batch itself: which incarnation it
-// opens, and where older logs of the shard end.
-type Start struct {
-	Log         wire.LogID
-	Incarnation wire.Incarnation
-	Epoch       wire.Epoch
-	Rows        []wire.LogEnd // as the batch has them; owned by Ends once added
-}
-
-// names says whether a row of s is about an incarnation, and where it ends.
-func (s *Start) names(i wire.Incarnation) (end wire.Position, ok bool) {
-	for r := range s.Rows {
-		if s.Rows[r].End.Incarnation == i {
-			return s.Rows[r].End, true
-		}
-	}
-	return wire.Position{}, false
-}
+// Start is what is kept of a START batch.
+type Start = wire.Start
 
 // Ends is what a site knows about where the logs of one shard end. The rule, which the bounded model
 // in engine/sim/ends explores (docs/ends.md):
@@ -40,8 +24,8 @@ func (s *Start) names(i wire.Incarnation) (end wire.Position, ok bool) {
 //   - A log ends at its row in the lowest surviving START above it; at zero if that has no row of it.
 //   - Where none above it is known, nothing is bound yet: it ends where the site's own tail is.
 //
-// Sites that know the same STARTs compute the same ends. Its memory is what was added. Not for
-// concurrent use.
+// Sites that know the same STARTs compute the same ends. Its memory is what was added. The nil
+// Ends knows none. Not for concurrent use.
 type Ends struct {
 	starts    []Start   // rising by epoch
 	verdicts  []verdict // by index of starts
@@ -83,7 +67,7 @@ func (e *Ends) settle() {
 	for i := range e.starts {
 		v := verdict{gone: slices.Contains(e.discarded, e.starts[i].Epoch)}
 		for j := range i { // a START names older incarnations only
-			_, names := e.starts[i].names(e.starts[j].Incarnation)
+			_, names := e.starts[i].Names(e.starts[j].Incarnation)
 			v.gone = v.gone || names && e.verdicts[j].gone
 		}
 		e.verdicts[i] = v
@@ -92,7 +76,7 @@ func (e *Ends) settle() {
 	for i := len(e.starts) - 1; i >= 0; i-- {
 		named := above < 0
 		if !named {
-			_, named = e.starts[above].names(e.starts[i].Incarnation)
+			_, named = e.starts[above].Names(e.starts[i].Incarnation)
 		}
 		if v := &e.verdicts[i]; named && !v.gone {
 			v.survives, above = true, i
@@ -103,12 +87,15 @@ func (e *Ends) settle() {
 // End is where the log of an incarnation and epoch ends; bound is false while no surviving START
 // above it is known. A discarded epoch ends at zero.
 func (e *Ends) End(i wire.Incarnation, epoch wire.Epoch) (end wire.Position, bound bool) {
+	if e == nil {
+		return wire.Position{}, false
+	}
 	if at, known := e.find(epoch); known && e.verdicts[at].gone || slices.Contains(e.discarded, epoch) {
 		return wire.Position{}, true
 	}
 	for at := range e.starts {
 		if e.starts[at].Epoch > epoch && e.verdicts[at].survives {
-			end, _ = e.starts[at].names(i)
+			end, _ = e.starts[at].Names(i)
 			return end, true
 		}
 	}
@@ -121,20 +108,71 @@ func (e *Ends) Survives(epoch wire.Epoch) bool {
 	return known && e.verdicts[at].survives
 }
 
+// Starts are those that are known, rising by epoch; shared.
+func (e *Ends) Starts() []Start {
+	if e == nil {
+		return nil
+	}
+	return e.starts
+}
+
+// Start is the one of an epoch; nil = it is not known. Shared.
+func (e *Ends) Start(epoch wire.Epoch) *Start {
+	at, known := e.find(epoch)
+	if !known {
+		return nil
+	}
+	return &e.starts[at]
+}
+
 // find is the index of the START of an epoch, or of the next higher one.
 func (e *Ends) find(epoch wire.Epoch) (at int, known bool) {
+	if e == nil {
+		return 0, false
+	}
 	return slices.BinarySearchFunc(e.starts, epoch,
 		func(s Start, epoch wire.Epoch) int { return cmp.Compare(s.Epoch, epoch) })
 }
 
 // Epoch is that of an incarnation whose START is known; 0 = it is not.
 func (e *Ends) Epoch(i wire.Incarnation) wire.Epoch {
-	for at := range e.starts {
-		if e.starts[at].Incarnation == i {
-			return e.starts[at].Epoch
+	for _, s := range e.Starts() {
+		if s.Incarnation == i {
+			return s.Epoch
 		}
 	}
 	return 0
+}
+
+// Rows are those of a START above all that are known, opened by a site whose journals hold the
+// logs of the shard up to held, in any order, each incarnation of a log by itself: one row for
+// each log that has history, its newest incarnation that ends above zero, at its known end, else
+// where it is held. What is kept no more is named as well. Sorted as a START has them.
+func (e *Ends) Rows(held []wire.Cursor) []wire.LogEnd {
+	for _, s := range e.Starts() {
+		for _, row := range s.Rows {
+			held = append(held[:len(held):len(held)],
+				wire.Cursor{Log: row.Log, Position: row.End, Epoch: max(e.Epoch(row.End.Incarnation), First)})
+		}
+	}
+	newest := make(map[wire.LogID]wire.Cursor)
+	for _, c := range held {
+		at := c.Position
+		if end, bound := e.End(at.Incarnation, c.Epoch); bound {
+			at = end
+		}
+		was := newest[c.Log]
+		if at.Seq == 0 || was.Epoch > c.Epoch || was.Epoch == c.Epoch && was.Position.Covers(at) {
+			continue
+		}
+		newest[c.Log] = wire.Cursor{Log: c.Log, Position: at, Epoch: c.Epoch}
+	}
+	rows := make([]wire.LogEnd, 0, len(newest))
+	for log, c := range newest {
+		rows = append(rows, wire.LogEnd{Log: log, End: c.Position})
+	}
+	slices.SortFunc(rows, func(x, y wire.LogEnd) int { return x.Log.Compare(y.Log) })
+	return rows
 }
 
 // Past says whether a Store that stands at a position of a log is past its end: it holds entries
@@ -142,18 +180,6 @@ func (e *Ends) Epoch(i wire.Incarnation) wire.Epoch {
 func (e *Ends) Past(at wire.Position, epoch wire.Epoch) bool {
 	end, bound := e.End(at.Incarnation, epoch)
 	return bound && at.Seq != 0 && (end.Seq == 0 || !end.Covers(at))
-}
-
-// Uncovered lists the rows of a START that the journals do not reach. It is taken only when there is
-// none: else a site would confirm entries whose past it is missing. tail is where the
-// journals end in an incarnation, zero if they have nothing of it.
-func (s *Start) Uncovered(tail func(wire.LogID, wire.Incarnation) wire.Position) (rows []wire.LogEnd) {
-	for _, row := range s.Rows {
-		if !tail(row.Log, row.End.Incarnation).Covers(row.End) {
-			rows = append(rows, row)
-		}
-	}
-	return rows
 }
 
 // Check says which inequality does not hold.

@@ -9,7 +9,7 @@ import (
 )
 
 // First is the epoch of the cluster's writer until there is failover.
-const First wire.Epoch = 1
+const First = wire.FirstEpoch
 
 // An epoch above First is a counter in the upper 32 bits and the site that writes in it in the
 // lower ones, compared as one number. So two operators never make two writers of one epoch,

@@ -27,6 +27,7 @@ func (p *Peer) Unheard() bool { return (p.Configured || p.Registered) && !p.Answ
 type Role struct {
 	Writers
 	Peers []*Peer // sorted by site
+	Known Known   // where logs end
 
 	t       *step.Turn
 	founded bool
