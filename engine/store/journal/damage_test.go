@@ -537,7 +537,7 @@ func TestAnotherJournalIsRefusedByName(t *testing.T) { // I11
 func TestNewerReleasesHeadIsNotDamage(t *testing.T) { // G11
 	m, o := twoSegments(t)
 	b := m.files[newName]
-	b[4] = FormatVersion + 1
+	b[4] = FormatStarts + 1
 	n, err := headSize(b)
 	require.NoError(t, err)
 	digest := headDigest(b[:n])

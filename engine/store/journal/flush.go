@@ -341,6 +341,10 @@ func (j *Journal) account(f *Flush, done *Flushed) error {
 	for i := range u.refs {
 		ref := &u.refs[i]
 		st := j.logs[ref.Header.Log()]
+		if ref.Header.OpensEpoch() {
+			j.starts.fold(ref, st.durable.Position)
+			j.startsStaged -= StartFixedBytes + int(ref.Header.BodyBytes)
+		}
 		st.durable = st.durable.after(&ref.Header)
 		if ref.Header.Kind == wire.BatchControl {
 			if err := foldControl(&j.control, ref.Body()); err != nil {

@@ -25,6 +25,7 @@ type HeadInfo struct {
 	Mark         UnitNumber // durable through here
 	Logs         []LogTail
 	Control      Control
+	Starts       []wire.Start
 }
 
 // LogTail is one row of a head's table.
@@ -119,6 +120,13 @@ func (n *inspection) head() (int64, error) {
 			}
 		}
 	}
+	kept, err := decodeStarts(h.starts)
+	if err != nil {
+		if err := n.damage(0, 0, err.Error()); err != nil {
+			return 0, err
+		}
+	}
+	info.Starts = kept.kept
 	if err := n.visit(Item{Head: info}); err != nil {
 		return 0, err
 	}

@@ -160,6 +160,7 @@ type Journal struct {
 	spares   []string
 	logs     map[wire.LogID]*logState
 	control  Control
+	starts   starts
 	durable  UnitNumber
 	unmarked bool // the last durable unit holds batches and lies below no mark
 	hiding   int  // hiding damages found by Open
@@ -176,6 +177,7 @@ type Journal struct {
 	next         UnitNumber   // of the next unit to open
 	staged       int          // bytes of batches that wait
 	undo         []undo
+	startsStaged int      // bytes of STARTs that are staged, as heads will have them
 	flights      []*Flush // under way, by rising unit number without a gap
 	flushesSpare []*Flush // for reuse
 	depth        int      // flights at most; 0 = 1
@@ -247,7 +249,7 @@ func open(o Options) (*Journal, *Recovery, error) {
 	}
 	r.report.Term++
 	j := &Journal{
-		o: o, term: r.report.Term, segs: r.segs, logs: r.logs, control: r.control,
+		o: o, term: r.report.Term, segs: r.segs, logs: r.logs, control: r.control, starts: r.starts,
 		durable: r.unit, next: r.unit + 1, hiding: len(r.hiding), holes: r.holes,
 		lastSegment: r.lastSegment, lastGeneration: r.lastGeneration,
 		lastSpare: r.lastSpare, lastNew: r.lastNew, lastRepair: r.lastRepair,
@@ -326,6 +328,7 @@ func (j *Journal) startSegment() (*active, error) {
 	if j.o.Kind == Own {
 		h.control = encodeControl(&j.control)
 	}
+	h.starts = j.starts.encode(nil)
 	j.mu.Unlock()
 	j.lastSegment, j.lastGeneration = h.segment, h.generation
 	return j.createSegment(h)

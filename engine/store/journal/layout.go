@@ -20,6 +20,7 @@ const (
 	HeadBytesMax    = 64 << 20
 	UnitBytesLimit  = 16 << 20 // no unit is larger, whatever the options say
 	FormatVersion   = 1
+	FormatStarts    = 2 // of heads that have STARTs
 
 	headMagic = 0x53736663 // "cfsS"
 	unitMagic = 0x55736663 // "cfsU"
@@ -48,6 +49,7 @@ type head struct {
 	mark         UnitNumber // durable through here when the head was written
 	logs         []headLog
 	control      []byte
+	starts       []byte
 }
 
 // headLog is one row of the table of log tails.
@@ -79,11 +81,14 @@ func headDigest(b []byte) [16]byte {
 
 // encode returns the head's bytes, aligned.
 func (h *head) encode() []byte {
-	h.bytes = headBytes(len(h.logs), len(h.control))
+	h.bytes = headBytes(len(h.logs), len(h.control)+len(h.starts))
 	b := make([]byte, h.bytes)
 	le := binary.LittleEndian
 	le.PutUint32(b[0:], headMagic)
 	b[4], b[5], b[6] = FormatVersion, uint8(h.kind), h.role
+	if len(h.starts) > 0 { // to an older release their absence would not show
+		b[4] = FormatStarts
+	}
 	le.PutUint32(b[8:], uint32(h.bytes))
 	le.PutUint32(b[12:], uint32(h.term))
 	le.PutUint64(b[32:], uint64(h.cluster))
@@ -97,12 +102,14 @@ func (h *head) encode() []byte {
 	le.PutUint64(b[88:], uint64(h.mark))
 	le.PutUint32(b[96:], uint32(len(h.logs)))
 	le.PutUint32(b[100:], uint32(len(h.control)))
+	le.PutUint32(b[104:], uint32(len(h.starts)))
 	at := HeadFixedBytes
 	for i := range h.logs {
 		putHeadLog(b[at:], &h.logs[i])
 		at += HeadLogBytes
 	}
 	copy(b[at:], h.control)
+	copy(b[at+len(h.control):], h.starts)
 	digest := headDigest(b)
 	copy(b[16:], digest[:])
 	return b
@@ -147,8 +154,9 @@ func decodeHead(b []byte) (*head, error) {
 	if digest := headDigest(b); digest != [16]byte(b[16:32]) {
 		return nil, fmt.Errorf("head: digest %x, its bytes give %x: %w", b[16:32], digest, wire.ErrCorrupt)
 	}
-	if b[4] != FormatVersion {
-		return nil, fmt.Errorf("head: version %d, this release reads %d: %w", b[4], FormatVersion, wire.ErrVersion)
+	if b[4] < FormatVersion || b[4] > FormatStarts {
+		return nil, fmt.Errorf("head: version %d, this release reads %d and %d: %w",
+			b[4], FormatVersion, FormatStarts, wire.ErrVersion)
 	}
 	le := binary.LittleEndian
 	h := &head{
@@ -166,16 +174,18 @@ func decodeHead(b []byte) (*head, error) {
 		prev:         UnitNumber(le.Uint64(b[80:])),
 		mark:         UnitNumber(le.Uint64(b[88:])),
 	}
-	logs, control := int64(le.Uint32(b[96:])), int64(le.Uint32(b[100:]))
-	used := HeadFixedBytes + logs*HeadLogBytes + control
+	logs, control, starts := int64(le.Uint32(b[96:])), int64(le.Uint32(b[100:])), int64(le.Uint32(b[104:]))
+	used := HeadFixedBytes + logs*HeadLogBytes + control + starts
 	switch {
 	case align(used) != h.bytes:
-		return nil, fmt.Errorf("head: %d logs and %d control bytes in %d bytes: %w",
-			logs, control, h.bytes, wire.ErrProtocol)
+		return nil, fmt.Errorf("head: %d logs, %d control bytes and %d bytes of STARTs in %d bytes: %w",
+			logs, control, starts, h.bytes, wire.ErrProtocol)
 	case h.segmentBytes < h.bytes || h.first != h.prev+1 || h.mark > h.prev:
 		return nil, fmt.Errorf("head: segment of %d bytes, first unit %d after %d, mark %d: %w",
 			h.segmentBytes, h.first, h.prev, h.mark, wire.ErrProtocol)
-	case h.role > roleRepair || b[7] != 0 || !allZero(b[104:HeadFixedBytes]) || !allZero(b[used:]):
+	case (b[4] == FormatStarts) != (starts > 0):
+		return nil, fmt.Errorf("head: version %d with %d bytes of STARTs: %w", b[4], starts, wire.ErrProtocol)
+	case h.role > roleRepair || b[7] != 0 || !allZero(b[108:HeadFixedBytes]) || !allZero(b[used:]):
 		return nil, fmt.Errorf("head: reserved bytes are not zero: %w", wire.ErrProtocol)
 	}
 	at := int64(HeadFixedBytes)
@@ -189,7 +199,7 @@ func decodeHead(b []byte) (*head, error) {
 		}
 		at += HeadLogBytes
 	}
-	h.control = b[at : at+control]
+	h.control, h.starts = b[at:at+control], b[at+control:used]
 	return h, nil
 }
 

@@ -37,6 +37,7 @@ type recovery struct {
 	segs    []*segment
 	logs    map[wire.LogID]*logState
 	control Control
+	starts  starts
 	damages []*damage
 	hiding  []*damage // those that may hide batches that nobody knows of
 	// entered is how many of hiding lie before the last intact head. A log that its
@@ -271,6 +272,13 @@ func (r *recovery) enter(f *segmentFile, oldest bool) error {
 	r.enterTable(f.seg, f.head.logs, found)
 	r.trusting = false
 	r.entered = len(r.hiding)
+	kept, err := decodeStarts(f.head.starts)
+	if err != nil {
+		r.add(&damage{seg: f.seg, Damage: Damage{File: name, Reason: err.Error()}})
+	}
+	for _, s := range kept.kept {
+		r.starts.add(s)
+	}
 	if r.o.Kind != Own {
 		return nil
 	}

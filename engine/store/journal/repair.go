@@ -52,6 +52,10 @@ func (j *Journal) Repair(log wire.LogID, batches []wire.BatchRef) error {
 		}
 		j.mu.Lock()
 		h.accept(rf, j.logs[log], j.segs)
+		for at, i := h.From, 0; i < len(part); i++ {
+			j.starts.fold(&part[i], at)
+			at = part[i].Header.End()
+		}
 		h.damage.show()
 		j.mu.Unlock()
 	}

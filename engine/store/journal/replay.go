@@ -153,6 +153,9 @@ func (r *recovery) replayUnit(s *segment, v *verdict) error {
 			gap.addHole(log, st.durable.Position, before)
 			r.controlLost = r.controlLost || h.Kind == wire.BatchControl
 		}
+		if !r.v.bad[i] {
+			r.starts.fold(ref, before)
+		}
 		st.durable, st.suspect, st.hiding = st.durable.after(h), false, len(r.hiding)
 		switch {
 		case r.v.bad[i]:

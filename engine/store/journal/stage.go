@@ -79,17 +79,14 @@ func (j *Journal) StageControl(records []ControlRecord, stamp wire.Stamp) (UnitN
 // and these batches, by which it grows so much at most: what records replace adds
 // nothing. The lock is held.
 func (j *Journal) roomForControl(grows int, batches []wire.BatchRef) error {
-	limit := j.o.headShareMax()
+	limit := j.o.headShareMax() - int64(j.starts.bytes+j.startsStaged)
+	size := j.control.bytes() + grows + j.controlStaged()
+	if int64(size) <= limit {
+		return nil
+	}
 	units := slices.Clone(j.pending)
 	for _, f := range j.flights {
 		units = append(units, f.unit)
-	}
-	for _, u := range units {
-		grows += u.grows
-	}
-	size := j.control.bytes() + grows
-	if int64(size) <= limit {
-		return nil
 	}
 	after := j.control.clone() // some may be new in two of them
 	for _, u := range units {
@@ -157,6 +154,12 @@ func (j *Journal) stageLocked(batches []wire.BatchRef, owner Releaser, control b
 // undoes.
 func (j *Journal) advanceAll(batches []wire.BatchRef, control bool) (total int, err error) {
 	j.undo = j.undo[:0]
+	staged := j.startsStaged
+	defer func() {
+		if err != nil {
+			j.startsStaged = staged
+		}
+	}()
 	for i := range batches {
 		if err := j.advance(&batches[i], control); err != nil {
 			return 0, err
@@ -200,6 +203,11 @@ func (j *Journal) advance(b *wire.BatchRef, control bool) error {
 	}
 	if err := st.staged.continues(h); err != nil {
 		return err
+	}
+	if h.OpensEpoch() {
+		if err := j.roomForStart(h); err != nil {
+			return err
+		}
 	}
 	if made {
 		j.logs[log] = st

@@ -15,6 +15,7 @@ import (
 type LogEnd struct {
 	Log wire.LogID
 	Tail
+	Epoch wire.Epoch // of the incarnation; 0 = not asked for
 }
 
 // Tails returns where the logs end durably, sorted by log, control log excluded.
@@ -26,7 +27,7 @@ func (j *Journal) Tails() []LogEnd {
 	tails := make([]LogEnd, 0, len(logs))
 	for _, log := range logs {
 		t, _ := j.Tail(log)
-		tails = append(tails, LogEnd{log, t})
+		tails = append(tails, LogEnd{log, t, j.EpochOf(log, t.Position.Incarnation)})
 	}
 	return tails
 }
@@ -58,7 +59,7 @@ func (j *Journal) ReadBeyond(have func(wire.LogID) wire.Position) (
 	}
 	for i := range rows {
 		if rows[i].log.Shard != wire.ShardControl {
-			tails = append(tails, LogEnd{rows[i].log, rows[i].tail})
+			tails = append(tails, LogEnd{Log: rows[i].log, Tail: rows[i].tail})
 		}
 	}
 	return r, tails, nil, nil

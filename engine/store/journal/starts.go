@@ -1,0 +1,195 @@
+package journal
+
+import (
+	"encoding/binary"
+	"fmt"
+	"slices"
+
+	"github.com/claudefs/repl/wire"
+)
+
+// A START above the first epoch says where older logs of its shard end, for as long as anybody
+// may ask, which is longer than its batch is kept. So heads have what STARTs said beside the
+// tails:
+//
+//	START durable ─▶ kept ─▶ in every later head ─▶ read back from any of them,
+//	                  ▲                             and from the batches behind it
+//	                  └── its own batch, until its segment goes
+
+// StartFixedBytes is what a START takes in a head before its rows, which follow as in its batch.
+const StartFixedBytes = 8 + 16 + 8 + 40
+
+// starts are what a journal keeps of STARTs, sorted by shard, then epoch.
+type starts struct {
+	kept  []wire.Start
+	bytes int // in a head
+}
+
+// compareStarts orders by shard, then epoch.
+func compareStarts(s, o *wire.Start) int {
+	if s.Log.Shard != o.Log.Shard {
+		return int(int64(s.Log.Shard) - int64(o.Log.Shard))
+	}
+	switch {
+	case s.Epoch < o.Epoch:
+		return -1
+	case s.Epoch > o.Epoch:
+		return 1
+	}
+	return 0
+}
+
+// startSize is how many bytes a START takes in a head.
+func startSize(s *wire.Start) int { return StartFixedBytes + wire.StartBodyBytes(len(s.Rows)) }
+
+// add keeps a START. One that is known stays as it is: an epoch has one in each shard, and a
+// second one is refused by who judges it.
+func (k *starts) add(s wire.Start) {
+	i, found := slices.BinarySearchFunc(k.kept, s, func(a, b wire.Start) int { return compareStarts(&a, &b) })
+	if !found {
+		k.kept = slices.Insert(k.kept, i, s)
+		k.bytes += startSize(&s)
+	}
+}
+
+// fold keeps a batch if it is a START above the first epoch, whose log ended at before. Its body
+// was checked by who received or wrote it; one that does not hold is kept by another copy.
+func (k *starts) fold(b *wire.BatchRef, before wire.Position) {
+	if !b.Header.OpensEpoch() {
+		return
+	}
+	if s, err := wire.StartOf(b); err == nil {
+		s.Before = before
+		k.add(s)
+	}
+}
+
+// of returns those of a shard, rising by epoch; shared.
+func (k *starts) of(shard wire.Shard) []wire.Start {
+	i, _ := slices.BinarySearchFunc(k.kept, shard, func(s wire.Start, shard wire.Shard) int {
+		return int(int64(s.Log.Shard) - int64(shard))
+	})
+	n := i
+	for n < len(k.kept) && k.kept[n].Log.Shard == shard {
+		n++
+	}
+	return k.kept[i:n]
+}
+
+// Starts returns what this journal keeps of STARTs above the first epoch whose batches are or
+// were durable here, sorted by shard, then epoch.
+func (j *Journal) Starts() []wire.Start {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return slices.Clone(j.starts.kept)
+}
+
+// StartsOf returns those of Starts that batches with these headers opened, in their order; nil
+// if there are none, which is told from the headers alone.
+func (j *Journal) StartsOf(headers []wire.BatchHeader) (opened []wire.Start) {
+	for i := range headers {
+		h := &headers[i]
+		if !h.OpensEpoch() {
+			continue
+		}
+		j.mu.Lock()
+		for _, s := range j.starts.of(h.Shard) {
+			if s.Log == h.Log() && s.Incarnation == h.Incarnation {
+				opened = append(opened, s)
+			}
+		}
+		j.mu.Unlock()
+	}
+	return opened
+}
+
+// EpochOf is the epoch of an incarnation of a log that this journal holds: that of its START,
+// or the first.
+func (j *Journal) EpochOf(log wire.LogID, in wire.Incarnation) wire.Epoch {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, s := range j.starts.of(log.Shard) {
+		if s.Log == log && s.Incarnation == in {
+			return s.Epoch
+		}
+	}
+	return wire.FirstEpoch
+}
+
+// roomForStart says whether a START fits in a head beside those that are kept, those that are
+// staged, and the control state, with which they share the room. The lock is held.
+func (j *Journal) roomForStart(h *wire.BatchHeader) error {
+	size, limit := StartFixedBytes+int(h.BodyBytes), j.o.headShareMax()
+	taken := j.starts.bytes + j.startsStaged
+	if j.o.Kind == Own {
+		taken += j.control.bytes() + j.controlStaged()
+	}
+	if int64(taken+size) > limit {
+		return fmt.Errorf("log %s: START of epoch %d: the head of a segment of %d bytes has room for %d bytes "+
+			"of STARTs and control state, %d are taken: larger segments have more: %w",
+			h.Log(), h.Epoch, j.o.SegmentBytes, limit, taken, wire.ErrLimit)
+	}
+	j.startsStaged += size
+	return nil
+}
+
+// controlStaged is by how much what is staged makes the control state grow, at most. The lock
+// is held.
+func (j *Journal) controlStaged() (grows int) {
+	for _, u := range j.pending {
+		grows += u.grows
+	}
+	for _, f := range j.flights {
+		grows += f.unit.grows
+	}
+	return grows
+}
+
+// encode appends what is kept to a head.
+func (k *starts) encode(b []byte) []byte {
+	le := binary.LittleEndian
+	for i := range k.kept {
+		s := &k.kept[i]
+		b = le.AppendUint32(b, uint32(s.Log.Site))
+		b = le.AppendUint32(b, uint32(s.Log.Shard))
+		b = append(b, s.Incarnation[:]...)
+		b = le.AppendUint64(b, uint64(s.Epoch))
+		b = append(b, s.Before.Incarnation[:]...)
+		b = append(b, s.Before.Chain[:]...)
+		b = le.AppendUint64(b, uint64(s.Before.Seq))
+		b, _ = wire.AppendStart(b, s.Rows) // decoded from a body
+	}
+	return b
+}
+
+// decodeStarts reads what encode wrote.
+func decodeStarts(b []byte) (k starts, err error) {
+	le := binary.LittleEndian
+	for len(b) > 0 {
+		if len(b) < StartFixedBytes+2 {
+			return k, fmt.Errorf("head: START in %d bytes: %w", len(b), wire.ErrProtocol)
+		}
+		s := wire.Start{
+			Log:         wire.LogID{Site: wire.SiteID(le.Uint32(b)), Shard: wire.Shard(le.Uint32(b[4:]))},
+			Incarnation: wire.Incarnation(b[8:24]), Epoch: wire.Epoch(le.Uint64(b[24:])),
+		}
+		s.Before = wire.Position{
+			Incarnation: wire.Incarnation(b[32:48]), Chain: wire.Chain(b[48:64]), Seq: wire.Seq(le.Uint64(b[64:])),
+		}
+		b = b[StartFixedBytes:]
+		n := wire.StartBodyBytes(int(le.Uint16(b)))
+		if n > len(b) {
+			return k, fmt.Errorf("head: START of log %s: rows of %d bytes in %d: %w",
+				s.Log, n, len(b), wire.ErrProtocol)
+		}
+		if s.Rows, err = wire.DecodeStart(b[:n], nil); err != nil {
+			return k, fmt.Errorf("head: START of log %s: %w", s.Log, err)
+		}
+		if l := len(k.kept); s.Epoch <= wire.FirstEpoch || l > 0 && compareStarts(&k.kept[l-1], &s) >= 0 {
+			return k, fmt.Errorf("head: START of log %s, epoch %d: out of order: %w", s.Log, s.Epoch, wire.ErrProtocol)
+		}
+		k.add(s)
+		b = b[n:]
+	}
+	return k, nil
+}
