@@ -59,7 +59,7 @@ var floors = map[string][]string{
 	"engine/store/journal":     {"wire", "engine/store/vfs", "engine/internal/plant"},
 	"engine/store/writer":      {"wire", "engine/store/journal", "engine/internal/plant"},
 	"engine/store/storetest":   {"wire", "engine/store"},
-	"engine/apply":             {"wire", "engine/store", "engine/internal/plant"},
+	"engine/apply":             {"wire", "engine/store", "engine/role", "engine/internal/plant"},
 
 	"engine/audit":  {"engine/store/vfs"},
 	"engine/verify": {"wire", "engine/node", "engine/store", "engine/store/journal"},

@@ -190,7 +190,7 @@ func (f *flusher) ended(p *journal.Pipeline, done journal.Flushed, err error) {
 	f.active(done.Bytes)
 	if f.kind == node.Own && len(done.Headers) > 0 {
 		f.e.ownDurable(done.Headers)
-		f.ownDurable.Headers = done.Headers
+		f.ownDurable.Headers, f.ownDurable.Starts = done.Headers, f.j.StartsOf(done.Headers)
 		f.e.step(&f.ownDurable)
 		if f.e.o.AppendAt {
 			f.hostApplied(done.Headers)

@@ -1,11 +1,13 @@
 package engine
 
 import (
+	"fmt"
 	"sync"
 	"time"
 
 	"github.com/claudefs/repl/engine/node"
 	"github.com/claudefs/repl/engine/store/journal"
+	"github.com/claudefs/repl/engine/store/writer"
 	"github.com/claudefs/repl/wire"
 	"github.com/claudefs/repl/wire/link"
 )
@@ -85,6 +87,9 @@ func (e *Engine) carryOut(effects *node.Effects, b frameBatches) {
 	for i := range effects.Admits {
 		e.admission(&effects.Admits[i])
 	}
+	for i := range effects.Opens {
+		e.openLog(&effects.Opens[i])
+	}
 	for _, j := range effects.Reclaim {
 		e.housework.retain(j)
 	}
@@ -158,7 +163,7 @@ func (e *Engine) admission(a *node.Admit) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	tail := a.Tail
-	if e.writer.GoOn(a.Shard, tailOf(&tail)) {
+	if e.writer.GoOn(a.Shard, tailOf(&tail), tail.Epoch) {
 		s.goesOn(tail.Tail.Incarnation)
 		s.local = tail.Tail.Seq
 		s.index.Store(max(s.index.Load(), tail.LastIndex))
@@ -166,6 +171,20 @@ func (e *Engine) admission(a *node.Admit) {
 	s.admission, s.refusal = a.Admission, a.Err
 	s.open.Store(a.Admission == node.AdmitVerified || a.Admission == node.AdmitUnverified)
 	s.wake()
+}
+
+// openLog has an own log go on in a new incarnation.
+func (e *Engine) openLog(o *node.Open) {
+	err := e.writer.Open(&writer.Opening{
+		Shard: o.Shard, Epoch: o.Epoch, Ends: o.Rows, GoesOn: o.GoesOn, After: o.After,
+	})
+	if err != nil {
+		e.heart.next = append(e.heart.next, &node.JournalDown{
+			Journal: node.Own, Err: fmt.Errorf("opening epoch %d of shard %d: %w", o.Epoch, o.Shard, err),
+		})
+		return
+	}
+	e.own.wakeUp()
 }
 
 // operate puts an operation into its link's queue.

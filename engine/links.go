@@ -389,6 +389,9 @@ func (l *peerLink) frameIn(frame *link.Frame) {
 			a.headers = append(a.headers, a.refs[i].Header)
 		}
 		a.in.Headers = a.headers
+		if a.in.BatchErr == nil {
+			a.in.Starts, a.in.BatchErr = wire.StartsOf(a.refs)
+		}
 	default:
 		a.in.Body = frame.Body()
 	}

@@ -201,7 +201,8 @@ func (e *Engine) boot(control *journal.Control, cursors []wire.Cursor) node.Boot
 	b := node.Boot{
 		Term: e.own.j.Term(), Own: logsOf(e.own.j), Mirror: logsOf(e.mirror.j),
 		OwnSuspect: e.recovered[0].Suspect, MirrorSuspect: e.recovered[1].Suspect, Applied: cursors,
-		Peers: control.Peers, Backlogs: make(map[wire.SiteID]int64),
+		Starts: append(e.own.j.Starts(), e.mirror.j.Starts()...),
+		Peers:  control.Peers, Backlogs: make(map[wire.SiteID]int64),
 	}
 	for i := range b.Peers {
 		if bytes, known := e.measure(&b.Peers[i]); known {
@@ -215,7 +216,7 @@ func logsOf(j *journal.Journal) []node.Log {
 	var logs []node.Log
 	for _, end := range j.Tails() {
 		logs = append(logs, node.Log{
-			ID: end.Log, Tail: end.Position, LastStamp: end.LastStamp, LastIndex: end.LastIndex,
+			ID: end.Log, Tail: end.Position, LastStamp: end.LastStamp, LastIndex: end.LastIndex, Epoch: end.Epoch,
 		})
 	}
 	return logs

@@ -31,7 +31,7 @@ func New(t *step.Turn, r *role.Role) *Gate {
 	g := &Gate{Logs: make([]Log, t.C.Shards), t: t, role: r}
 	g.count[step.AdmitWaiting] = len(g.Logs)
 	for s := range g.Logs {
-		g.Logs[s].ID = t.LogID(wire.Shard(s))
+		g.Logs[s].ID, g.Logs[s].t = t.LogID(wire.Shard(s)), t
 	}
 	return g
 }

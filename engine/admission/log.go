@@ -22,6 +22,15 @@ type Log struct {
 	Fetching bool  // what it lacks is asked for, or about to be
 
 	needs []need
+	t     *step.Turn // nil: no incarnation is older than another
+}
+
+// relate is how a position of somebody stands to where the log ends.
+func (l *Log) relate(at wire.Position) step.Relation {
+	if l.t == nil {
+		return step.Relate(l.Tail, at)
+	}
+	return l.t.Relate(l.ID, l.Tail, at)
 }
 
 // need is the highest position in one incarnation that the Store or a peer is known to
@@ -47,7 +56,7 @@ func (l *Log) Short() bool {
 // Need is what the journal lacks, and who is known to have had it; zero if it lacks nothing.
 func (l *Log) Need() (at wire.Position, who string) {
 	for i := range l.needs {
-		if r := step.Relate(l.Tail, l.needs[i].at); r == step.Ahead || r == step.Differ {
+		if r := l.relate(l.needs[i].at); r == step.Ahead || r == step.Differ {
 			return l.needs[i].at, l.needs[i].who
 		}
 	}
@@ -57,7 +66,7 @@ func (l *Log) Need() (at wire.Position, who string) {
 // differs says that somebody had another history than the journal: no position goes on
 // behind both.
 func (l *Log) differs() bool {
-	return slices.ContainsFunc(l.needs, func(n need) bool { return step.Relate(l.Tail, n.at) == step.Differ })
+	return slices.ContainsFunc(l.needs, func(n need) bool { return l.relate(n.at) == step.Differ })
 }
 
 // Needs raises what the journal must hold before anything is appended. Positions of two

@@ -23,11 +23,11 @@ import (
 // it ends, and whoever has more than the journal does not keep what follows there.
 func (n *Node) adoptable(s wire.Shard) bool {
 	o := &n.own[s]
-	if !n.role.Own() || step.Relate(o.Tail, o.store) != step.Ahead {
+	if !n.role.Own() || n.t.Relate(o.ID, o.Tail, o.store) != step.Ahead {
 		return false
 	}
 	return n.lastWord(s, func(pl *stream.SentLog) bool {
-		return step.Relate(o.Tail, pl.Answer) != step.Ahead ||
+		return n.t.Relate(o.ID, o.Tail, pl.Answer) != step.Ahead ||
 			pl.Stop != nil && pl.Stop.Code == wire.RefuseNotRetained
 	})
 }
@@ -37,8 +37,8 @@ func (n *Node) adoptable(s wire.Shard) bool {
 func (n *Node) endable(s wire.Shard) bool {
 	o := &n.own[s]
 	return o.Suspect && n.lastWord(s, func(pl *stream.SentLog) bool {
-		relation := step.Relate(o.Tail, pl.Answer)
-		return relation != step.Ahead && relation != step.Differ && o.Tail.Covers(pl.Applied)
+		relation := n.t.Relate(o.ID, o.Tail, pl.Answer)
+		return relation != step.Ahead && relation != step.Differ && n.t.Covers(o.ID, o.Tail, pl.Applied)
 	})
 }
 

@@ -44,5 +44,5 @@
 //   - Not here: I6 (orphans), I7 and I8 (convergence, conflicts), I13 (audit chain).
 //
 // docs/heart.md has them in full, with lag and limits. The node does not fail over, relay
-// logs, change a log's incarnation, or persist the highest session seen.
+// logs, open an epoch, or persist the highest session seen.
 package node

@@ -84,7 +84,7 @@ func (f onFetch) Elsewhere(s wire.Shard, beyond wire.Position) bool {
 			continue
 		}
 		more := !n.t.Covers(n.t.LogID(s), beyond, pl.Answer)
-		if more && step.Relate(o.Tail, pl.Answer) == step.Ahead {
+		if more && n.t.Relate(o.ID, o.Tail, pl.Answer) == step.Ahead {
 			n.peerAhead(p, s)
 			n.desk.Next(p.link.Line)
 			return true

@@ -24,6 +24,16 @@ func (s onStream) Malformed(link LinkID, err error) { s.n.malformed(s.n.links[li
 // Ahead has what the peer has beyond the own log fetched, or stops the log.
 func (s onStream) Ahead(o *stream.Outbound, shard wire.Shard) { s.n.peerAhead(s.n.peer(o.Site), shard) }
 
+func (s onStream) Learn(start *wire.Start) error { return s.n.learn(start) }
+
+func (s onStream) Held(log wire.LogID) wire.Position { return s.n.held(log) }
+
+func (s onStream) OwnRow(shard wire.Shard) wire.Position { return s.n.ownRow(shard) }
+
+func (s onStream) Copy(o *stream.Outbound, log wire.LogID) wire.Position {
+	return s.n.peer(o.Site).copyOf(log)
+}
+
 func (s onStream) CursorMoved(shard wire.Shard) { s.n.ownFloor(shard) }
 
 func (n *Node) peerAhead(p *peer, s wire.Shard) {
@@ -99,6 +109,10 @@ func (n *Node) paged(l *link, page *wire.CursorPage) error {
 	complete, err := p.Page(page, func(row *wire.PageEntry) { n.copyRow(p, row) })
 	if err != nil || !complete {
 		return err
+	}
+	if p.Phase == stream.PhaseLive {
+		p.Ready()
+		return nil
 	}
 	l.Ready = true
 	n.retention.raised[Mirror] = true // what its pages do not name is not waited for any more

@@ -165,6 +165,11 @@ func (n *Node) SiteName(site wire.SiteID) string { return n.t.SiteName(site) }
 
 // bootLogs takes over what the journals and the Store hold.
 func (n *Node) bootLogs(b *Boot) {
+	for i := range b.Starts {
+		if err := n.learn(&b.Starts[i]); err != nil {
+			n.t.NoteStopped(b.Starts[i].Log, wire.RefuseEpoch, err.Error())
+		}
+	}
 	for i := range b.Own {
 		n.out.Boot(&b.Own[i])
 	}

@@ -40,7 +40,7 @@ func (n *Node) Step(now Now, in Input, e *Effects) {
 			n.desk.Granted(l.Line, in)
 		}
 	case *OwnDurable:
-		n.out.Flushed(in.Headers)
+		n.out.Flushed(in.Headers, in.Starts)
 	case *Durable:
 		n.durable(in)
 	case *StageFailed:

@@ -171,23 +171,24 @@ const segmentBatches = 3
 
 func (s *site) seek(e *end, have []wire.Cursor) *Sought {
 	in := &Sought{Link: e.id}
-	has := func(log wire.LogID) wire.Seq {
+	lacks := func(h *wire.BatchHeader) bool {
 		for _, c := range have {
-			if c.Log == log {
-				return c.Position.Seq
+			if c.Log == h.Log() {
+				return h.Epoch > s.epochOf(c.Position.Incarnation) ||
+					h.Incarnation == c.Position.Incarnation && h.LastSeq() > c.Position.Seq
 			}
 		}
-		return 0
+		return true
 	}
 	at := len(s.own.batches)
 	for i := len(s.own.batches) - 1; i >= 0; i-- {
-		if h := &s.own.batches[i]; h.LastSeq() > has(h.Log()) {
+		if lacks(&s.own.batches[i]) {
 			at = i
 		}
 	}
 	if at < s.own.base {
 		for i := range s.own.batches[:s.own.base] {
-			if h := &s.own.batches[i]; h.LastSeq() > has(h.Log()) {
+			if h := &s.own.batches[i]; lacks(h) {
 				in.Err = errors.New("no longer retained")
 				in.NotRetained = []wire.LogID{h.Log()}
 				return in

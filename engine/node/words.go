@@ -44,6 +44,7 @@ type (
 	Progress     = step.Progress
 	Admission    = step.Admission
 	Admit        = step.Admit
+	Open         = step.Open
 	Asked        = step.Asked
 	Told         = step.Told
 	StoppedLog   = step.StoppedLog

@@ -26,7 +26,8 @@ type world struct {
 	carry func(*FrameIn) // control frames on their way
 	// damages lets random crashes leave a mirrored log suspect.
 	damages bool
-	fault   error // first broken promise
+	fault   error        // first broken promise
+	opened  []wire.Start // every START above the first epoch, in the order they were written
 }
 
 type site struct {
@@ -151,7 +152,7 @@ func (s *site) open() {
 	b := Boot{
 		Term: s.term, Own: s.own.logs(), Mirror: s.mirror.logs(),
 		OwnSuspect: s.suspect[Own], MirrorSuspect: s.suspect[Mirror], Peers: s.peers, Applied: slices.Clone(s.applied),
-		Founded: s.founded,
+		Founded: s.founded, Starts: append(s.starts(s.own.batches), s.starts(s.mirror.batches)...),
 	}
 	s.node = New(s.c, b)
 	s.takes = make(map[wire.Shard]bool)
@@ -206,6 +207,9 @@ func (s *site) later(f func()) {
 // step gives the node one input and carries out its effects.
 func (s *site) step(in Input) {
 	e := &s.effects
+	if frame, ok := in.(*FrameIn); ok {
+		frame.Starts = s.starts(frame.Headers)
+	}
 	e.Reset()
 	s.node.Step(s.now(), in, e)
 	if err := s.node.Check(); err != nil {
@@ -238,6 +242,9 @@ func (s *site) step(in Input) {
 	}
 	for _, a := range e.Admits {
 		s.admit(&a)
+	}
+	for i := range e.Opens {
+		s.openLog(&e.Opens[i])
 	}
 	frame, _ := in.(*FrameIn)
 	for _, st := range e.Stages {
@@ -285,7 +292,8 @@ func (s *site) flush(j Journal) {
 	d.staged = nil
 	d.batches = append(d.batches, headers...)
 	if j == Own && len(headers) > 0 {
-		s.later(func() { s.step(&OwnDurable{Headers: headers}) })
+		starts := s.starts(d.batches)
+		s.later(func() { s.step(&OwnDurable{Headers: headers, Starts: starts}) })
 	}
 	if ticket > 0 {
 		s.later(func() { s.step(&Durable{Journal: j, Ticket: ticket}) })
@@ -301,7 +309,7 @@ func (s *site) flush(j Journal) {
 func (s *site) apply(log wire.LogID, at wire.Position) {
 	s.later(func() {
 		c := wire.Cursor{Log: log, Position: at}
-		if old := s.cursor(log); old.Seq >= at.Seq {
+		if old := s.cursor(log); old.Seq >= at.Seq && old.Incarnation == at.Incarnation {
 			return
 		}
 		s.applied = slices.DeleteFunc(slices.Clone(s.applied), func(o wire.Cursor) bool { return o.Log == log })
@@ -344,7 +352,7 @@ func (s *site) appendAs(shard wire.Shard, count uint32, inc wire.Incarnation) wi
 	s.stamp = stamp + wire.Stamp(count) - 1
 	h := wire.BatchHeader{
 		Kind: wire.BatchData, DigestKind: wire.DigestXXH3, Prev: t.Chain, Incarnation: inc, Cluster: s.c.Cluster,
-		Site: s.c.Site, Shard: shard, Epoch: 1, Count: count, FirstSeq: t.Seq + 1,
+		Site: s.c.Site, Shard: shard, Epoch: s.epochOf(inc), Count: count, FirstSeq: t.Seq + 1,
 		FirstStamp: stamp, LastStamp: s.stamp,
 		LastIndex: uint64(t.Seq) + uint64(count),
 	}
@@ -380,7 +388,7 @@ func (s *site) stage(st *Stage, in *FrameIn) {
 		if slices.Contains(s.suspect[Own], h.Log()) || slices.Contains(s.suspect[Mirror], h.Log()) {
 			s.w.broken("%s: staged %s, which is suspect", s.name, h.Log())
 		}
-		if t := d.tail(h.Log()); h.FirstSeq != t.Seq+1 || h.Prev != t.Chain {
+		if t := d.tail(h.Log()); !opensLater(&t, h) && (h.FirstSeq != t.Seq+1 || h.Prev != t.Chain) {
 			s.w.broken("%s: staged %s seq %d behind seq %d", s.name, h.Log(), h.FirstSeq, t.Seq)
 		}
 		d.staged = append(d.staged, *h)
@@ -428,7 +436,7 @@ func tailsOf(batches []wire.BatchHeader) []Log {
 	var logs []Log
 	for i := range batches {
 		h := &batches[i]
-		l := Log{ID: h.Log(), Tail: h.End(), LastStamp: h.LastStamp, LastIndex: h.LastIndex}
+		l := Log{ID: h.Log(), Tail: h.End(), LastStamp: h.LastStamp, LastIndex: h.LastIndex, Epoch: h.Epoch}
 		logs = slices.DeleteFunc(logs, func(o Log) bool { return o.ID == l.ID })
 		logs = append(logs, l)
 	}
@@ -454,7 +462,8 @@ func (s *site) checkProgress(p *Progress) {
 		return
 	}
 	for i := range far.mirror.batches {
-		if h := &far.mirror.batches[i]; h.Log() == p.Log && h.LastSeq() >= p.Position.Seq {
+		h := &far.mirror.batches[i]
+		if h.Log() == p.Log && h.Incarnation == p.Position.Incarnation && h.LastSeq() >= p.Position.Seq {
 			if p.Level == wire.LevelDurable && h.End() != p.Position {
 				break
 			}
@@ -467,7 +476,7 @@ func (s *site) checkProgress(p *Progress) {
 // checkMirror: a mirror is contiguous (I3) and its Store not ahead of it.
 func (s *site) checkMirror() {
 	for _, c := range s.applied {
-		if c.Log.Site != s.c.Site && c.Position.Seq > s.mirror.tail(c.Log).Seq {
+		if c.Log.Site != s.c.Site && c.Position.Beyond(s.mirror.tail(c.Log).Position) {
 			s.w.broken("%s: applied %s up to seq %d, mirrored up to %d",
 				s.name, c.Log, c.Position.Seq, s.mirror.tail(c.Log).Seq)
 		}

@@ -142,7 +142,8 @@ func (f *flusher) told(headers []wire.BatchHeader, unit journal.UnitNumber) {
 		f.p.grew(headers)
 		f.p.site.w.load.flushed(f.p.site, headers)
 		if len(headers) > 0 {
-			f.p.step(&node.OwnDurable{Headers: headers}, "own durable", uint64(len(headers)), uint64(unit))
+			in := &node.OwnDurable{Headers: headers, Starts: f.j.StartsOf(headers)}
+			f.p.step(in, "own durable", uint64(len(headers)), uint64(unit))
 			if f.p.hosted() {
 				f.p.hostApplied(headers)
 			}

@@ -21,6 +21,7 @@ import (
 	"github.com/claudefs/repl/engine/sim/plan"
 	"github.com/claudefs/repl/engine/store"
 	"github.com/claudefs/repl/engine/store/journal"
+	"github.com/claudefs/repl/engine/store/writer"
 
 	simstream "github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/wire"
@@ -75,6 +76,9 @@ func (p *process) step(in node.Input, what string, a, b uint64) {
 	}
 	for i := range e.Admits {
 		p.admit(&e.Admits[i])
+	}
+	for i := range e.Opens {
+		p.openLog(&e.Opens[i])
 	}
 	for _, which := range e.Reclaim {
 		p.retain(which)
@@ -237,6 +241,9 @@ func (p *process) frame(e *end, envelope wire.Envelope, frame []byte) {
 			p.headers = append(p.headers, p.refs[i].Header)
 		}
 		in.Headers = p.headers
+		if in.BatchErr == nil {
+			in.Starts, in.BatchErr = wire.StartsOf(p.refs)
+		}
 		p.repeated(envelope.Kind)
 		if in.BatchErr != nil {
 			p.site.w.mark("batch with a wrong digest")
@@ -406,7 +413,7 @@ func (p *process) admit(e *node.Admit) {
 	w.check.admitting(p, e)
 	p.writer.GoOn(e.Shard, journal.Tail{
 		Position: e.Tail.Tail, LastStamp: e.Tail.LastStamp, LastIndex: e.Tail.LastIndex,
-	})
+	}, e.Tail.Epoch)
 	if e.Admission == node.AdmitUnverified {
 		w.mark("admitted unverified")
 	}
@@ -418,6 +425,19 @@ func (p *process) admit(e *node.Admit) {
 	if fresh && p.hosted() {
 		w.load.host.admitted(e.Shard, e.Tail.LastIndex)
 	}
+}
+
+// openLog has an own log go on in a new incarnation.
+func (p *process) openLog(o *node.Open) {
+	err := p.writer.Open(&writer.Opening{
+		Shard: o.Shard, Epoch: o.Epoch, Ends: o.Rows, GoesOn: o.GoesOn, After: o.After,
+	})
+	if err != nil {
+		p.site.w.fail("world", "opening epoch %d of shard %d: %v", o.Epoch, o.Shard, err)
+		return
+	}
+	p.site.w.mark("own log opened again")
+	p.own.kick()
 }
 
 func (p *process) retain(which node.Journal) {

@@ -294,7 +294,7 @@ func (p *process) boot() node.Boot {
 	b := node.Boot{
 		Term: p.own.j.Term(), Own: logsOf(p.own.j), Mirror: logsOf(p.mirror.j),
 		OwnSuspect: p.own.suspect, MirrorSuspect: p.mirror.suspect, Founded: p.founded,
-		Peers: control.Peers,
+		Peers: control.Peers, Starts: append(p.own.j.Starts(), p.mirror.j.Starts()...),
 	}
 	b.Applied = p.site.store.cursors((*store.Mem).Cursors)
 	return b
@@ -304,7 +304,7 @@ func logsOf(j *journal.Journal) []node.Log {
 	var logs []node.Log
 	for _, end := range j.Tails() {
 		logs = append(logs, node.Log{
-			ID: end.Log, Tail: end.Position, LastStamp: end.LastStamp, LastIndex: end.LastIndex,
+			ID: end.Log, Tail: end.Position, LastStamp: end.LastStamp, LastIndex: end.LastIndex, Epoch: end.Epoch,
 		})
 	}
 	return logs

@@ -77,6 +77,7 @@ type Log struct {
 	Tail      wire.Position
 	LastStamp wire.Stamp
 	LastIndex uint64
+	Epoch     wire.Epoch // of Tail's incarnation; 0 = not known
 }
 
 // Boot is what the node finds when it starts.
@@ -86,6 +87,7 @@ type Boot struct {
 	Mirror        []Log // sorted; mirror journal
 	OwnSuspect    []wire.LogID
 	MirrorSuspect []wire.LogID
+	Starts        []wire.Start          // what both journals keep of STARTs above the first epoch
 	Peers         []wire.RegisteredPeer // sorted by site; from the control state
 	Backlogs      map[wire.SiteID]int64 // bytes of the own journal that lie behind a peer's cursors, where measured
 	Applied       []wire.Cursor         // the Store's cursors, sorted by log

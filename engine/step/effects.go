@@ -27,6 +27,7 @@ type Effects struct {
 	// Found: stage a record that Config.Primary writes, before anything that follows from
 	// Admits: from now on the directory knows it.
 	Found   bool
+	Opens   []Open        // in order, after Admits
 	Adopts  []Log         // Journal.Adopt, of the journal that the log is in; before Admits
 	Wake    time.Duration // Mono time of the next due timer; 0 = none
 	bytes   []byte        // backs the control frames of Ops
@@ -38,7 +39,8 @@ func (e *Effects) Reset() {
 	*e = Effects{
 		Ops: e.Ops[:0], Stages: e.Stages[:0], Persists: e.Persists[:0], Progress: e.Progress[:0],
 		Admits: e.Admits[:0], Clears: e.Clears[:0], Reclaim: e.Reclaim[:0], Events: e.Events[:0],
-		Asked: e.Asked[:0], Told: e.Told[:0], Adopts: e.Adopts[:0], bytes: e.bytes[:0], indexes: e.indexes[:0],
+		Asked: e.Asked[:0], Told: e.Told[:0], Adopts: e.Adopts[:0], Opens: e.Opens[:0],
+		bytes: e.bytes[:0], indexes: e.indexes[:0],
 	}
 }
 
@@ -175,6 +177,17 @@ type Admit struct {
 	Admission Admission
 	Tail      Log
 	Err       error
+}
+
+// Open: the own log of Shard begins a new incarnation: Writer.Open, as its fields of these names
+// say. It is answered by OwnDurable. Where it cannot be done now, because somebody holds the
+// log's tail, it is tried again by the shell.
+type Open struct {
+	Shard  wire.Shard
+	Epoch  wire.Epoch
+	Rows   []wire.LogEnd
+	GoesOn bool
+	After  wire.Stamp
 }
 
 // Asked: answer this question of the other end of a link, with VerifyAnswer, and

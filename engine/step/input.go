@@ -53,6 +53,7 @@ type FrameIn struct {
 	Ext      wire.Extensions
 	Body     []byte // of a control frame; nil else
 	Headers  []wire.BatchHeader
+	Starts   []wire.Start // what the STARTs among them say, see wire.StartsOf
 	BatchErr error
 }
 
@@ -79,6 +80,7 @@ type ReadDone struct {
 // OwnDurable: the own journal flushed these batches.
 type OwnDurable struct {
 	Headers []wire.BatchHeader
+	Starts  []wire.Start // what the STARTs among them say, with Before
 }
 
 // Staged batches up to and including this ticket are durable in that journal

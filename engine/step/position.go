@@ -38,8 +38,10 @@ const (
 
 // Relate compares the peer's position with ours. Unequal seqs are lag and no
 // difference: only a chain at the same seq proves or disproves (I4).
-func Relate(own, peer wire.Position) Relation {
-	switch peer.Order(own) {
+func Relate(own, peer wire.Position) Relation { return relate(nil, own, peer) }
+
+func relate(l *wire.Lineage, own, peer wire.Position) Relation {
+	switch l.Order(peer, own) {
 	case wire.OrderUnknown:
 		return Differ
 	case wire.OrderBefore:

@@ -57,6 +57,16 @@ func (t *Turn) Learn(log wire.LogID, i wire.Incarnation, e wire.Epoch) {
 // Covers says that who has come to p of a log has come to q.
 func (t *Turn) Covers(log wire.LogID, p, q wire.Position) bool { return t.lineages[log].Covers(p, q) }
 
+// Order is how p of a log lies to q.
+func (t *Turn) Order(log wire.LogID, p, q wire.Position) wire.Order {
+	return t.lineages[log].Order(p, q)
+}
+
+// Relate is Relate of two positions of a log: one of an earlier incarnation is behind.
+func (t *Turn) Relate(log wire.LogID, own, peer wire.Position) Relation {
+	return relate(t.lineages[log], own, peer)
+}
+
 // Beyond says that p of a log lies after q for certain.
 func (t *Turn) Beyond(log wire.LogID, p, q wire.Position) bool {
 	return t.lineages[log].Order(p, q) == wire.OrderAfter

@@ -19,19 +19,20 @@ func (o *Outbound) resumeLog(s wire.Shard) (proven bool) {
 	own, l := &gate.Logs[s], &o.Logs[s]
 	answer := l.Answer
 	known := l.Durable // what it confirmed earlier, as a chain to compare with
-	proven = answer.Seq == 0 || answer == own.Tail || answer == known && !own.Short()
-	back := !answer.Covers(known)
+	// Of an older incarnation the chain is compared when what follows is pulled.
+	proven = answer.Seq == 0 || answer == own.Tail || answer == known && !own.Short() || o.own.older(s, answer)
+	back := !t.Covers(own.ID, answer, known)
 	if back {
 		t.Tell(&event.PeerBehind{Place: event.Place{Peer: o.Site, Log: t.LogID(s)}, Has: answer, Confirmed: known})
 		// The floor must not trust what the peer no longer has, and what it has is not a
 		// cursor before the chain there is compared.
 		o.setCursor(s, wire.Position{})
 	}
-	if back || !l.Applied.Covers(l.appliedBefore) {
+	if back || !t.Covers(own.ID, l.Applied, l.appliedBefore) {
 		t.E.Progress = append(t.E.Progress, step.Progress{Peer: o.Site, Log: t.LogID(s), Lost: true})
 	}
 	l.appliedBefore = wire.Position{}
-	relation := step.Relate(own.Tail, answer)
+	relation := t.Relate(own.ID, own.Tail, answer)
 	if relation == step.Differ {
 		o.Diverged(s, step.Differing(own.Tail, answer))
 		return false
@@ -40,8 +41,9 @@ func (o *Outbound) resumeLog(s wire.Shard) (proven bool) {
 		o.Diverged(s, step.Differing(known, answer))
 		return false
 	}
-	o.durable.Set(s, own.Tail.Seq, answer.Seq, answer.Seq, own.LastStamp)
-	o.applied.Set(s, own.Tail.Seq, l.Applied.Seq, answer.Seq, own.LastStamp)
+	tail, at := o.own.count(s, own.Tail), o.own.count(s, answer)
+	o.durable.Set(s, tail, at, at, own.LastStamp)
+	o.applied.Set(s, tail, o.own.count(s, l.Applied), at, own.LastStamp)
 	switch relation {
 	case step.Ahead:
 		o.own.heart.Ahead(o, s)
@@ -69,26 +71,32 @@ func (o *Outbound) compareRow(row *wire.PageEntry) error {
 	if l.Stop != nil || o.own.gate.Logs[s].Fetching || !o.Sender.In(s) {
 		return nil
 	}
-	sent := o.Sender.Sent(s)
-	if !at.Same(l.Durable) || !at.Same(sent) {
+	sent, t, log := o.Sender.Sent(s), o.own.t, o.own.t.LogID(s)
+	if t.Order(log, at, l.Durable) == wire.OrderUnknown || t.Order(log, at, sent) == wire.OrderUnknown {
 		o.Diverged(s, step.Differing(sent, at))
 		return nil
 	}
-	if !at.Covers(l.Durable) {
+	if !t.Covers(log, at, l.Durable) {
 		return fmt.Errorf("cursor page: shard %d at seq %d after seq %d was acknowledged: %w",
 			s, at.Seq, l.Durable.Seq, wire.ErrProtocol)
 	}
+	if o.own.older(s, at) {
+		o.pulled(s, at)
+		sent = o.Sender.Sent(s)
+	}
 	switch known := o.known(s, at); {
+	case l.Stop != nil:
+		return nil
 	case at.Order(known) == wire.OrderLevel && at != known:
 		o.Diverged(s, step.Stopf(wire.RefuseChain,
 			"histories differ: seq %d has chain %s here, %s at the peer", at.Seq, known.Chain, at.Chain))
 		return nil
-	case at.Beyond(sent):
+	case t.Beyond(log, at, sent):
 		o.Diverged(s, step.Stopf(wire.RefuseChain,
 			"the peer names seq %d, chain %s, it was sent up to seq %d", at.Seq, at.Chain, sent.Seq))
 		return nil
 	}
-	if applied := row.AppliedAt(); applied.Beyond(l.Applied) {
+	if applied := row.AppliedAt(); t.Beyond(log, applied, l.Applied) {
 		l.Applied = applied
 		o.saidApplied(s)
 	}
@@ -107,7 +115,7 @@ func (o *Outbound) known(s wire.Shard, at wire.Position) wire.Position {
 // saidApplied passes on how far the peer's Store is.
 func (o *Outbound) saidApplied(s wire.Shard) {
 	at := o.Logs[s].Applied
-	o.observe(wire.LevelApplied, o.applied.Reached(s, at.Seq))
+	o.observe(wire.LevelApplied, o.applied.Reached(s, o.own.count(s, at)))
 	o.progress(wire.LevelApplied, s, at)
 }
 
@@ -128,7 +136,7 @@ func (o *Outbound) Confirm(s wire.Shard, at wire.Position) {
 	if l.Durable != at {
 		o.setCursor(s, at)
 	}
-	o.observe(wire.LevelDurable, o.durable.Reached(s, at.Seq))
+	o.observe(wire.LevelDurable, o.durable.Reached(s, o.own.count(s, at)))
 	if at.Seq != 0 {
 		o.progress(wire.LevelDurable, s, at)
 		if l.Applied.Seq != 0 {

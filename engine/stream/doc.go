@@ -51,5 +51,6 @@
 // # What it does not do
 //
 // It owns no link, reads no journal and keeps no retention floor: see package node, and
-// [Heart]. A log that changed its incarnation is refused where another one is held.
+// [Heart]. Of older incarnations it ships nothing: they are pulled (opens.go). A START is taken
+// where the journals cover its rows; any other change of a log's incarnation is refused.
 package stream

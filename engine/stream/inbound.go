@@ -120,7 +120,7 @@ func (p *Inbound) Batches(in *step.FrameIn) error {
 	for i := range in.Headers {
 		h := &in.Headers[i]
 		p.received.bytes += int64(h.Bytes())
-		if p.take(h) {
+		if p.take(h, in.Starts) {
 			t.E.Pick(i)
 			size += int64(h.Bytes())
 		}
@@ -153,7 +153,7 @@ func (p *Inbound) ack(level wire.AckLevel, number uint64) {
 // take says whether a batch goes into the mirror. A batch that is not of this
 // cluster, or not of the peer, ends the session; what is wrong with one log
 // takes that log out of it, and is refused before any ack of the frame.
-func (p *Inbound) take(h *wire.BatchHeader) bool {
+func (p *Inbound) take(h *wire.BatchHeader, starts []wire.Start) bool {
 	t, log := p.mirrors.t, h.Log()
 	var l *MirrorLog
 	var tail Tail
@@ -164,7 +164,14 @@ func (p *Inbound) take(h *wire.BatchHeader) bool {
 		}
 		tail = l.tail
 	}
+	opens := l != nil && p.mirrors.opens(&tail, h)
+	if opens { // its stamp alone comes behind what is there
+		tail.Position = wire.Position{}
+	}
 	take, why := p.rules.Judge(&tail, h)
+	if take && opens {
+		take, why = p.goesOn(l, startOf(starts, h))
+	}
 	switch {
 	case why != nil && why.Code < wire.RefuseUnknownIncarnation:
 		t.Tell(&event.SessionEnded{Place: event.Place{Peer: p.Site, Log: log}, Code: why.Code, Reason: why.Text})
@@ -186,6 +193,21 @@ func (p *Inbound) take(h *wire.BatchHeader) bool {
 	l.tail.Follow(h)
 	l.end = p.receiver.Add(h, l.end)
 	return true
+}
+
+// goesOn has a mirror go on in the incarnation that a START opens, if the journals here cover
+// what that names.
+func (p *Inbound) goesOn(l *MirrorLog, s *wire.Start) (take bool, why *step.Stop) {
+	if s == nil {
+		return false, step.Stopf(wire.RefuseMalformed, "a START whose rows cannot be read")
+	}
+	if why := p.mirrors.uncovered(&l.tail, s); why != nil {
+		return false, why
+	}
+	if err := p.mirrors.open(l.tail.Position, s); err != nil {
+		return false, step.Stopf(wire.RefuseEpoch, "%v", err)
+	}
+	return true, nil
 }
 
 func (p *Inbound) refuseBatch(log wire.LogID, tail wire.Position, why *step.Stop) {
@@ -236,10 +258,10 @@ func (p *Inbound) Flushed(ticket uint64) {
 // flushed moves the durable tail of a log.
 func (p *Inbound) flushed(end *End) {
 	m, l := p.mirrors, &p.Mirror.Logs[end.Shard]
-	m.unapplied -= l.behind()
+	m.unapplied -= m.behind(l)
 	l.Durable, l.stamp = end.Position, end.Stamp
 	p.Mirror.stamp = max(p.Mirror.stamp, end.Stamp)
-	m.unapplied += l.behind()
+	m.unapplied += m.behind(l)
 	m.owe(wire.LogID{Site: p.Site, Shard: end.Shard}, l)
 }
 

@@ -15,6 +15,7 @@ import (
 //	tail covers Durable
 //	Durable or Store covers Floor
 type MirrorLog struct {
+	ID      wire.LogID
 	Durable wire.Position // flushed
 	Store   wire.Position // durable in the Store
 	Floor   wire.Position // of retention, kept by package node
@@ -39,12 +40,18 @@ func (l *MirrorLog) Adoptable() bool {
 // Refused says that the log is out of its writer's session.
 func (l *MirrorLog) Refused() bool { return l.refused != nil }
 
-// behind is 1 if the Store has not applied all of the log.
-func (l *MirrorLog) behind() int {
-	if !l.applied.Covers(l.Durable) {
-		return 1
+// behind is 1 if the Store has not applied all of the log, as far as that survived.
+func (m *Mirrors) behind(l *MirrorLog) int {
+	known := &m.role.Known
+	if l.applied.Covers(l.Durable) || l.Durable.Seq == 0 {
+		return 0
 	}
-	return 0
+	ends := known.Of(l.ID.Shard)
+	if end, bound := ends.End(l.Durable.Incarnation, known.EpochOf(l.ID.Shard, l.Durable.Incarnation)); bound &&
+		(end.Seq == 0 || l.applied.Covers(end)) {
+		return 0
+	}
+	return 1
 }
 
 // Mirror is the logs of another site.
@@ -86,7 +93,11 @@ func (m *Mirrors) Of(site wire.SiteID) *Mirror {
 	i, found := slices.BinarySearchFunc(m.Sites, site,
 		func(s *Mirror, id wire.SiteID) int { return cmp.Compare(s.Site, id) })
 	if !found {
-		m.Sites = slices.Insert(m.Sites, i, &Mirror{Site: site, Logs: make([]MirrorLog, m.t.C.Shards)})
+		of := &Mirror{Site: site, Logs: make([]MirrorLog, m.t.C.Shards)}
+		for s := range of.Logs {
+			of.Logs[s].ID = wire.LogID{Site: site, Shard: wire.Shard(s)}
+		}
+		m.Sites = slices.Insert(m.Sites, i, of)
 	}
 	return m.Sites[i]
 }
@@ -121,7 +132,7 @@ func (l *MirrorLog) BootStore(at wire.Position) { l.Store, l.applied = at, at }
 func (m *Mirrors) Booted() {
 	for _, s := range m.Sites {
 		for i := range s.Logs {
-			m.unapplied += s.Logs[i].behind()
+			m.unapplied += m.behind(&s.Logs[i])
 		}
 	}
 }
@@ -139,12 +150,12 @@ func (m *Mirrors) Adopt(log wire.LogID, l *MirrorLog) {
 	if l.Suspect {
 		m.Clear(log, l)
 	}
-	m.unapplied -= l.behind()
+	m.unapplied -= m.behind(l)
 	l.tail.Position, l.Durable = l.Store, l.Store
 	if !l.applied.Covers(l.Store) {
 		l.applied = l.Store
 	}
-	m.unapplied += l.behind()
+	m.unapplied += m.behind(l)
 	m.t.E.Adopts = append(m.t.E.Adopts, step.Log{ID: log, Tail: l.Store, LastStamp: l.stamp})
 }
 
@@ -157,9 +168,9 @@ func (m *Mirrors) Applied(cursors []wire.Cursor) {
 		if l == nil || m.t.Covers(c.Log, l.applied, c.Position) {
 			continue
 		}
-		m.unapplied -= l.behind()
+		m.unapplied -= m.behind(l)
 		l.applied = c.Position
-		m.unapplied += l.behind()
+		m.unapplied += m.behind(l)
 		m.owe(c.Log, l)
 	}
 	m.Pages()
@@ -171,12 +182,12 @@ func (m *Mirrors) Check() error {
 	for _, s := range m.Sites {
 		for i := range s.Logs {
 			l := &s.Logs[i]
-			unapplied += l.behind()
-			if !l.tail.Covers(l.Durable) {
+			unapplied += m.behind(l)
+			if !m.t.Covers(l.ID, l.tail.Position, l.Durable) {
 				return fmt.Errorf("mirror of site %08x, shard %d: durable %s, staged %s",
 					s.Site, i, l.Durable, l.tail.Position)
 			}
-			if !l.Durable.Covers(l.Floor) && !l.Store.Covers(l.Floor) {
+			if !m.t.Covers(l.ID, l.Durable, l.Floor) && !m.t.Covers(l.ID, l.Store, l.Floor) {
 				return fmt.Errorf("mirror of site %08x, shard %d: floor %s, durable %s, in the Store %s",
 					s.Site, i, l.Floor, l.Durable, l.Store)
 			}

@@ -73,6 +73,7 @@ type Outbound struct {
 	own              *OwnLogs
 	durable, applied *lag.Meter
 	changed          []wire.Shard // with dirty cursors
+	unready          []wire.Shard // whose START it cannot take yet, see opens.go
 	stops            []wire.Shard // logs with a Stop
 	seekHeld         bool         // the session waits for its registration to be written
 }
@@ -138,9 +139,9 @@ func (o *Outbound) BootMeters() {
 	for i := range o.Logs {
 		if s := wire.Shard(i); o.Configured {
 			l := &o.own.gate.Logs[s]
-			at := o.Logs[s].Durable.SeqIn(l.Tail.Incarnation)
-			o.durable.Set(s, l.Tail.Seq, at, at, l.LastStamp)
-			o.applied.Set(s, l.Tail.Seq, 0, at, l.LastStamp)
+			at, tail := o.own.count(s, o.Logs[s].Durable), o.own.count(s, l.Tail)
+			o.durable.Set(s, tail, at, at, l.LastStamp)
+			o.applied.Set(s, tail, 0, at, l.LastStamp)
 		}
 	}
 }
@@ -202,10 +203,11 @@ func (o *Outbound) Welcomed(m *wire.Welcome) error {
 func (o *Outbound) Begin() {
 	o.Sender.Reset()
 	o.readStamp, o.reader, o.readErrs = 0, readerStopped, 0
+	o.again, o.unready = false, o.unready[:0]
 	o.fresh = false
 	for s := range o.Logs {
 		l := &o.Logs[s] // it may have lost what it said before
-		if !l.appliedBefore.Covers(l.Applied) {
+		if !o.own.t.Covers(o.own.t.LogID(wire.Shard(s)), l.appliedBefore, l.Applied) {
 			l.appliedBefore = l.Applied
 		}
 		l.Answer, l.Applied = wire.Position{}, wire.Position{}
@@ -296,11 +298,16 @@ func (o *Outbound) Seek() {
 		o.seekHeld = true // nothing is sent that a crash would let be forgotten
 		return
 	}
+	o.seek(func(s wire.Shard) wire.Position { return o.Logs[s].Answer })
+}
+
+// seek has the reader placed before everything that lies beyond what the peer has or will have.
+func (o *Outbound) seek(has func(wire.Shard) wire.Position) {
 	t := o.own.t
 	var have []wire.Cursor
 	for i := range o.Logs {
 		s := wire.Shard(i)
-		at := o.Logs[s].Answer
+		at := o.begins(s, has(s))
 		if o.Logs[s].Stop != nil {
 			at = o.own.gate.Logs[s].Tail // needs nothing
 		}
@@ -323,7 +330,7 @@ func (o *Outbound) Written() {
 
 // Sought goes live, or takes out the logs that are no longer kept and tries again.
 func (o *Outbound) Sought(in *step.Sought) {
-	if o.Phase != PhaseSeek {
+	if o.Phase != PhaseSeek && !(o.Phase == PhaseLive && o.reader == readerSeeks) {
 		return
 	}
 	if in.Err != nil {
@@ -340,10 +347,14 @@ func (o *Outbound) Sought(in *step.Sought) {
 			o.own.heart.Refuse(o.Link, wire.RefuseInternal, o.own.unreadable(in.Err))
 			return
 		}
-		o.Seek()
+		if o.Phase == PhaseLive {
+			o.seekAgain()
+		} else {
+			o.Seek()
+		}
 		return
 	}
-	o.Phase = PhaseLive
+	o.Phase, o.reader = PhaseLive, readerStopped
 	for i := range in.Tails {
 		c := &in.Tails[i]
 		if !o.own.holds(c.Log) {
@@ -351,6 +362,9 @@ func (o *Outbound) Sought(in *step.Sought) {
 		}
 		s := c.Log.Shard
 		unproven := o.Sender.Unproven(s)
+		if o.own.older(s, o.Sender.Sent(s)) {
+			continue // the START follows, or what the peer pulls first
+		}
 		if why := o.Sender.Head(s, c.Position); why != nil {
 			o.outOfSession(s, why)
 		} else if unproven && !o.Sender.Unproven(s) {

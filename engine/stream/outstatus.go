@@ -170,7 +170,7 @@ func (o *Outbound) outstandingBytes() int64 {
 // by how many bytes.
 func (o *Outbound) unmeasured() bool {
 	return slices.ContainsFunc(o.stops, func(s wire.Shard) bool {
-		return !o.Logs[s].Durable.Covers(o.own.gate.Logs[s].Tail)
+		return !o.own.t.Covers(o.own.t.LogID(s), o.Logs[s].Durable, o.own.gate.Logs[s].Tail)
 	})
 }
 
@@ -203,8 +203,9 @@ func (o *Outbound) check() error {
 		return fmt.Errorf("peer %s: %w", o.Name, err)
 	}
 	for i := range o.Logs {
-		s, l := wire.Shard(i), &o.Logs[i]
-		if sent := o.Sender.Sent(s); o.Phase == PhaseLive && o.Sender.In(s) && !sent.Covers(l.Durable) {
+		s, l, t := wire.Shard(i), &o.Logs[i], o.own.t
+		sent := o.Sender.Sent(s)
+		if o.Phase == PhaseLive && o.Sender.In(s) && !t.Covers(t.LogID(s), sent, l.Durable) {
 			return fmt.Errorf("peer %s, shard %d: confirmed seq %d, sent %d, durable here %d",
 				o.Name, s, l.Durable.Seq, sent.Seq, o.own.gate.Logs[s].Tail.Seq)
 		}

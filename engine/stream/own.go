@@ -20,6 +20,15 @@ type Heart interface {
 	Malformed(link step.LinkID, err error)
 	// Ahead: the peer has entries of an own log that are not here.
 	Ahead(o *Outbound, s wire.Shard)
+	// Learn notes a START that a journal takes; an error says why it is not taken.
+	Learn(s *wire.Start) error
+	// Held is where the journals end durably in a log.
+	Held(log wire.LogID) wire.Position
+	// OwnRow is what pages show of an own log: where it ends if another site writes, or where it
+	// ended before the incarnation that this site writes. Zero: there is no row.
+	OwnRow(s wire.Shard) wire.Position
+	// Copy is where a peer's copy of another site's log ends, as far as its pages told.
+	Copy(o *Outbound, log wire.LogID) wire.Position
 	// CursorMoved: a peer's cursor of an own log moved, and maybe the log's floor.
 	CursorMoved(s wire.Shard)
 }
@@ -60,8 +69,8 @@ func (w *OwnLogs) Boot(l *step.Log) {
 		return
 	}
 	o := &w.gate.Logs[l.ID.Shard]
-	o.Tail, o.LastStamp, o.LastIndex = l.Tail, l.LastStamp, l.LastIndex
-	w.ages.Boot(l.ID.Shard, l.Tail.Seq)
+	o.Tail, o.LastStamp, o.LastIndex, o.Epoch = l.Tail, l.LastStamp, l.LastIndex, l.Epoch
+	w.ages.Boot(l.ID.Shard, w.count(l.ID.Shard, l.Tail))
 	w.grown.last = max(w.grown.last, l.LastStamp)
 }
 
@@ -77,11 +86,14 @@ func (w *OwnLogs) holds(log wire.LogID) bool {
 }
 
 // Flushed takes what the own journal flushed, restored batches included.
-func (w *OwnLogs) Flushed(headers []wire.BatchHeader) {
+func (w *OwnLogs) Flushed(headers []wire.BatchHeader, starts []wire.Start) {
 	for i := range headers {
 		h := &headers[i]
 		if !w.holds(h.Log()) || w.gate.Logs[h.Shard].Tail.Fit(h).Holds() {
 			continue
+		}
+		if h.OpensEpoch() {
+			w.opened(startOf(starts, h))
 		}
 		w.Grow(&Growth{h.Shard, h.FirstSeq, h.End(), h.FirstStamp, h.LastStamp, h.LastIndex})
 		w.grown.bytes, w.grown.entries = w.grown.bytes+int64(h.Bytes()), w.grown.entries+int64(h.Count)
@@ -90,6 +102,7 @@ func (w *OwnLogs) Flushed(headers []wire.BatchHeader) {
 		}
 	}
 	for _, o := range w.Peers {
+		o.Ready()
 		o.readOn()
 	}
 }
@@ -106,11 +119,13 @@ type Growth struct {
 // Grow moves the durable tail of an own log.
 func (w *OwnLogs) Grow(g *Growth) {
 	o, now := &w.gate.Logs[g.Shard], w.t.Mono()
-	if !o.Tail.Same(g.End) {
+	if !o.Tail.Same(g.End) && !w.t.Covers(o.ID, g.End, o.Tail) {
 		w.forget(g.Shard)
 	}
 	o.Tail, o.LastStamp = g.End, g.Last
-	w.ages.Grew(g.Shard, g.First, now)
+	last := w.count(g.Shard, g.End)
+	first := last - g.End.Seq + g.First
+	w.ages.Grew(g.Shard, first, now)
 	if g.Index != 0 {
 		o.LastIndex = g.Index
 	}
@@ -118,12 +133,12 @@ func (w *OwnLogs) Grow(g *Growth) {
 	w.ages.Stamped(g.Last, w.t.Now.Wall)
 	for _, p := range w.Peers {
 		if p.Configured {
-			p.durable.Grew(g.Shard, g.First, g.End.Seq, g.Stamp, now)
-			p.applied.Grew(g.Shard, g.First, g.End.Seq, g.Stamp, now)
+			p.durable.Grew(g.Shard, first, last, g.Stamp, now)
+			p.applied.Grew(g.Shard, first, last, g.Stamp, now)
 			// A reader sees the end of a flush before the flush is reported, so an ack may be
 			// here already.
-			p.observe(wire.LevelDurable, p.durable.Reached(g.Shard, p.Logs[g.Shard].Durable.SeqIn(g.End.Incarnation)))
-			p.observe(wire.LevelApplied, p.applied.Reached(g.Shard, p.Logs[g.Shard].Applied.SeqIn(g.End.Incarnation)))
+			p.observe(wire.LevelDurable, p.durable.Reached(g.Shard, w.count(g.Shard, p.Logs[g.Shard].Durable)))
+			p.observe(wire.LevelApplied, p.applied.Reached(g.Shard, w.count(g.Shard, p.Logs[g.Shard].Applied)))
 		}
 	}
 }

@@ -21,6 +21,15 @@ func (m *Mirrors) owe(log wire.LogID, l *MirrorLog) {
 	}
 }
 
+// OweOwn notes that what pages show of an own log changed.
+func (m *Mirrors) OweOwn(log wire.LogID) {
+	for _, p := range m.Peers {
+		if p.link != 0 && !slices.Contains(p.owed, log) {
+			p.owed = append(p.owed, log)
+		}
+	}
+}
+
 // Due is when the next page leaves: soon once the Store has applied all that is durable,
 // so that an idle source learns it at once.
 func (p *Inbound) Due() time.Duration {
@@ -53,6 +62,10 @@ func (p *Inbound) SendPages() {
 	page := p.page(0)
 	for _, log := range p.owed {
 		l := p.mirrors.Log(log)
+		if l == nil {
+			p.ownRow(page, log)
+			continue
+		}
 		l.owed &^= p.bit
 		p.row(page, log, l)
 	}
@@ -63,7 +76,9 @@ func (p *Inbound) SendPages() {
 // sendAll sends all positions, in at least one page: the answer to a hello.
 func (p *Inbound) sendAll() {
 	for _, log := range p.owed {
-		p.mirrors.Log(log).owed &^= p.bit
+		if l := p.mirrors.Log(log); l != nil {
+			l.owed &^= p.bit
+		}
 	}
 	p.owed = p.owed[:0]
 	page := p.page(wire.PageResume)
@@ -73,6 +88,9 @@ func (p *Inbound) sendAll() {
 				p.row(page, wire.LogID{Site: m.Site, Shard: wire.Shard(s)}, l)
 			}
 		}
+	}
+	for s := range wire.Shard(p.mirrors.t.C.Shards) {
+		p.ownRow(page, p.mirrors.t.LogID(s))
 	}
 	page.Flags |= wire.PageLast
 	p.send(page)
@@ -86,12 +104,24 @@ func (p *Inbound) page(flags uint8) *wire.CursorPage {
 	return page
 }
 
-// row adds a log to a page; a full one is sent before.
+// row adds a log to a page.
 func (p *Inbound) row(page *wire.CursorPage, log wire.LogID, l *MirrorLog) {
+	applied := min(l.applied.SeqIn(l.Durable.Incarnation), l.Durable.Seq)
+	p.add(page, wire.PageEntry{Log: log, Durable: l.Durable, Applied: applied})
+}
+
+// ownRow adds what is closed of an own log to a page: others pull it.
+func (p *Inbound) ownRow(page *wire.CursorPage, log wire.LogID) {
+	if at := p.mirrors.heart.OwnRow(log.Shard); at.Seq != 0 {
+		p.add(page, wire.PageEntry{Log: log, Durable: at})
+	}
+}
+
+// add adds a row; a full page is sent before.
+func (p *Inbound) add(page *wire.CursorPage, row wire.PageEntry) {
 	if len(page.Entries) == wire.PageEntryMax {
 		p.send(page)
 		page.Entries = page.Entries[:0]
 	}
-	applied := min(l.applied.SeqIn(l.Durable.Incarnation), l.Durable.Seq)
-	page.Entries = append(page.Entries, wire.PageEntry{Log: log, Durable: l.Durable, Applied: applied})
+	page.Entries = append(page.Entries, row)
 }

@@ -62,6 +62,12 @@ func (s *Sender) Begin(shard wire.Shard, peer, own wire.Position, proven bool) {
 	s.logs[shard] = senderLog{sent: peer, in: true, unproven: !proven, older: older}
 }
 
+// Older notes that the log went on in another incarnation: what the peer has is of one before.
+func (s *Sender) Older(shard wire.Shard) { s.logs[shard].older, s.logs[shard].unproven = false, false }
+
+// Moved notes that the peer came to have more of what this session does not ship.
+func (s *Sender) Moved(shard wire.Shard, to wire.Position) { s.logs[shard].sent = to }
+
 // Out takes a log out of the session.
 func (s *Sender) Out(shard wire.Shard) { s.logs[shard].in = false }
 
@@ -126,7 +132,8 @@ func (s *Sender) Pass(h *wire.BatchHeader) (ship bool, why *step.Stop) {
 		return false, nil
 	}
 	l.older = l.older && h.Incarnation != l.sent.Incarnation
-	switch l.sent.Fit(h) {
+	fit := l.sent.Fit(h)
+	switch fit {
 	case wire.FitHeld:
 		return false, nil
 	case wire.FitEnds, wire.FitFork:
@@ -137,6 +144,10 @@ func (s *Sender) Pass(h *wire.BatchHeader) (ship bool, why *step.Stop) {
 	case wire.FitOpens, wire.FitStrange:
 		if l.older {
 			return false, nil
+		}
+		if fit == wire.FitOpens && h.OpensEpoch() { // whoever passes it on knows that the peer has what it names
+			l.unproven = false
+			return true, nil
 		}
 		l.in = false
 		return false, l.strange(h.FirstSeq, h.Incarnation)

@@ -29,10 +29,11 @@ const (
 	readerReads                 // a read is under way
 	readerAgain                 // so it is, and the end moved meanwhile
 	readerAtEnd                 // it stands at the end
+	readerSeeks                 // it is being placed again, in a live session
 )
 
 // busy says that a read is under way.
-func (r reader) busy() bool { return r == readerReads || r == readerAgain }
+func (r reader) busy() bool { return r == readerReads || r == readerAgain || r == readerSeeks }
 
 // reading is the session's reader.
 //
@@ -43,6 +44,7 @@ type reading struct {
 	readStamp wire.Stamp // first stamp of the batch that the reader passed last in this session
 	backlog   int64      // bytes of the own journal that the reader has before it, if measured
 	measured  bool
+	again     bool // it is to be placed again, before a START that the peer is ready for now
 }
 
 // read asks for the next batches, if the window takes any.
@@ -52,8 +54,18 @@ func (o *Outbound) read() {
 		o.Sender.Busy() && t.C.Chance(step.PointWindowOfOne) {
 		return
 	}
+	if o.again {
+		o.seekAgain()
+		return
+	}
 	o.reader = readerReads
 	t.E.Ops = append(t.E.Ops, step.Op{Kind: step.OpRead, Link: o.Link, Bytes: t.C.FrameBytesMax})
+}
+
+// seekAgain has the reader of a live session placed again: no read is under way.
+func (o *Outbound) seekAgain() {
+	o.again, o.reader = false, readerSeeks
+	o.seek(o.Sender.Sent)
 }
 
 // readOn wakes a reader that stood at the end. One that is just looking may
@@ -70,7 +82,7 @@ func (o *Outbound) readOn() {
 
 // ReadDone ships what the peer is missing of what was read.
 func (o *Outbound) ReadDone(in *step.ReadDone) {
-	if o.Phase != PhaseLive || !o.reader.busy() {
+	if o.Phase != PhaseLive || !o.reader.busy() || o.reader == readerSeeks {
 		return
 	}
 	again := o.reader == readerAgain
@@ -113,8 +125,15 @@ func (o *Outbound) ship(headers []wire.BatchHeader) {
 		if !o.own.holds(h.Log()) || h.Kind == wire.BatchControl {
 			continue
 		}
-		o.durable.Passed(h.Shard, h.FirstSeq, h.LastSeq(), h.FirstStamp)
-		o.applied.Passed(h.Shard, h.FirstSeq, h.LastSeq(), h.FirstStamp)
+		last := o.own.count(h.Shard, h.End())
+		first := last - wire.Seq(h.Count) + 1
+		if last >= wire.Seq(h.Count) {
+			o.durable.Passed(h.Shard, first, last, h.FirstStamp)
+			o.applied.Passed(h.Shard, first, last, h.FirstStamp)
+		}
+		if !o.leads(h) {
+			continue
+		}
 		unproven := o.Sender.Unproven(h.Shard)
 		ship, why := o.Sender.Pass(h)
 		if why != nil {
@@ -191,6 +210,7 @@ func (o *Outbound) Acked(a *wire.Ack) error {
 		}
 	}
 	o.pace.Confirmed(now, used-o.Sender.Used())
+	o.Ready()
 	if o.reader != readerAtEnd {
 		o.read()
 	}

@@ -19,6 +19,8 @@ type rest struct {
 	said []string
 	own  *OwnLogs
 	from *Inbound
+
+	copies map[wire.LogID]wire.Position // at the peer
 }
 
 func (r *rest) Refuse(link step.LinkID, _ wire.RefusalCode, text string) {
@@ -37,6 +39,29 @@ func (r *rest) Refuse(link step.LinkID, _ wire.RefusalCode, text string) {
 func (r *rest) Malformed(link step.LinkID, err error) { r.Refuse(link, 0, err.Error()) }
 func (r *rest) Ahead(*Outbound, wire.Shard)           { r.said = append(r.said, "ahead") }
 func (r *rest) CursorMoved(wire.Shard)                {}
+
+func (r *rest) Learn(s *wire.Start) error {
+	t := r.own.t
+	if at := s.Before; at.Seq != 0 {
+		t.Learn(s.Log, at.Incarnation, r.own.role.Known.EpochOf(s.Log.Shard, at.Incarnation))
+	}
+	t.Learn(s.Log, s.Incarnation, s.Epoch)
+	return r.from.mirrors.Learn(s)
+}
+
+func (r *rest) Held(log wire.LogID) wire.Position {
+	if log.Site == here {
+		return r.own.gate.Logs[log.Shard].Tail
+	}
+	if l := r.from.mirrors.Log(log); l != nil {
+		return l.Durable
+	}
+	return wire.Position{}
+}
+
+func (r *rest) OwnRow(s wire.Shard) wire.Position { return r.own.Closed(s) }
+
+func (r *rest) Copy(_ *Outbound, log wire.LogID) wire.Position { return r.copies[log] }
 
 // sides are both of one site towards one peer, without links.
 func sides(writer wire.SiteID) (r *rest, o *Outbound, in *Inbound) {
@@ -77,7 +102,7 @@ func TestOutboundGoesFromDialToConfirmed(t *testing.T) {
 	turn := r.own.t
 	list := batches(0, 3, 2) // of site 1: ends at 3 and 5
 	for i := range list {
-		r.own.Flushed(list[i : i+1])
+		r.own.Flushed(list[i:i+1], nil)
 	}
 	require.Zero(t, o.Due())
 	o.Tick()

@@ -30,16 +30,19 @@ type shardLog struct {
 	dirty       bool
 	reserved    bool    // placed is a reservation's
 	told        bool    // where the log ends, see GoOn
+	opened      bool    // by Open: what older incarnations come to does not matter any more
 	first, last *buffer // closed and not yet staged, in order
 
 	placed     placed
 	chain      wire.Chain    // of the last closed batch
 	token      uint64        // of the last reservation
 	turn       chan struct{} // closed when the reservation ends; nil while nobody waits
+	opening    *Opening      // waits for that
+	epoch      wire.Epoch    // of incarnation
 	usualBytes int           // of data batches lately, see seal
 	totals     Totals        // of closed batches
 
-	_ [40]byte // to whole cache lines
+	_ [24]byte // to whole cache lines
 }
 
 // placed is an entry that is encoded behind its batch and does not count yet.

@@ -73,7 +73,9 @@ func (r *Reservation) Commit() (wire.Ref, error) {
 		w.takeBack(l, r.shard)
 		return wire.Ref{}, *failure
 	}
-	return w.commit(l, r.shard, l.placed), nil
+	ref := w.commit(l, r.shard, l.placed)
+	w.openHeld(l)
+	return ref, nil
 }
 
 // Abort gives the place up: nothing of the entry was done.
@@ -82,6 +84,7 @@ func (r *Reservation) Abort() {
 	l := r.end()
 	defer l.mu.Unlock()
 	w.takeBack(l, r.shard)
+	w.openHeld(l)
 }
 
 // end lets the shard take other entries. It returns with l.mu held. A

@@ -28,14 +28,14 @@ func TestAppendsGoOnBehindWhatIsGivenBack(t *testing.T) {
 		"of another, and an append":        {true, tail(8, 7), false},
 	} {
 		w, _ := newWriter(t, 1)
-		require.True(t, w.GoOn(0, tail(9, 5)), name)
+		require.True(t, w.GoOn(0, tail(9, 5), 0), name)
 		at := tail(9, 5)
 		if c.pending {
 			ref, err := w.Append(0, entry(1), 0)
 			require.NoError(t, err, name)
 			at.Position.Seq = ref.Seq
 		}
-		require.Equal(t, c.want, w.GoOn(0, c.told), name)
+		require.Equal(t, c.want, w.GoOn(0, c.told, 0), name)
 		if c.want {
 			at = c.told
 		}

@@ -53,7 +53,7 @@ type Options struct {
 	Node    wire.NodeID
 	Shards  int
 	Domain  wire.Domain
-	Epoch   wire.Epoch
+	Epoch   wire.Epoch // of logs that begin here, see Open for others
 	// BytesMax bounds what is appended and not yet flushed; then Append returns
 	// ErrFull. At least two batches of wire.BatchBytesMax, so that any one entry
 	// fits an empty writer.
@@ -118,7 +118,7 @@ func New(o Options) *Writer {
 	w.pool.idleBytesMax, w.pool.source = o.BytesMax, o.Memory
 	w.stampMax.Store(uint64(o.ClockFloor))
 	for i := range w.logs {
-		w.logs[i].stamp = o.ClockFloor
+		w.logs[i].stamp, w.logs[i].epoch = o.ClockFloor, o.Epoch
 	}
 	return w
 }
@@ -249,7 +249,7 @@ func (w *Writer) openBatch(l *shardLog, shard wire.Shard, size int) (wire.Stamp,
 	now := w.o.Now()
 	stamp := l.next(now)
 	if created {
-		w.start(l, shard, stamp)
+		w.start(l, shard, stamp, nil)
 		stamp++
 	}
 	if l.open != nil {
@@ -286,16 +286,18 @@ func (w *Writer) hinted(l *shardLog, size int) int {
 	return size
 }
 
-// start opens a new incarnation with its START batch, closed at once.
-func (w *Writer) start(l *shardLog, shard wire.Shard, stamp wire.Stamp) {
+// start opens a new incarnation with its START batch, closed at once; its size counts as
+// pending. ends were checked.
+func (w *Writer) start(l *shardLog, shard wire.Shard, stamp wire.Stamp, ends []wire.LogEnd) {
 	l.incarnation = w.o.Incarnation()
 	l.seq, l.chain = 0, wire.Chain{}
-	w.newBatch(l, shard, wire.BatchStart, stamp, startBytes)
+	size := startBytesFor(len(ends))
+	w.newBatch(l, shard, wire.BatchStart, stamp, size)
 	var err error
-	if l.bytes, err = wire.AppendStart(l.bytes, nil); err != nil {
-		panic(err) // No ends have no fault.
+	if l.bytes, err = wire.AppendStart(l.bytes, ends); err != nil {
+		panic(err)
 	}
-	l.seq, l.stamp, l.claimed = 1, stamp, startBytes
+	l.seq, l.stamp, l.claimed = 1, stamp, size
 	l.seal()
 }
 
@@ -306,7 +308,7 @@ func (w *Writer) newBatch(l *shardLog, shard wire.Shard, kind wire.BatchKind, st
 	b.writer = w
 	*b.header() = wire.BatchHeader{
 		Kind: kind, Incarnation: l.incarnation, Cluster: w.o.Cluster, Site: w.o.Site, Node: w.o.Node,
-		Shard: shard, Domain: w.o.Domain, Epoch: w.o.Epoch, FirstSeq: l.seq + 1, FirstStamp: stamp,
+		Shard: shard, Domain: w.o.Domain, Epoch: l.epoch, FirstSeq: l.seq + 1, FirstStamp: stamp,
 	}
 	l.open, l.bytes, l.firstStamp = b, b.bytes[:wire.BatchHeaderBytes], stamp
 }

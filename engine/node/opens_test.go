@@ -1,0 +1,181 @@
+package node
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/claudefs/repl/engine/lag"
+	"github.com/claudefs/repl/engine/stream"
+	"github.com/claudefs/repl/wire"
+)
+
+// starts returns what is known of the STARTs among batches, as a journal with just these.
+func (s *site) starts(headers []wire.BatchHeader) (starts []wire.Start) {
+	ends := map[wire.LogID]wire.Position{}
+	for i := range headers {
+		h := &headers[i]
+		at := slices.IndexFunc(s.w.opened, func(o wire.Start) bool { return o.Incarnation == h.Incarnation })
+		if h.OpensEpoch() && at >= 0 {
+			start := s.w.opened[at]
+			start.Before = ends[h.Log()]
+			starts = append(starts, start)
+		}
+		ends[h.Log()] = h.End()
+	}
+	return starts
+}
+
+// epochOf is that of an incarnation of this world.
+func (s *site) epochOf(in wire.Incarnation) wire.Epoch {
+	for _, o := range s.w.opened {
+		if o.Incarnation == in {
+			return o.Epoch
+		}
+	}
+	return wire.FirstEpoch
+}
+
+// opensLater says whether a batch is the START of a later incarnation than the tail's.
+func opensLater(t *stream.Tail, h *wire.BatchHeader) bool {
+	return h.OpensEpoch() && h.Incarnation != t.Incarnation
+}
+
+// openLog puts a START into the own journal's open unit, as a writer would.
+func (s *site) openLog(o *Open) {
+	log := wire.LogID{Site: s.c.Site, Shard: o.Shard}
+	rows := slices.Clone(o.Rows)
+	if tail := s.own.tail(log); o.GoesOn {
+		rows = slices.DeleteFunc(rows, func(r wire.LogEnd) bool { return r.Log == log })
+		rows = append(rows, wire.LogEnd{Log: log, End: tail.Position})
+	}
+	in := wire.Incarnation{byte(len(s.w.opened) + 1), 77}
+	s.w.opened = append(s.w.opened, wire.Start{Log: log, Incarnation: in, Epoch: o.Epoch, Rows: rows})
+	s.stamp = max(s.stamp+1, o.After+1, wire.StampOf(s.now().Wall))
+	h := wire.BatchHeader{
+		Kind: wire.BatchStart, DigestKind: wire.DigestXXH3, Incarnation: in, Cluster: s.c.Cluster, Site: s.c.Site,
+		Shard: o.Shard, Epoch: o.Epoch, Count: 1, FirstSeq: 1, FirstStamp: s.stamp, LastStamp: s.stamp,
+	}
+	b, err := wire.AppendStart(make([]byte, wire.BatchHeaderBytes), rows)
+	if err != nil {
+		panic(err)
+	}
+	wire.CloseBatch(b, &h)
+	s.own.staged = append(s.own.staged, h)
+}
+
+// reopen has a shard's log go on in a new incarnation, and returns that.
+func (s *site) reopen(shard wire.Shard, epoch wire.Epoch) wire.Incarnation {
+	s.effects.Reset()
+	s.node.t.E = &s.effects
+	s.node.out.Open(shard, epoch)
+	s.node.t.E = nil
+	for i := range s.effects.Opens {
+		s.openLog(&s.effects.Opens[i])
+	}
+	return s.w.opened[len(s.w.opened)-1].Incarnation
+}
+
+// atRest requires that a peer has all of a shard's log, which is in that incarnation, and that
+// nothing stopped for it.
+func atRest(t *testing.T, a, b *site, in wire.Incarnation) {
+	t.Helper()
+	log := wire.LogID{Site: a.c.Site}
+	tail := a.own.tail(log).Position
+	require.Equal(t, in, tail.Incarnation)
+	require.Equal(t, tail, b.mirror.tail(log).Position)
+	require.Equal(t, tail, a.node.peers[0].Logs[0].Durable)
+	require.Equal(t, tail, a.node.peers[0].Logs[0].Applied)
+	status := a.node.Status(a.now())
+	require.Equal(t, lag.Lag{Known: true}, status.Peers[0].Durable)
+	require.Zero(t, status.Peers[0].Applied.Entries)
+	require.Empty(t, status.Stopped)
+	require.Empty(t, status.Peers[0].Stopped)
+	require.Empty(t, b.node.Status(b.now()).Stopped)
+	require.Equal(t, tail, a.node.Floor(Own, log))
+	require.Equal(t, tail, b.node.Floor(Mirror, log))
+	require.NoError(t, a.w.fault)
+}
+
+// TestLogOpenedAgainGoesOnAtThePeer: in a live session, and again; positions, lag and floors
+// are right across incarnations, and after restarts of both (I1, I4, I12).
+func TestLogOpenedAgainGoesOnAtThePeer(t *testing.T) {
+	w, a, b := livelyPair()
+	first := incarnation("site-a", 0)
+	atRest(t, a, b, first)
+	for epoch := wire.Epoch(2); epoch < 5; epoch++ {
+		a.appendAs(0, 2, first)
+		w.pass(time.Second)
+		in := a.reopen(0, epoch<<32)
+		a.appendAs(0, 3, in)
+		w.pass(2 * time.Second)
+		require.Equal(t, wire.Seq(4), a.own.tail(wire.LogID{Site: a.c.Site}).Seq)
+		atRest(t, a, b, in)
+		first = in
+		a.append(1, 1)
+	}
+	w.take()
+	for _, s := range []*site{a, b} {
+		s.crash()
+		s.open()
+		w.pass(2 * time.Second)
+		atRest(t, a, b, first)
+	}
+	require.NotContains(t, w.take(), "!", "no alarm")
+	a.appendAs(0, 1, first)
+	w.pass(2 * time.Second)
+	atRest(t, a, b, first)
+}
+
+// TestStartWaitsForThePeersPast: a peer that is missing some of what a START names gets it only
+// when its pages say that it is there; else it would confirm entries whose past it is missing.
+func TestStartWaitsForThePeersPast(t *testing.T) {
+	w, a, b := livelyPair()
+	b.crash()
+	a.append(0, 3)
+	w.pass(time.Second)
+	in := a.reopen(0, 2<<32)
+	a.appendAs(0, 2, in)
+	w.pass(time.Second)
+	b.open()
+	w.pass(3 * time.Second)
+	log := wire.LogID{Site: a.c.Site}
+	old := b.mirror.tail(log).Position
+	require.NotEqual(t, in, old.Incarnation)
+	p := a.node.peers[0]
+	require.True(t, p.Sender.In(0), "an ordinary state, without alarm")
+	require.EqualValues(t, 6, a.node.Status(a.now()).Peers[0].Durable.Entries, "3 of the old, START and 2")
+	require.Equal(t, old, a.node.Floor(Own, log), "what it is missing is kept (I12)")
+	require.Empty(t, a.node.Status(a.now()).Stopped)
+
+	missing := slices.IndexFunc(a.own.batches, func(h wire.BatchHeader) bool { return h.FirstSeq == old.Seq+1 })
+	b.mirror.batches = append(b.mirror.batches, a.own.batches[missing])
+	b.crash()
+	b.open()
+	w.pass(3 * time.Second)
+	atRest(t, a, b, in)
+}
+
+// TestStartBeyondItsPastIsRefused: a source that sends it too early is refused for that log
+// only, and nothing of it is taken (H7).
+func TestStartBeyondItsPastIsRefused(t *testing.T) {
+	w, a, b := livelyPair()
+	b.noFlush = true
+	log := wire.LogID{Site: a.c.Site}
+	end := a.own.tail(log).Position
+	foreign := wire.Position{Incarnation: wire.Incarnation{9}, Seq: 2, Chain: wire.Chain{3}}
+	other := wire.LogEnd{Log: wire.LogID{Site: 99}, End: foreign}
+	a.openLog(&Open{Epoch: 2 << 32, Rows: []wire.LogEnd{other, {Log: log, End: end}}})
+	h := a.own.staged[len(a.own.staged)-1]
+	a.own.staged = nil
+	link := b.node.peers[0].in
+	frame := FrameIn{Link: link.Link, Headers: []wire.BatchHeader{h}, Envelope: wire.Envelope{
+		Kind: wire.FrameBatches, BatchCount: 1, Session: link.Session, Number: 2,
+	}}
+	b.step(&frame)
+	require.Empty(t, b.mirror.staged)
+	require.Contains(t, w.take(), "the START of epoch 8589934592 names log 00000063/0 up to seq 2")
+	require.Len(t, b.node.Status(b.now()).Stopped, 1)
+}
