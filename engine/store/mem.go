@@ -26,10 +26,11 @@ type Value struct {
 // Row is one decided entry, in the order of its shard's commits: two rows with
 // the same Dot are an entry that took effect twice.
 type Row struct {
-	Commit uint64 // the shard's own counter, from 1
-	Shard  wire.Shard
-	Op     wire.Op
-	Dot    Dot
+	Commit  uint64 // the shard's own counter, from 1; of a row that mending took over: the piece's
+	Shard   wire.Shard
+	Op      wire.Op
+	Dot     Dot
+	Request wire.RequestID // zero = none
 }
 
 // Mem is a Store in memory. What Sync has not seen is lost by Crash. Any
@@ -47,10 +48,12 @@ type Mem struct {
 type memShard struct {
 	values   map[string]Value
 	versions map[string][]Version // unstable, by key
-	cursors  []Cursor             // sorted by log
-	durable  []Cursor             // as of the last Sync
+	requests map[wire.RequestID]Dot
+	cursors  []Cursor // sorted by log
+	durable  []Cursor // as of the last Sync
 	rows     []Row
 	commits  uint64
+	torn     TornMark
 	undo     []memUndo // one per commit since the last Sync
 }
 
@@ -58,8 +61,18 @@ type memShard struct {
 type memUndo struct {
 	values   []memOld
 	versions []memOldVersions
+	requests []memOldRequest
 	cursors  []Cursor
 	rows     int
+
+	before *memShard // of a piece: the shard as it was, which nobody changes; nil = a change
+}
+
+// memOldRequest is where a request was answered from before a commit.
+type memOldRequest struct {
+	id     wire.RequestID
+	dot    Dot
+	exists bool
 }
 
 // memOldVersions is what a key had before a commit replaced its versions.
@@ -82,7 +95,8 @@ func NewMem() *Mem { return &Mem{shards: make(map[wire.Shard]*memShard)} }
 func (m *Mem) Cursors(shard wire.Shard) ([]Cursor, error) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	return slices.Clone(m.read(shard).cursors), nil
+	s := m.read(shard)
+	return slices.Clone(s.cursors), s.torn.Err(shard)
 }
 
 // Versions implements Store.
@@ -90,6 +104,9 @@ func (m *Mem) Versions(shard wire.Shard, keys [][]byte, dst []Version) ([]Versio
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	s := m.read(shard)
+	if err := s.torn.Err(shard); err != nil {
+		return dst, err
+	}
 	for _, key := range keys {
 		dst = append(dst, s.versions[string(key)]...)
 	}
@@ -110,8 +127,11 @@ func (m *Mem) Apply(ctx context.Context, c *Change) error {
 	defer m.mu.Unlock()
 	s := m.shards[c.Shard]
 	if s == nil {
-		s = &memShard{values: make(map[string]Value), versions: make(map[string][]Version)}
+		s = (&memShard{}).clone()
 		m.shards[c.Shard] = s
+	}
+	if err := s.torn.Err(c.Shard); err != nil {
+		return err
 	}
 	s.apply(c)
 	return nil
@@ -123,7 +143,12 @@ func (s *memShard) apply(c *Change) {
 	for i := range c.Effects {
 		e := &c.Effects[i]
 		dot := Dot{Site: c.Batch.Site, Incarnation: c.Batch.Incarnation, Seq: e.Seq, Stamp: e.Stamp}
-		s.rows = append(s.rows, Row{Commit: s.commits, Shard: c.Shard, Op: e.Op, Dot: dot})
+		s.rows = append(s.rows, Row{Commit: s.commits, Shard: c.Shard, Op: e.Op, Dot: dot, Request: e.Request})
+		if e.Request != (wire.RequestID{}) {
+			old, exists := s.requests[e.Request]
+			undo.requests = append(undo.requests, memOldRequest{e.Request, old, exists})
+			s.requests[e.Request] = dot
+		}
 		value := Value{Op: e.Op, UID: e.UID, GID: e.GID, Payload: bytes.Clone(e.Payload), Dot: dot}
 		for _, k := range e.Keys {
 			old, exists := s.values[string(k)]
@@ -184,7 +209,8 @@ func mergeCursors(old, changed []Cursor) []Cursor {
 func (m *Mem) Durable(shard wire.Shard) ([]Cursor, error) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	return slices.Clone(m.read(shard).durable), nil
+	s := m.read(shard)
+	return slices.Clone(s.durable), s.torn.Err(shard)
 }
 
 // Sync implements Store.
@@ -192,11 +218,12 @@ func (m *Mem) Sync(context.Context) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, s := range m.shards {
-		s.undo = nil
-		s.durable = s.cursors
+		s.sync()
 	}
 	return nil
 }
+
+func (s *memShard) sync() { s.undo, s.durable = nil, s.cursors }
 
 // Export implements Store. A key without a value is not visited. The visitor
 // must not call the Store.
@@ -205,6 +232,9 @@ func (m *Mem) Export(ctx context.Context, shard wire.Shard, keys [][]byte,
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	s := m.read(shard)
+	if err := s.torn.Err(shard); err != nil {
+		return nil, err
+	}
 	for _, k := range keys {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -224,6 +254,9 @@ func (m *Mem) Digest(_ context.Context, shard wire.Shard, lo, hi []byte) ([32]by
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	s := m.read(shard)
+	if err := s.torn.Err(shard); err != nil {
+		return [32]byte{}, nil, err
+	}
 	return s.digest(slices.Sorted(maps.Keys(s.values)), lo, hi), slices.Clone(s.cursors), nil
 }
 
@@ -263,6 +296,22 @@ func (v *Value) encode(dst []byte) []byte {
 	return append(dst, v.Payload...)
 }
 
+// memValueBytes is the length of an encoded Value without its payload.
+const memValueBytes = 2 + 4 + 4 + 4 + 16 + 8 + 8
+
+// decodeValue reads what encode wrote, at least memValueBytes.
+func decodeValue(b []byte) Value {
+	le := binary.LittleEndian
+	return Value{
+		Op: wire.Op(le.Uint16(b)), UID: le.Uint32(b[2:]), GID: le.Uint32(b[6:]),
+		Dot: Dot{
+			Site: wire.SiteID(le.Uint32(b[10:])), Incarnation: wire.Incarnation(b[14:30]),
+			Seq: wire.Seq(le.Uint64(b[30:])), Stamp: wire.Stamp(le.Uint64(b[38:])),
+		},
+		Payload: bytes.Clone(b[memValueBytes:]),
+	}
+}
+
 // read returns a shard for reading; an empty one if nothing was ever applied.
 func (m *Mem) read(shard wire.Shard) *memShard {
 	if s := m.shards[shard]; s != nil {
@@ -271,16 +320,33 @@ func (m *Mem) read(shard wire.Shard) *memShard {
 	return &memShard{}
 }
 
-// Get returns the value of a key, and whether there is one. Its slices are the
-// Store's: they are not to be changed.
+// Get returns the value of a key, and whether there is one: none in a torn shard. Its
+// slices are the Store's: they are not to be changed.
 func (m *Mem) Get(shard wire.Shard, key []byte) (Value, bool) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	v, ok := m.read(shard).values[string(key)]
+	s := m.read(shard)
+	v, ok := s.values[string(key)]
+	if s.torn != (TornMark{}) {
+		return Value{}, false
+	}
 	return v, ok
 }
 
-// Rows returns a copy of the rows of all shards, by shard, then commit.
+// Request returns the entry that did a request, and whether one did: none in a torn shard.
+func (m *Mem) Request(shard wire.Shard, id wire.RequestID) (Dot, bool) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	s := m.read(shard)
+	dot, ok := s.requests[id]
+	if s.torn != (TornMark{}) {
+		return Dot{}, false
+	}
+	return dot, ok
+}
+
+// Rows returns a copy of the rows of all shards, by shard, then in the order in which they
+// were decided, also at another site. Of a torn shard they are those that are there.
 func (m *Mem) Rows() []Row {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
@@ -312,12 +378,13 @@ func (m *Mem) Crash(keep func(shard wire.Shard, unsynced int) int) *Mem {
 
 // rewind copies the shard as it was after the first kept unsynced commits.
 func (s *memShard) rewind(kept int) *memShard {
-	c := &memShard{
-		values: maps.Clone(s.values), versions: maps.Clone(s.versions), cursors: s.cursors, commits: s.commits,
-	}
-	rows := len(s.rows)
+	c := s.clone()
 	for i := len(s.undo) - 1; i >= kept; i-- {
 		u := &s.undo[i]
+		if u.before != nil {
+			c = u.before.clone()
+			continue
+		}
 		// Backwards, because a key may occur twice in one commit.
 		for j := len(u.values) - 1; j >= 0; j-- {
 			if old := &u.values[j]; old.exists {
@@ -329,10 +396,29 @@ func (s *memShard) rewind(kept int) *memShard {
 		for _, old := range u.versions {
 			c.setVersions(old.key, old.versions)
 		}
-		c.cursors, rows = u.cursors, u.rows
+		for _, old := range slices.Backward(u.requests) {
+			if old.exists {
+				c.requests[old.id] = old.dot
+			} else {
+				delete(c.requests, old.id)
+			}
+		}
+		c.cursors, c.rows = u.cursors, c.rows[:u.rows]
 		c.commits--
 	}
-	c.rows = slices.Clone(s.rows[:rows])
-	c.durable = c.cursors
+	c.sync()
+	return c
+}
+
+// clone copies the shard; what was synced and what can be taken back are not copied.
+func (s *memShard) clone() *memShard {
+	c := &memShard{
+		values: maps.Clone(s.values), versions: maps.Clone(s.versions), requests: maps.Clone(s.requests),
+		cursors: s.cursors, rows: slices.Clone(s.rows), commits: s.commits, torn: s.torn,
+	}
+	if c.values == nil {
+		c.values, c.versions = make(map[string]Value), make(map[string][]Version)
+		c.requests = make(map[wire.RequestID]Dot)
+	}
 	return c
 }

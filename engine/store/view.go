@@ -83,6 +83,9 @@ func (m *Mem) View(_ context.Context, shard wire.Shard) (View, error) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	s := m.read(shard)
+	if err := s.torn.Err(shard); err != nil {
+		return nil, err
+	}
 	v := &memView{shard: memShard{values: make(map[string]Value, len(s.values)), cursors: slices.Clone(s.cursors)}}
 	for key, value := range s.values {
 		v.shard.values[key] = value

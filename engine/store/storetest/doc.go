@@ -10,9 +10,15 @@
 //	                                                                        │
 //	                        what survived must be one of those moments ◀────┘
 //
+// A store that is a store.Mender is also made equal to another one: from a common past one has
+// orphans, the other has entries of the next epoch.
+//
+//	common past ─┬─ orphans ───────▶ target ◀── pieces ── source ◀─ other entries ─┬─ common past
+//	             └──────────── equal in all rows, cursors and later changes ───────┘
+//
 // Invariants tested: I2 (effects and cursors are one commit, torn or whole), I3
 // (what survives is a prefix, never behind Durable), I7 (digest of the state
-// alone).
+// alone). A mending that was killed at any step ends with equal rows (I7).
 //
 // Limits: the suite finds a race between Digest, Export and Apply by trying, so
 // it can miss a narrow one; it tears a commit only where the harness can.

@@ -26,6 +26,9 @@ type memStore struct {
 	tearAt int // -1 = not
 	step   int
 	torn   bool
+
+	before *store.Mem // markLate: the state before piece 0
+	old    []store.Cursor
 }
 
 // plan is how a store goes about its duties; the zero plan is honest.
@@ -36,6 +39,13 @@ type plan struct {
 	cursorsLater bool // Digest and Export read the cursors after the state
 	keepEffects  bool // a crash brings back cursors of the last sync with the newest state
 	blindDigest  bool
+
+	mend func(m *memStore, p *store.MendPiece) error
+	view func(m *memStore, shard wire.Shard) (store.MendView, error)
+	// markLate: a crash after the first piece finds the state before it.
+	markLate bool
+	// tornCursors: Cursors of a torn shard are answered.
+	tornCursors bool
 }
 
 // dies is an inner step of a commit.
@@ -92,6 +102,43 @@ func (m *memStore) Export(ctx context.Context, shard wire.Shard, keys [][]byte,
 	return cursors, err
 }
 
+func (m *memStore) Cursors(shard wire.Shard) ([]store.Cursor, error) {
+	cursors, err := m.Mem.Cursors(shard)
+	if m.plan.tornCursors && errors.Is(err, store.ErrTorn) {
+		err = nil
+	}
+	return cursors, err
+}
+
+func (m *memStore) Mend(ctx context.Context, p *store.MendPiece) error {
+	m.step = 0
+	if m.dies() {
+		return errTorn
+	}
+	if p.Index == 0 {
+		m.before = m.Mem.Crash(nil)
+		m.old, _ = m.Mem.Cursors(p.Shard) // none of a shard that is torn already
+	} else {
+		m.before = nil
+	}
+	mend := func(m *memStore, p *store.MendPiece) error { return m.Mem.Mend(ctx, p) }
+	if m.plan.mend != nil {
+		mend = m.plan.mend
+	}
+	err := mend(m, p)
+	if m.dies() {
+		return errTorn
+	}
+	return err
+}
+
+func (m *memStore) MendView(ctx context.Context, shard wire.Shard) (store.MendView, error) {
+	if m.plan.view != nil {
+		return m.plan.view(m, shard)
+	}
+	return m.Mem.MendView(ctx, shard)
+}
+
 // harness has what a crash leaves decided by a small pattern: now nothing of the
 // unsynced commits survives, now some, now all.
 func harness(p plan) Harness {
@@ -114,6 +161,9 @@ func harness(p plan) Harness {
 			if p.keepEffects {
 				return wrap(apart(m.Mem))
 			}
+			if p.markLate && m.before != nil {
+				return wrap(m.before)
+			}
 			if m.torn {
 				return wrap(m.Mem.Crash(func(_ wire.Shard, unsynced int) int { return unsynced }))
 			}
@@ -124,9 +174,15 @@ func harness(p plan) Harness {
 		Entry: func(shard wire.Shard, n int) wire.Entry {
 			return wire.Entry{
 				Op:      wire.Op(1 + n%5),
-				Keys:    [][]byte{fmt.Appendf(nil, "key %d", n%7), fmt.Appendf(nil, "other %d", n%3)},
+				Keys:    [][]byte{fmt.Appendf(nil, "key %d", n%7), fmt.Appendf(nil, "own %d", n/2)},
 				Payload: fmt.Appendf(nil, "shard %d payload %d", shard, n),
+				Request: wire.RequestID{1, byte(shard), byte(n >> 8), byte(n)},
 			}
+		},
+		Known: func(s store.Store, shard wire.Shard, id wire.RequestID) (wire.Ref, bool) {
+			dot, known := s.(*memStore).Request(shard, id)
+			log := wire.LogID{Site: dot.Site, Shard: shard}
+			return wire.Ref{Log: log, Incarnation: dot.Incarnation, Seq: dot.Seq}, known
 		},
 		UnknownOp: unknownOp,
 	}
@@ -200,15 +256,129 @@ var planted = []struct {
 	}}, []string{"versions come and go"}},
 	{plan{name: "cursors of the last sync with a newer state", keepEffects: true},
 		[]string{"state and cursors go back together"}},
+
+	{plan{name: "rows that are not named stay", mend: func(m *memStore, p *store.MendPiece) error {
+		return m.keep(p, "")
+	}}, []string{"rows that the source has not", "mending makes two"}},
+	{plan{name: "request ids are not mended", view: without("r"), mend: func(m *memStore, p *store.MendPiece) error {
+		return m.keep(p, "r")
+	}}, []string{"request ids"}},
+	{plan{name: "versions are not mended", view: without("v"), mend: func(m *memStore, p *store.MendPiece) error {
+		return m.keep(p, "v")
+	}}, []string{"rows that the source has not", "mending makes two"}},
+	{plan{name: "cursors that are not named stay", mend: func(m *memStore, p *store.MendPiece) error {
+		if p.Last {
+			whole := *p
+			whole.Cursors = slices.Clone(p.Cursors)
+			for _, c := range m.old {
+				if positionOf(p.Cursors, c.Log) == (wire.Position{}) {
+					whole.Cursors = append(whole.Cursors, c)
+				}
+			}
+			sortCursors(whole.Cursors)
+			p = &whole
+		}
+		return m.Mem.Mend(context.Background(), p)
+	}}, []string{"rows that the source has not", "mending makes two"}},
+	{plan{name: "the torn mark is not durable", markLate: true}, []string{"the torn mark and the last"}},
+	{plan{name: "a torn shard has cursors", tornCursors: true},
+		[]string{"a torn shard says so", "the torn mark", "mending killed"}},
+	{plan{name: "the order of pieces does not matter", mend: func(m *memStore, p *store.MendPiece) error {
+		err := m.Mem.Mend(context.Background(), p)
+		if errors.Is(err, store.ErrMendOrder) {
+			err = nil
+		}
+		return err
+	}}, []string{"pieces out of order"}},
+	{plan{name: "a piece is not checked", mend: func(m *memStore, p *store.MendPiece) error {
+		err := m.Mem.Mend(context.Background(), p)
+		if errors.Is(err, store.ErrMendPiece) {
+			err = nil
+		}
+		return err
+	}}, []string{"pieces that are wrong"}},
+	{plan{name: "the last piece is lost in a crash", mend: func(m *memStore, p *store.MendPiece) error {
+		before := m.Mem.Crash(func(_ wire.Shard, unsynced int) int { return unsynced })
+		err := m.Mem.Mend(context.Background(), p)
+		if p.Last {
+			m.before = before
+		}
+		return err
+	}, markLate: true}, []string{"the torn mark and the last"}},
+	{plan{name: "a view goes on with the shard", view: func(m *memStore, shard wire.Shard) (store.MendView, error) {
+		v, err := m.Mem.MendView(context.Background(), shard)
+		return &liveView{v, m, shard}, err
+	}}, []string{"a held view of rows"}},
+}
+
+// keep is Mend that keeps the rows which begin with prefix and are not named.
+func (m *memStore) keep(p *store.MendPiece, prefix string) error {
+	v, err := m.Mem.MendView(context.Background(), p.Shard)
+	if err != nil || p.Last {
+		return errors.Join(err, m.Mem.Mend(context.Background(), p))
+	}
+	more := *p
+	more.Rows = slices.Clone(p.Rows)
+	err = v.Rows(context.Background(), p.Lo, p.Hi, func(key, value []byte) error {
+		named := slices.ContainsFunc(p.Rows, func(r store.MendRow) bool { return string(r.Key) == string(key) })
+		if !named && strings.HasPrefix(string(key), prefix) {
+			more.Rows = append(more.Rows, store.MendRow{Key: key, Value: value})
+		}
+		return nil
+	})
+	slices.SortFunc(more.Rows, func(x, y store.MendRow) int { return strings.Compare(string(x.Key), string(y.Key)) })
+	return errors.Join(err, m.Mem.Mend(context.Background(), &more))
+}
+
+// without are views that leave out the rows which begin with prefix.
+func without(prefix string) func(m *memStore, shard wire.Shard) (store.MendView, error) {
+	return func(m *memStore, shard wire.Shard) (store.MendView, error) {
+		all, err := m.Mem.MendView(context.Background(), shard)
+		if err != nil {
+			return nil, err
+		}
+		some := store.NewMem()
+		id := store.MendID{1}
+		p := &store.MendPiece{Shard: shard, Mend: id}
+		err = all.Rows(context.Background(), nil, nil, func(key, value []byte) error {
+			if !strings.HasPrefix(string(key), prefix) {
+				p.Rows = append(p.Rows, store.MendRow{Key: key, Value: value})
+			}
+			return nil
+		})
+		err = errors.Join(err, some.Mend(context.Background(), p))
+		if !all.Torn() {
+			last := &store.MendPiece{Shard: shard, Mend: id, Index: 1, Last: true, Cursors: all.Cursors()}
+			err = errors.Join(err, some.Mend(context.Background(), last))
+		}
+		v, viewErr := some.MendView(context.Background(), shard)
+		return v, errors.Join(err, viewErr)
+	}
+}
+
+// liveView is a view whose digest is that of now.
+type liveView struct {
+	store.MendView
+	m     *memStore
+	shard wire.Shard
+}
+
+func (l *liveView) Digest(ctx context.Context, lo, hi []byte) ([32]byte, error) {
+	v, err := l.m.Mem.MendView(ctx, l.shard)
+	if err != nil {
+		return [32]byte{}, err
+	}
+	return v.Digest(ctx, lo, hi)
 }
 
 func TestPlantedBugsFailTheSuite(t *testing.T) {
+	all := slices.Concat(checks, mendChecks)
 	for _, bug := range planted {
 		t.Run(bug.plan.name, func(t *testing.T) {
 			for _, name := range bug.found {
-				at := slices.IndexFunc(checks, func(c check) bool { return strings.HasPrefix(c.name, name) })
+				at := slices.IndexFunc(all, func(c check) bool { return strings.HasPrefix(c.name, name) })
 				require.GreaterOrEqual(t, at, 0, "no check is named %q…", name)
-				require.NotEmpty(t, faults(t, checks[at], bug.plan), "check %q does not find it", checks[at].name)
+				require.NotEmpty(t, faults(t, all[at], bug.plan), "check %q does not find it", all[at].name)
 			}
 		})
 	}

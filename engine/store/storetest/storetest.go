@@ -26,16 +26,20 @@ type Harness struct {
 	// tests of crashes are skipped.
 	Crash func(s store.Store) store.Store
 	// Tear arranges that the store's process dies at its n-th inner step (from 0)
-	// of the next Apply, which then returns any error. nil: the test of torn
-	// commits is skipped.
+	// of the next Apply or Mend, which then returns any error. nil: the tests of torn
+	// commits are skipped.
 	Tear func(s store.Store, n int)
-	// Torn says whether the last Apply met that step; when it did not, all steps
+	// Torn says whether the last Apply or Mend met that step; when it did not, all steps
 	// have been tried.
 	Torn func(s store.Store) bool
 	// Entry returns the n-th operation (from 0) on a shard. The suite applies them
 	// in this order, from different logs, and never one twice. Each changes the
 	// state; its keys stay the same from call to call.
 	Entry func(shard wire.Shard, n int) wire.Entry
+	// Known returns the entry that did a request, as the host answers a client that asks
+	// again. Entry then gives each operation a request id of its own. nil: the store
+	// keeps no request ids, and they are not tested.
+	Known func(s store.Store, shard wire.Shard, id wire.RequestID) (wire.Ref, bool)
 	// UnknownOp is an operation that the host does not know; 0: it knows all, and
 	// that test is skipped.
 	UnknownOp wire.Op
@@ -66,9 +70,10 @@ var checks = []check{
 	{"a change without effects moves cursors only", checkCursorOnly},
 }
 
-// Run runs the contract tests. open is called once for each.
+// Run runs the contract tests. open is called once for each. Those of mending are
+// skipped where the store is not a store.Mender.
 func Run(t *testing.T, open func(t testing.TB) Harness) {
-	for _, c := range checks {
+	for _, c := range slices.Concat(checks, mendChecks) {
 		t.Run(c.name, func(t *testing.T) { c.run(t, open(t)) })
 	}
 }
@@ -77,6 +82,8 @@ func Run(t *testing.T, open func(t testing.TB) Harness) {
 const (
 	siteA wire.SiteID = 0xa
 	siteB wire.SiteID = 0xb
+	siteC wire.SiteID = 0xc // which writes after a failover
+	siteD wire.SiteID = 0xd // whose log only an orphan is in
 )
 
 // versionKey has one version in the suite's changes: the last entry.
@@ -90,13 +97,16 @@ type script struct {
 	next  int   // entry
 	made  int   // batches
 	ends  map[wire.SiteID]wire.Position
+
+	only  wire.SiteID // which writes; 0 = two sites in turn
+	epoch wire.Epoch
 }
 
 func newScript(h Harness, shard wire.Shard, sizes ...int) *script {
 	if len(sizes) == 0 {
 		sizes = []int{1, 3, 2}
 	}
-	return &script{h: h, shard: shard, sizes: sizes, ends: make(map[wire.SiteID]wire.Position)}
+	return &script{h: h, shard: shard, sizes: sizes, ends: make(map[wire.SiteID]wire.Position), epoch: 1}
 }
 
 // change makes the next one: the first of a log is its START.
@@ -105,12 +115,16 @@ func (s *script) change() *store.Change {
 	if s.made%3 == 2 {
 		site = siteB
 	}
+	if s.only != 0 {
+		site = s.only
+	}
 	count := s.sizes[s.made%len(s.sizes)]
 	s.made++
 	end := s.ends[site]
 	h := &wire.BatchHeader{
-		Kind: wire.BatchData, DigestKind: wire.DigestXXH3, Incarnation: wire.Incarnation{byte(site)},
-		Cluster: 1, Site: site, Shard: s.shard, Epoch: 1, Prev: end.Chain,
+		Kind: wire.BatchData, DigestKind: wire.DigestXXH3,
+		Incarnation: wire.Incarnation{byte(site), byte(s.epoch >> 8), byte(s.epoch)},
+		Cluster:     1, Site: site, Shard: s.shard, Epoch: s.epoch, Prev: end.Chain,
 		FirstSeq: end.Seq + 1, Count: uint32(count),
 	}
 	c := &store.Change{Shard: s.shard, Batch: h}
