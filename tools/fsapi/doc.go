@@ -9,7 +9,7 @@
 //	GET  xattrs    ?path=                     Xattr lines
 //	GET  digest                               Digest of everything
 //	GET  walk      ?path=                     WalkRow lines, depth first
-//	GET  decided   ?after=                    DecidedRow lines, in order of commits
+//	GET  decided   ?after=                    DecidedRow lines, by shard, log and seq
 //
 // stat, ls, sums and xattrs with current=1 wait until the Store shows all that the
 // log of the path's shard holds, as operations do.

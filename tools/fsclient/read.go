@@ -115,7 +115,7 @@ func (c *Client) Walk(ctx context.Context, path string, visit func(fsapi.WalkRow
 	})
 }
 
-// Decided visits the audit rows behind row after, in the order of commits.
+// Decided visits the audit rows above row after, by shard, log and seq.
 func (c *Client) Decided(ctx context.Context, after uint64, visit func(fsapi.DecidedRow) error) error {
 	return lines(ctx, c, "decided", url.Values{"after": {strconv.FormatUint(after, 10)}}, visit)
 }

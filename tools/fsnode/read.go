@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/claudefs/repl/engine"
+	"github.com/claudefs/repl/engine/store"
 	"github.com/claudefs/repl/tools/fsapi"
 	"github.com/claudefs/repl/tools/namespace"
 )
@@ -287,11 +288,16 @@ func errorOf(err error) (status int, e fsapi.Error) {
 		return http.StatusServiceUnavailable, withNext(e, laterNext)
 	case errors.Is(err, engine.ErrClosed), errors.Is(err, namespace.ErrClosed):
 		return http.StatusServiceUnavailable, withNext(e, "the node is stopping: try again when it is back")
+	case errors.Is(err, store.ErrTorn), errors.Is(err, namespace.ErrMended):
+		return http.StatusServiceUnavailable, withNext(e, tornNext)
 	case errors.Is(err, namespace.ErrBroken):
 		return http.StatusServiceUnavailable, withNext(e, "look at the node's log and disk, then restart it")
 	}
 	return http.StatusInternalServerError, withNext(e, "look at the node's log")
 }
+
+// tornNext is what to do about a shard that is being made equal to another site's.
+const tornNext = "try again: the node mends this by itself, cfs admin replication status shows how far it is"
 
 const laterNext = "try again: cfs admin replication status names what is awaited"
 

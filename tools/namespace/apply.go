@@ -26,6 +26,9 @@ func (s *Store) Apply(ctx context.Context, c *store.Change) error {
 	if int(c.Shard) >= s.shards {
 		return fmt.Errorf("shard %d of %d: %w", c.Shard, s.shards, ErrOptions)
 	}
+	if err := s.whole(c.Shard); err != nil {
+		return err
+	}
 	b := s.db.NewIndexedBatchWithSize(int(c.Batch.BodyBytes) + rowBytesGuess*len(c.Effects))
 	if err := s.fill(b, c); err != nil {
 		return errors.Join(fmt.Errorf("shard %d: %w", c.Shard, err), b.Close())
@@ -97,6 +100,12 @@ func (s *Store) syncLog() error {
 	if err := b.LogData(nil, nil); err != nil {
 		return err
 	}
+	return s.commitSynced(b)
+}
+
+// commitSynced puts a batch into Pebble and waits until its log is flushed. It closes
+// the batch.
+func (s *Store) commitSynced(b *pebble.Batch) error {
 	if err := s.commit(b, pebble.Sync); err != nil {
 		return err
 	}
@@ -119,6 +128,10 @@ const rowBytesGuess = 512
 
 // fill puts everything of c into b.
 func (s *Store) fill(b *pebble.Batch, c *store.Change) error {
+	row, err := s.takeRows(len(c.Effects))
+	if err != nil {
+		return err
+	}
 	x := newEffects(b, c.Shard, true)
 	var p payload
 	for i := range c.Effects {
@@ -129,7 +142,7 @@ func (s *Store) fill(b *pebble.Batch, c *store.Change) error {
 		if err := x.apply(&p); err != nil {
 			return fmt.Errorf("seq %d: %w", e.Seq, err)
 		}
-		if err := s.putDecided(b, c, e); err != nil {
+		if err := putDecided(b, c, e, row+uint64(i)); err != nil {
 			return err
 		}
 	}
@@ -154,16 +167,18 @@ func (s *Store) fill(b *pebble.Batch, c *store.Change) error {
 
 // putDecided writes the audit row of an entry and, for a client's request, where
 // it is answered from.
-func (s *Store) putDecided(b *pebble.Batch, c *store.Change, e *wire.Entry) error {
-	ref := wire.Ref{Log: c.Batch.Log(), Incarnation: c.Batch.Incarnation, Seq: e.Seq}
-	value := append(encodeRef(make([]byte, 0, refBytes+len(e.Request)), ref), e.Request[:]...)
-	if err := b.Set(decidedKey(nil, s.nextRow.Add(1)-1), value, nil); err != nil {
+func putDecided(b *pebble.Batch, c *store.Change, e *wire.Entry, row uint64) error {
+	ref := wire.Ref{
+		Log: wire.LogID{Shard: c.Shard, Site: c.Batch.Site}, Incarnation: c.Batch.Incarnation, Seq: e.Seq,
+	}
+	key := make([]byte, 0, statePrefixBytes+entryBytes+8)
+	if err := b.Set(decidedKey(key, ref, row), e.Request[:], nil); err != nil {
 		return err
 	}
 	if e.Request == (wire.RequestID{}) {
 		return nil
 	}
-	return b.Set(requestKey(nil, e.Request), value[:refBytes], nil)
+	return b.Set(requestKey(key[:0], c.Shard, e.Request), encodeRef(make([]byte, 0, refBytes), ref), nil)
 }
 
 // Ref and position rows: little-endian. Part of the disk format.
@@ -261,7 +276,8 @@ func (s *Store) Cursors(shard wire.Shard) ([]store.Cursor, error) {
 	defer leave()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Clone(s.cursorsOf(shard).applied), nil
+	at := s.cursorsOf(shard)
+	return slices.Clone(at.applied), at.torn.Err(shard)
 }
 
 // Durable implements store.Store.
@@ -273,7 +289,8 @@ func (s *Store) Durable(shard wire.Shard) ([]store.Cursor, error) {
 	defer leave()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Clone(s.cursorsOf(shard).durable), nil
+	at := s.cursorsOf(shard)
+	return slices.Clone(at.durable), at.torn.Err(shard)
 }
 
 // Sync implements store.Store: a synced record of Pebble's log covers all
@@ -288,21 +305,23 @@ func (s *Store) Sync(ctx context.Context) error {
 		return err
 	}
 	s.mu.Lock()
-	seen := make(map[wire.Shard][]store.Cursor, len(s.dirty))
+	seen := make(map[wire.Shard]cursors, len(s.dirty))
 	for shard := range s.dirty {
-		seen[shard] = s.cursorsOf(shard).applied
+		seen[shard] = *s.cursorsOf(shard)
 	}
 	clear(s.dirty)
 	s.mu.Unlock()
 	err = s.syncLog()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for shard, applied := range seen {
-		if err != nil {
+	for shard, then := range seen {
+		at := s.cursorsOf(shard)
+		switch {
+		case err != nil:
 			s.dirty[shard] = struct{}{}
-			continue
+		case at.turn == then.turn: // else a mending has synced what is there now
+			at.durable = newer(at.durable, then.applied)
 		}
-		s.cursorsOf(shard).durable = newer(s.cursorsOf(shard).durable, applied)
 	}
 	if err != nil {
 		return fmt.Errorf("namespace: sync: %w", err)
@@ -311,8 +330,8 @@ func (s *Store) Sync(ctx context.Context) error {
 }
 
 // newer guards against a Sync that began earlier and ended later: its cursors
-// must not take back those of the other. Logs of a shard never go away, and the
-// cursors of one incarnation only rise.
+// must not take back those of the other. Between two mendings, logs of a shard do not go
+// away, and the cursors of one incarnation only rise.
 func newer(old, seen []store.Cursor) []store.Cursor {
 	for _, o := range old {
 		i, found := slices.BinarySearchFunc(seen, o, compareCursors)

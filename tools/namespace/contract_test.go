@@ -70,6 +70,16 @@ func entryOf(shard wire.Shard, n int) wire.Entry {
 	}
 }
 
+// knownIn is what a client that repeats a request is answered.
+func knownIn(s store.Store, shard wire.Shard, id wire.RequestID) (wire.Ref, bool) {
+	v := view{r: s.(*Store).db, shard: shard}
+	ref, known, err := v.known(id)
+	if err != nil {
+		panic(err)
+	}
+	return ref, known
+}
+
 // I1, I2, I3, I7: what the engine relies on.
 func TestNamespaceKeepsTheStoreContract(t *testing.T) {
 	storetest.Run(t, func(t testing.TB) storetest.Harness {
@@ -81,7 +91,7 @@ func TestNamespaceKeepsTheStoreContract(t *testing.T) {
 			Crash: c.crash,
 			Tear:  func(_ store.Store, n int) { c.tear = n },
 			Torn:  func(store.Store) bool { return c.tear < tearCount },
-			Entry: entryOf, UnknownOp: 60000,
+			Entry: entryOf, Known: knownIn, UnknownOp: 60000,
 		}
 	})
 }

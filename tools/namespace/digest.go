@@ -72,6 +72,9 @@ func (s *Store) Digest(ctx context.Context, shard wire.Shard, lo, hi []byte) (d 
 	defer leave()
 	snapshot := s.db.NewSnapshot()
 	defer snapshot.Close()
+	if err := wholeIn(snapshot, shard); err != nil {
+		return d, nil, err
+	}
 	h := hasher{hash: sha256.New()}
 	if err := h.rows(ctx, snapshot, shard, lo, hi); err != nil {
 		return d, nil, fmt.Errorf("shard %d: digest: %w", shard, err)
@@ -98,6 +101,9 @@ func (s *Store) Export(ctx context.Context, shard wire.Shard, keys [][]byte,
 	defer leave()
 	snapshot := s.db.NewSnapshot()
 	defer snapshot.Close()
+	if err := wholeIn(snapshot, shard); err != nil {
+		return nil, err
+	}
 	for _, key := range keys {
 		if err := exportKey(ctx, snapshot, shard, key, visit); err != nil {
 			return nil, fmt.Errorf("shard %d: export of %q: %w", shard, key, err)
@@ -157,6 +163,9 @@ func (s *Store) DigestAll(ctx context.Context) (t Total, err error) {
 	defer leave()
 	snapshot := s.db.NewSnapshot()
 	defer snapshot.Close()
+	if err := allWhole(snapshot); err != nil {
+		return t, err
+	}
 	h := hasher{hash: sha256.New()}
 	for _, table := range stateTables {
 		if err := scan(ctx, snapshot, []byte{table}, []byte{table + 1}, func(key, value []byte) error {

@@ -27,6 +27,9 @@
 //     show as a second row of the same (incarnation, shard, seq).
 //   - I3: cursors and effects are of one commit; a crash takes back both.
 //   - I7: equal effects give equal digests, whatever the batches were.
+//   - A shard that is being made equal to another site's is torn from the first piece to
+//     the last, over crashes too: Submit and readers refuse it (store.ErrTorn), and a
+//     listing of the root is refused whole.
 //   - An entry that contradicts the state (a name made twice, an inode that is
 //     not there) is an error of Apply: the log stops rather than diverge.
 //   - I10: Pebble's memory is bounded by Options: 96 MiB by default, for blocks and

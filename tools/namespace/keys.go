@@ -2,6 +2,7 @@ package namespace
 
 import (
 	"encoding/binary"
+	"fmt"
 
 	"github.com/claudefs/repl/wire"
 )
@@ -17,6 +18,7 @@ const (
 	tableVersions = 'v'
 	tableLosers   = 'l'
 	tableMeta     = 'm'
+	tableTorn     = 't'
 
 	keyDirent = 'd'
 	keyInode  = 'i'
@@ -85,18 +87,36 @@ func cursorKey(dst []byte, log wire.LogID) []byte {
 	return binary.BigEndian.AppendUint32(shardPrefix(dst, tableCursor, log.Shard), uint32(log.Site))
 }
 
-func requestKey(dst []byte, id wire.RequestID) []byte {
-	return append(append(dst, tableRequest), id[:]...)
+func requestKey(dst []byte, shard wire.Shard, id wire.RequestID) []byte {
+	return append(shardPrefix(dst, tableRequest, shard), id[:]...)
 }
 
-func decidedKey(dst []byte, counter uint64) []byte {
-	return binary.BigEndian.AppendUint64(append(dst, tableDecided), counter)
+// entryBytes is what names an entry behind the shard of its row.
+const entryBytes = 4 + 16 + 8
+
+// entryKey appends the key of a row about one entry of a log.
+func entryKey(dst []byte, table byte, r wire.Ref) []byte {
+	dst = binary.BigEndian.AppendUint32(shardPrefix(dst, table, r.Log.Shard), uint32(r.Log.Site))
+	return binary.BigEndian.AppendUint64(append(dst, r.Incarnation[:]...), uint64(r.Seq))
 }
 
-func loserKey(dst []byte, shard wire.Shard, site wire.SiteID, in wire.Incarnation, seq wire.Seq) []byte {
-	dst = binary.BigEndian.AppendUint32(shardPrefix(dst, tableLosers, shard), uint32(site))
-	return binary.BigEndian.AppendUint64(append(dst, in[:]...), uint64(seq))
+func decidedKey(dst []byte, r wire.Ref, row uint64) []byte {
+	return binary.BigEndian.AppendUint64(entryKey(dst, tableDecided, r), row)
 }
+
+// decodeDecidedKey reads what decidedKey wrote.
+func decodeDecidedKey(key []byte) (r wire.Ref, row uint64, err error) {
+	if len(key) != statePrefixBytes+entryBytes+8 {
+		return r, 0, fmt.Errorf("key of a decided row of %d bytes: %w", len(key), ErrDamaged)
+	}
+	be, at := binary.BigEndian, key[statePrefixBytes:]
+	return wire.Ref{
+		Log:         wire.LogID{Shard: wire.Shard(be.Uint16(key[1:])), Site: wire.SiteID(be.Uint32(at))},
+		Incarnation: wire.Incarnation(at[4:20]), Seq: wire.Seq(be.Uint64(at[20:])),
+	}, be.Uint64(at[entryBytes:]), nil
+}
+
+func tornKey(dst []byte, shard wire.Shard) []byte { return shardPrefix(dst, tableTorn, shard) }
 
 // successor returns the first key behind all keys that begin with prefix, nil
 // when there is none.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -23,9 +24,13 @@ func (s *Store) Stat(path string) (Attr, error) {
 		return Attr{}, err
 	}
 	defer leave()
-	a, _, err := s.stat(s.db, path)
+	snapshot := s.db.NewSnapshot()
+	defer snapshot.Close()
+	a, _, err := s.stat(snapshot, path)
 	return a, err
 }
+
+// stat resolves a path in a snapshot, where its shard is whole.
 
 func (s *Store) stat(r pebble.Reader, path string) (Attr, *view, error) {
 	clean, err := Clean(path)
@@ -33,6 +38,11 @@ func (s *Store) stat(r pebble.Reader, path string) (Attr, *view, error) {
 		return Attr{}, nil, pathError("stat", path, err)
 	}
 	v := &view{r: r, shard: ShardOf(clean, s.shards)}
+	if clean != "/" {
+		if err := wholeIn(r, v.shard); err != nil {
+			return Attr{}, nil, fmt.Errorf("%s: %w", path, err)
+		}
+	}
 	at, err := v.resolve(clean, nil)
 	if err == nil && !at.found {
 		err = syscall.ENOENT
@@ -42,7 +52,7 @@ func (s *Store) stat(r pebble.Reader, path string) (Attr, *view, error) {
 	}
 	a, found, err := v.inode(at.entry.inode)
 	if err == nil && !found {
-		err = syscall.ENOENT // it went between the two reads
+		err = syscall.ENOENT
 	}
 	return a, v, pathError("stat", path, err)
 }
@@ -62,7 +72,9 @@ func (s *Store) List(ctx context.Context, path, after string, limit int) ([]Name
 		return nil, err
 	}
 	defer leave()
-	a, v, err := s.stat(s.db, path)
+	snapshot := s.db.NewSnapshot()
+	defer snapshot.Close()
+	a, v, err := s.stat(snapshot, path)
 	if err != nil {
 		return nil, err
 	}
@@ -77,6 +89,9 @@ func (s *Store) List(ctx context.Context, path, after string, limit int) ([]Name
 func (s *Store) names(ctx context.Context, v *view, dir Inode, after string, limit int) (all []Name, err error) {
 	if dir != Root {
 		return v.names(ctx, nil, dir, after, limit)
+	}
+	if err := allWhole(v.r); err != nil {
+		return nil, fmt.Errorf("/: %w", err)
 	}
 	for shard := range s.shards {
 		v := view{r: v.r, shard: wire.Shard(shard)}
@@ -210,12 +225,12 @@ func (v *view) xattrs(ctx context.Context, n Inode, visit func(name string, valu
 
 // Decided is one audit row: an entry that took effect.
 type Decided struct {
-	Row     uint64 // the Store's own commit counter, rising
+	Row     uint64 // the Store's own counter, rising from commit to commit
 	Ref     wire.Ref
 	Request wire.RequestID
 }
 
-// Decided visits the audit rows behind row after, in the order of their commits. rows − distinct
+// Decided visits the audit rows above row after, by shard, log and seq. rows − distinct
 // (incarnation, shard, seq) is what was done twice.
 func (s *Store) Decided(ctx context.Context, after uint64, visit func(Decided) error) error {
 	leave, err := s.enter()
@@ -223,18 +238,20 @@ func (s *Store) Decided(ctx context.Context, after uint64, visit func(Decided) e
 		return err
 	}
 	defer leave()
-	from := decidedKey(nil, after+1)
-	return scan(ctx, s.db, from, []byte{tableDecided + 1}, func(key, value []byte) error {
-		if len(key) != 1+8 || len(value) != refBytes+len(wire.RequestID{}) {
-			return ErrDamaged
+	snapshot := s.db.NewSnapshot()
+	defer snapshot.Close()
+	if err := allWhole(snapshot); err != nil {
+		return err
+	}
+	return scan(ctx, snapshot, []byte{tableDecided}, []byte{tableDecided + 1}, func(key, value []byte) error {
+		ref, row, err := decodeDecidedKey(key)
+		if err == nil && len(value) != requestBytes {
+			err = fmt.Errorf("decided row of %d bytes: %w", len(value), ErrDamaged)
 		}
-		ref, err := decodeRef(value[:refBytes])
-		if err != nil {
+		if err != nil || row <= after {
 			return err
 		}
-		return visit(Decided{
-			Row: binary.BigEndian.Uint64(key[1:]), Ref: ref, Request: wire.RequestID(value[refBytes:]),
-		})
+		return visit(Decided{Row: row, Ref: ref, Request: wire.RequestID(value)})
 	})
 }
 

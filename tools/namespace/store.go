@@ -2,7 +2,6 @@ package namespace
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -29,6 +28,8 @@ var (
 	// ErrBroken: Pebble met an error that it cannot go on from. Every later call
 	// fails with it; what is durable is safe, and a restart reads it again.
 	ErrBroken = errors.New("namespace store stopped")
+	// ErrMended: a shard was made equal to another site's while it was read. Nothing was done.
+	ErrMended = errors.New("mended meanwhile: ask again")
 )
 
 // Options of a Store. Dir and Shards are required.
@@ -47,8 +48,6 @@ const (
 	cacheBytesDefault    = 96 << 20 // Pebble counts memtables in: up to 64 MiB of it are theirs
 	memTableBytesDefault = 16 << 20
 	memTableCountMax     = 4
-	layoutVersion        = 1
-	metaBytes            = 2 + 4
 )
 
 // Store is an open namespace: a store.Store, the validating side that feeds a
@@ -59,8 +58,8 @@ type Store struct {
 	now    func() time.Time
 	log    *fatalLog
 
-	nextRow atomic.Uint64 // the next decided row's counter
-	commits chan commit   // to the committer
+	rows    rowNumbers
+	commits chan commit // to the committer
 
 	payloads sync.Pool // of *[]byte, for validators
 
@@ -75,9 +74,15 @@ type Store struct {
 // cursors of one shard; slices are replaced, never changed.
 type cursors struct {
 	applied, durable []store.Cursor
+
+	torn store.TornMark
+	turn uint64 // how often the shard was torn and mended since the Store was opened
 }
 
-var _ store.Store = (*Store)(nil)
+var (
+	_ store.Store  = (*Store)(nil)
+	_ store.Mender = (*Store)(nil)
+)
 
 // Open opens or creates the namespace in o.Dir. What it finds there is durable
 // when it returns.
@@ -164,68 +169,6 @@ func pebbleOptions(o *Options, cache *pebble.Cache, log *fatalLog) *pebble.Optio
 	}
 	p.Levels[len(p.Levels)-1].Compression = func() *sstable.CompressionProfile { return sstable.SnappyCompression }
 	return p
-}
-
-// load checks the layout, makes what it finds durable, and reads the cursors.
-func (s *Store) load() error {
-	if err := s.loadMeta(); err != nil {
-		return err
-	}
-	// Pebble's log may hold records that a killed process left to the operating
-	// system; the flush makes them as durable as their cursors say.
-	if err := s.db.Flush(); err != nil {
-		return err
-	}
-	if err := s.scan([]byte{tableCursor}, func(key, value []byte) error {
-		c, err := decodeCursor(key, value)
-		if err != nil {
-			return err
-		}
-		at := s.cursorsOf(c.Log.Shard)
-		at.applied = append(at.applied, c)
-		at.durable = at.applied
-		return nil
-	}); err != nil {
-		return err
-	}
-	return s.loadNextRow()
-}
-
-func (s *Store) loadMeta() error {
-	want := binary.LittleEndian.AppendUint16(nil, layoutVersion)
-	want = binary.LittleEndian.AppendUint32(want, uint32(s.shards))
-	v := view{r: s.db}
-	found, err := v.get([]byte{tableMeta}, func(b []byte) error {
-		if len(b) != metaBytes {
-			return fmt.Errorf("layout row of %d bytes: %w", len(b), ErrDamaged)
-		}
-		if version := binary.LittleEndian.Uint16(b); version != layoutVersion {
-			return fmt.Errorf("layout version %d, this release reads %d: %w", version, layoutVersion, wire.ErrVersion)
-		}
-		if shards := binary.LittleEndian.Uint32(b[2:]); shards != uint32(s.shards) {
-			return fmt.Errorf("created with %d shards, opened with %d: %w", shards, s.shards, ErrOptions)
-		}
-		return nil
-	})
-	if err != nil || found {
-		return err
-	}
-	return s.db.Set([]byte{tableMeta}, want, pebble.Sync)
-}
-
-func (s *Store) loadNextRow() error {
-	it, err := s.db.NewIter(&pebble.IterOptions{
-		LowerBound: []byte{tableDecided}, UpperBound: []byte{tableDecided + 1},
-	})
-	if err != nil {
-		return err
-	}
-	last := uint64(0)
-	if it.Last() {
-		last = binary.BigEndian.Uint64(it.Key()[1:])
-	}
-	s.nextRow.Store(last + 1)
-	return errors.Join(it.Error(), it.Close())
 }
 
 // scan visits all rows whose key begins with prefix.

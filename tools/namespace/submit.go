@@ -1,6 +1,7 @@
 package namespace
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -53,6 +54,7 @@ type desk struct {
 	last    wire.Ref // the last appended entry
 	waiting bool     // last may not be applied yet
 	spoiled bool     // the overlay has an effect whose entry was not appended
+	turn    uint64   // of the shard's cursors, when the overlay began
 }
 
 // overlayBytesMax bounds a shard's overlay; beyond it Submit waits until what is
@@ -102,6 +104,14 @@ func (s *Store) Submit(ctx context.Context, log Log, ops []Operation, results []
 		return 0, Receipt{}, ctx.Err()
 	}
 	defer func() { d.lock <- struct{}{} }()
+	turn, err := s.turn(shard)
+	if err != nil {
+		return 0, Receipt{}, err
+	}
+	if d.turn != turn { // mended: nothing is pending on what there was
+		d.reset()
+		d.turn = turn
+	}
 	if err := s.settle(ctx, log, shard, d); err != nil {
 		return 0, Receipt{}, err
 	}
@@ -155,14 +165,21 @@ func (s *Store) applied(ref wire.Ref) bool {
 // submitOne decides one operation. An error is the log's or the Store's; what
 // POSIX refuses is in the result.
 func (s *Store) submitOne(ctx context.Context, log Log, d *desk, v *validator, op *Operation) (Result, error) {
-	if ref, known, err := v.known(op.Request); err != nil || known {
-		return Result{Ref: ref, Repeated: known}, err
-	}
-	if ShardOf(op.Path, s.shards) != v.shard {
+	var e wire.Entry
+	same := false
+	ref, known, err := v.known(op.Request)
+	if err == nil && !known && ShardOf(op.Path, s.shards) != v.shard {
 		return Result{Err: opError(op, syscall.EXDEV)}, nil
 	}
-	var e wire.Entry
-	same, err := v.entry(op, &e)
+	if err == nil && !known {
+		same, err = v.entry(op, &e)
+	}
+	if turn, torn := s.turn(v.shard); torn != nil || turn != d.turn { // what was read is of no moment
+		return Result{}, cmp.Or(torn, fmt.Errorf("shard %d: %w", v.shard, ErrMended))
+	}
+	if known {
+		return Result{Ref: ref, Repeated: true}, nil
+	}
 	if _, refused := err.(syscall.Errno); refused {
 		return Result{Err: opError(op, err)}, nil
 	}
@@ -180,13 +197,13 @@ func (s *Store) submitOne(ctx context.Context, log Log, d *desk, v *validator, o
 	}
 	// An append that has begun is not abandoned, so that its outcome is known to
 	// the overlay whenever the log knows it.
-	ref, err := log.Append(context.WithoutCancel(ctx), v.shard, &e)
+	ref, err = log.Append(context.WithoutCancel(ctx), v.shard, &e)
 	if err != nil {
 		return Result{}, err
 	}
 	d.last, d.waiting, d.spoiled = ref, true, false
 	if op.Request != (wire.RequestID{}) {
-		err = v.b.Set(requestKey(nil, op.Request), encodeRef(nil, ref), nil)
+		err = v.b.Set(requestKey(nil, v.shard, op.Request), encodeRef(nil, ref), nil)
 	}
 	return Result{Ref: ref}, err
 }
@@ -196,7 +213,7 @@ func (v *view) known(id wire.RequestID) (ref wire.Ref, known bool, err error) {
 	if id == (wire.RequestID{}) {
 		return ref, false, nil
 	}
-	known, err = v.get(requestKey(nil, id), func(b []byte) (err error) {
+	known, err = v.get(requestKey(nil, v.shard, id), func(b []byte) (err error) {
 		ref, err = decodeRef(b)
 		return err
 	})

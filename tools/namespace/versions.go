@@ -79,6 +79,9 @@ func (s *Store) Versions(shard wire.Shard, keys [][]byte, dst []store.Version) (
 		return dst, err
 	}
 	defer leave()
+	if err := s.whole(shard); err != nil {
+		return dst, err
+	}
 	v := view{r: s.db, shard: shard}
 	for _, key := range keys {
 		_, err := v.get(versionsKey(nil, shard, key), func(b []byte) error {
@@ -106,5 +109,8 @@ func putLoser(b *pebble.Batch, shard wire.Shard, l *store.Loser) error {
 	value = binary.LittleEndian.AppendUint32(value, uint32(len(l.BeforeImage)))
 	value = append(value, l.BeforeImage...)
 	value = wire.AppendEntry(value, l.Entry.Stamp, l.Entry.Stamp, &l.Entry)
-	return b.Set(loserKey(nil, shard, l.Dot.Site, l.Dot.Incarnation, l.Dot.Seq), value, nil)
+	ref := wire.Ref{
+		Log: wire.LogID{Shard: shard, Site: l.Dot.Site}, Incarnation: l.Dot.Incarnation, Seq: l.Dot.Seq,
+	}
+	return b.Set(entryKey(nil, tableLosers, ref), value, nil)
 }

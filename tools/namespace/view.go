@@ -32,6 +32,9 @@ func (s *Store) View(ctx context.Context, shard wire.Shard) (store.View, error) 
 		return nil, err
 	}
 	v := &shardView{shard: shard, snapshot: s.db.NewSnapshot(), leave: leave}
+	if err := wholeIn(v.snapshot, shard); err != nil {
+		return nil, errors.Join(err, v.Close())
+	}
 	if v.cursors, err = snapshotCursors(ctx, v.snapshot, shard); err != nil {
 		return nil, errors.Join(fmt.Errorf("shard %d: cursors: %w", shard, err), v.Close())
 	}

@@ -206,6 +206,28 @@ func TestMemoryStoreKeepsTheContract(t *testing.T) {
 	Run(t, func(testing.TB) Harness { return harness(plan{}) })
 }
 
+// A crash leaves the first pieces of a mending, as it leaves the first changes, and never less than
+// piece 0.
+func TestMemoryStoreLosesUnsyncedPieces(t *testing.T) {
+	a := parted(t, harness(plan{}))
+	pieces := a.pieces()
+	m := a.target.(*memStore).Mem
+	mend(t, m, pieces[0])
+	after := [][32]byte{rowsDigest(t, m, 0)}
+	for _, p := range pieces[1:4] {
+		mend(t, m, p)
+		after = append(after, rowsDigest(t, m, 0))
+	}
+	for kept, want := range after {
+		crashed := m.Crash(func(_ wire.Shard, unsynced int) int {
+			require.Equal(t, 3, unsynced)
+			return kept
+		})
+		require.Equal(t, want, rowsDigest(t, crashed, 0), "%d pieces kept", kept)
+	}
+	require.NotEqual(t, after[0], after[1])
+}
+
 // split applies a change in two commits, the process being able to die between.
 func split(first, second func(c store.Change) store.Change) func(*memStore, *store.Change) error {
 	return func(m *memStore, c *store.Change) error {
