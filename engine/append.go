@@ -90,7 +90,7 @@ func (e *Engine) put(ctx context.Context, shard Shard, entry *Entry, index uint6
 		if e.closing.Load() {
 			return Ref{}, ErrClosed
 		}
-		ref, err := e.writer.Append(shard, entry, index)
+		ref, err := e.writer.Load().Append(shard, entry, index)
 		if err == nil {
 			e.own.wakeUp()
 			return ref, nil
@@ -130,7 +130,7 @@ func (e *Engine) admit(ctx context.Context, shard Shard) error {
 	}
 	switch admission {
 	case node.AdmitStandby:
-		return fmt.Errorf("%w: site %q does, this is %q", ErrStandby, e.o.Primary, e.id.siteName)
+		return fmt.Errorf("%w: site %q does, this is %q", ErrStandby, e.epoch.Load().name, e.id.siteName)
 	case node.AdmitRefused:
 		return fmt.Errorf("shard %d: %w: %w", shard, ErrStopped, refusal)
 	}
@@ -141,14 +141,14 @@ func (e *Engine) admit(ctx context.Context, shard Shard) error {
 func (e *Engine) awaitRoom(ctx context.Context) error {
 	flushed := e.room.next() // Before looking again, so that no flush is missed.
 	e.own.wakeUp()
-	if e.writer.PendingBytes() < e.o.PendingBytesMax/2 {
+	if e.writer.Load().PendingBytes() < e.o.PendingBytesMax/2 {
 		return nil
 	}
 	select {
 	case <-flushed:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("%d bytes wait to be flushed: %w: %w", e.writer.PendingBytes(), ErrBusy, ctx.Err())
+		return fmt.Errorf("%d bytes wait to be flushed: %w: %w", e.writer.Load().PendingBytes(), ErrBusy, ctx.Err())
 	case <-e.done:
 		return e.stoppedError()
 	}
@@ -192,7 +192,7 @@ func (e *Engine) Reserve(ctx context.Context, shard Shard, entry *Entry, payload
 		if e.closing.Load() {
 			return Reservation{}, ErrClosed
 		}
-		place, err := e.writer.Reserve(shard, entry, payloadBytes)
+		place, err := e.writer.Load().Reserve(shard, entry, payloadBytes)
 		if err == nil {
 			return Reservation{Payload: place.Payload, e: e, place: place}, nil
 		}
@@ -234,6 +234,8 @@ func (r *Reservation) Abort() {
 // final.
 func (e *Engine) mayRetry(ctx context.Context, shard Shard, err error) error {
 	switch {
+	case errors.Is(err, writer.ErrPaused), errors.Is(err, writer.ErrClosed) && !e.closing.Load(): // an epoch ends
+		return e.admit(ctx, shard)
 	case errors.Is(err, writer.ErrFull):
 		return e.awaitRoom(ctx)
 	case errors.Is(err, writer.ErrReserved):
@@ -244,7 +246,7 @@ func (e *Engine) mayRetry(ctx context.Context, shard Shard, err error) error {
 
 // awaitTurn waits for the end of a reservation.
 func (e *Engine) awaitTurn(ctx context.Context, shard Shard) error {
-	turn := e.writer.Turn(shard)
+	turn := e.writer.Load().Turn(shard)
 	if turn == nil {
 		return nil
 	}

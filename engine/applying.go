@@ -107,6 +107,17 @@ func (a *appliers) cursors() []wire.Cursor {
 	return all
 }
 
+// positions are the applied positions of all logs, sorted by log.
+func (a *appliers) positions() (all []wire.Cursor) {
+	a.dirtyMu.Lock()
+	defer a.dirtyMu.Unlock()
+	for log, at := range a.at {
+		all = append(all, wire.Cursor{Log: log, Position: at})
+	}
+	slices.SortFunc(all, func(x, y wire.Cursor) int { return x.Log.Compare(y.Log) })
+	return all
+}
+
 // start begins to apply. A host that applies its own entries has only mirrored
 // logs applied here.
 func (a *appliers) start(cursors []wire.Cursor) {

@@ -107,7 +107,7 @@ type JournalCounters struct {
 // Counters returns the counters as they are now.
 func (e *Engine) Counters() Counters {
 	c := Counters{Own: e.own.counters(), Mirror: e.mirror.counters(), Events: e.events.counters()}
-	c.Own.CopiedBytes = e.writer.Totals().CopiedBytes
+	c.Own.CopiedBytes = e.writer.Load().Totals().CopiedBytes
 	if e.frames != nil {
 		c.Mirror.CopiedBytes = e.frames.CopiedBytes()
 	}

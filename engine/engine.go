@@ -155,6 +155,7 @@ const (
 	levelDurable
 	levelAppliedHere
 	levelApplied
+	levelHandover  // applied at the peer with this index
 	levelAdmission // of a shard: what an append waits for before it has its place
 )
 
@@ -180,17 +181,19 @@ func Applied(k int) Level { return Level{levelApplied, k} }
 type Engine struct {
 	o         Options // with defaults
 	id        identity
-	primary   wire.SiteID
+	epoch     atomic.Pointer[epochHeld]
 	named     string              // Options.Primary as it was given
 	lockTold  atomic.Bool         // its removal was reported
 	opened    time.Time           // monotonic; the heart's clock counts from here
 	recovered [2]journal.Recovery // own, mirror
 
-	lock    io.Closer
-	own     *flusher
-	mirror  *flusher
-	writer  *writer.Writer
-	filling filling // of the disk
+	lock      io.Closer
+	own       *flusher
+	mirror    *flusher
+	raising   atomic.Bool                   // an epoch is being taken over
+	switching atomic.Bool                   // the writing is being handed over
+	writer    atomic.Pointer[writer.Writer] // of the epoch held
+	filling   filling                       // of the disk
 
 	heart   heart
 	shards  []shardState
@@ -263,6 +266,10 @@ func (e *Engine) Addr() string {
 	}
 	return e.listener.Addr()
 }
+
+// Epoch is the epoch that this site holds. Each has one writer: what a host remembers of a shard
+// beside its Store, such as what it validates appends against, ends with it.
+func (e *Engine) Epoch() wire.Epoch { return e.epoch.Load().at }
 
 // Done is closed when the engine has stopped, by Close or by itself.
 func (e *Engine) Done() <-chan struct{} { return e.done }
@@ -376,8 +383,8 @@ func (e *Engine) closeFiles() error {
 	}
 	// The kernel must not see memory any more that is given back below.
 	faults = append(faults, e.path.close())
-	if e.writer != nil {
-		e.writer.Close()
+	if w := e.writer.Load(); w != nil {
+		w.Close()
 	}
 	if e.frames != nil {
 		e.frames.Drain()

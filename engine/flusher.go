@@ -11,6 +11,7 @@ import (
 	"github.com/claudefs/repl/engine/event"
 	"github.com/claudefs/repl/engine/node"
 	"github.com/claudefs/repl/engine/store/journal"
+	"github.com/claudefs/repl/engine/store/writer"
 	"github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/wire"
 )
@@ -218,11 +219,15 @@ func (f *flusher) active(bytes int64) {
 
 // fill closes the open batches into the unit.
 func (f *flusher) fill() {
-	if _, err := f.e.writer.Fill(f.j, time.Now()); err != nil {
+	w := f.e.writer.Load()
+	if _, err := w.Fill(f.j, time.Now()); err != nil {
+		if errors.Is(err, writer.ErrClosed) && f.e.raising.Load() {
+			return // the writer of the former epoch
+		}
 		f.fail(err)
 		return
 	}
-	f.times.filled(f.e.opened, f.e.writer.Oldest())
+	f.times.filled(f.e.opened, w.Oldest())
 }
 
 // answer tells the heart which tickets are durable, in their order.
@@ -255,7 +260,7 @@ func (f *flusher) answer() {
 func (f *flusher) settle() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.draining && f.e.writer.PendingBytes() == 0 {
+	if f.draining && f.e.writer.Load().PendingBytes() == 0 {
 		f.draining = false
 		f.changed.Broadcast()
 	}

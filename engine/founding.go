@@ -17,30 +17,33 @@ import (
 // so. An option that contradicts it is refused, because a writer moves by a failover
 // only; what no option says, the directory does.
 func (e *Engine) settlePrimary(control *journal.Control, cursors []wire.Cursor) (founded bool, err error) {
-	e.primary = wire.SiteIDOf(e.o.Cluster, e.o.Primary)
+	primary := wire.SiteIDOf(e.o.Cluster, e.o.Primary)
 	directory := e.directory(control, cursors)
 	writer := directory.Writer()
 	if directory.Stale() {
-		if err := e.record(0); err != nil {
+		if err := e.record(role.First, 0); err != nil {
 			return false, fmt.Errorf("own journal of site %s: %w", e.id.siteName, err)
 		}
 	}
 	if writer == 0 {
+		e.epoch.Store(&epochHeld{role.First, primary, e.o.Primary})
 		return false, nil
 	}
 	name := e.writerName(writer, control)
-	if e.named != "" && writer != e.primary {
+	if e.named != "" && writer != primary {
 		return true, fmt.Errorf("%s: site %s writes this cluster, as this directory has it, and the options name %s "+
-			"as the primary: name %s, or none; this release cannot move the writer: %w",
-			e.o.Dir, name, e.named, name, ErrOptions)
+			"as the primary: name %s, or none; to move the writer: cfs admin replication failover --to %s: %w",
+			e.o.Dir, name, e.named, name, e.named, ErrOptions)
 	}
-	e.primary, e.o.Primary = writer, name
+	e.epoch.Store(&epochHeld{max(control.Epoch(0), role.First), writer, name})
 	return true, nil
 }
 
 // directory is what this site's directory and Store show of who writes.
 func (e *Engine) directory(control *journal.Control, cursors []wire.Cursor) role.Directory {
-	d := role.Directory{Site: e.id.site, Record: control.Writer(0), Peers: len(control.Peers) > 0}
+	d := role.Directory{
+		Site: e.id.site, Record: control.Writer(0), Epoch: control.Epoch(0), Peers: len(control.Peers) > 0,
+	}
 	for _, f := range e.journals() {
 		for _, log := range logsOf(f.j) {
 			d.Logs = append(d.Logs, log.ID)
@@ -68,7 +71,8 @@ func (e *Engine) found(effects *node.Effects) {
 	if !effects.Found {
 		return
 	}
-	if err := e.record(e.primary); err != nil {
+	held := e.epoch.Load()
+	if err := e.record(held.at, held.primary); err != nil {
 		// A journal that takes nothing any more says so itself; nothing is acknowledged in it.
 		e.tell(&event.PersistFailed{Writer: true, Err: err})
 		return
@@ -76,10 +80,10 @@ func (e *Engine) found(effects *node.Effects) {
 	e.own.wakeUp()
 }
 
-// record stages which site writes; 0 = that is not known.
-func (e *Engine) record(writer wire.SiteID) error {
-	first := journal.DomainEpoch{Epoch: role.First, Writer: writer}
-	_, err := e.own.j.StageControl([]journal.ControlRecord{{Epoch: &first}}, wire.StampOf(time.Now()))
+// record stages which site writes in an epoch; 0 = that is not known.
+func (e *Engine) record(epoch wire.Epoch, writer wire.SiteID) error {
+	r := journal.DomainEpoch{Epoch: epoch, Writer: writer}
+	_, err := e.own.j.StageControl([]journal.ControlRecord{{Epoch: &r}}, wire.StampOf(time.Now()))
 	return err
 }
 

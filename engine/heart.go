@@ -102,6 +102,9 @@ func (e *Engine) carryOut(effects *node.Effects, b frameBatches) {
 	for i := range effects.Told {
 		e.verifier.Told(&effects.Told[i])
 	}
+	if effects.Raise != 0 {
+		e.wantEpoch(effects.Raise)
+	}
 }
 
 func (e *Engine) flusherOf(j node.Journal) *flusher {
@@ -163,19 +166,22 @@ func (e *Engine) admission(a *node.Admit) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	tail := a.Tail
-	if e.writer.GoOn(a.Shard, tailOf(&tail), tail.Epoch) {
+	if e.writer.Load().GoOn(a.Shard, tailOf(&tail), tail.Epoch) {
 		s.goesOn(tail.Tail.Incarnation)
 		s.local = tail.Tail.Seq
 		s.index.Store(max(s.index.Load(), tail.LastIndex))
 	}
+	if a.Open != nil {
+		e.openLog(a.Open)
+	}
 	s.admission, s.refusal = a.Admission, a.Err
-	s.open.Store(a.Admission == node.AdmitVerified || a.Admission == node.AdmitUnverified)
+	s.open.Store(s.takes() && !s.paused)
 	s.wake()
 }
 
 // openLog has an own log go on in a new incarnation.
 func (e *Engine) openLog(o *node.Open) {
-	err := e.writer.Open(&writer.Opening{
+	err := e.writer.Load().Open(&writer.Opening{
 		Shard: o.Shard, Epoch: o.Epoch, Ends: o.Rows, GoesOn: o.GoesOn, After: o.After,
 	})
 	if err != nil {

@@ -32,6 +32,7 @@ type housework struct {
 	repairs []*repair
 	damaged bool
 	giveUp  bool
+	raise   *raising // nil = no epoch is to be taken over
 
 	giving  bool            // the goroutine's: giveUp will be set
 	missing journal.Missing // the goroutine's
@@ -73,10 +74,14 @@ func (e *Engine) keepHouse() {
 		e.lockRemoved()
 		w.mu.Lock()
 		sync, retains, rests, spares, repairs := w.sync, w.retains, w.rests, w.spares, w.repairs
-		damaged, giveUp := w.damaged, w.giveUp
+		damaged, giveUp, raise := w.damaged, w.giveUp, w.raise
+		w.raise = nil
 		w.sync, w.spares, w.repairs, w.damaged, w.giveUp = false, false, nil, false, false
 		w.retains, w.rests = [node.Mirror + 1]bool{}, [node.Mirror + 1]bool{}
 		w.mu.Unlock()
+		if raise != nil {
+			e.takeOver(raise)
+		}
 		if damaged {
 			e.closeUnits()
 			e.mend()

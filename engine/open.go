@@ -12,7 +12,6 @@ import (
 
 	"github.com/claudefs/repl/engine/event"
 	"github.com/claudefs/repl/engine/node"
-	"github.com/claudefs/repl/engine/role"
 	"github.com/claudefs/repl/engine/store/arena"
 	"github.com/claudefs/repl/engine/store/journal"
 	"github.com/claudefs/repl/engine/store/vfs"
@@ -95,10 +94,7 @@ func (e *Engine) open(ctx context.Context) (err error) {
 	}
 	e.heart.node = node.New(config, boot)
 	e.verifier = e.newVerifier()
-	e.writer = writer.New(writer.Options{
-		Cluster: e.id.cluster, Site: e.id.site, Shards: e.o.Shards, Epoch: role.First,
-		BytesMax: e.o.PendingBytesMax, Memory: e.memory, ClockFloor: control.ClockBound, Incarnation: newIncarnation,
-	})
+	e.writer.Store(e.newWriter(control.ClockBound))
 	if e.o.Listen != "" {
 		if e.listener, err = e.listen(); err != nil {
 			return fmt.Errorf("site %s: listening at %s: %w", e.id.siteName, e.o.Listen, err)
@@ -200,7 +196,7 @@ func (e *Engine) hadJournal(kind journal.Kind) (bool, error) {
 func (e *Engine) boot(control *journal.Control, cursors []wire.Cursor) node.Boot {
 	b := node.Boot{
 		Term: e.own.j.Term(), Own: logsOf(e.own.j), Mirror: logsOf(e.mirror.j),
-		OwnSuspect: e.recovered[0].Suspect, MirrorSuspect: e.recovered[1].Suspect, Applied: cursors,
+		OwnSuspect: e.own.j.Suspects(), MirrorSuspect: e.mirror.j.Suspects(), Applied: cursors,
 		Starts: append(e.own.j.Starts(), e.mirror.j.Starts()...),
 		Peers:  control.Peers, Backlogs: make(map[wire.SiteID]int64),
 	}
@@ -257,10 +253,12 @@ func (e *Engine) bootShards(b *node.Boot) {
 }
 
 func (e *Engine) nodeConfig(seed uint64) node.Config {
+	held := e.epoch.Load()
 	c := node.Config{
 		Cluster: e.id.cluster, ClusterName: e.id.clusterName, Site: e.id.site, SiteName: e.id.siteName,
-		Shards: uint32(e.o.Shards), Primary: e.primary, PrimaryNamed: e.named != "", WindowBytesMax: e.o.WindowBytesMax,
-		HeartbeatTimeout: e.o.HeartbeatTimeout, VerifyWait: e.o.VerifyWait, Seed: seed,
+		Shards: uint32(e.o.Shards), Primary: held.primary, Epoch: held.at, PrimaryNamed: e.named != "",
+		WindowBytesMax: e.o.WindowBytesMax, HeartbeatTimeout: e.o.HeartbeatTimeout, VerifyWait: e.o.VerifyWait,
+		Seed: seed,
 	}
 	for _, p := range e.peers {
 		c.Peers = append(c.Peers, node.Peer{Site: p.site, Name: p.name, NoAddress: len(p.addrs) == 0})
@@ -312,6 +310,14 @@ func (e *Engine) tellRecovery() {
 			e.tell(&event.ControlSuspect{Journal: f.name})
 		}
 	}
+}
+
+// newWriter returns a writer in the epoch held. floor: no stamp at or below it is given out.
+func (e *Engine) newWriter(floor wire.Stamp) *writer.Writer {
+	return writer.New(writer.Options{
+		Cluster: e.id.cluster, Site: e.id.site, Shards: e.o.Shards, Epoch: e.epoch.Load().at,
+		BytesMax: e.o.PendingBytesMax, Memory: e.memory, ClockFloor: floor, Incarnation: newIncarnation,
+	})
 }
 
 func newIncarnation() wire.Incarnation {

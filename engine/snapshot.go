@@ -6,7 +6,6 @@ import (
 
 	"github.com/claudefs/repl/engine/lag"
 	"github.com/claudefs/repl/engine/node"
-	"github.com/claudefs/repl/engine/role"
 	"github.com/claudefs/repl/wire"
 	"github.com/claudefs/repl/wire/link"
 )
@@ -23,9 +22,10 @@ func (e *Engine) Status() Status {
 	e.heart.mu.Lock()
 	heart := e.heart.node.Status(e.now())
 	e.heart.mu.Unlock()
+	held := e.epoch.Load()
 	s := Status{
 		Schema: 1, Kind: "status", At: heart.At, Cluster: e.id.clusterName, Site: e.id.siteName,
-		Role: e.role(e.id.siteName), Primary: e.o.Primary, Epoch: uint64(role.First), Term: uint32(heart.Term),
+		Role: e.role(e.id.siteName), Primary: held.name, Epoch: uint64(held.at), Term: uint32(heart.Term),
 		Shards: len(e.shards), Transport: e.path.carriers[0].Name(), TransportReason: e.transportReason(),
 		Listen: e.Addr(), Insecure: e.o.Insecure, DataPath: e.dataPathStatus(), Incoming: e.incomingStatus(),
 		Journals: []JournalStatus{}, Peers: []PeerStatus{}, StoppedLogs: e.stoppedLogs(heart.Stopped),
@@ -50,25 +50,25 @@ func (e *Engine) incomingStatus() (s IncomingStatus) {
 }
 
 func (e *Engine) role(site string) string {
-	if site == e.o.Primary {
+	if site == e.epoch.Load().name {
 		return rolePrimary
 	}
 	return roleStandby
 }
 
 func (e *Engine) appendStatus(shards map[node.Admission]int, withheld string) AppendStatus {
-	totals := e.writer.Totals()
+	totals := e.writer.Load().Totals()
 	a := AppendStatus{
 		Verified: shards[node.AdmitVerified], Unverified: shards[node.AdmitUnverified],
 		Waiting: shards[node.AdmitWaiting], Refused: shards[node.AdmitRefused],
-		Entries: totals.Entries, Bytes: totals.Bytes, PendingBytes: e.writer.PendingBytes(),
+		Entries: totals.Entries, Bytes: totals.Bytes, PendingBytes: e.writer.Load().PendingBytes(),
 	}
 	open := a.Verified + a.Unverified
 	switch {
 	case e.Err() != nil || e.closing.Load():
 		a.State, a.Reason = AppendsRefused, e.stoppedError().Error()
 	case shards[node.AdmitStandby] > 0:
-		a.State, a.Reason = AppendsStandby, fmt.Sprintf("site %s writes", e.o.Primary)
+		a.State, a.Reason = AppendsStandby, fmt.Sprintf("site %s writes", e.epoch.Load().name)
 	case a.Waiting > 0 && open == 0:
 		a.State, a.Reason = AppendsWaiting, cmp.Or(withheld, "for a peer to confirm where the logs end: start it")
 	case a.Refused == len(e.shards):
@@ -159,7 +159,6 @@ func (e *Engine) peerStatus(p *node.PeerStatus) PeerStatus {
 		Sessions: p.Sessions, ReceivedFrames: p.FramesReceived, ReceivedBytes: p.BytesReceived,
 		AcceptedSessions: p.SessionsAccepted, StagedBytes: p.Staged, Behind: behindStatus(p),
 		WouldLose: lagStatus(p.Durable), StoppedLogs: e.stoppedLogs(p.Stopped), LeftOutLogs: int(p.LeftOut),
-		MayPromoteReason: "failover is not part of this release",
 	}
 	s.Transport, s.TransportReason = e.peerTransport(p)
 	if p.Pinned >= 0 {
@@ -199,7 +198,21 @@ func (e *Engine) peerStatus(p *node.PeerStatus) PeerStatus {
 	default:
 		s.Health = HealthOK
 	}
+	s.MayPromote, s.MayPromoteReason = e.mayPromote(&s)
 	return s
+}
+
+// mayPromote says whether an operator may make a peer the writer, as far as this site knows.
+func (e *Engine) mayPromote(p *PeerStatus) (may bool, why string) {
+	switch {
+	case e.o.AppendAt:
+		return false, "its host feeds the log, and moves the writer by itself"
+	case p.Role == rolePrimary:
+		return false, "it writes"
+	case p.Health == HealthFailed:
+		return false, p.Reason
+	}
+	return true, ""
 }
 
 // chosenByPeer is the reason for what carries a link that this site did not dial.

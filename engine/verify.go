@@ -65,8 +65,8 @@ func (e *Engine) Verify(ctx context.Context, o VerifyOptions) (*VerifyReport, er
 // newVerifier makes what compares this site; the journals and the Store are open.
 func (e *Engine) newVerifier() *verify.Verifier {
 	return verify.New(verify.Config{
-		Site: compared{e}, ID: e.id.site, Primary: e.primary, Shards: e.o.Shards, Store: e.o.Store,
-		HostLog: e.o.AppendAt,
+		Site: compared{e}, ID: e.id.site, Primary: func() wire.SiteID { return e.epoch.Load().primary },
+		Shards: e.o.Shards, Store: e.o.Store, HostLog: e.o.AppendAt,
 	})
 }
 

@@ -27,6 +27,9 @@ type shardState struct {
 	local       wire.Seq
 	applied     wire.Seq
 	stopped     error // why the own applier stopped
+	paused      bool  // appends wait for a switchover
+	fence       error // what entries of fenced that reached no level wait in vain for
+	fenced      wire.Incarnation
 	peers       []peerMark
 	first       *waiter
 }
@@ -64,8 +67,8 @@ func (s *shardState) goesOn(in wire.Incarnation) {
 // begins a log, and readers see it, before its first flush tells which one it is. s.mu is
 // held.
 func (e *Engine) follows(s *shardState, shard wire.Shard, in wire.Incarnation) bool {
-	if s.incarnation != in && in != (wire.Incarnation{}) && e.writer != nil {
-		if written, _ := e.writer.Tail(shard); written == in {
+	if s.incarnation != in && in != (wire.Incarnation{}) && e.writer.Load() != nil {
+		if written, _ := e.writer.Load().Tail(shard); written == in {
 			s.goesOn(in)
 		}
 	}
@@ -74,6 +77,14 @@ func (e *Engine) follows(s *shardState, shard wire.Shard, in wire.Incarnation) b
 
 // reached says whether seq of an incarnation is at level, or will never be.
 func (s *shardState) reached(of wire.Incarnation, seq wire.Seq, level Level) (bool, error) {
+	if is, err := s.at(of, seq, level); is || s.fence == nil || of != s.fenced || of == (wire.Incarnation{}) {
+		return is, err
+	}
+	return true, s.fence
+}
+
+// at is reached, but for the end of an epoch.
+func (s *shardState) at(of wire.Incarnation, seq wire.Seq, level Level) (bool, error) {
 	if of != s.incarnation && of != (wire.Incarnation{}) {
 		return true, fmt.Errorf("the log has incarnation %s, the entry was put into %s: %w",
 			s.incarnation, of, ErrStopped)
@@ -87,13 +98,15 @@ func (s *shardState) reached(of wire.Incarnation, seq wire.Seq, level Level) (bo
 		return seq <= s.local && s.peersAt(seq, level) >= level.sites, nil
 	case levelApplied:
 		return seq <= s.local && s.peersAt(seq, level) >= level.sites, nil
+	case levelHandover:
+		return seq <= s.local && seq <= s.peers[level.sites].applied, nil
 	case levelAppliedHere:
 		if seq > s.applied && s.stopped != nil {
 			return true, fmt.Errorf("%w: %w", ErrStopped, s.stopped)
 		}
 		return seq <= s.applied, nil
 	}
-	return s.admission != node.AdmitWaiting, nil
+	return s.admission != node.AdmitWaiting && !s.paused, nil
 }
 
 // peersAt counts the peers that have confirmed seq at level.

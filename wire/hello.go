@@ -15,11 +15,17 @@ type Hello struct {
 	DigestKind             uint8
 	Primary                SiteID // who writes domain 0, as this site knows it
 	Epoch                  Epoch  // of domain 0, as this site knows it
-	Features               uint64 // must-understand features that this session will use; none yet
+	Features               uint64 // must-understand features that this session will use
 	ClusterName            string // ≤ 255 bytes: so that an error can name it
 	SiteName               string
 	PeerName               string
 }
+
+// Features of a session that both ends must understand.
+const (
+	FeatureEpochs uint64 = 1 // epochs above the first
+	FeaturesKnown        = FeatureEpochs
+)
 
 // AppendTo appends a whole frame. session is 0: a hello has none yet. A name
 // over NameBytesMax panics.
@@ -130,10 +136,16 @@ func (m *Welcome) Decode(body []byte) error {
 // Refusal ends a session.
 type Refusal struct {
 	Code    RefusalCode
-	Term    Term // with RefuseSession: the highest session seen
-	Counter uint32
+	Term    Term   // with RefuseSession: the highest session seen
+	Counter uint32 // with RefuseFenced, both are the epoch: see Fence
 	Text    string // ≤ 1024 bytes, for people
 }
+
+// Fence has a refusal tell the epoch that another session's is below of.
+func (m *Refusal) Fence(e Epoch) { m.Term, m.Counter = Term(e>>32), uint32(e) }
+
+// Epoch is what Fence put there.
+func (m *Refusal) Epoch() Epoch { return Epoch(m.Term)<<32 | Epoch(m.Counter) }
 
 // AppendTo appends a whole frame. session is 0 when no hello could be read. A
 // text over TextBytesMax is cut.

@@ -3,6 +3,7 @@ package wire
 import (
 	"encoding/hex"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/zeebo/xxh3"
@@ -33,6 +34,15 @@ type Domain uint32
 
 // Epoch is the fencing token of a domain's writer. Zero is invalid.
 type Epoch uint64
+
+// String is the epoch for people: its counter, and of one above the first the site that writes
+// in it, in hexadecimal digits.
+func (e Epoch) String() string {
+	if e>>32 == 0 {
+		return strconv.FormatUint(uint64(e), 10)
+	}
+	return fmt.Sprintf("%d.%08x", uint64(e>>32), uint32(e))
+}
 
 // Term counts the openings of a journal. Zero is invalid.
 type Term uint32

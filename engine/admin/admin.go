@@ -16,9 +16,10 @@ type route struct {
 	serve func(e *engine.Engine, w http.ResponseWriter, r *http.Request)
 }
 
-// methods are those that a path is served for. Only a POST to ForgetPath changes anything.
+// methods are those that a path is served for. Only a POST to ForgetPath or FailoverPath changes
+// anything.
 func (r *route) methods() []string {
-	if r.path == VerifyPath || r.path == ForgetPath {
+	if r.path == VerifyPath || r.path == ForgetPath || r.path == FailoverPath {
 		return []string{http.MethodGet, http.MethodHead, http.MethodPost}
 	}
 	return []string{http.MethodGet, http.MethodHead}
@@ -28,6 +29,7 @@ var routes = []route{
 	{"/v1/status", status},
 	{VerifyPath, verify},
 	{ForgetPath, forget},
+	{FailoverPath, failover},
 	{AuditTrailPath, auditTrail},
 	{AuditCheckPath, auditCheck},
 	{"/livez", live},
@@ -60,7 +62,7 @@ func Handler(e *engine.Engine) http.Handler {
 			return
 		}
 		fault(w, http.StatusNotFound, fmt.Sprintf("no such path: %q", r.URL.Path),
-			"try /v1/status, /v1/verify, /v1/forget, /v1/audit-trail, /v1/audit-check, /livez or /readyz")
+			"try /v1/status, /v1/verify, /v1/forget, /v1/failover, /v1/audit-trail, /v1/audit-check, /livez or /readyz")
 	})
 }
 

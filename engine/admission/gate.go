@@ -21,14 +21,23 @@ type Gate struct {
 
 	t       *step.Turn
 	role    *role.Role
+	ends    Ends
 	count   [step.AdmitStandby + 1]int // of logs, by state
 	waited  bool                       // VerifyWait has passed, or nobody is waited for
 	startAt time.Duration
 }
 
+// Ends knows where the logs of a shard end that were written before the epoch held.
+type Ends interface {
+	// Ready: what other sites have of those logs is here, and the Store stands at each end.
+	Ready(s wire.Shard) bool
+	// Opening is how the shard's log begins in the epoch held; nil = as a new one.
+	Opening(s wire.Shard) *step.Open
+}
+
 // New returns the gate of a site that has just opened its journals: every log waits.
-func New(t *step.Turn, r *role.Role) *Gate {
-	g := &Gate{Logs: make([]Log, t.C.Shards), t: t, role: r}
+func New(t *step.Turn, r *role.Role, ends Ends) *Gate {
+	g := &Gate{Logs: make([]Log, t.C.Shards), t: t, role: r, ends: ends}
 	g.count[step.AdmitWaiting] = len(g.Logs)
 	for s := range g.Logs {
 		g.Logs[s].ID, g.Logs[s].t = t.LogID(wire.Shard(s)), t
@@ -102,7 +111,34 @@ func (g *Gate) Ahead(s wire.Shard, at wire.Position, who string) (ask bool, why 
 	return ask, nil
 }
 
-func (g *Gate) end(s wire.Shard) step.Log { return g.Logs[s].Log }
+// end is where a log ends for its writer.
+func (g *Gate) end(s wire.Shard) step.Log {
+	if o := &g.Logs[s]; o.opened && !g.current(s) { // the writer has begun an incarnation already
+		return step.Log{ID: o.ID}
+	}
+	return g.Logs[s].Log
+}
+
+// current says that the log's last incarnation is of the epoch held: appends continue it.
+func (g *Gate) current(s wire.Shard) bool { return max(g.Logs[s].Epoch, role.First) == g.role.Epoch }
+
+// Ready tries again to open a log whose shard was not ready.
+func (g *Gate) Ready(s wire.Shard) {
+	o := &g.Logs[s]
+	if o.grant != step.AdmitWaiting && o.State == step.AdmitWaiting && !o.Stopped && !o.Suspect && !o.Short() {
+		g.settle(s, o.grant)
+	}
+}
+
+// Unready lists the logs that would be open if their shards were ready.
+func (g *Gate) Unready() (shards []wire.Shard) {
+	for s := range g.Logs {
+		if o := &g.Logs[s]; o.grant != step.AdmitWaiting && o.State == step.AdmitWaiting {
+			shards = append(shards, wire.Shard(s))
+		}
+	}
+	return shards
+}
 
 // Start decides what can be decided without anybody's word.
 func (g *Gate) Start() {
@@ -152,7 +188,7 @@ func (g *Gate) Alone() {
 			g.t.NoteStopped(g.t.LogID(s), wire.RefuseInternal, g.lostError(s).Error())
 			g.admit(s, step.AdmitRefused, g.lostError(s))
 		default:
-			g.admit(s, step.AdmitVerified, nil)
+			g.settle(s, step.AdmitVerified)
 		}
 	}
 }
@@ -192,7 +228,7 @@ func (g *Gate) alone(s wire.Shard) {
 	if g.Logs[s].Short() {
 		g.adopt(s)
 	}
-	g.admit(s, step.AdmitVerified, nil)
+	g.settle(s, step.AdmitVerified)
 }
 
 func (g *Gate) adopt(s wire.Shard) {
@@ -259,10 +295,11 @@ func (g *Gate) admit(s wire.Shard, a step.Admission, err error) {
 	g.count[o.State]--
 	g.count[a]++
 	o.State, o.Err = a, err
-	g.t.E.Admits = append(g.t.E.Admits, step.Admit{
-		Shard: s, Admission: a, Err: err,
-		Tail: g.end(s),
-	})
+	admit := step.Admit{Shard: s, Admission: a, Err: err, Tail: g.end(s)}
+	if o.Open() && !o.opened && !g.current(s) {
+		admit.Open, o.opened = g.ends.Opening(s), true
+	}
+	g.t.E.Admits = append(g.t.E.Admits, admit)
 }
 
 // Proven: a peer ends exactly where we end.
@@ -307,6 +344,12 @@ func (g *Gate) settle(s wire.Shard, a step.Admission) {
 	o := &g.Logs[s]
 	if o.State == step.AdmitVerified {
 		return
+	}
+	if o.grant = step.AdmitWaiting; !o.opened && !g.current(s) {
+		if !g.ends.Ready(s) {
+			o.grant = a
+			return
+		}
 	}
 	if o.Err != nil {
 		g.t.UnnoteStopped(g.t.LogID(s), o.Err.Error())

@@ -23,7 +23,7 @@ func opened(prepare func(*Gate)) (*Gate, *role.Role) {
 	}
 	r := role.New(t, true)
 	r.Peers = []*role.Peer{{Peer: step.Peer{Site: 2, Name: "site-b"}, Configured: true}}
-	g := New(t, r)
+	g := New(t, r, nil)
 	for s := range g.Logs {
 		g.Logs[s].Tail = at(5)
 	}

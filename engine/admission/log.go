@@ -21,8 +21,10 @@ type Log struct {
 	Agreed   bool  // a peer's position lies in our history
 	Fetching bool  // what it lacks is asked for, or about to be
 
-	needs []need
-	t     *step.Turn // nil: no incarnation is older than another
+	opened bool           // its incarnation in the epoch held has begun, perhaps not durably yet
+	grant  step.Admission // what it will be once its shard is ready to be opened; AdmitWaiting = nothing
+	needs  []need
+	t      *step.Turn // nil: no incarnation is older than another
 }
 
 // relate is how a position of somebody stands to where the log ends.

@@ -29,6 +29,7 @@ const (
 	KindPersistFailed    Kind = "persist-failed"
 	KindForgotten        Kind = "forgotten"
 	KindSessionSurpassed Kind = "session-surpassed"
+	KindEpochRaised      Kind = "epoch-raised"
 )
 
 // Of the shell.
@@ -77,6 +78,7 @@ var Kinds = []Row{
 	{KindPersistFailed, true, false, "control records could not be written"},
 	{KindForgotten, true, false, "an operator gave a peer up"},
 	{KindSessionSurpassed, true, true, "a peer has seen a later session under our name"},
+	{KindEpochRaised, true, true, "another epoch began: who writes from now on"},
 
 	{KindStoreFailed, true, false, "the host's Store returned an error that is not one log's"},
 	{KindStoreRecovered, false, false, "what was reported as store-failed works again"},

@@ -39,10 +39,12 @@ func each() map[Event]string {
 		&LinkDown{at, false, "x"}:        "session of site site-b ended: x",
 		&LinkClosed{at, why}:             "link closed: no space",
 		&SessionRefused{at, 3, "x"}:      "refused a session: x",
-		&SessionStale{at, first, second}: "session 1/4 of site site-b is not newer than 2/5, the highest seen here",
 		&SessionEnded{at, 3, "x"}:        "session of site site-b ended: x",
 		&RefusedByPeer{at, 3, "x"}:       "site site-b refused us: x",
-		&Superseded{at, second, first}:   "session 2/5 of site site-b takes over from 1/4",
+		&SessionStale{at, first, second}: "session 1/4 of site site-b is not newer than 2/5, the highest seen here",
+		&EpochRaised{at, 2<<32 | 2, 2, "site-b"}: "site site-b writes from now on, in epoch 2.00000002, " +
+			"by the word of site-b",
+		&Superseded{at, second, first}: "session 2/5 of site site-b takes over from 1/4",
 		&SessionSurpassed{at, second, 1}: "site site-b has seen session 2/5 under our name, our journal's term " +
 			"is 1: " +
 			"another node with our identity, or our journal is an older copy",

@@ -66,6 +66,9 @@ type SessionRefused struct {
 
 func (*SessionRefused) Kind() Kind { return KindRefused }
 
+// Alarm: not where the peer learns of a higher epoch by it, and follows.
+func (e *SessionRefused) Alarm() bool { return e.Code != wire.RefuseFenced }
+
 func (e *SessionRefused) Text(Names) string { return "refused a session: " + e.Reason }
 
 // SessionStale: a peer opened a session that is not newer than one that was seen, and finds
@@ -108,11 +111,25 @@ func (*RefusedByPeer) Kind() Kind { return KindRefused }
 
 // Alarm: not where the peer says goodbye, or the next dial does better.
 func (e *RefusedByPeer) Alarm() bool {
-	return e.Code != wire.RefuseGoodbye && e.Code != wire.RefuseSession
+	return e.Code != wire.RefuseGoodbye && e.Code != wire.RefuseSession && e.Code != wire.RefuseFenced
 }
 
 func (e *RefusedByPeer) Text(n Names) string {
 	return fmt.Sprintf("site %s refused us: %s", n(e.Peer), e.Reason)
+}
+
+// EpochRaised: another epoch began, and the site that writes in it.
+type EpochRaised struct {
+	Place
+	Epoch  wire.Epoch
+	Writer wire.SiteID
+	By     string // the site that said so
+}
+
+func (*EpochRaised) Kind() Kind { return KindEpochRaised }
+
+func (e *EpochRaised) Text(n Names) string {
+	return fmt.Sprintf("site %s writes from now on, in epoch %s, by the word of %s", n(e.Writer), e.Epoch, e.By)
 }
 
 // Superseded: a newer session of the same pair took over.

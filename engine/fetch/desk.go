@@ -17,6 +17,14 @@ type Heart interface {
 	Holds(log wire.LogID) (wire.Position, *step.Stop)
 	// Mirror is where a mirrored log ends durably, and whether nothing proves it.
 	Mirror(log wire.LogID) (tail wire.Position, suspect, ok bool)
+	// Staged is where a mirrored log ends, what is on its way to the medium included, and the
+	// stamp of the last entry there.
+	Staged(log wire.LogID) (wire.Position, wire.Stamp)
+	// Pulled: so much more of a mirrored log is staged under a ticket.
+	Pulled(ticket uint64, log wire.LogID, end wire.Position, stamp wire.Stamp)
+	// Opens has a mirrored log go on in the incarnation that a START of the frame at hand opens;
+	// else why not.
+	Opens(h *wire.BatchHeader) *step.Stop
 	// MirrorProven: the log's own site goes on from our tail.
 	MirrorProven(log wire.LogID)
 	// Repaired: what damage took from an own log is here again.
@@ -48,6 +56,7 @@ type Desk struct {
 	lines []*Line // in the order they came up
 	id    uint64  // of the newest question
 
+	pulls   pulls
 	holes   []hole    // waiting for a link that has them
 	mending []mending // their last pieces are being written
 
@@ -123,7 +132,7 @@ func (d *Desk) askOn(l *Line, q *Question) {
 	d.id++
 	q.ID, l.answered = d.id, false
 	f := wire.Fetch{ID: q.ID, Log: q.Log, From: q.from, To: q.to.Seq}
-	if q.crosses() && q.from.Seq != 0 {
+	if q.crosses() && q.from.Seq != 0 || q.Kind == Pull {
 		f.To = 0
 		d.t.E.SendWith(l.Link, l.Session, &f, wire.Extensions{}.AppendUntil(q.to))
 		return
@@ -172,7 +181,11 @@ func (d *Desk) Fetched(l *Line, id uint64, headers []wire.BatchHeader) error {
 	piece := given{Growth: stream.Growth{Shard: q.Log.Shard}}
 	for i := range headers {
 		h := &headers[i]
-		if why := q.judge(h, d.t.C.Cluster); why != nil {
+		why := q.judge(h, d.t.C.Cluster)
+		if why == nil && q.Kind == Pull && h.OpensEpoch() {
+			why = d.heart.Opens(h)
+		}
+		if why != nil {
 			e.Unpick(lo)
 			d.failed(l, q, why)
 			d.Next(l)
@@ -184,6 +197,10 @@ func (d *Desk) Fetched(l *Line, id uint64, headers []wire.BatchHeader) error {
 	}
 	if q.Kind == Proof {
 		e.Unpick(lo)
+		return nil
+	}
+	if q.Kind == Pull {
+		d.stagePull(q, e.Picked(lo))
 		return nil
 	}
 	s := step.Stage{Kind: q.Kind.stage(), Ticket: d.t.Ticket(), Batches: e.Picked(lo), Log: q.Log}
@@ -244,8 +261,11 @@ func (d *Desk) Ended(l *Line, e *wire.FetchEnd) error {
 			"asked for seqs %d to %d, the answer ended at seq %d", q.start.Seq+1, q.to.Seq, q.from.Seq))
 	default:
 		l.drop(q)
-		if q.Kind == Restore {
+		switch q.Kind {
+		case Restore:
 			d.reached(q.Log.Shard)
+		case Pull:
+			d.pullOn(q)
 		}
 	}
 	d.Next(l)

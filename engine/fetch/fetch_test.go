@@ -34,6 +34,11 @@ func (r *rest) Holds(log wire.LogID) (wire.Position, *step.Stop) {
 func (r *rest) Mirror(log wire.LogID) (wire.Position, bool, bool) {
 	return r.tails[log], r.suspect, true
 }
+func (r *rest) Staged(log wire.LogID) (wire.Position, wire.Stamp) { return r.tails[log], 0 }
+
+func (r *rest) Pulled(_ uint64, log wire.LogID, end wire.Position, _ wire.Stamp) { r.tails[log] = end }
+func (r *rest) Opens(*wire.BatchHeader) *step.Stop                               { return nil }
+
 func (r *rest) MirrorProven(wire.LogID)                  { r.told = append(r.told, "proven") }
 func (r *rest) Elsewhere(wire.Shard, wire.Position) bool { return false }
 func (r *rest) NotKept(wire.SiteID, wire.LogID) bool     { return false }
@@ -63,7 +68,7 @@ func room() (*Desk, *rest, *Line, *step.Effects) {
 	ro := role.New(t, true)
 	ro.Peers = []*role.Peer{{Peer: step.Peer{Site: there, Name: "site-b"}, Configured: true}}
 	r := &rest{tails: map[wire.LogID]wire.Position{}}
-	r.desk = New(t, admission.New(t, ro), r)
+	r.desk = New(t, admission.New(t, ro, nil), r)
 	l := &Line{Link: 1, Number: 1, Session: 3, Site: there, Name: "site-b", Dialed: true, Ready: true}
 	r.desk.Add(l)
 	return r.desk, r, l, e

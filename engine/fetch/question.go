@@ -14,6 +14,7 @@ const (
 	Proof   Kind = iota + 1 // does the log's own site go through our tail
 	Repair                  // what damage took from a journal's middle
 	Restore                 // what an own log lost of its end
+	Pull                    // what a mirrored log that is closed lacks of its end
 )
 
 // stage is what becomes of a piece of the answer.
@@ -32,7 +33,7 @@ type Question struct {
 	start wire.Position
 	from  wire.Position // it covers start: the next batch continues it
 	to    wire.Position // without an incarnation: of that which comes; a chain where it is known
-	stamp wire.Stamp    // restore: of the entry at from
+	stamp wire.Stamp    // restore, pull: of the entry at from
 	hole  hole          // repair, proof: what it is for, to be asked for again if it fails
 	held  bool          // to be asked on for, once less waits for the medium
 }
@@ -46,10 +47,12 @@ func (q *Question) reached() bool {
 	return q.from.Covers(to)
 }
 
-// crosses says that the answer goes on in a later incarnation. Only repairs do: they are
-// written when they are whole, so that where they end proves what lies before.
+// crosses says that the answer goes on in a later incarnation. Repairs do: they are written
+// when they are whole, so that where they end proves what lies before. Pulls do: a START opens
+// behind what it names.
 func (q *Question) crosses() bool {
-	return q.Kind == Repair && q.to.Incarnation != (wire.Incarnation{}) && q.from.Incarnation != q.to.Incarnation
+	return (q.Kind == Repair || q.Kind == Pull) &&
+		q.to.Incarnation != (wire.Incarnation{}) && q.from.Incarnation != q.to.Incarnation
 }
 
 // judge says whether a batch continues what was fetched so far.
@@ -76,7 +79,8 @@ func (q *Question) judge(h *wire.BatchHeader, cluster wire.ClusterID) *step.Stop
 	case h.End().Order(q.to) == wire.OrderLevel && q.to.Chain != (wire.Chain{}) && h.Chain != q.to.Chain:
 		return no(wire.RefuseChain, "histories differ: the batch that ends at seq %d came with chain %s, %s is missing",
 			h.LastSeq(), h.Chain, q.to.Chain)
-	case q.Kind == Restore && (h.End().Beyond(q.to) || h.FirstStamp <= q.stamp):
+	case (q.Kind == Restore || q.Kind == Pull && fit == wire.FitNext) &&
+		(h.End().Beyond(q.to) || h.FirstStamp <= q.stamp):
 		return no(wire.RefuseOrder, "seqs %d to %d, stamped from %d, came behind stamp %d for up to seq %d",
 			h.FirstSeq, h.LastSeq(), h.FirstStamp, q.stamp, q.to.Seq)
 	}

@@ -25,6 +25,7 @@ type hole struct {
 	to    wire.Position
 	proof bool
 	kept  bool
+	pull  bool          // it is the end of a closed log: from does not matter, see pull.go
 	tried []uint64      // the links, by number, that could not give it
 	again time.Duration // when they are asked again; 0 = none was tried
 	pause time.Duration // before that
@@ -85,7 +86,9 @@ func (d *Desk) notGiven(l *Line, q *Question, why *step.Stop) {
 }
 
 // needless says whether nobody lacks what is missing: it only is a copy less.
-func (d *Desk) needless(h *hole) bool { return !h.proof && !h.kept && d.heart.Needless(h.log, h.to) }
+func (d *Desk) needless(h *hole) bool {
+	return !h.proof && !h.kept && !h.pull && d.heart.Needless(h.log, h.to)
+}
 
 // idly says whether a hole that nobody needs was asked for in vain before: then there is no event.
 func (d *Desk) idly(h *hole) bool { return h.pause != 0 && d.needless(h) }
@@ -161,7 +164,7 @@ func (d *Desk) Damaged(in *step.LogDamaged) {
 
 // is says whether a hole is that one.
 func (h *hole) is(in *step.LogDamaged) bool {
-	return h.log == in.Log && h.from == in.From && h.to == in.To && !h.proof && !h.kept
+	return h.log == in.Log && h.from == in.From && h.to == in.To && !h.proof && !h.kept && !h.pull
 }
 
 // repairGone: a hole is none any more, and what was missing is not needed.
@@ -199,6 +202,10 @@ func (d *Desk) unnote(log wire.LogID) {
 }
 
 func (d *Desk) askRepair(l *Line, h hole) {
+	if h.pull {
+		d.askPull(l, h)
+		return
+	}
 	q := Question{Kind: Repair, Log: h.log, from: h.from, to: h.to, hole: h}
 	if h.proof || h.kept {
 		tail, suspect, _ := d.heart.Mirror(h.log)

@@ -52,6 +52,19 @@ func (f onFetch) Mirror(log wire.LogID) (tail wire.Position, suspect, ok bool) {
 	return m.Durable, m.Suspect, true
 }
 
+// Staged is where a mirrored log ends, with what is on its way to the medium.
+func (f onFetch) Staged(log wire.LogID) (wire.Position, wire.Stamp) { return f.n.mirrors.Staged(log) }
+
+// Pulled: so much more of a closed log is staged.
+func (f onFetch) Pulled(ticket uint64, log wire.LogID, end wire.Position, stamp wire.Stamp) {
+	f.n.mirrors.Pulled(ticket, log, end, stamp)
+}
+
+// Opens has a mirrored log go on in the incarnation that a START opens.
+func (f onFetch) Opens(h *wire.BatchHeader) *step.Stop {
+	return f.n.mirrors.GoesOn(h, f.n.msg.in.Starts)
+}
+
 // MirrorProven: the log's own site goes on from, or ends at, our tail.
 func (f onFetch) MirrorProven(log wire.LogID) {
 	n := f.n

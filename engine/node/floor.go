@@ -169,6 +169,7 @@ func (n *Node) copyRow(p *peer, row *wire.PageEntry) {
 		p.copies = append(p.copies, &copied{row.Log.Site, ends})
 	}
 	ends[row.Log.Shard] = row.Durable
+	n.fill(p, row)
 	n.mirrorFloor(row.Log, m)
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/claudefs/repl/engine/event"
+	"github.com/claudefs/repl/engine/role"
 	"github.com/claudefs/repl/engine/step"
 	"github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/wire"
@@ -22,7 +23,15 @@ func (n *Node) hello(l *link, h *wire.Hello) error {
 	}
 	if why := n.checkHello(l, h); why != nil {
 		n.t.Tell(&event.SessionRefused{Place: event.Place{Peer: h.Site}, Code: why.Code, Reason: why.Text})
-		n.refuse(l, why.Code, why.Text)
+		n.msg.refusal = wire.Refusal{Code: why.Code, Text: why.Text}
+		if why.Code == wire.RefuseFenced {
+			n.msg.refusal.Fence(n.role.Epoch)
+		}
+		n.refuseWith(l)
+		return nil
+	}
+	if n.t.E.Raise != 0 {
+		n.close(l, "the epoch rises")
 		return nil
 	}
 	p := n.peer(h.Site)
@@ -63,16 +72,34 @@ func (n *Node) hello(l *link, h *wire.Hello) error {
 // checkHello compares a hello with the one that this site would say to its sender.
 func (n *Node) checkHello(l *link, h *wire.Hello) *step.Stop {
 	p := n.peer(h.Site)
-	ours := stream.OurHello(&n.t.C, n.role.Primary)
+	ours := stream.OurHello(&n.t.C, n.role.Writers)
 	if p != nil && p.Configured {
 		ours.Peer, ours.PeerName = p.Site, p.Name
 	}
 	if why := stream.Fits(&ours, h, l.proven); why != nil {
 		return why
 	}
-	if why, ok := n.role.Names(h); !ok {
-		n.contradict(p, why)
-		return &step.Stop{Code: wire.RefusePrimary, Text: why}
+	raise, why := n.role.Hear(h)
+	n.raise(raise, h.SiteName)
+	if why != nil && why.Code == wire.RefusePrimary {
+		n.contradict(p, why.Text)
 	}
-	return nil
+	return why
+}
+
+// raise has a higher epoch taken over; 0 = there is none.
+func (n *Node) raise(e wire.Epoch, by string) {
+	if e <= n.t.E.Raise {
+		return
+	}
+	n.t.E.Raise = e
+	n.t.Tell(&event.EpochRaised{Epoch: e, Writer: role.WriterOf(e), By: by})
+}
+
+// end gives all links up.
+func (n *Node) end(in *End) {
+	for _, l := range n.order {
+		n.close(l, in.Reason)
+	}
+	n.over = true
 }

@@ -95,6 +95,11 @@ func (n *Node) refused(l *link, r *wire.Refusal) error {
 		n.t.Tell(&event.SessionTaken{Place: event.Place{Peer: p.Site}})
 	case wire.RefusePrimary:
 		n.contradict(p, r.Text)
+	case wire.RefuseFenced:
+		raise, why := n.role.Fenced(r.Epoch(), p.Name)
+		if n.raise(raise, p.Name); why != nil {
+			n.contradict(p, why.Text)
+		}
 	}
 	told := &event.RefusedByPeer{Place: event.Place{Peer: p.Site}, Code: r.Code, Reason: r.Text}
 	n.t.Tell(told)
@@ -107,6 +112,7 @@ func (n *Node) refused(l *link, r *wire.Refusal) error {
 func (n *Node) paged(l *link, page *wire.CursorPage) error {
 	p := l.peer
 	complete, err := p.Page(page, func(row *wire.PageEntry) { n.copyRow(p, row) })
+	n.desk.Ask()
 	if err != nil || !complete {
 		return err
 	}

@@ -29,6 +29,7 @@ type Node struct {
 	out     *stream.OwnLogs
 	mirrors *stream.Mirrors
 	started bool
+	over    bool // see End
 
 	own        []ownLog // by shard
 	peers      []*peer  // sorted by site
@@ -38,6 +39,7 @@ type Node struct {
 	renew      bool    // an own log goes on behind the Store: every peer is asked again
 	strangers  int     // of them: accepted, without a hello; 0 <= strangers <= strangerMax+1
 
+	filling   filling
 	control   control
 	retention retention
 	msg       messages
@@ -46,8 +48,9 @@ type Node struct {
 // ownLog is a log that this site writes.
 type ownLog struct {
 	*admission.Log
-	store wire.Position // durable in the Store
-	floor wire.Position // last Floor
+	store   wire.Position // durable in the Store
+	applied wire.Position // in the Store
+	floor   wire.Position // last Floor
 }
 
 // peer is another site: the session that we dial, the one that it dials, and the links
@@ -90,12 +93,12 @@ type link struct {
 func New(c Config, b Boot) *Node {
 	c.SetDefaults()
 	n := &Node{
-		t: &step.Turn{C: c, Term: b.Term}, links: make(map[LinkID]*link), own: make([]ownLog, c.Shards),
+		t: step.NewTurn(c, b.Term, b.Tickets), links: make(map[LinkID]*link), own: make([]ownLog, c.Shards),
 	}
-	n.control.n, n.retention.n = n, n
+	n.control.n, n.retention.n, n.filling.n = n, n, n
 	n.retention.raised[Own], n.retention.raised[Mirror] = true, true // what earlier lives began and nobody needs
 	n.role = role.New(n.t, b.Founded)
-	n.gate = admission.New(n.t, n.role)
+	n.gate = admission.New(n.t, n.role, closed{n})
 	n.desk = fetch.New(n.t, n.gate, onFetch{n})
 	n.out = stream.NewOwnLogs(n.t, n.role, n.gate, onStream{n})
 	n.mirrors = stream.NewMirrors(n.t, n.role, onStream{n})
@@ -178,7 +181,7 @@ func (n *Node) bootLogs(b *Boot) {
 	}
 	for _, c := range b.Applied {
 		if o := n.ownLog(c.Log); o != nil {
-			o.store = c.Position
+			o.store, o.applied = c.Position, c.Position
 			if !plant.StoreIgnored {
 				o.Needs(c.Position, "the Store")
 			}

@@ -55,6 +55,15 @@ func (n *Node) Status(now Now) Status {
 	return s
 }
 
+// Founded says whether it is on record which site writes.
+func (n *Node) Founded() bool { return n.role.Founded() }
+
+// Tickets is the last ticket that was given to a stage.
+func (n *Node) Tickets() uint64 { return n.t.Tickets() }
+
+// Unheard lists the peers that have not reported their positions since this heart began.
+func (n *Node) Unheard() []string { return n.role.UnheardNames() }
+
 // PeerAcks is how long one peer took to confirm.
 type PeerAcks struct {
 	Name string

@@ -11,6 +11,9 @@ import (
 
 // Step takes one input and appends what is to be done to e.
 func (n *Node) Step(now Now, in Input, e *Effects) {
+	if n.over {
+		return
+	}
 	n.t.Now, n.t.E = now, e
 	if !n.started {
 		n.start()
@@ -35,6 +38,8 @@ func (n *Node) Step(now Now, in Input, e *Effects) {
 		}
 	case *Forget:
 		n.forgetPeer(in)
+	case *End:
+		n.end(in)
 	case *Granted:
 		if l := n.links[in.Link]; l != nil {
 			n.desk.Granted(l.Line, in)
@@ -50,7 +55,7 @@ func (n *Node) Step(now Now, in Input, e *Effects) {
 	case *Persisted:
 		n.persisted(in)
 	case *Applied:
-		n.mirrors.Applied(in.Cursors)
+		n.applied(in)
 	case *StoreDurable:
 		n.storeDurable(in)
 	case *JournalDown:
@@ -76,6 +81,7 @@ func (n *Node) start() {
 	n.started = true
 	n.out.Start()
 	n.retention.at = n.t.Now.Mono + retainEvery
+	n.filling.at = n.t.Now.Mono + fillWait
 	n.gate.Start()
 	n.persistNext()
 }
@@ -88,7 +94,7 @@ type timer interface {
 
 // timers yields every timer, in the order in which they act.
 func (n *Node) timers(yield func(timer) bool) {
-	if !yield(n.gate) || !yield(&n.control) {
+	if !yield(n.gate) || !yield(&n.filling) || !yield(&n.control) {
 		return
 	}
 	for _, p := range n.peers {
@@ -134,6 +140,7 @@ func (n *Node) durable(in *Durable) {
 		n.desk.Durable(in.Ticket)
 		return
 	}
+	n.mirrors.PulledDurable(in.Ticket, n.pulled)
 	for _, p := range n.peers {
 		p.Flushed(in.Ticket)
 		n.welcome(p)
@@ -141,9 +148,29 @@ func (n *Node) durable(in *Durable) {
 	n.mirrors.Pages()
 }
 
+// applied takes how far the Store is.
+func (n *Node) applied(in *Applied) {
+	for i := range in.Cursors {
+		if o := n.ownLog(in.Cursors[i].Log); o != nil {
+			o.applied = in.Cursors[i].Position
+		}
+	}
+	n.mirrors.Applied(in.Cursors)
+	if n.fills() {
+		for i := range in.Cursors {
+			n.gate.Ready(in.Cursors[i].Log.Shard)
+		}
+	}
+}
+
 // stageFailed: the batches of a ticket are nowhere.
 func (n *Node) stageFailed(in *StageFailed) {
 	if n.desk.StageFailed(in) {
+		return
+	}
+	if log, ok := n.mirrors.PullFailed(in.Ticket); ok {
+		n.t.Tell(&event.NotMirrored{Place: event.Place{Log: log}, Err: in.Err})
+		n.desk.PullAgain(log)
 		return
 	}
 	for _, p := range n.peers {

@@ -14,6 +14,7 @@ type (
 	Journal      = step.Journal
 	Input        = step.Input
 	Tick         = step.Tick
+	End          = step.End
 	LinkUp       = step.LinkUp
 	LinkDown     = step.LinkDown
 	FrameIn      = step.FrameIn

@@ -274,6 +274,9 @@ func (s *site) admit(a *Admit) {
 			s.name, a.Shard, a.Tail.Tail, s.own.tail(a.Tail.ID))
 	}
 	s.takes[a.Shard] = open
+	if a.Open != nil {
+		s.openLog(a.Open)
+	}
 	names := [...]string{"waiting", "verified", "unverified", "refused", "standby"}
 	text := fmt.Sprintf("%s: shard %d %s at seq %d", s.name, a.Shard, names[a.Admission], a.Tail.Tail.Seq)
 	if s.quiet {

@@ -6,6 +6,7 @@ import "github.com/claudefs/repl/wire"
 type Directory struct {
 	Site   wire.SiteID // whose it is
 	Record wire.SiteID // the writer on record; 0 = none
+	Epoch  wire.Epoch  // in which it writes; 0 = none is on record
 	Peers  bool        // peers are registered
 	Logs   []wire.LogID
 }
@@ -14,6 +15,9 @@ type Directory struct {
 // started alone and holds nothing. The logs of one site say more than a record of this
 // one: that may be older than the peers of this directory.
 func (d *Directory) Writer() wire.SiteID {
+	if d.Epoch > First { // no flag made that: an operator, or the writer itself, did
+		return d.Record
+	}
 	var writer wire.SiteID
 	several := false
 	for _, log := range d.Logs {

@@ -1,8 +1,12 @@
 // Package role answers one question, for every room that asks it: who may write which log,
 // at which epoch. It is pure.
 //
-// Today one site, the configured primary, writes all logs of domain 0 at epoch [First].
-// Which site that is, is durable state of a directory. A new directory does not know it
+// One site writes all logs of domain 0 in an epoch: the configured primary in the first one,
+// [First], and in each later one the site that its number names ([WriterOf]). Both are constant in
+// the life of a heart: where a higher epoch is heard, of a hello or a refusal, a new heart begins
+// with it ([Role.Hear], [Role.Fenced]; docs/decisions/0017).
+//
+// Which site writes is durable state of a directory. A new directory does not know it
 // yet: it may be a new site of a cluster in which another one writes, or the writer's own,
 // replaced. Until it is founded, its default says nothing:
 //
@@ -22,9 +26,8 @@
 //
 // # Where logs end
 //
-// Written and proven ahead of failover, and not asked yet: [Next] numbers epochs, and [Ends] says
-// where closed logs end, by START batches alone. docs/ends.md has the rules, and the bounded
-// model that walks compare [Ends] with.
+// [Next] numbers epochs, and [Ends] says where closed logs end, by START batches alone.
+// docs/ends.md has the rules, and the bounded model that walks compare [Ends] with.
 //
 // # Invariants
 //
@@ -39,6 +42,6 @@
 //
 // # What it does not do
 //
-// It opens no epoch beyond the first, and has no witness and no lease: there is no failover yet.
+// It has no witness and no lease: an operator moves the writer.
 // It admits nothing: package admission does, and asks here.
 package role

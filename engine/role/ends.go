@@ -41,7 +41,7 @@ func (e *Ends) Add(s Start) error {
 	at, found := e.find(s.Epoch)
 	if found {
 		if known := e.starts[at].Incarnation; known != s.Incarnation {
-			return fmt.Errorf("shard %d, epoch %d: incarnations %s and %s: %w",
+			return fmt.Errorf("shard %d, epoch %s: incarnations %s and %s: %w",
 				s.Log.Shard, s.Epoch, known, s.Incarnation, ErrTwoWriters)
 		}
 		return nil
@@ -189,12 +189,12 @@ func (e *Ends) Check() error {
 	}
 	for i := 1; i < len(e.starts); i++ {
 		if e.starts[i-1].Epoch >= e.starts[i].Epoch {
-			return fmt.Errorf("epochs %d and %d are not sorted", e.starts[i-1].Epoch, e.starts[i].Epoch)
+			return fmt.Errorf("epochs %s and %s are not sorted", e.starts[i-1].Epoch, e.starts[i].Epoch)
 		}
 	}
 	for i, v := range e.verdicts {
 		if v.survives && v.gone {
-			return fmt.Errorf("epoch %d was discarded and survives", e.starts[i].Epoch)
+			return fmt.Errorf("epoch %s was discarded and survives", e.starts[i].Epoch)
 		}
 	}
 	return nil

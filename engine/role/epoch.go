@@ -23,10 +23,10 @@ func WriterOf(e wire.Epoch) wire.SiteID {
 	return wire.SiteID(e & math.MaxUint32)
 }
 
-// Next is the epoch that a site opens, above the highest one that it has heard of. It is an error
+// Next is the epoch that a site opens, above the highest one that it has heard of; First counts as 1. It is an error
 // once counters are used up: no cluster gets there, so that one came from damage or a stranger.
 func Next(heard wire.Epoch, site wire.SiteID) (wire.Epoch, error) {
-	counter := uint64(heard >> 32)
+	counter := max(uint64(heard>>32), uint64(First))
 	if counter == math.MaxUint32 {
 		return 0, fmt.Errorf("epoch %d was heard, the highest that there is: %w", heard, wire.ErrLimit)
 	}

@@ -35,21 +35,52 @@ type Role struct {
 
 // New returns the role of a site with this configuration. founded: see step.Boot.
 func New(t *step.Turn, founded bool) *Role {
-	return &Role{Writers: Writers{t.C.Primary}, t: t, founded: founded}
+	return &Role{Writers: Writers{t.C.Primary, max(t.C.Epoch, First)}, t: t, founded: founded}
 }
 
 // Own says whether this site writes its logs.
 func (r *Role) Own() bool { return r.Writes(r.t.C.Site) }
 
-// Names says whether a peer's hello names the writer that this site knows; else why not.
-func (r *Role) Names(h *wire.Hello) (why string, ok bool) {
-	if h.Primary == r.Primary {
-		return "", true
+// Hear compares the epoch and the writer of a hello with those that this site knows. why: it
+// is refused. raise: the peer knows a higher epoch, which is to be taken over before anything
+// else is said; 0 = it does not.
+func (r *Role) Hear(h *wire.Hello) (raise wire.Epoch, why *step.Stop) {
+	theirs := max(h.Epoch, First)
+	switch {
+	case theirs > r.Epoch:
+		return r.raised(theirs, h.SiteName)
+	case theirs < r.Epoch:
+		return 0, step.Stopf(wire.RefuseFenced, "site %q is at epoch %s, %s writes since epoch %s: it follows",
+			h.SiteName, theirs, r.t.SiteName(r.Primary), r.Epoch)
+	case h.Primary != r.Primary:
+		return 0, step.Stopf(wire.RefusePrimary,
+			"site %q takes %s for the primary, site %q takes %s: name the one that has the data, at every site",
+			h.SiteName, r.t.SiteName(h.Primary), r.t.C.SiteName, r.t.SiteName(r.Primary))
 	}
-	return fmt.Sprintf(
-		"site %q takes %s for the primary, site %q takes %s: name the one that has the data, at every site",
-		h.SiteName, r.t.SiteName(h.Primary), r.t.C.SiteName, r.t.SiteName(r.Primary)), false
+	return 0, nil
 }
+
+// Fenced takes the epoch of a peer that refused ours for being lower; see Hear.
+func (r *Role) Fenced(e wire.Epoch, peer string) (raise wire.Epoch, why *step.Stop) {
+	if e <= r.Epoch {
+		return 0, nil // raised since
+	}
+	return r.raised(e, peer)
+}
+
+// raised is an epoch above ours, if its writer is one of the sites that this one knows.
+func (r *Role) raised(e wire.Epoch, peer string) (wire.Epoch, *step.Stop) {
+	writer := WriterOf(e)
+	if writer != r.t.C.Site && !r.some(func(p *Peer) bool { return p.Site == writer }) {
+		return 0, step.Stopf(wire.RefusePrimary,
+			"site %q says that site %08x writes in epoch %s, and site %q has no such peer: add it there",
+			peer, uint32(writer), e, r.t.C.SiteName)
+	}
+	return e, nil
+}
+
+// Founded: the directory has it on record who writes, and in which epoch.
+func (r *Role) Founded() bool { return r.founded }
 
 // Found puts on record that the primary writes.
 func (r *Role) Found() {
@@ -108,14 +139,19 @@ func (r *Role) Agreed() {
 // only: it may have more.
 func (r *Role) AllAnswered() bool { return plant.VerifiedUnheard || !r.some((*Peer).Unheard) }
 
-// Unheard lists the peers that have not reported their positions since open.
-func (r *Role) Unheard() string {
-	var names []string
+// UnheardNames lists the peers that have not reported their positions since open.
+func (r *Role) UnheardNames() (names []string) {
 	for _, p := range r.Peers {
 		if p.Unheard() {
 			names = append(names, p.Name)
 		}
 	}
+	return names
+}
+
+// Unheard says which peers those are, for people.
+func (r *Role) Unheard() string {
+	names := r.UnheardNames()
 	if len(names) == 0 {
 		return "every peer has answered"
 	}

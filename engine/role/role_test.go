@@ -25,19 +25,18 @@ func three(primary wire.SiteID, founded bool) (*Role, []*Peer) {
 
 // TestWriterIsJudgedByOneRule: domain, site and epoch of a batch (I5).
 func TestWriterIsJudgedByOneRule(t *testing.T) {
-	w := Writers{Primary: 1}
+	w := Writers{Primary: 1, Epoch: 2}
 	for name, c := range map[string]struct {
-		h       wire.BatchHeader
-		reached wire.Epoch
-		code    wire.RefusalCode
+		h    wire.BatchHeader
+		code wire.RefusalCode
 	}{
-		"the primary's":      {h: wire.BatchHeader{Site: 1, Epoch: First}},
-		"another site's":     {h: wire.BatchHeader{Site: 2, Epoch: First}, code: wire.RefuseNotWriter},
-		"another domain's":   {h: wire.BatchHeader{Site: 1, Domain: 4, Epoch: First}, code: wire.RefuseNotWriter},
-		"of an older epoch":  {h: wire.BatchHeader{Site: 1, Epoch: First}, reached: 2, code: wire.RefuseEpoch},
-		"of the epoch there": {h: wire.BatchHeader{Site: 1, Epoch: 2}, reached: 2},
+		"the primary's":     {h: wire.BatchHeader{Site: 1, Epoch: 2}},
+		"another site's":    {h: wire.BatchHeader{Site: 2, Epoch: 2}, code: wire.RefuseNotWriter},
+		"another domain's":  {h: wire.BatchHeader{Site: 1, Domain: 4, Epoch: 2}, code: wire.RefuseNotWriter},
+		"of an older epoch": {h: wire.BatchHeader{Site: 1, Epoch: First}, code: wire.RefuseEpoch},
+		"of a later epoch":  {h: wire.BatchHeader{Site: 1, Epoch: 3}, code: wire.RefuseEpoch},
 	} {
-		code, text := w.Judge(&c.h, c.reached)
+		code, text := w.Judge(&c.h)
 		require.Equal(t, c.code, code, name)
 		require.Equal(t, code != 0, text != "", name)
 	}
@@ -138,12 +137,37 @@ func TestPeersLeftOutWithholdAppends(t *testing.T) {
 func TestHelloNamesTheWriter(t *testing.T) {
 	r, _ := three(2, false)
 	require.False(t, r.Own())
-	_, ok := r.Names(&wire.Hello{SiteName: "site-b", Primary: 2})
-	require.True(t, ok)
-	why, ok := r.Names(&wire.Hello{SiteName: "site-b", Primary: 1})
-	require.False(t, ok)
+	raise, why := r.Hear(&wire.Hello{SiteName: "site-b", Primary: 2})
+	require.Nil(t, why)
+	require.Zero(t, raise)
+	_, why = r.Hear(&wire.Hello{SiteName: "site-b", Primary: 1})
+	require.Equal(t, wire.RefusePrimary, why.Code)
 	require.Equal(t, `site "site-b" takes site-a for the primary, site "site-a" takes site-b: `+
-		"name the one that has the data, at every site", why)
+		"name the one that has the data, at every site", why.Text)
+}
+
+// TestHigherEpochIsTakenOver: of two sites, the one with the lower epoch follows, whoever
+// dials; an epoch of a stranger is refused (I5).
+func TestHigherEpochIsTakenOver(t *testing.T) {
+	second, err := Next(First, 2)
+	require.NoError(t, err)
+	r, _ := three(1, true)
+	raise, why := r.Hear(&wire.Hello{SiteName: "site-b", Primary: 2, Epoch: second})
+	require.Nil(t, why)
+	require.Equal(t, second, raise)
+	raise, why = r.Fenced(second, "site-b")
+	require.Nil(t, why)
+	require.Equal(t, second, raise)
+	_, why = r.Hear(&wire.Hello{SiteName: "site-b", Primary: 9, Epoch: 2<<32 | 9})
+	require.Equal(t, wire.RefusePrimary, why.Code)
+	require.ErrorContains(t, why, "site 00000009 writes in epoch 2.00000009, and site \"site-a\" has no such peer")
+
+	r.Epoch, r.Primary = second, 2
+	_, why = r.Hear(&wire.Hello{SiteName: "site-c", Primary: 1})
+	require.Equal(t, wire.RefuseFenced, why.Code)
+	raise, why = r.Fenced(second, "site-b")
+	require.Nil(t, why)
+	require.Zero(t, raise, "it was taken over since")
 }
 
 // TestRoleWaitsForNoTimer: there are no leases yet.

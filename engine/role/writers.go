@@ -9,14 +9,15 @@ import (
 // Writers says which site writes which domain. The zero value lets nobody write.
 type Writers struct {
 	Primary wire.SiteID // writes domain 0, the only one
+	Epoch   wire.Epoch  // in which it does
 }
 
 // Writes says whether a site writes its logs now.
 func (w Writers) Writes(site wire.SiteID) bool { return site == w.Primary }
 
-// Judge says by its header whether a batch comes from the writer of its log, which was
-// seen at epoch reached before. Code 0: it does.
-func (w Writers) Judge(h *wire.BatchHeader, reached wire.Epoch) (code wire.RefusalCode, text string) {
+// Judge says by its header whether a batch comes from the writer of its log, in the epoch
+// that this site knows. Code 0: it does.
+func (w Writers) Judge(h *wire.BatchHeader) (code wire.RefusalCode, text string) {
 	switch {
 	case h.Domain != 0:
 		return wire.RefuseNotWriter, fmt.Sprintf(
@@ -24,9 +25,9 @@ func (w Writers) Judge(h *wire.BatchHeader, reached wire.Epoch) (code wire.Refus
 	case !w.Writes(h.Site):
 		return wire.RefuseNotWriter, fmt.Sprintf(
 			"seq %d is of site %08x, the primary is site %08x", h.FirstSeq, h.Site, w.Primary)
-	case h.Epoch < reached:
+	case h.Epoch != w.Epoch:
 		return wire.RefuseEpoch, fmt.Sprintf(
-			"seq %d is of epoch %d, the log has reached epoch %d", h.FirstSeq, h.Epoch, reached)
+			"seq %d is of epoch %s, site %08x writes in epoch %s", h.FirstSeq, h.Epoch, w.Primary, w.Epoch)
 	}
 	return 0, ""
 }

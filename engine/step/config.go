@@ -40,6 +40,7 @@ type Config struct {
 	Node        wire.NodeID
 	Shards      uint32
 	Primary     wire.SiteID // who writes domain 0
+	Epoch       wire.Epoch  // in which it does; default 1, the first
 	// PrimaryNamed: an operator named Primary for this start. A directory that does not
 	// know yet who writes then takes his word; else it waits for that of every peer.
 	PrimaryNamed bool
@@ -77,14 +78,15 @@ type Log struct {
 	Tail      wire.Position
 	LastStamp wire.Stamp
 	LastIndex uint64
-	Epoch     wire.Epoch // of Tail's incarnation; 0 = not known
+	Epoch     wire.Epoch // of the incarnation that the tail is in; 0 = the first, or nothing is there
 }
 
 // Boot is what the node finds when it starts.
 type Boot struct {
 	Term          wire.Term
-	Own           []Log // sorted; own journal
-	Mirror        []Log // sorted; mirror journal
+	Tickets       uint64 // the last one that this process has given to a stage
+	Own           []Log  // sorted; own journal
+	Mirror        []Log  // sorted; mirror journal
 	OwnSuspect    []wire.LogID
 	MirrorSuspect []wire.LogID
 	Starts        []wire.Start          // what both journals keep of STARTs above the first epoch
@@ -133,6 +135,7 @@ const (
 func (c *Config) Chance(point string) bool { return c.Sometimes != nil && c.Sometimes(point) }
 
 func (c *Config) SetDefaults() {
+	c.Epoch = max(c.Epoch, 1)
 	c.WindowBytesMax = cmp.Or(c.WindowBytesMax, WindowBytesDefault)
 	c.WindowBytesMin = min(cmp.Or(c.WindowBytesMin, 1<<20), c.WindowBytesMax)
 	c.FrameBytesMax = min(cmp.Or(c.FrameBytesMax, frameBytesDefault), wire.FrameBytesMax-wire.EnvelopeBytes)

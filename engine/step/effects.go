@@ -24,8 +24,11 @@ type Effects struct {
 	Events   []event.Event
 	Asked    []Asked // questions of peers, to be answered
 	Told     []Told  // answers of peers
-	// Found: stage a record that Config.Primary writes, before anything that follows from
-	// Admits: from now on the directory knows it.
+	// Raise: a higher epoch is known. Step End, wait until both journals have flushed what is
+	// staged, put the epoch on record, and go on with a new heart that has it. 0 = none is.
+	Raise wire.Epoch
+	// Found: stage a record that Config.Primary writes in Config.Epoch, before anything that
+	// follows from Admits: from now on the directory knows it.
 	Found   bool
 	Opens   []Open        // in order, after Admits
 	Adopts  []Log         // Journal.Adopt, of the journal that the log is in; before Admits
@@ -177,6 +180,9 @@ type Admit struct {
 	Admission Admission
 	Tail      Log
 	Err       error
+	// Open: the log has no incarnation in the epoch held, and begins one before it takes an
+	// append. nil = it goes on, or nobody ever wrote the shard.
+	Open *Open
 }
 
 // Open: the own log of Shard begins a new incarnation: Writer.Open, as its fields of these names

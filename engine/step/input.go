@@ -185,6 +185,10 @@ type VerifyAnswer struct {
 	Answer *wire.Verified
 }
 
+// End: this heart gives up its links and does nothing more: another one takes its place.
+type End struct{ Reason string }
+
+func (*End) input()          {}
 func (*Tick) input()         {}
 func (*LinkUp) input()       {}
 func (*LinkDown) input()     {}

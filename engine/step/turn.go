@@ -40,6 +40,15 @@ type Turn struct {
 	lineages map[wire.LogID]*wire.Lineage // of logs of which a second incarnation was seen
 }
 
+// NewTurn returns the turn of a heart. ticket is the last one that was given to a stage by the
+// heart before it in this process, 0 = there was none: an answer to that is none to this one.
+func NewTurn(c Config, term wire.Term, ticket uint64) *Turn {
+	return &Turn{C: c, Term: term, ticket: ticket}
+}
+
+// Tickets is the last ticket that was given to a stage.
+func (t *Turn) Tickets() uint64 { return t.ticket }
+
 // Lineage orders the incarnations of a log; nil where one is known.
 func (t *Turn) Lineage(log wire.LogID) *wire.Lineage { return t.lineages[log] }
 

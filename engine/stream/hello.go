@@ -3,6 +3,7 @@ package stream
 import (
 	"math"
 
+	"github.com/claudefs/repl/engine/role"
 	"github.com/claudefs/repl/engine/step"
 	"github.com/claudefs/repl/wire"
 )
@@ -16,12 +17,16 @@ const TermTop wire.Term = math.MaxUint32 - 1
 func Newer(t wire.Term, c uint32, u wire.Term, d uint32) bool { return u < t || u == t && d < c }
 
 // OurHello is what a site says of itself, to any site.
-func OurHello(c *step.Config, primary wire.SiteID) wire.Hello {
-	return wire.Hello{
+func OurHello(c *step.Config, w role.Writers) wire.Hello {
+	h := wire.Hello{
 		VersionMin: wire.Version, VersionMax: wire.Version, Cluster: c.Cluster, Site: c.Site, Node: c.Node,
-		Shards: c.Shards, DigestKind: wire.DigestXXH3, Primary: primary, ClusterName: c.ClusterName,
+		Shards: c.Shards, DigestKind: wire.DigestXXH3, Primary: w.Primary, ClusterName: c.ClusterName,
 		SiteName: c.SiteName,
 	}
+	if w.Epoch > role.First { // an older release, which knows one epoch, refuses the feature by name
+		h.Epoch, h.Features = w.Epoch, wire.FeatureEpochs
+	}
+	return h
 }
 
 // Fits compares a hello with the one that its receiver would say to its sender, and says
@@ -62,9 +67,9 @@ func Fits(ours, h *wire.Hello, proven wire.SiteID) *step.Stop {
 	case h.DigestKind != ours.DigestKind:
 		return step.Stopf(wire.RefuseDigestKind, "site %q uses digest kind %d, site %q uses %d: upgrade the older one",
 			h.SiteName, h.DigestKind, ours.SiteName, ours.DigestKind)
-	case h.Features&^ours.Features != 0:
+	case h.Features&^wire.FeaturesKnown != 0:
 		return step.Stopf(wire.RefuseFeature, "site %q wants features %x, site %q has %x: upgrade the older one",
-			h.SiteName, h.Features, ours.SiteName, ours.Features)
+			h.SiteName, h.Features, ours.SiteName, uint64(wire.FeaturesKnown))
 	}
 	return nil
 }

@@ -23,7 +23,7 @@ func TestHelloFitsOurs(t *testing.T) {
 		code   wire.RefusalCode
 		change func(*wire.Hello)
 	}{
-		{wire.RefuseFeature, func(h *wire.Hello) { h.Features = 1 }},
+		{wire.RefuseFeature, func(h *wire.Hello) { h.Features = 4 }},
 		{wire.RefuseDigestKind, func(h *wire.Hello) { h.DigestKind = 9 }},
 		{wire.RefuseShards, func(h *wire.Hello) { h.Shards = 5 }},
 		{wire.RefuseSiteCollision, func(h *wire.Hello) { h.SiteName = "site-x" }},

@@ -170,7 +170,8 @@ func (p *Inbound) take(h *wire.BatchHeader, starts []wire.Start) bool {
 	}
 	take, why := p.rules.Judge(&tail, h)
 	if take && opens {
-		take, why = p.goesOn(l, startOf(starts, h))
+		why = p.mirrors.goesOn(&l.tail, startOf(starts, h))
+		take = why == nil
 	}
 	switch {
 	case why != nil && why.Code < wire.RefuseUnknownIncarnation:
@@ -193,21 +194,6 @@ func (p *Inbound) take(h *wire.BatchHeader, starts []wire.Start) bool {
 	l.tail.Follow(h)
 	l.end = p.receiver.Add(h, l.end)
 	return true
-}
-
-// goesOn has a mirror go on in the incarnation that a START opens, if the journals here cover
-// what that names.
-func (p *Inbound) goesOn(l *MirrorLog, s *wire.Start) (take bool, why *step.Stop) {
-	if s == nil {
-		return false, step.Stopf(wire.RefuseMalformed, "a START whose rows cannot be read")
-	}
-	if why := p.mirrors.uncovered(&l.tail, s); why != nil {
-		return false, why
-	}
-	if err := p.mirrors.open(l.tail.Position, s); err != nil {
-		return false, step.Stopf(wire.RefuseEpoch, "%v", err)
-	}
-	return true, nil
 }
 
 func (p *Inbound) refuseBatch(log wire.LogID, tail wire.Position, why *step.Stop) {
@@ -256,14 +242,7 @@ func (p *Inbound) Flushed(ticket uint64) {
 }
 
 // flushed moves the durable tail of a log.
-func (p *Inbound) flushed(end *End) {
-	m, l := p.mirrors, &p.Mirror.Logs[end.Shard]
-	m.unapplied -= m.behind(l)
-	l.Durable, l.stamp = end.Position, end.Stamp
-	p.Mirror.stamp = max(p.Mirror.stamp, end.Stamp)
-	m.unapplied += m.behind(l)
-	m.owe(wire.LogID{Site: p.Site, Shard: end.Shard}, l)
-}
+func (p *Inbound) flushed(end *End) { p.mirrors.flushed(p.Mirror, end) }
 
 // Failed: the batches of a ticket are nowhere. The session that brought them ends; the
 // next one begins at what is durable. It says whether they are this peer's.

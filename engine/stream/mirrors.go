@@ -37,6 +37,9 @@ func (l *MirrorLog) Adoptable() bool {
 	return l.tail.Position == l.Durable && step.Relate(l.Durable, l.Store) == step.Ahead
 }
 
+// Stands says that the Store has applied all of the log.
+func (m *Mirrors) Stands(l *MirrorLog) bool { return l.tail.Position == l.Durable && m.behind(l) == 0 }
+
 // Refused says that the log is out of its writer's session.
 func (l *MirrorLog) Refused() bool { return l.refused != nil }
 
@@ -71,7 +74,8 @@ type Mirrors struct {
 	t         *step.Turn
 	role      *role.Role
 	heart     Heart
-	unapplied int // logs whose Store is behind their durable tail
+	pulled    []pulled // on their way to the medium, oldest first
+	unapplied int      // logs whose Store is behind their durable tail
 	says      says
 }
 
@@ -157,6 +161,64 @@ func (m *Mirrors) Adopt(log wire.LogID, l *MirrorLog) {
 	}
 	m.unapplied += m.behind(l)
 	m.t.E.Adopts = append(m.t.E.Adopts, step.Log{ID: log, Tail: l.Store, LastStamp: l.stamp})
+}
+
+// flushed moves the durable tail of a log.
+func (m *Mirrors) flushed(of *Mirror, end *End) {
+	l := &of.Logs[end.Shard]
+	m.unapplied -= m.behind(l)
+	l.Durable, l.stamp = end.Position, end.Stamp
+	of.stamp = max(of.stamp, end.Stamp)
+	m.unapplied += m.behind(l)
+	m.owe(wire.LogID{Site: of.Site, Shard: end.Shard}, l)
+}
+
+// pulled is what a closed log will have come to when a ticket is flushed.
+type pulled struct {
+	ticket uint64
+	site   wire.SiteID
+	End
+}
+
+// Staged is where a log ends, what is staged included; see fetch.Heart.
+func (m *Mirrors) Staged(log wire.LogID) (wire.Position, wire.Stamp) {
+	l := m.Log(log)
+	if l == nil {
+		return wire.Position{}, 0
+	}
+	return l.tail.Position, l.tail.Stamp
+}
+
+// Pulled: so much more of a closed log is staged.
+func (m *Mirrors) Pulled(ticket uint64, log wire.LogID, end wire.Position, stamp wire.Stamp) {
+	l := m.Log(log)
+	l.tail = Tail{Position: end, Stamp: stamp}
+	m.pulled = append(m.pulled, pulled{ticket, log.Site, End{log.Shard, end, stamp}})
+}
+
+// PulledDurable moves the durable tails of closed logs: all up to a ticket is flushed. It
+// calls f for each that moved.
+func (m *Mirrors) PulledDurable(ticket uint64, f func(wire.LogID)) {
+	for len(m.pulled) > 0 && m.pulled[0].ticket <= ticket {
+		p := m.pulled[0]
+		m.pulled = slices.Delete(m.pulled, 0, 1)
+		m.flushed(m.Of(p.site), &p.End)
+		f(wire.LogID{Site: p.site, Shard: p.Shard})
+	}
+}
+
+// PullFailed: what was staged under a ticket is nowhere, nor what was staged behind it. It
+// says whose log that was, if it was a pull.
+func (m *Mirrors) PullFailed(ticket uint64) (log wire.LogID, ok bool) {
+	i := slices.IndexFunc(m.pulled, func(p pulled) bool { return p.ticket == ticket })
+	if i < 0 {
+		return log, false
+	}
+	log = wire.LogID{Site: m.pulled[i].site, Shard: m.pulled[i].Shard}
+	m.pulled = slices.DeleteFunc(m.pulled, func(p pulled) bool { return p.site == log.Site && p.Shard == log.Shard })
+	l := m.Log(log)
+	l.tail = Tail{Position: l.Durable, Stamp: l.stamp}
+	return log, true
 }
 
 // Applied takes what the Store has applied. Pages tell the peers of their own logs; ours

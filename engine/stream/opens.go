@@ -30,11 +30,17 @@ func (w *OwnLogs) Open(s wire.Shard, epoch wire.Epoch) {
 	if own.Tail.Seq != 0 && own.Epoch >= epoch {
 		return
 	}
+	w.t.E.Opens = append(w.t.E.Opens, w.Opening(s, epoch))
+}
+
+// Opening is what Open has the writer do.
+func (w *OwnLogs) Opening(s wire.Shard, epoch wire.Epoch) step.Open {
+	own := &w.gate.Logs[s]
 	open := step.Open{Shard: s, Epoch: epoch, After: w.grown.last}
 	open.Rows = w.role.Known.Of(s).Rows(w.held(s))
 	_, ended := w.role.Known.Of(s).End(own.Tail.Incarnation, own.Epoch)
 	open.GoesOn = own.Tail.Seq != 0 && !ended
-	w.t.E.Opens = append(w.t.E.Opens, open)
+	return open
 }
 
 // held lists where the journals end in each incarnation of each log of a shard.
@@ -221,7 +227,7 @@ func (m *Mirrors) uncovered(tail *Tail, s *wire.Start) *step.Stop {
 		return nil
 	}
 	row := &rows[0]
-	return step.Stopf(wire.RefuseGap, "the START of epoch %d names log %s up to seq %d of incarnation %s, "+
+	return step.Stopf(wire.RefuseGap, "the START of epoch %s names log %s up to seq %d of incarnation %s, "+
 		"which is not here: it comes when that is", s.Epoch, row.Log, row.End.Seq, row.End.Incarnation)
 }
 
@@ -235,11 +241,26 @@ func startOf(starts []wire.Start, h *wire.BatchHeader) *wire.Start {
 	return nil
 }
 
-// open takes a START into a mirror, which ends at tail before it.
-func (m *Mirrors) open(tail wire.Position, s *wire.Start) error {
+// goesOn has a mirror go on in the incarnation that a START opens, if the journals here cover
+// what that names.
+func (m *Mirrors) goesOn(tail *Tail, s *wire.Start) (why *step.Stop) {
+	if s == nil {
+		return step.Stopf(wire.RefuseMalformed, "a START whose rows cannot be read")
+	}
+	if why := m.uncovered(tail, s); why != nil {
+		return why
+	}
 	opened := *s
-	opened.Before = tail
-	return m.heart.Learn(&opened)
+	opened.Before = tail.Position
+	if err := m.heart.Learn(&opened); err != nil {
+		return step.Stopf(wire.RefuseEpoch, "%v", err)
+	}
+	return nil
+}
+
+// GoesOn is that for a START that was pulled, of those that its frame had.
+func (m *Mirrors) GoesOn(h *wire.BatchHeader, starts []wire.Start) (why *step.Stop) {
+	return m.goesOn(&m.Log(h.Log()).tail, startOf(starts, h))
 }
 
 // Learn notes a START of any log: which logs count as behind their Store may change with it.

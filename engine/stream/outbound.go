@@ -179,7 +179,7 @@ func (o *Outbound) Hello(link step.LinkID) {
 	o.Phase, o.Reason, o.Refused = PhaseHello, "", false
 	o.Link, o.Session = link, o.counter
 	o.Beats = Heartbeats{of: o}
-	w.hello = OurHello(&w.t.C, w.role.Primary)
+	w.hello = OurHello(&w.t.C, w.role.Writers)
 	w.hello.Peer, w.hello.PeerName, w.hello.Term, w.hello.Counter = o.Site, o.Name, o.Term, o.counter
 	w.t.E.Send(link, 0, &w.hello) // a hello's session is 0
 }

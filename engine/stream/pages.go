@@ -82,18 +82,29 @@ func (p *Inbound) sendAll() {
 	}
 	p.owed = p.owed[:0]
 	page := p.page(wire.PageResume)
+	here, told := p.mirrors.t.C.Site, false
 	for _, m := range p.mirrors.Sites {
+		if m.Site > here && !told { // rows rise by log
+			p.ownRows(page)
+			told = true
+		}
 		for s := range m.Logs {
 			if l := &m.Logs[s]; l.Durable.Seq != 0 {
 				p.row(page, wire.LogID{Site: m.Site, Shard: wire.Shard(s)}, l)
 			}
 		}
 	}
-	for s := range wire.Shard(p.mirrors.t.C.Shards) {
-		p.ownRow(page, p.mirrors.t.LogID(s))
+	if !told {
+		p.ownRows(page)
 	}
 	page.Flags |= wire.PageLast
 	p.send(page)
+}
+
+func (p *Inbound) ownRows(page *wire.CursorPage) {
+	for s := range wire.Shard(p.mirrors.t.C.Shards) {
+		p.ownRow(page, p.mirrors.t.LogID(s))
+	}
 }
 
 // page begins the next page.

@@ -15,7 +15,6 @@ import (
 type Tail struct {
 	wire.Position
 	Stamp wire.Stamp
-	Epoch wire.Epoch // highest of this run; 0 = none seen yet
 }
 
 // Rules is what a batch of a session must fit.
@@ -30,7 +29,7 @@ type Rules struct {
 // writer, incarnation, order, chain (I11). take: it continues the log; neither
 // take nor why: we have it already.
 func (r *Rules) Judge(tail *Tail, h *wire.BatchHeader) (take bool, why *step.Stop) {
-	if why := r.identity(tail, h); why != nil {
+	if why := r.identity(h); why != nil {
 		return false, why
 	}
 	first, last := h.FirstSeq, h.LastSeq()
@@ -64,7 +63,7 @@ func (r *Rules) Judge(tail *Tail, h *wire.BatchHeader) (take bool, why *step.Sto
 	return true, nil
 }
 
-func (r *Rules) identity(tail *Tail, h *wire.BatchHeader) *step.Stop {
+func (r *Rules) identity(h *wire.BatchHeader) *step.Stop {
 	switch {
 	case h.Cluster != r.Cluster:
 		return step.Stopf(wire.RefuseCluster,
@@ -77,7 +76,7 @@ func (r *Rules) identity(tail *Tail, h *wire.BatchHeader) *step.Stop {
 	case h.Kind == wire.BatchControl:
 		return step.Stopf(wire.RefuseMalformed, "seq %d is a control batch: those are never shipped", h.FirstSeq)
 	}
-	if code, text := r.Writers.Judge(h, tail.Epoch); code != 0 {
+	if code, text := r.Writers.Judge(h); code != 0 {
 		return &step.Stop{Code: code, Text: text}
 	}
 	return nil
@@ -85,7 +84,7 @@ func (r *Rules) identity(tail *Tail, h *wire.BatchHeader) *step.Stop {
 
 // Follow moves the tail behind a batch that Judge took.
 func (t *Tail) Follow(h *wire.BatchHeader) {
-	t.Position, t.Stamp, t.Epoch = h.End(), h.LastStamp, h.Epoch
+	t.Position, t.Stamp = h.End(), h.LastStamp
 }
 
 // Receiver numbers the frames of one session and knows which of them wait for

@@ -73,7 +73,7 @@ func sides(writer wire.SiteID) (r *rest, o *Outbound, in *Inbound) {
 	who := role.New(t, true)
 	peer := &role.Peer{Peer: step.Peer{Site: there, Name: "there"}, Configured: true}
 	who.Peers = []*role.Peer{peer}
-	gate := admission.New(t, who)
+	gate := admission.New(t, who, nil)
 	r = &rest{}
 	r.own = NewOwnLogs(t, who, gate, r)
 	m := NewMirrors(t, who, r)

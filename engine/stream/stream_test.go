@@ -162,8 +162,8 @@ func TestFrameHasOneEndPerLog(t *testing.T) {
 // the order of the format, gives the code (I11).
 func TestBatchIsJudgedInTheOrderOfTheFormat(t *testing.T) {
 	list := batches(0, 3, 2)
-	rules := Rules{Cluster: 7, Site: 1, Shards: 1, Writers: role.Writers{Primary: 1}}
-	tail := Tail{Position: list[0].End(), Stamp: list[0].LastStamp, Epoch: 1}
+	rules := Rules{Cluster: 7, Site: 1, Shards: 1, Writers: role.Writers{Primary: 1, Epoch: 1}}
+	tail := Tail{Position: list[0].End(), Stamp: list[0].LastStamp}
 	h, r, tl := list[1], rules, tail
 	breaks := []struct {
 		code  wire.RefusalCode
@@ -173,7 +173,7 @@ func TestBatchIsJudgedInTheOrderOfTheFormat(t *testing.T) {
 		{wire.RefuseChain, func() { h.Prev = wire.Chain{9} }},
 		{wire.RefuseGap, func() { h.FirstSeq++ }},
 		{wire.RefuseUnknownIncarnation, func() { h.Incarnation = wire.Incarnation{2} }},
-		{wire.RefuseEpoch, func() { tl.Epoch = 2 }},
+		{wire.RefuseEpoch, func() { r.Writers.Epoch = 2 }},
 		{wire.RefuseNotWriter, func() { r.Writers.Primary = 2 }},
 		{wire.RefuseNotWriter, func() { h.Domain = 1 }},
 		{wire.RefuseMalformed, func() { h.Kind = wire.BatchControl }},
@@ -196,7 +196,7 @@ func TestBatchIsJudgedInTheOrderOfTheFormat(t *testing.T) {
 
 func TestWhatTheMirrorHasIsDroppedUnlessItDiffers(t *testing.T) {
 	list := batches(0, 3, 2, 4)
-	rules := Rules{Cluster: 7, Site: 1, Shards: 1, Writers: role.Writers{Primary: 1}}
+	rules := Rules{Cluster: 7, Site: 1, Shards: 1, Writers: role.Writers{Primary: 1, Epoch: 1}}
 	tail := Tail{Position: list[1].End(), Stamp: list[1].LastStamp}
 	for i, want := range []bool{false, false, true} {
 		take, why := rules.Judge(&tail, &list[i])

@@ -17,6 +17,9 @@ import (
 // lonely is a Site without journals and peers, whose applier may have stopped.
 type lonely struct{ stopped error }
 
+// primary is the site that writes.
+func primary() wire.SiteID { return 1 }
+
 func (l *lonely) Name(wire.SiteID) string             { return "site-a" }
 func (l *lonely) Ask(node.Input)                      {}
 func (l *lonely) Journal(wire.LogID) *journal.Journal { return nil }
@@ -38,7 +41,7 @@ func batch(t *testing.T, v *Verifier, s *store.Mem, first, last wire.Seq) {
 func TestViewIsTakenWhereTheBatchEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := store.NewMem()
-		v := New(Config{Site: new(lonely), ID: 1, Primary: 1, Shards: 1, Store: s})
+		v := New(Config{Site: new(lonely), ID: 1, Primary: primary, Shards: 1, Store: s})
 		views := make(chan store.View, 1)
 		go func() { // Ends when the point is passed.
 			view, err := v.viewAt(t.Context(), wire.LogID{Site: 1}, 5, func() bool { return true })
@@ -62,7 +65,7 @@ func TestViewIsTakenWhereTheBatchEnds(t *testing.T) {
 func TestStoppedLogEndsTheWaitForAPoint(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		why := errors.New("unknown operation")
-		v := New(Config{Site: &lonely{why}, ID: 1, Primary: 1, Shards: 1, Store: store.NewMem()})
+		v := New(Config{Site: &lonely{why}, ID: 1, Primary: primary, Shards: 1, Store: store.NewMem()})
 		_, err := v.viewAt(t.Context(), wire.LogID{Site: 1}, 5, func() bool { return true })
 		require.ErrorIs(t, err, why)
 		require.Zero(t, v.points.armed.Load())
@@ -71,7 +74,7 @@ func TestStoppedLogEndsTheWaitForAPoint(t *testing.T) {
 
 // Who asks after Close has begun gets no goroutine that nobody waits for.
 func TestQuestionAfterCloseStartsNothing(t *testing.T) {
-	v := New(Config{Site: new(lonely), ID: 1, Primary: 1, Shards: 1, Store: store.NewMem()})
+	v := New(Config{Site: new(lonely), ID: 1, Primary: primary, Shards: 1, Store: store.NewMem()})
 	v.Close()
 	v.Asked(&node.Asked{Link: 1, Ask: wire.Verify{ID: 1, Kind: wire.VerifyTails}})
 	require.Empty(t, v.answers)

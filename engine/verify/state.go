@@ -36,7 +36,7 @@ var (
 // shard compares the state of one shard at a point that both sites pass: first where
 // the log ends, and then further ahead by twice as much as the views missed each other.
 func (v *verification) shard(ctx context.Context, shard wire.Shard) (err error) {
-	log := wire.LogID{Site: v.here.Primary, Shard: shard}
+	log := wire.LogID{Site: v.here.Primary(), Shard: shard}
 	if v.forks[log] {
 		return v.standing(ctx, log, fmt.Errorf(
 			"the histories of the log of site %s differ, and with them what was applied", v.here.Site.Name(log.Site)))

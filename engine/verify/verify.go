@@ -34,8 +34,8 @@ type Site interface {
 // Config says at which site a Verifier works. Nothing of it changes.
 type Config struct {
 	Site    Site
-	ID      wire.SiteID // of this site
-	Primary wire.SiteID // the site that writes: its logs are the points of comparisons
+	ID      wire.SiteID        // of this site
+	Primary func() wire.SiteID // the site that writes: its logs are the points of comparisons
 	Shards  int
 	Store   store.Store
 	HostLog bool // the host applies the own log by itself: no applier passes its batches

@@ -27,6 +27,16 @@ func (c *Control) Writer(domain wire.Domain) wire.SiteID {
 	return 0
 }
 
+// Epoch is the one on record for a domain; 0 = none.
+func (c *Control) Epoch(domain wire.Domain) wire.Epoch {
+	for _, e := range c.Epochs {
+		if e.Domain == domain {
+			return e.Epoch
+		}
+	}
+	return 0
+}
+
 // ControlRecord changes Control; exactly one field is set.
 type ControlRecord struct {
 	ClockBound wire.Stamp

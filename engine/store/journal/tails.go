@@ -32,6 +32,18 @@ func (j *Journal) Tails() []LogEnd {
 	return tails
 }
 
+// Suspects lists the logs, sorted, of which nothing proves where they end, control log excluded.
+func (j *Journal) Suspects() (logs []wire.LogID) {
+	for _, log := range j.Logs() {
+		j.mu.Lock()
+		if l := j.logs[log]; l != nil && l.suspect {
+			logs = append(logs, log)
+		}
+		j.mu.Unlock()
+	}
+	return logs
+}
+
 // Positions returns the same by log: what a reader has that needs nothing.
 func (j *Journal) Positions() map[wire.LogID]wire.Position {
 	tails := j.Tails()

@@ -29,6 +29,7 @@ type shardLog struct {
 	copied      uint64 // see Totals
 	dirty       bool
 	reserved    bool    // placed is a reservation's
+	paused      bool    // it takes no entries, see Pause
 	told        bool    // where the log ends, see GoOn
 	opened      bool    // by Open: what older incarnations come to does not matter any more
 	first, last *buffer // closed and not yet staged, in order

@@ -31,6 +31,8 @@ var (
 	ErrReserved = errors.New("the shard's tail is reserved")
 	// ErrClosed: the writer is closed.
 	ErrClosed = errors.New("writer closed")
+	// ErrPaused: the shard takes no entry until Pause ends. Nothing was done.
+	ErrPaused = errors.New("the shard's log is paused")
 	// ErrIndex: the host's index does not rise. Nothing was done.
 	ErrIndex = errors.New("host index does not rise")
 )
@@ -158,6 +160,15 @@ func (w *Writer) Tail(shard wire.Shard) (wire.Incarnation, wire.Seq) {
 	return l.incarnation, l.seq
 }
 
+// Pause has a shard take no entries, or take them again. A reservation that is out may still
+// be committed: Turn says when it has ended. From then on Tail is the last entry.
+func (w *Writer) Pause(shard wire.Shard, on bool) {
+	l := &w.logs[shard]
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.paused = on
+}
+
 // Append encodes e as the next entry of its shard's log. index is the host's
 // own, or 0; a host that gives one gives rising ones (ErrIndex). An error means
 // that nothing was done, except after a failed Flush, whose error it repeats.
@@ -188,6 +199,9 @@ func (w *Writer) place(l *shardLog, shard wire.Shard, e *wire.Entry, payloadByte
 	}
 	if l.reserved {
 		return p, nil, ErrReserved
+	}
+	if l.paused {
+		return p, nil, ErrPaused
 	}
 	if index != 0 && index <= l.index {
 		return p, nil, fmt.Errorf("shard %d: index %d behind %d: %w", shard, index, l.index, ErrIndex)

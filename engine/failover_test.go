@@ -1,0 +1,176 @@
+package engine_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/claudefs/repl/engine"
+	"github.com/claudefs/repl/wire/link/linktest"
+	"github.com/stretchr/testify/require"
+)
+
+// writes waits until a site takes appends in every shard.
+func (s *site) writes() {
+	s.t.Helper()
+	for shard := range s.options.Shards {
+		require.NoError(s.t, s.Ready(soon(s.t), engine.Shard(shard)), "%s: shard %d", s.options.Site, shard)
+	}
+}
+
+// follows waits until a site knows who writes.
+func (s *site) follows(writer string) {
+	s.t.Helper()
+	require.Eventually(s.t, func() bool { return s.Status().Primary == writer }, patience, time.Millisecond)
+}
+
+// TestSwitchoverLosesNothing: the writing moves there and back under load, what was acknowledged
+// is at both sites, and each site knows who writes (I5, I6).
+func TestSwitchoverLosesNothing(t *testing.T) {
+	a, b := pair(t)
+	a.start()
+	b.start()
+	sites := map[string]*site{"site-a": a, "site-b": b}
+	want := map[string]string{}
+	for round, to := range []string{"site-b", "site-a", "site-b", "site-a"} {
+		from := sites[a.Status().Primary]
+		for i := range 20 {
+			key, value := fmt.Sprint("k", i), fmt.Sprint("v", round, ".", i)
+			from.put(engine.Shard(i%4), key, value, engine.Durable(1))
+			want[key] = value
+		}
+		report, err := from.Failover(soon(t), to, engine.FailoverOptions{Lossless: true})
+		require.NoError(t, err)
+		require.True(t, report.Done)
+		require.Equal(t, engine.FailoverHandover, report.How)
+		sites[to].follows(to)
+		sites[to].writes()
+		from.follows(to)
+		_, err = from.Append(soon(t), 0, entry("k", "v"), engine.Local)
+		require.ErrorIs(t, err, engine.ErrStandby)
+	}
+	for i := range 20 {
+		key := fmt.Sprint("k", i)
+		a.put(engine.Shard(i%4), key+" last", "v", engine.Applied(1))
+		require.Equal(t, want[key], b.value(engine.Shard(i%4), key))
+	}
+	sameDigests(t, a, b)
+	require.Equal(t, "OK", b.Status().Health, b.Status().Reason)
+	require.Equal(t, a.Status().Epoch, b.Status().Epoch)
+	require.Equal(t, uint64(5), a.Status().Epoch>>32)
+}
+
+// TestEpochOutlivesRestart: who writes since a failover is on record at both sites.
+func TestEpochOutlivesRestart(t *testing.T) {
+	a, b := pair(t)
+	a.unnamed().start()
+	b.unnamed().start()
+	a.put(1, "k", "v1", engine.Applied(1))
+	_, err := a.Failover(soon(t), "site-b", engine.FailoverOptions{})
+	require.NoError(t, err)
+	b.follows("site-b")
+	b.writes()
+	b.put(1, "k", "v2", engine.Applied(1))
+	for _, s := range []*site{a, b} {
+		s.crash()
+	}
+	a.start()
+	b.start()
+	require.Equal(t, "site-b", a.Status().Primary)
+	b.writes()
+	b.put(1, "k", "v3", engine.Applied(1))
+	require.Equal(t, "v3", a.value(1, "k"))
+	sameDigests(t, b, a)
+}
+
+// TestFailoverWithoutTheWriter: the other site takes over by itself, and the former writer, which
+// was gone, follows when it comes back: nothing that both had is lost.
+func TestFailoverWithoutTheWriter(t *testing.T) {
+	a, b := pair(t)
+	a.unnamed().start()
+	b.unnamed().start()
+	for i := range 8 {
+		a.put(engine.Shard(i%4), fmt.Sprint("k", i), "v1", engine.Applied(1))
+	}
+	a.crash()
+	plan, err := b.Failover(soon(t), "site-b", engine.FailoverOptions{Only: true})
+	require.NoError(t, err)
+	require.False(t, plan.Done)
+	require.Equal(t, "site-a", b.Status().Primary, "a plan changes nothing")
+	report, err := b.Failover(soon(t), "site-b", engine.FailoverOptions{})
+	require.NoError(t, err)
+	require.Equal(t, engine.FailoverPromotion, report.How)
+	b.writes()
+	b.put(1, "k1", "v2", engine.Local)
+	a.start()
+	a.follows("site-b")
+	b.put(1, "k1", "v3", engine.Applied(1))
+	require.Equal(t, "v3", a.value(1, "k1"))
+	sameDigests(t, b, a)
+	_, err = a.Append(soon(t), 1, entry("k", "v"), engine.Local)
+	require.ErrorIs(t, err, engine.ErrStandby)
+	require.ErrorContains(t, err, "site-b")
+}
+
+// TestFencedWriterAcknowledgesNothing: a writer that was cut off, and whose peer took over, takes
+// appends until a link tells it. What waited for more than its own journal is answered by
+// ErrFenced, and never by success (I5).
+func TestFencedWriterAcknowledgesNothing(t *testing.T) {
+	net := linktest.NewMemory()
+	a, b := newSite(t, net, "site-a", "site-b"), newSite(t, net, "site-b", "site-a")
+	a.unnamed().start()
+	b.unnamed().start()
+	a.put(1, "k", "v1", engine.Applied(1))
+	b.crash()
+	waits := make(chan error, 1)
+	go func() {
+		_, err := a.Append(soon(t), 1, entry("k", "of a alone"), engine.Durable(1))
+		waits <- err
+	}()
+	require.Eventually(t, func() bool { return a.Status().Appends.Entries > 1 }, patience, time.Millisecond)
+	b.options.Listen = "elsewhere" // site-a does not reach it, until it dials
+	peers := b.options.Peers
+	b.options.Peers = []engine.Peer{{Site: "site-a", Addrs: []string{"nowhere"}}}
+	b.start()
+	_, err := b.Failover(soon(t), "site-b", engine.FailoverOptions{})
+	require.NoError(t, err)
+	b.writes()
+	b.put(1, "k", "of b", engine.Local)
+	b.end()
+	b.options.Listen, b.options.Peers = "site-b", peers
+	b.start()
+	require.ErrorIs(t, <-waits, engine.ErrFenced)
+	a.follows("site-b")
+}
+
+// TestSwitchoverGivesUpInTime: where the peer does not come to have everything, appends go on.
+func TestSwitchoverGivesUpInTime(t *testing.T) {
+	a, b := pair(t)
+	a.start()
+	b.start()
+	a.put(1, "k", "v1", engine.Applied(1))
+	b.crash()
+	a.put(1, "k", "v2", engine.Local)
+	_, err := a.Failover(soon(t), "site-b", engine.FailoverOptions{Timeout: 50 * time.Millisecond})
+	require.ErrorIs(t, err, engine.ErrUnavailable)
+	a.put(1, "k", "v3", engine.Local)
+	require.Equal(t, "site-a", a.Status().Primary)
+}
+
+// TestFailoverIsAskedWhereItIsDone: each wrong question gets the fact and the next step.
+func TestFailoverIsAskedWhereItIsDone(t *testing.T) {
+	net := linktest.NewMemory()
+	a := newSite(t, net, "site-a", "site-b", "site-c").start()
+	b := newSite(t, net, "site-b", "site-a", "site-c").start()
+	ask := func(s *site, to string, lossless bool) error {
+		_, err := s.Failover(context.Background(), to, engine.FailoverOptions{Only: true, Lossless: lossless})
+		return err
+	}
+	require.ErrorIs(t, ask(a, "site-d", false), engine.ErrOptions)
+	require.ErrorIs(t, ask(a, "site-a", false), engine.ErrOptions)
+	require.ErrorContains(t, ask(b, "site-c", false), "run it at site site-a, which writes and hands over")
+	require.ErrorIs(t, ask(b, "site-b", true), engine.ErrStandby)
+	require.NoError(t, ask(b, "site-b", false))
+	require.NoError(t, ask(a, "site-b", true))
+}
