@@ -26,7 +26,8 @@ func (a *app) admin() *cobra.Command {
 	return branch("admin", "replication: health, lag, what a failover would lose",
 		branch("replication", "replication: health, lag, what a failover would lose",
 			a.replicationStatus(), a.replicationLag(), a.replicationCheck(), a.replicationVerify(),
-			a.replicationForget(), a.replicationAuditTrail(), a.replicationAuditCheck()))
+			a.replicationForget(), a.replicationFailover(), a.replicationSwitchover(),
+			a.replicationAuditTrail(), a.replicationAuditCheck()))
 }
 
 // adminFlag gives c the address of the node that it talks to.

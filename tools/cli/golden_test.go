@@ -59,7 +59,7 @@ func healthyStatus() *engine.Status {
 			Streams: 1, HeardAt: ptr(at.Add(-100 * time.Millisecond)), RTTSeconds: ptr(0.00031),
 			Durable: known(0, 0, 0), Applied: known(0, 0, 0), WindowBytes: 64 << 20,
 			SentFrames: 812, SentBytes: 581300000, Sessions: 1, WouldLose: known(0, 0, 0),
-			MayPromoteReason: "failover is manual and not part of this release", StoppedLogs: []engine.StoppedLog{},
+			MayPromote: true, StoppedLogs: []engine.StoppedLog{},
 		}},
 		StoppedLogs: []engine.StoppedLog{},
 	}

@@ -46,6 +46,9 @@ func TestJSONKeysAreStable(t *testing.T) {
 		"demo":   demo.Verdict{Schema: 1, Kind: "demo"},
 		"digest": digestReport{fsapi.Digest{Schema: 1}, "digest"},
 		"dump":   segment,
+		"failover": engine.FailoverReport{
+			Schema: 1, Kind: "failover", How: engine.FailoverPromotion, Unheard: []string{},
+		},
 		"forget": engine.ForgetReport{Schema: 1, Kind: "forget"},
 		"import": importReport{Schema: 1, Kind: "import", Report: fsclient.Report{Errors: []string{}}},
 		"ls": listReport{Schema: 1, Kind: "ls", Names: []listedName{{

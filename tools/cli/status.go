@@ -9,6 +9,7 @@ import (
 
 	"github.com/claudefs/repl/engine"
 	"github.com/claudefs/repl/tools/cli/tty"
+	"github.com/claudefs/repl/wire"
 )
 
 // screen collects the lines of a status.
@@ -38,8 +39,8 @@ func (s *screen) show(w io.Writer) error {
 func statusScreen(s *engine.Status, o *output) *screen {
 	b := new(screen)
 	b.line("%s  %s  %s", s.Site, s.Role, healthText(o, s.Health, s.Reason))
-	b.line("  cluster %s  primary %s  epoch %d  term %d  %s",
-		s.Cluster, s.Primary, s.Epoch, s.Term, plural(s.Shards, "shard", "shards"))
+	b.line("  cluster %s  primary %s  epoch %s  term %d  %s",
+		s.Cluster, s.Primary, wire.Epoch(s.Epoch), s.Term, plural(s.Shards, "shard", "shards"))
 	b.line("  listen %s  %s%s", orNone(s.Listen),
 		transportText(s.Transport, s.TransportReason), insecureText(s.Insecure))
 	if o.wide() && s.DataPath.Links != "" {

@@ -93,6 +93,7 @@ func Open(ctx context.Context, o Options) (_ *Node, err error) {
 	if err != nil {
 		return nil, errors.Join(err, n.lock.Close())
 	}
+	n.ready.store = n.store
 	n.engine, err = engine.Open(ctx, engine.Options{
 		Cluster: o.Cluster, Site: o.Site, Dir: filepath.Join(o.DataDir, "repl"), Store: n.store, Shards: o.Shards,
 		Listen: o.Listen, Insecure: o.Insecure, Peers: o.Peers, Primary: o.Primary,

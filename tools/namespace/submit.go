@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"syscall"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -67,6 +69,19 @@ func (d *desk) reset() {
 	}
 	d.batch, d.waiting, d.spoiled = nil, false, false
 	clear(d.dirs)
+}
+
+// DropPending forgets, in every shard, the effects of what was appended and is not applied: of an
+// epoch that ended. It waits for Submits that are under way.
+func (s *Store) DropPending() {
+	s.mu.Lock()
+	desks := slices.Collect(maps.Values(s.desks))
+	s.mu.Unlock()
+	for _, d := range desks {
+		<-d.lock
+		d.reset()
+		d.lock <- struct{}{}
+	}
 }
 
 func (s *Store) desk(shard wire.Shard) *desk {
