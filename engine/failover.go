@@ -166,9 +166,14 @@ func (e *Engine) switchover(ctx context.Context, to string, r *FailoverReport, t
 	defer e.switching.Store(false)
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	e.pause(true)
-	if err := e.handOver(ctx, peer); err != nil {
-		e.pause(false)
+	err := e.admitted(ctx)
+	if err == nil {
+		e.pause(true)
+		if err = e.handOver(ctx, peer); err != nil {
+			e.pause(false)
+		}
+	}
+	if err != nil {
 		if errors.Is(err, context.DeadlineExceeded) {
 			err = fmt.Errorf("not within %s", timeout)
 		}
@@ -176,6 +181,17 @@ func (e *Engine) switchover(ctx context.Context, to string, r *FailoverReport, t
 			to, e.id.siteName, ErrUnavailable, err)
 	}
 	return e.awaitEpoch(context.WithoutCancel(ctx), wire.Epoch(r.Epoch))
+}
+
+// admitted returns when every shard takes appends: before that its writer does not know where the
+// log ends.
+func (e *Engine) admitted(ctx context.Context) error {
+	for s := range e.shards {
+		if err := e.admit(ctx, wire.Shard(s)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // handOver returns when a peer has applied all that was appended.

@@ -144,6 +144,37 @@ func TestFencedWriterAcknowledgesNothing(t *testing.T) {
 	a.follows("site-b")
 }
 
+// TestSwitchoverWaitsForAdmission: a writer that has just started does not know yet where its logs
+// end, as far as appends go: it hands over what its journal has all the same. Found by the simulator.
+func TestSwitchoverWaitsForAdmission(t *testing.T) {
+	a, b := pair(t)
+	a.options.VerifyWait = patience
+	a.start()
+	b.start()
+	a.put(1, "k", "v1", engine.Applied(1))
+	b.crash()
+	a.put(1, "k", "v2", engine.Local)
+	a.crash()
+	a.start()
+	done := make(chan error, 1)
+	go func() {
+		_, err := a.Failover(soon(t), "site-b", engine.FailoverOptions{Lossless: true, Timeout: patience})
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		require.FailNow(t, "site-b is down, and the writing is handed over", err)
+	case <-time.After(100 * time.Millisecond):
+	}
+	b.start()
+	require.NoError(t, <-done)
+	b.follows("site-b")
+	b.writes()
+	b.put(1, "other", "v3", engine.Applied(1))
+	require.Equal(t, "v2", b.value(1, "k"))
+	sameDigests(t, b, a)
+}
+
 // TestSwitchoverGivesUpInTime: where the peer does not come to have everything, appends go on.
 func TestSwitchoverGivesUpInTime(t *testing.T) {
 	a, b := pair(t)
