@@ -21,10 +21,13 @@ func rowOf(rows []headLog, log wire.LogID) (*headLog, bool) {
 
 // covers says whether a position that somebody has lies at or behind a tail that
 // segment i begins with. Between incarnations the younger one covers, and
-// younger is what later segments and the current tails know. The lock is held.
+// younger is what STARTs, later segments and the current tails know. The lock is held.
 func (j *Journal) covers(have wire.Position, i int, row *headLog) bool {
 	if order := have.Order(row.tail.Position); order != wire.OrderUnknown {
 		return order != wire.OrderBefore
+	}
+	if j.starts.cameBefore(row.log, row.tail.Position.Incarnation, have.Incarnation) {
+		return true
 	}
 	for _, s := range j.segs[i+1:] {
 		if later, ok := rowOf(s.tails, row.log); ok && later.tail.Position.Incarnation == have.Incarnation {

@@ -21,8 +21,9 @@ const StartFixedBytes = 8 + 16 + 8 + 40
 
 // starts are what a journal keeps of STARTs, sorted by shard, then epoch.
 type starts struct {
-	kept  []wire.Start
-	bytes int // in a head
+	kept    []wire.Start
+	arrived []wire.Start // the same, in the order in which they were added
+	bytes   int          // in a head
 }
 
 // compareStarts orders by shard, then epoch.
@@ -48,6 +49,7 @@ func (k *starts) add(s wire.Start) {
 	i, found := slices.BinarySearchFunc(k.kept, s, func(a, b wire.Start) int { return compareStarts(&a, &b) })
 	if !found {
 		k.kept = slices.Insert(k.kept, i, s)
+		k.arrived = append(k.arrived, s)
 		k.bytes += startSize(&s)
 	}
 }
@@ -76,12 +78,42 @@ func (k *starts) of(shard wire.Shard) []wire.Start {
 	return k.kept[i:n]
 }
 
+// cameBefore says whether a log was in one incarnation before it was in another one.
+func (k *starts) cameBefore(log wire.LogID, older, younger wire.Incarnation) bool {
+	of := k.of(log.Shard)
+	for range of { // each step goes to an older one
+		i := slices.IndexFunc(of, func(s wire.Start) bool { return s.Log == log && s.Incarnation == younger })
+		if i < 0 {
+			return false
+		}
+		if younger = of[i].Before.Incarnation; younger == older {
+			return true
+		}
+	}
+	return false
+}
+
 // Starts returns what this journal keeps of STARTs above the first epoch whose batches are or
 // were durable here, sorted by shard, then epoch.
 func (j *Journal) Starts() []wire.Start {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return slices.Clone(j.starts.kept)
+}
+
+// StartCount is how many STARTs are kept; it only grows. A START counts before its batch can be
+// read.
+func (j *Journal) StartCount() int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return len(j.starts.arrived)
+}
+
+// StartsBeyond returns those that are kept beyond the first n, in the order in which they came.
+func (j *Journal) StartsBeyond(n int) []wire.Start {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return slices.Clone(j.starts.arrived[min(n, len(j.starts.arrived)):])
 }
 
 // StartsOf returns those of Starts that batches with these headers opened, in their order; nil

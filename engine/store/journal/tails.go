@@ -44,6 +44,12 @@ func (j *Journal) Suspects() (logs []wire.LogID) {
 	return logs
 }
 
+// End is where a log ends durably; zero if the journal has nothing of it.
+func (j *Journal) End(log wire.LogID) wire.Position {
+	t, _ := j.Tail(log)
+	return t.Position
+}
+
 // Positions returns the same by log: what a reader has that needs nothing.
 func (j *Journal) Positions() map[wire.LogID]wire.Position {
 	tails := j.Tails()

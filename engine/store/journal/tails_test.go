@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/claudefs/repl/engine/store/vfs"
 	"github.com/claudefs/repl/wire"
 )
 
@@ -75,4 +76,31 @@ func TestReaderBeyondGoneBatches(t *testing.T) {
 	defer r2.Close()
 	require.Empty(t, gone)
 	require.Len(t, tails, 300, "where each log ends there")
+}
+
+// TestYoungerIncarnationCoversWithoutATable: one that began and ended within a segment is in no
+// table of tails; where its START came says that what is older lies before it.
+func TestYoungerIncarnationCoversWithoutATable(t *testing.T) {
+	j, _ := reopen(t, testOptions(vfs.NewMem(vfs.MemOptions{})), nil)
+	w := newWriter(5)
+	stage := func(b wire.BatchRef) wire.Position {
+		_, err := j.Stage([]wire.BatchRef{b}, nil)
+		require.NoError(t, err)
+		require.NoError(t, flush(j))
+		return b.Header.End()
+	}
+	stage(w.open(t, 0, 2))
+	for range 12 {
+		stage(w.batch(0, 7000))
+	}
+	short := stage(w.open(t, 0, 3))
+	stage(w.open(t, 0, 4))
+	for range 12 {
+		stage(w.batch(0, 7000))
+	}
+	n, err := j.Reclaim(func(wire.LogID) wire.Position { return short })
+	require.NoError(t, err)
+	require.NotZero(t, n)
+	require.Empty(t, j.NotRetained(func(wire.LogID) wire.Position { return short }))
+	require.NoError(t, j.Close())
 }
