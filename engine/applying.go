@@ -39,7 +39,7 @@ const (
 //  3. apply: a short round, and one part of a long one, is the reader's own work, so that
 //     a single entry wakes nobody; share hands the other parts to the workers.
 //
-//  4. report: results move the feed's cursors, wake waiters and go to the heart.
+//  4. tell: results move the feed's cursors, wake waiters and go to the heart.
 //
 //  5. takeDirty: housework flushes the shards that were applied to.
 //
@@ -56,10 +56,14 @@ type appliers struct {
 	applied atomic.Uint64 // entries since open
 	stopped atomic.Int32  // logs whose applier stopped
 
+	learnMu sync.Mutex
+	learned [2]atomic.Int64 // STARTs of each journal that the shards were told
+
 	dirtyMu sync.Mutex
 	dirty   map[wire.Shard]bool          // applied to since the last Store.Sync
 	at      map[wire.LogID]wire.Position // applied, for status
 	ended   map[wire.LogID]error         // stopped logs, and why
+	past    map[wire.Shard]wire.LogID    // shards whose Store is past the end of a log
 	waits   apply.Waits
 }
 
@@ -80,7 +84,7 @@ type result struct {
 func newAppliers(e *Engine) (*appliers, error) {
 	a := &appliers{
 		e: e, dirty: make(map[wire.Shard]bool), at: make(map[wire.LogID]wire.Position),
-		ended: make(map[wire.LogID]error),
+		ended: make(map[wire.LogID]error), past: make(map[wire.Shard]wire.LogID),
 	}
 	var scratch [applyWorkers]apply.Scratch
 	for shard := range e.o.Shards {
@@ -93,6 +97,7 @@ func newAppliers(e *Engine) (*appliers, error) {
 	for i := range a.queues {
 		a.queues[i] = make(chan *round, 2) // one of each reader
 	}
+	a.learn()
 	return a, nil
 }
 
@@ -125,6 +130,9 @@ func (a *appliers) start(cursors []wire.Cursor) {
 		a.add(a.e.own, cursors)
 	}
 	a.add(a.e.mirror, cursors)
+	for shard := range a.shards {
+		a.change(wire.Shard(shard), func(*apply.Applier) []wire.LogID { return nil }) // reports what is past an end
+	}
 	for i := range a.queues {
 		a.workers.Add(1)
 		go a.work(i) // Ends when its queue is closed, after the readers have ended.
@@ -136,15 +144,20 @@ func (a *appliers) start(cursors []wire.Cursor) {
 }
 
 func (a *appliers) add(f *flusher, cursors []wire.Cursor) {
-	r := &applyReader{a: a, f: f, feed: apply.NewFeed(f.j, len(a.shards)), kick: make(chan struct{}, 1)}
+	r := &applyReader{a: a, f: f, feed: apply.NewFeed(f.j, len(a.shards), a.from), kick: make(chan struct{}, 1)}
 	for _, c := range cursors {
-		if (c.Log.Site == a.e.id.site) == (f.kind == node.Own) {
+		if r.reads(c.Log) {
 			r.feed.Set(c)
 			a.at[c.Log] = c.Position
 		}
 	}
 	f.onDurable = r.wakeUp
 	a.readers = append(a.readers, r)
+}
+
+// reads says whether a log is in the reader's journal.
+func (r *applyReader) reads(log wire.LogID) bool {
+	return (log.Site == r.a.e.id.site) == (r.f.kind == node.Own)
 }
 
 // work applies the batches of one worker's shards, in the order of the rounds.
@@ -184,7 +197,7 @@ type applyReader struct {
 	a      *appliers
 	f      *flusher
 	kick   chan struct{} // capacity 1
-	again  atomic.Bool   // a repair is in place: read from the cursors on
+	again  atomic.Bool   // a repair is in place, or what was refused is due: read from the cursors on
 	reader *journal.Reader
 	round  round
 	input  node.Applied
@@ -262,6 +275,9 @@ func (r *applyReader) failed(err error) {
 // log whose next batch is gone stops with the reason; the others go on.
 func (r *applyReader) seek() error {
 	r.feed.Begin()
+	r.a.dirtyMu.Lock()
+	r.a.waits.Begin(r.reads)
+	r.a.dirtyMu.Unlock()
 	reader, err := r.f.j.ReadRetained(r.feed.End, func(log wire.LogID, err error) {
 		r.stop(log, fmt.Errorf("the Store is at seq %d, and the journal has given back what follows: "+
 			"restore a newer copy of the Store: %w", r.feed.End(log).Seq, err))
@@ -291,6 +307,7 @@ func (r *applyReader) turn() (more bool, err error) {
 // apply has a round applied, waits for it, because the batches are borrowed until the
 // next read, and tells what moved.
 func (r *applyReader) apply(refs []wire.BatchRef) {
+	r.a.learn()
 	round, parts := &r.round, [applyWorkers]bool{}
 	round.refs = refs
 	round.results = slices.Grow(round.results[:0], len(refs))[:len(refs)]
@@ -304,7 +321,7 @@ func (r *applyReader) apply(refs []wire.BatchRef) {
 	begin := time.Now()
 	r.share(parts, r.each*time.Duration(len(refs)) < roundShort)
 	r.each = time.Since(begin) / time.Duration(len(refs))
-	r.report(refs)
+	r.tell(refs)
 }
 
 // share applies the parts of a round that have something: all by itself if that is
@@ -329,19 +346,23 @@ func (r *applyReader) share(parts [applyWorkers]bool, short bool) {
 	round.group.Wait()
 }
 
-// report tells what a round moved, and what it stopped: first what status shows,
+// tell reports what a round moved, and what it stopped: first what status shows,
 // then the heart, then the waiters, who may ask for either.
-func (r *applyReader) report(refs []wire.BatchRef) {
+func (r *applyReader) tell(refs []wire.BatchRef) {
 	e := r.a.e
 	var waiting []*apply.WaitError
 	for i := range refs {
 		h, result := &refs[i].Header, &r.round.results[i]
 		switch {
 		case result.err != nil:
-			if wait := apply.Waiting(result.err); wait != nil {
-				r.feed.Wait(h.Log())
+			wait, past := apply.Refused(result.err)
+			switch {
+			case wait != nil:
+				r.feed.Wait(h)
 				waiting = append(waiting, wait)
-			} else {
+			case past != nil:
+				r.feed.Wait(h)
+			default:
 				r.stop(h.Log(), result.err)
 			}
 		case result.done:
@@ -378,14 +399,7 @@ func (a *appliers) moved(cursors []wire.Cursor, waiting []*apply.WaitError) {
 	if len(waiting)+len(a.waits.All()) == 0 {
 		return
 	}
-	for _, log := range a.waits.Moved(cursors, waiting, func(log wire.LogID) wire.Position { return a.at[log] }) {
-		for _, r := range a.readers {
-			if (log.Site == a.e.id.site) == (r.f.kind == node.Own) {
-				r.again.Store(true)
-				r.wakeUp()
-			}
-		}
-	}
+	a.again(a.waits.Moved(cursors, waiting, func(log wire.LogID) wire.Position { return a.at[log] }))
 }
 
 // stop ends a log permanently: once that is reported, nobody waits for it.

@@ -101,6 +101,7 @@ func (e *Engine) raise(to wire.Epoch) error {
 	if failed != nil {
 		e.tell(&event.PersistFailed{Writer: true, Err: failed})
 	}
+	e.appliers.raise(to)
 	e.newHeart(next, founded, max(e.own.j.Control().ClockBound, old.StampMax()))
 	return failed
 }
@@ -123,6 +124,7 @@ func (e *Engine) newHeart(next *epochHeld, founded bool, floor wire.Stamp) {
 			e.step(&node.JournalDown{Journal: f.kind, Err: err})
 		}
 	}
+	e.appliers.reportStopped()
 	if e.o.AppendAt {
 		e.hostHas(ownTails(e.own.j))
 	}

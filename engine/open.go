@@ -80,6 +80,7 @@ func (e *Engine) open(ctx context.Context) (err error) {
 	}
 	cursors := e.appliers.cursors()
 	control := e.own.j.Control()
+	e.appliers.raise(control.Epoch(0))
 	founded, err := e.settlePrimary(&control, cursors)
 	if err != nil {
 		return err

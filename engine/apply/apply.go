@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/claudefs/repl/engine/internal/plant"
+	"github.com/claudefs/repl/engine/role"
 	"github.com/claudefs/repl/engine/store"
 	"github.com/claudefs/repl/wire"
 )
@@ -20,14 +21,15 @@ type Applier struct {
 	logs  []log // sorted by id
 
 	highest wire.Epoch // of the shard's cursors
+	ends    role.Ends  // of the STARTs of both journals
+	past    *PastError // a cursor is past its end: nothing is applied
+	own     wire.SiteID
+	held    wire.Epoch // that the site holds
 
 	scratch *Scratch
 	cursors [1]store.Cursor
 	change  store.Change
 }
-
-// firstEpoch is that of directories that know no others: its STARTs name no other logs.
-const firstEpoch wire.Epoch = 1
 
 // Scratch is what an Applier decodes into, kept from batch to batch, so that
 // applying allocates nothing. Appliers that are never used at the same time may
@@ -40,12 +42,14 @@ type Scratch struct {
 
 // log is one log's applied position, and why it stopped.
 type log struct {
-	id     wire.LogID
-	cursor wire.Position
-	epoch  wire.Epoch       // of the cursor's incarnation; 0 = not known
-	wait   *WaitError       // its next START waits
-	waits  wire.Incarnation // that START's
-	err    error
+	id      wire.LogID
+	cursor  wire.Position
+	epoch   wire.Epoch // of the cursor's incarnation; 0 = not known
+	wait    *WaitError // its lowest START that waits; nil: none was met since the reader was placed
+	waits   wire.Epoch // of that START
+	refused bool       // something was refused or passed over that may be due later
+	again   bool       // it became due, and the reader has yet to begin again
+	err     error
 }
 
 // New starts behind the cursors that the Store has now.
@@ -77,44 +81,58 @@ func NewSharing(shard wire.Shard, s store.Store, scratch *Scratch) (*Applier, er
 }
 
 // Apply takes the next durable batch of a log of this shard. A batch at or
-// below the cursor is skipped: done is false. One that does not continue the
-// cursor by seq and chain, or an entry that must be understood and is not,
+// below the cursor, or beyond its log's end, is skipped: done is false. One that does not
+// continue the cursor by seq and chain, or an entry that must be understood and is not,
 // stops the log: every later call for it returns the same error, wrapped in
 // store.ErrUnknownOp, wire.ErrProtocol, ErrPast or the Store's own. When ctx ends first,
-// nothing was done and the log goes on; so it is with a WaitError.
+// nothing was done and the log goes on; so it is with a WaitError or a PastError.
 func (a *Applier) Apply(ctx context.Context, b *wire.BatchRef) (done bool, err error) {
 	h := &b.Header
 	l := a.log(h.Log())
-	if l.err != nil {
+	switch {
+	case l.err != nil:
 		return false, l.err
-	}
-	if h.Shard != a.shard {
+	case h.Shard != a.shard:
 		return false, fmt.Errorf("log %s given to the applier of shard %d: %w", h.Log(), a.shard, wire.ErrProtocol)
-	}
-	if a.closed(h) {
+	case a.past != nil:
+		l.refused = true
+		return false, a.past
+	case a.closed(h):
 		return false, nil
 	}
-	next, err := a.continues(l, b)
-	if err == nil && !next {
+	next, err := a.follows(l, b)
+	switch {
+	case err == nil && !next:
 		return false, nil
+	case err == nil:
+		err = a.take(ctx, l, b)
 	}
-	if err == nil {
-		err = a.decide(b)
+	switch {
+	case err == nil:
+		return true, nil
+	case Waiting(err) != nil || ctx.Err() != nil:
+		return false, err
 	}
-	if err == nil {
-		err = a.commit(ctx, l, h)
-		if err != nil && ctx.Err() != nil {
+	l.err = fmt.Errorf("log %s stopped at seq %d: %w", l.id, h.FirstSeq, err)
+	return false, l.err
+}
+
+// follows says whether a batch is the next one of what survives.
+func (a *Applier) follows(l *log, b *wire.BatchRef) (bool, error) {
+	if h := &b.Header; h.LastSeq() > l.cursor.SeqIn(h.Incarnation) {
+		if survives, err := a.judge(l, h); err != nil || !survives {
 			return false, err
 		}
 	}
-	if l.wait != nil && err == error(l.wait) {
-		return false, err
+	return a.continues(l, b)
+}
+
+// take decides a batch and commits it.
+func (a *Applier) take(ctx context.Context, l *log, b *wire.BatchRef) error {
+	if err := a.decide(b); err != nil {
+		return err
 	}
-	if err != nil {
-		l.err = fmt.Errorf("log %s stopped at seq %d: %w", l.id, h.FirstSeq, err)
-		return false, l.err
-	}
-	return true, nil
+	return a.commit(ctx, l, &b.Header)
 }
 
 // log finds a log of the shard, or begins it.
@@ -150,7 +168,12 @@ func (a *Applier) continues(l *log, b *wire.BatchRef) (bool, error) {
 			h.Chain, h.LastSeq(), l.cursor.Chain, wire.ErrProtocol)
 	case wire.FitEnds:
 		return plant.AppliedAgain, nil
-	case wire.FitStraddles, wire.FitGap:
+	case wire.FitGap:
+		if l.again {
+			return false, l.behind()
+		}
+		fallthrough
+	case wire.FitStraddles:
 		return false, fmt.Errorf("batch of seqs %d to %d behind applied seq %d: %w",
 			h.FirstSeq, h.LastSeq(), l.cursor.Seq, wire.ErrProtocol)
 	case wire.FitParts:
@@ -161,13 +184,17 @@ func (a *Applier) continues(l *log, b *wire.BatchRef) (bool, error) {
 }
 
 // opens checks the START of an incarnation that the cursor is not in: every log that it
-// names is applied up to its row, this one included, or the START waits for that.
+// names is applied up to its row, this one included, or the START waits for that. Whatever
+// the log has in that epoch and above waits with it.
 func (a *Applier) opens(l *log, b *wire.BatchRef) error {
 	h := &b.Header
-	if h.Kind != wire.BatchStart || h.FirstSeq != 1 {
-		if l.wait != nil && h.Incarnation == l.waits {
-			return l.wait
-		}
+	opens := h.Kind == wire.BatchStart && h.FirstSeq == 1
+	switch {
+	case l.wait != nil && (h.Epoch > l.waits || h.Epoch == l.waits && !opens):
+		return l.wait
+	case l.again && !opens:
+		return l.behind()
+	case !opens:
 		return fmt.Errorf("%s batch of incarnation %s, applied is %s: %w",
 			h.Kind, h.Incarnation, l.cursor, wire.ErrProtocol)
 	}
@@ -175,12 +202,18 @@ func (a *Applier) opens(l *log, b *wire.BatchRef) error {
 	if err != nil {
 		return err
 	}
-	l.wait, l.waits = nil, h.Incarnation
-	err = ends(l.id, rows, a.Cursors(nil), h.Epoch > firstEpoch)
-	if errors.As(err, &l.wait) {
-		return l.wait
+	err = checkRows(l.id, rows, a.Cursors(nil), h.Epoch > role.First)
+	if wait := Waiting(err); wait != nil {
+		l.refused, l.wait, l.waits = true, wait, h.Epoch
 	}
 	return err
+}
+
+// behind refuses a batch that lies behind one that was refused, and has become due since: the
+// reader begins again, and meets both.
+func (l *log) behind() error {
+	l.refused = true
+	return &WaitError{Log: l.id}
 }
 
 // decide gathers what takes effect. One site writes the domain, so nothing is

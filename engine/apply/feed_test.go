@@ -12,6 +12,7 @@ import (
 type holes struct {
 	lost    map[wire.LogID]wire.Position
 	repairs uint64
+	ends    map[wire.LogID]wire.Position
 }
 
 func (h *holes) NextLost(log wire.LogID, at wire.Position) bool {
@@ -20,6 +21,8 @@ func (h *holes) NextLost(log wire.LogID, at wire.Position) bool {
 }
 
 func (h *holes) Repairs() uint64 { return h.repairs }
+
+func (h *holes) End(log wire.LogID) wire.Position { return h.ends[log] }
 
 // headersOf are batches of one entry of a shard's log, in one incarnation.
 func headersOf(shard wire.Shard, incarnation byte, n int) (headers []wire.BatchHeader) {
@@ -36,7 +39,7 @@ func headersOf(shard wire.Shard, incarnation byte, n int) (headers []wire.BatchH
 func TestLogWaitsForItsRepair(t *testing.T) {
 	torn, sound := headersOf(0, 1, 5), headersOf(1, 1, 5)
 	j := &holes{lost: map[wire.LogID]wire.Position{torn[0].Log(): torn[1].End()}}
-	f := NewFeed(j, 2)
+	f := NewFeed(j, 2, nil)
 	f.Set(wire.Cursor{Log: torn[0].Log(), Position: torn[0].End()})
 	f.Begin()
 	require.Equal(t, torn[0].End(), f.End(torn[0].Log()))
@@ -64,7 +67,7 @@ func TestLogWaitsForItsRepair(t *testing.T) {
 func TestGapIsTheAppliersUnlessARepairPassed(t *testing.T) {
 	all := headersOf(0, 1, 6)
 	j := &holes{}
-	f := NewFeed(j, 1)
+	f := NewFeed(j, 1, nil)
 	f.Begin()
 	require.True(t, f.Takes(&all[0]))
 	j.repairs++ // of what the reader has passed
@@ -79,7 +82,7 @@ func TestGapIsTheAppliersUnlessARepairPassed(t *testing.T) {
 func TestFeedComparesWithinIncarnations(t *testing.T) {
 	first, second := headersOf(0, 1, 9), headersOf(0, 2, 4)
 	j := &holes{lost: map[wire.LogID]wire.Position{first[0].Log(): first[8].End()}}
-	f := NewFeed(j, 1)
+	f := NewFeed(j, 1, nil)
 	f.Set(wire.Cursor{Log: first[0].Log(), Position: first[8].End()})
 	f.Begin()
 	require.False(t, f.Takes(&second[2]), "seq 3 lies below seq 9 of another incarnation")
@@ -92,7 +95,7 @@ func TestFeedComparesWithinIncarnations(t *testing.T) {
 // TestStoppedLogIsTakenNoMore, nor is a shard that nobody has.
 func TestStoppedLogIsTakenNoMore(t *testing.T) {
 	all := headersOf(0, 1, 3)
-	f := NewFeed(&holes{}, 1)
+	f := NewFeed(&holes{}, 1, nil)
 	f.Begin()
 	require.True(t, f.Stop(all[0].Log()))
 	require.False(t, f.Stop(all[0].Log()))
@@ -105,7 +108,7 @@ func TestStoppedLogIsTakenNoMore(t *testing.T) {
 // TestMovedLogsAreToldOnce, at their last position and sorted.
 func TestMovedLogsAreToldOnce(t *testing.T) {
 	a, b := headersOf(2, 1, 3), headersOf(1, 1, 3)
-	f := NewFeed(&holes{}, 3)
+	f := NewFeed(&holes{}, 3, nil)
 	for range 2 {
 		for _, h := range []*wire.BatchHeader{&a[0], &b[0], &a[1], &a[2], &b[1]} {
 			f.Moved(h)

@@ -92,7 +92,7 @@ func TestStorePastItsEndStopsTheNewLog(t *testing.T) {
 
 // TestWaitingLogGoesOnOnceItsPositionIsThere: also where that was before it told.
 func TestWaitingLogGoesOnOnceItsPositionIsThere(t *testing.T) {
-	first, second := headersOf(0, 1, 5), headersOf(1, 1, 5)
+	first, second, all := headersOf(0, 1, 5), headersOf(1, 1, 5), headersOf(1, 3, 9)
 	a, b := first[0].Log(), second[0].Log()
 	wait := []*WaitError{{Log: a, For: wire.Cursor{Log: b, Position: second[2].End()}}}
 	at := wire.Position{}
@@ -113,8 +113,10 @@ func TestWaitingLogGoesOnOnceItsPositionIsThere(t *testing.T) {
 	require.Empty(t, w.All())
 	require.Equal(t, []wire.LogID{a}, w.Moved(nil, wait, here), "it is there already")
 	require.Empty(t, w.All())
-	at.Incarnation = wire.Incarnation{9}
+	at, wait[0].At = all[0].End(), all[0].End()
 	require.Empty(t, w.Moved(nil, wait, here), "its seq is of another incarnation")
+	at.Incarnation = wire.Incarnation{9}
+	require.Equal(t, []wire.LogID{a}, w.Moved(moved, nil, here), "the log went on in a third one")
 }
 
 // TestFeedPassesOlderIncarnations: a reader that begins again meets them before the newer
@@ -127,7 +129,7 @@ func TestFeedPassesOlderIncarnations(t *testing.T) {
 	for i := range newer {
 		newer[i].Epoch = 3
 	}
-	f := NewFeed(&holes{}, 1)
+	f := NewFeed(&holes{}, 1, nil)
 	f.Set(wire.Cursor{Log: older[0].Log(), Position: newer[1].End(), Epoch: 3})
 	f.Begin()
 	for i := range older {
@@ -142,16 +144,16 @@ func TestFeedPassesOlderIncarnations(t *testing.T) {
 // TestWaitingLogIsReadAgainFromItsCursor: what the reader passed behind it comes again.
 func TestWaitingLogIsReadAgainFromItsCursor(t *testing.T) {
 	all := headersOf(0, 1, 4)
-	f := NewFeed(&holes{}, 1)
+	f := NewFeed(&holes{}, 1, nil)
 	f.Begin()
 	require.True(t, f.Takes(&all[0]))
 	f.Moved(&all[0])
 	require.True(t, f.Takes(&all[1]))
 	require.True(t, f.Takes(&all[2]))
-	f.Wait(all[0].Log())
+	f.Wait(&all[1])
 	require.False(t, f.Takes(&all[3]))
-	require.Equal(t, all[0].End(), f.End(all[0].Log()))
 	f.Begin()
+	require.Equal(t, all[0].End(), f.End(all[0].Log()))
 	for i := 1; i < 4; i++ {
 		require.True(t, f.Takes(&all[i]))
 	}

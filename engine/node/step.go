@@ -205,6 +205,11 @@ func (n *Node) applyStopped(in *ApplyStopped) {
 	if n.ownLog(in.Log) == nil && n.mirrorLog(in.Log) == nil {
 		return
 	}
+	const stopped = "applier stopped: "
+	if in.Err == nil {
+		n.t.UnnoteStopped(in.Log, stopped)
+		return
+	}
 	n.t.Tell(&event.ApplyStopped{Place: event.Place{Log: in.Log}, Err: in.Err})
-	n.t.NoteStopped(in.Log, wire.RefuseInternal, fmt.Sprintf("applier stopped: %v", in.Err))
+	n.t.NoteStopped(in.Log, wire.RefuseInternal, fmt.Sprint(stopped, in.Err))
 }

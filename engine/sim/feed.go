@@ -20,6 +20,7 @@ type feed struct {
 	j     *journal.Journal
 	r     *journal.Reader
 	asked bool
+	again bool // the next turn begins at the cursors
 }
 
 // kick asks for a turn.
@@ -31,17 +32,15 @@ func (f *feed) kick() {
 	f.p.later(plan.PhaseApply, cpuTime, f.turn)
 }
 
-// reopen starts again behind what is applied.
+// reopen starts again behind what is applied, with the next turn: what is read is borrowed.
 func (f *feed) reopen() {
-	if f.r != nil {
-		f.r.Close()
-	}
-	f.r = nil
+	f.again = true
 	f.kick()
 }
 
 func (f *feed) open() bool {
 	f.Begin()
+	f.p.waits.Begin(f.reads)
 	r, err := f.j.ReadRetained(f.End, func(log wire.LogID, err error) {
 		f.p.site.w.fail("I3", "%s: what the Store lacks is not in the journal any more: %v",
 			siteNames[f.p.site.index], err)
@@ -56,6 +55,11 @@ func (f *feed) open() bool {
 
 func (f *feed) turn() {
 	f.asked = false
+	if f.again && f.r != nil {
+		f.r.Close()
+		f.r = nil
+	}
+	f.again = false
 	if f.r == nil && !f.open() {
 		return
 	}
@@ -94,6 +98,7 @@ func (f *feed) unreadable(err error) {
 
 // apply gives batches to their appliers.
 func (f *feed) apply(refs []wire.BatchRef) {
+	f.p.learn()
 	var waiting []*apply.WaitError
 	for i := range refs {
 		h := &refs[i].Header
@@ -102,10 +107,13 @@ func (f *feed) apply(refs []wire.BatchRef) {
 		}
 		log := h.Log()
 		done, err := f.p.appliers[log.Shard].Apply(background, &refs[i])
-		switch wait := apply.Waiting(err); {
+		switch wait, past := apply.Refused(err); {
 		case wait != nil:
-			f.Wait(log)
+			f.Wait(h)
 			waiting = append(waiting, wait)
+		case past != nil:
+			f.Wait(h)
+			f.p.site.w.mark("Store past an end")
 		case err != nil:
 			f.p.site.w.fail("I3", "%s: the applier of log %s stopped: %v", siteNames[f.p.site.index], log, err)
 		}
@@ -122,6 +130,22 @@ func (f *feed) apply(refs []wire.BatchRef) {
 	}
 }
 
+// reads says whether a log is in the feed's journal.
+func (f *feed) reads(log wire.LogID) bool { return (log.Site == f.p.site.id) == (f.which == node.Own) }
+
+// learn tells the appliers which STARTs the journals have taken since.
+func (p *process) learn() {
+	for i, f := range [2]*flusher{p.own, p.mirror} {
+		starts := f.j.StartsBeyond(p.learned[i])
+		p.learned[i] += len(starts)
+		for _, s := range starts {
+			if int(s.Log.Shard) < len(p.appliers) {
+				p.again(p.appliers[s.Log.Shard].Learn(s))
+			}
+		}
+	}
+}
+
 // moved notes what was applied and which logs wait for others. Feeds of those that wait no
 // more begin again.
 func (p *process) moved(cursors []wire.Cursor, waiting []*apply.WaitError) {
@@ -131,9 +155,14 @@ func (p *process) moved(cursors []wire.Cursor, waiting []*apply.WaitError) {
 	if len(waiting) > 0 {
 		p.site.w.mark("applier waits for another log")
 	}
-	for _, log := range p.waits.Moved(cursors, waiting, func(log wire.LogID) wire.Position { return p.applied[log] }) {
+	p.again(p.waits.Moved(cursors, waiting, func(log wire.LogID) wire.Position { return p.applied[log] }))
+}
+
+// again has the feeds of logs begin at the cursors.
+func (p *process) again(logs []wire.LogID) {
+	for _, log := range logs {
 		for _, f := range p.feeds {
-			if (log.Site == p.site.id) == (f.which == node.Own) {
+			if f.reads(log) {
 				f.reopen()
 			}
 		}

@@ -118,6 +118,7 @@ type process struct {
 	feeds     [2]*feed // from own, from mirror
 	applied   map[wire.LogID]wire.Position
 	waits     apply.Waits
+	learned   [2]int // STARTs of own and mirror that the appliers were told
 	links     map[node.LinkID]*end
 	readers   map[node.LinkID]*shipper
 	answering map[answering]*answers
@@ -242,23 +243,29 @@ func (p *process) openJournal(which node.Journal, dir string) (*flusher, error) 
 }
 
 func (p *process) openAppliers() {
+	control := p.own.j.Control()
 	for shard := range wire.Shard(p.site.w.plan.Shards) {
 		a, err := apply.New(shard, p.site.store)
 		if err != nil {
 			p.site.w.fail("world", "applier of shard %d: %v", shard, err)
 		}
+		a.Raise(p.site.id, control.Epoch(0))
 		p.appliers = append(p.appliers, a)
 	}
 	p.applied = make(map[wire.LogID]wire.Position)
 	for i, f := range [2]*flusher{p.own, p.mirror} {
-		p.feeds[i] = &feed{p: p, which: f.which, j: f.j, Feed: apply.NewFeed(f.j, len(p.appliers))}
+		p.feeds[i] = &feed{p: p, which: f.which, j: f.j, Feed: apply.NewFeed(f.j, len(p.appliers), p.from)}
 		for _, c := range p.site.store.cursors((*store.Mem).Cursors) {
-			if (c.Log.Site == p.site.id) == (f.which == node.Own) {
+			if p.feeds[i].reads(c.Log) {
 				p.feeds[i].Set(c)
 				p.applied[c.Log] = c.Position
 			}
 		}
 	}
+}
+
+func (p *process) from(log wire.LogID) (at wire.Cursor, rest bool) {
+	return p.appliers[log.Shard].From(log)
 }
 
 func (p *process) config() node.Config {

@@ -128,7 +128,7 @@ type JournalDown struct {
 // ApplyStopped: the applier of a log stopped; its mirror and acks go on.
 type ApplyStopped struct {
 	Log wire.LogID
-	Err error
+	Err error // nil: it goes on
 }
 
 // LogDamaged: a journal lacks a stretch of a log, of the mirror or an own one, that
