@@ -98,7 +98,7 @@ const operatorEvery = 5 * time.Second
 // nothing of what they lack.
 func (w *world) operate() {
 	w.after(operatorEvery, w.operate)
-	a := w.sites[0]
+	a := w.writer()
 	if a.p == nil || w.forked {
 		return
 	}

@@ -72,9 +72,9 @@ func (c *checker) processBounded(p *process) {
 	}
 }
 
-// unflushed is how many bytes of payload a primary has taken that its medium has not.
+// unflushed is how many bytes of payload a writer has taken that its medium has not.
 func (c *checker) unflushed(s *site) (bytes int64) {
-	if s.place != 0 || c.w.load.host != nil {
+	if c.w.load.host != nil {
 		return 0
 	}
 	for log, ops := range c.w.load.of(s).flushing {

@@ -2,7 +2,6 @@ package sim
 
 import (
 	"encoding/binary"
-	"fmt"
 	"slices"
 	"time"
 
@@ -15,7 +14,7 @@ import (
 
 // checker is the reference model of all sites, fed by the disk (durable: ledgers), the Store
 // (applying, storeSynced: applied) and the load (ackedLocal, ackedDurable: what the ledgers must
-// hold). It never asks the code under test. restless and converged judge after healing.
+// hold). It never asks the code under test. restless and converged (rest.go) judge after healing.
 type checker struct {
 	w       *world
 	ledgers [plan.CopiesMax][3]map[wire.LogID]*ledger // by copy and journal
@@ -377,21 +376,24 @@ func (c *checker) ackedDurable(o *op, place int) {
 // any more is lost by the operator's doing.
 func (c *checker) restored(site int, i *image) {
 	c.ledgers[site] = i.books // Damage since then may have cut them: the image is older than it.
-	if site != 0 {
-		return
-	}
-	t := &c.w.load.told[0]
+	s, t := c.w.copyOf(site), &c.w.load.told[site]
 	t.stampMax, t.stampFloor = i.stampMax, i.stampMax // the image has the clock bound above them
 	for i := range c.w.load.ops {
 		o := &c.w.load.ops[i]
-		here := c.has(0, node.Own, o.ref.Log, o.ref.Incarnation, o.ref.Seq)
+		if o.ref.Log.Site != s.id {
+			continue
+		}
+		here := c.has(site, node.Own, o.ref.Log, o.ref.Incarnation, o.ref.Seq)
 		there := false
-		for peer := 1; peer < len(c.w.sites); peer++ {
-			has := c.has(peer, node.Mirror, o.ref.Log, o.ref.Incarnation, o.ref.Seq)
+		for _, peer := range c.w.sites {
+			if peer.place == s.place {
+				continue
+			}
+			has := c.has(peer.index, node.Mirror, o.ref.Log, o.ref.Incarnation, o.ref.Seq)
 			there = there || has
-			if o.durable[peer] && !has && !here {
+			if o.durable[peer.place] && !has && !here {
 				c.w.fail("I1", "log %s seq %d was acknowledged as durable at %s and is not there",
-					o.ref.Log, o.ref.Seq, siteNames[peer])
+					o.ref.Log, o.ref.Seq, siteNames[peer.index])
 			}
 		}
 		o.forgiven = o.forgiven || !here && !there
@@ -402,98 +404,4 @@ func (c *checker) restored(site int, i *image) {
 // been there. No other site has it.
 func (c *checker) boundLost(site int) {
 	c.w.load.told[site].stampMax, c.w.load.told[site].stampFloor = 0, 0
-}
-
-// restless says why the world is not at rest; "" if it is (I14).
-func (c *checker) restless() string {
-	for _, s := range c.w.core() {
-		if s.p == nil || s.p.dead {
-			return siteNames[s.index] + " is down"
-		}
-		if why := s.p.lacks(); why != "" {
-			return why
-		}
-		if why := c.hoards(s); why != "" {
-			return why
-		}
-	}
-	a := c.w.sites[0].p
-	if n := c.w.load.waiting(); n > 0 {
-		return fmt.Sprintf("%d appends wait for their flush", n)
-	}
-	status := a.node.Status(a.now())
-	for _, p := range status.Peers {
-		if c.w.siteOf(p.Site).lost {
-			if why := c.lostLag(&p); why != "" {
-				return why
-			}
-			continue
-		}
-		switch {
-		case len(p.Stopped) > 0:
-			return fmt.Sprintf("log %s stopped: %s %s", p.Stopped[0].Log, p.Stopped[0].Code, p.Stopped[0].Reason)
-		case !p.Durable.Known || !p.Applied.Known:
-			return fmt.Sprintf("lag unknown, link %s %s", p.Link, p.Reason)
-		case p.Durable.Entries != 0 || p.Applied.Entries != 0:
-			return fmt.Sprintf("lag of %d entries durable, %d applied", p.Durable.Entries, p.Applied.Entries)
-		}
-	}
-	for shard := range wire.Shard(c.w.plan.Shards) {
-		log := wire.LogID{Site: c.w.sites[0].id, Shard: shard}
-		tail, _ := a.own.j.Tail(log)
-		if !a.admitted[shard] {
-			return fmt.Sprintf("shard %d takes no appends", shard)
-		}
-		for _, s := range c.w.core() {
-			p := s.p
-			if p.hosted() {
-				continue
-			}
-			if at := p.appliers[shard].Cursor(log); at != tail.Position {
-				return fmt.Sprintf("%s has applied log %s up to %d of %d",
-					siteNames[p.site.index], log, at.Seq, tail.Position.Seq)
-			}
-		}
-	}
-	return ""
-}
-
-// converged is what must hold at rest: equal states (I7), every acknowledged
-// entry there exactly once and intact (I1, I2, I9).
-func (c *checker) converged() {
-	for shard := range wire.Shard(c.w.plan.Shards) {
-		var first [32]byte
-		for _, s := range c.w.core() {
-			if s.p.hosted() {
-				continue // the primary's host applies from its own log
-			}
-			digest, _, err := s.store.mem.Digest(background, shard, nil, nil)
-			if first == [32]byte{} {
-				first = digest
-			}
-			if err != nil || digest != first {
-				c.w.fail("I7", "shard %d: digests %x and %x (%s) differ at rest",
-					shard, first[:8], digest[:8], siteNames[s.index])
-			}
-		}
-	}
-	for _, at := range c.w.core() {
-		site, s := at.index, at.store.mem
-		c.rows(site, s)
-		c.reference(site, s)
-		for n := range c.w.load.ops {
-			if site == 0 && c.w.plan.HostLog {
-				break
-			}
-			o := &c.w.load.ops[n]
-			if !o.local || o.forgiven {
-				continue
-			}
-			v, there := s.Get(o.shard, opKey(n))
-			if !o.applied[site] || !there || len(v.Payload) != o.payloadBytes {
-				c.w.fail("I1", "entry %d (log %s seq %d), acknowledged, is missing at %s",
-					n, o.ref.Log, o.ref.Seq, siteNames[site])
-			}
-		}
-	}
 }

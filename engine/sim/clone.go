@@ -61,7 +61,7 @@ func (w *world) beginClone(s *site, i *image, f *plan.Item) {
 	c.install(i)
 	w.check.storeCrashed(c.index, c.store.mem, true)
 	w.net.sever(s)
-	if s.place == 0 {
+	if s.writes() {
 		w.forked = true
 		w.load.told[c.index] = told{}
 		w.load.told[c.index].processGone()
@@ -119,12 +119,12 @@ func (c *checker) cloned(from, to int, i *image) {
 	}
 }
 
-// wentBack notes of which logs the primary's process has a word from a place that
+// wentBack notes of which logs the writer's process has a word from a place that
 // the copy there now does not keep: it must notice. The fault counts if the two
 // copies differ.
 func (c *checker) wentBack(before, after *site) {
 	which := node.Mirror
-	if before.place == 0 {
+	if before.writes() {
 		which = node.Own
 	}
 	theirs, ours := c.ledgers[before.index][which], c.ledgers[after.index][which]
@@ -136,15 +136,15 @@ func (c *checker) wentBack(before, after *site) {
 		c.w.fault(plan.Clone)
 	}
 	place := after.place
-	if place == 0 {
-		return // it was the primary
+	if after.writes() {
+		return
 	}
-	t := c.w.load.of(c.w.sites[0])
+	t := c.w.load.of(c.w.writer())
 	clear(t.owed[place])
 	if p := after.p; p != nil && (after.paused() || len(p.mirror.tickets) > 0) {
 		return // what it has not flushed yet may be enough
 	}
-	if s := c.w.sites[0]; s.p != nil && s.paused() {
+	if s := c.w.writer(); s.p != nil && s.paused() {
 		return // it may hear older words yet
 	}
 	for log, seq := range t.confirmed[place] {
@@ -154,7 +154,7 @@ func (c *checker) wentBack(before, after *site) {
 	}
 }
 
-// noticed looks whether the primary says that a peer's log went back behind what it
+// noticed looks whether the writer says that a peer's log went back behind what it
 // confirmed. Effects of one step have no order, so this comes before the progress.
 func (l *load) noticed(s *site, events []event.Event) {
 	t := l.of(s)

@@ -56,7 +56,7 @@ const usurpSpans = 8
 
 // usurp starts a standby with an empty disk, and itself as the primary; later rightly.
 func (s *site) usurp(f *plan.Item) {
-	if s.p == nil || s.place == 0 || s.usurps {
+	if s.p == nil || s.writes() || s.usurps {
 		return
 	}
 	s.image, s.usurps = emptyImage(), true
@@ -90,7 +90,7 @@ func (p *process) knows() {
 		p.record(0)
 	}
 	if p.founded = p.primary != 0; !p.founded {
-		p.primary = p.site.writer()
+		p.primary = p.site.configured()
 	}
 }
 
@@ -98,20 +98,22 @@ func (p *process) knows() {
 // another site. Nobody can tell it from the first of a new cluster.
 func (p *process) newCluster() bool { return p.site.alone && p.site.usurps && !p.founded }
 
-// admitting: one site writes (I5), and a log is verified when every other site has told
+// admitting: an epoch's site alone writes in it (I5), and a log is verified when every other site has told
 // where it ends (I1).
 func (c *checker) admitting(p *process, a *node.Admit) {
 	s := p.site
 	if a.Admission != node.AdmitVerified && a.Admission != node.AdmitUnverified {
 		return
 	}
-	if s.place != 0 && p.newCluster() {
+	if !p.writes() && p.newCluster() {
 		c.w.mark("a cluster of its own")
 		return
 	}
-	if s.place != 0 {
-		c.w.fail("I5", "%s takes appends in shard %d, %s writes", siteNames[s.index], a.Shard, siteNames[0])
+	if !p.writes() {
+		c.w.fail("I5", "%s takes appends in shard %d in epoch %d, in which %s writes", siteNames[s.index], a.Shard,
+			p.epoch, siteNames[c.w.writerIn(p.epoch)])
 	}
+	c.w.epoch = max(c.w.epoch, p.epoch)
 	if c.onlyOne(p) {
 		c.w.mark("the first of its cluster")
 		return

@@ -57,13 +57,13 @@ func (h *hostLog) admitted(shard wire.Shard, lastIndex uint64) {
 		h.l.w.fail("I2", "shard %d: the engine holds index %d, the host gave it %d", shard, lastIndex, len(s.ops))
 	}
 	s.held = lastIndex
-	s.fed = max(0, int(lastIndex)-h.l.w.sites[0].draw.IntN(hostAgain))
+	s.fed = max(0, int(lastIndex)-h.l.w.writer().draw.IntN(hostAgain))
 	h.feed(shard)
 }
 
 // feed gives the engine what it takes.
 func (h *hostLog) feed(shard wire.Shard) {
-	p := h.l.w.sites[0].p
+	p := h.l.w.writer().p
 	s := &h.shards[shard]
 	for p != nil && !p.dead && !p.site.paused() && p.admitted[shard] && s.fed < len(s.ops) {
 		n, index := s.ops[s.fed], uint64(s.fed)+1
@@ -91,7 +91,7 @@ func (h *hostLog) feed(shard wire.Shard) {
 		}
 		s.fed++
 		o.ref = ref
-		h.l.placed(h.l.w.sites[0], n)
+		h.l.placed(p.site, n)
 	}
 }
 
@@ -127,7 +127,7 @@ func (p *process) hostApplied(headers []wire.BatchHeader) {
 }
 
 // hosted says whether this process's own entries are the host's to apply.
-func (p *process) hosted() bool { return p.site.w.plan.HostLog && p.site.index == 0 }
+func (p *process) hosted() bool { return p.site.w.plan.HostLog && p.writes() }
 
 // ownTails is where the own logs end.
 func ownTails(j *journal.Journal) (ends []wire.Cursor) {

@@ -21,7 +21,8 @@ type op struct {
 	payloadBytes int
 	hot          [][]byte // keys that it shares with others
 	ref          wire.Ref
-	copy         int                  // of the primary, that took it
+	copy         int                  // of the site, that took it
+	epoch        wire.Epoch           // in which it did
 	local        bool                 // acknowledged: flushed here
 	durable      [plan.SitesMax]bool  // acknowledged: flushed at that peer as well
 	applied      [plan.CopiesMax]bool // took effect at the copy of a site, as the checker knows
@@ -29,18 +30,19 @@ type op struct {
 	entry        *wire.Entry          // in worlds whose host has a log of its own
 }
 
-// load appends tagged entries at the primary, and hears the acknowledgements.
+// load appends tagged entries at the site that writes, and hears the acknowledgements.
 type load struct {
 	w       *world
 	ops     []op
 	bytes   int64
 	acked   int
 	pattern []byte
+	asks    int      // the place of the site that its clients last knew to write
 	host    *hostLog // nil = the engine's journal is the host's only log
 	told    [plan.CopiesMax]told
 }
 
-// told is what the process of one copy of the primary was given and told.
+// told is what the process of one copy of a site was given and told.
 type told struct {
 	flushing  map[wire.LogID][]int                   // appended, not acknowledged as local; by seq
 	mirrored  [plan.SitesMax]map[wire.LogID][]int    // local, not acknowledged as durable at that peer; by seq
@@ -75,14 +77,16 @@ func (t *told) processGone() {
 	t.stampFloor = t.stampMax
 }
 
-// of is what a copy of the primary was told.
+// of is what the process of a copy of a site was told.
 func (l *load) of(s *site) *told { return &l.told[s.index] }
 
 // waiting counts the appends that were not acknowledged as local.
 func (l *load) waiting() int {
 	n := 0
-	for _, ops := range l.of(l.w.sites[0]).flushing {
-		n += len(ops)
+	for _, s := range l.w.sites {
+		for _, ops := range l.of(s).flushing {
+			n += len(ops)
+		}
 	}
 	if l.host != nil {
 		n += l.host.waiting()
@@ -124,7 +128,7 @@ func (l *load) find(e *wire.Entry) (int, bool) {
 }
 
 func (l *load) append(draw plan.Stream) {
-	s := l.writer(draw)
+	s := l.asked(draw)
 	p := s.p
 	shard := wire.Shard(draw.IntN(l.w.plan.Shards))
 	size := draw.Size(l.w.plan.PayloadMax)
@@ -176,19 +180,23 @@ func (l *load) append(draw plan.Stream) {
 	l.placed(s, n)
 }
 
-// writer is the copy of the primary that takes the next append: of a cloned one,
-// either.
-func (l *load) writer(draw plan.Stream) *site {
-	if c := l.w.sites[0]; c.cloneOf == nil || draw.OneIn(2) {
+// asked is the site that is asked to take the next append: of a cloned one either copy. A site
+// that knows another one to write says so, and its clients ask that one from then on.
+func (l *load) asked(draw plan.Stream) *site {
+	if p := l.w.sites[l.asks].p; p != nil && !p.writes() {
+		l.asks = l.w.writerIn(p.epoch)
+		l.w.mark("client redirected")
+	}
+	if c := l.w.sites[l.asks]; c.cloneOf == nil || draw.OneIn(2) {
 		return c
 	}
-	return l.w.sites[0].cloneOf
+	return l.w.sites[l.asks].cloneOf
 }
 
 // placed: an op has its place in its log, and waits for its flush.
 func (l *load) placed(s *site, n int) {
 	o := &l.ops[n]
-	o.copy = s.index
+	o.copy, o.epoch = s.index, s.p.epoch
 	t := l.of(s)
 	t.flushing[o.ref.Log] = append(t.flushing[o.ref.Log], n)
 	l.w.step(s.index, "append", uint64(o.shard), uint64(o.ref.Seq))
@@ -210,12 +218,18 @@ func (l *load) flushed(s *site, headers []wire.BatchHeader) {
 			ops = ops[1:]
 			o := &l.ops[n]
 			l.w.check.ackedLocal(o)
+			if o.epoch != h.Epoch {
+				l.w.fail("I5", "log %s seq %d was appended in epoch %d and is in a batch of epoch %d",
+					h.Log(), o.ref.Seq, o.epoch, h.Epoch)
+			}
 			if !o.local {
 				l.acked++
 			}
 			o.local, o.forgiven = true, false // a host with its own log may have given it again
-			for site := 1; site < len(l.w.sites); site++ {
-				t.mirrored[site][h.Log()] = append(t.mirrored[site][h.Log()], n)
+			for peer := range l.w.sites {
+				if peer != s.place {
+					t.mirrored[peer][h.Log()] = append(t.mirrored[peer][h.Log()], n)
+				}
 			}
 		}
 		t.flushing[h.Log()] = ops

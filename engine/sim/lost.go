@@ -14,7 +14,7 @@ import (
 
 // lose takes a site away for good: its machine, or its links.
 func (s *site) lose(f *plan.Item) {
-	if s.place == 0 || s.lost || s.p == nil || s.w.cloned(s.place) || !s.w.check.spares(s, emptyImage()) {
+	if s.writes() || s.lost || s.p == nil || s.w.cloned(s.place) || !s.w.check.spares(s, emptyImage()) {
 		return
 	}
 	s.lost = true
@@ -82,7 +82,7 @@ func (c *checker) lostLag(p *node.PeerStatus) string {
 // restedWithoutLost looks, at rest, at what a lost site left behind: what its medium
 // lacks is kept (I12).
 func (w *world) restedWithoutLost() {
-	a := w.sites[0]
+	a := w.writer()
 	for _, s := range w.sites {
 		if !s.lost {
 			continue
@@ -91,9 +91,9 @@ func (w *world) restedWithoutLost() {
 		if w.plan.Retain {
 			w.check.retained(a.p, node.Own)
 		}
-		for _, log := range sortedLogs(w.check.ledgers[0][node.Own]) {
-			theirs, ours := w.check.ledgers[s.index][node.Mirror][log].tail(), w.check.ledgers[0][node.Own][log].tail()
-			if theirs.seq < ours.seq {
+		for _, log := range sortedLogs(w.check.ledgers[a.index][node.Own]) {
+			theirs, ours := w.check.ledgers[s.index][node.Mirror][log], w.check.ledgers[a.index][node.Own][log]
+			if theirs.tail().seq < ours.tail().seq {
 				w.mark("entries kept for a lost site")
 			}
 		}

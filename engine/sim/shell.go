@@ -63,13 +63,13 @@ func (p *process) step(in node.Input, what string, a, b uint64) {
 	for i := range e.Persists {
 		p.persist(&e.Persists[i])
 	}
-	if p.site.place == 0 {
+	if p.writes() {
 		w.load.noticed(p.site, e.Events)
 	}
 	for i := range e.Progress {
 		level, seq := uint64(e.Progress[i].Level), uint64(e.Progress[i].Position.Seq)
 		w.trace.add(line{w.now, w.steps, int8(p.site.index), "progress", level, seq})
-		if p.site.place == 0 {
+		if p.writes() {
 			p.appliedTo(&e.Progress[i])
 			w.load.progressed(p.site, &e.Progress[i])
 		}
@@ -91,7 +91,7 @@ func (p *process) step(in node.Input, what string, a, b uint64) {
 		}
 		w.note(p.site.index, "event "+string(told.Kind())+": "+told.Text(p.node.SiteName))
 	}
-	if idle && p.site.place == 0 {
+	if idle && p.writes() {
 		w.check.lag(p.site, p.node.Status(p.now()))
 	}
 	p.wakeAt(e.Wake)

@@ -111,6 +111,7 @@ type process struct {
 	own       *flusher
 	mirror    *flusher
 	primary   wire.SiteID // the writer, by its configuration or directory
+	epoch     wire.Epoch  // in which that writes
 	founded   bool        // the directory records it
 	node      *node.Node
 	writer    *writer.Writer
@@ -151,7 +152,7 @@ func (s *site) start() {
 	}
 	p := &process{
 		site: s, born: s.w.now, links: map[node.LinkID]*end{}, readers: map[node.LinkID]*shipper{},
-		toldLogs: map[wire.LogID]*toldLog{}, lagSeen: map[wire.SiteID]*lagSeen{},
+		toldLogs: map[wire.LogID]*toldLog{}, lagSeen: map[wire.SiteID]*lagSeen{}, epoch: role.First,
 		admitted: make([]bool, s.w.plan.Shards), refused: make([]bool, s.w.plan.Shards),
 		answering: map[answering]*answers{},
 	}
@@ -288,8 +289,8 @@ func (p *process) config() node.Config {
 	}
 }
 
-// writer is the site that this one's configuration names as the primary.
-func (s *site) writer() wire.SiteID {
+// configured is the site that this one's configuration names as the primary.
+func (s *site) configured() wire.SiteID {
 	if s.usurps {
 		return s.id
 	}
@@ -372,9 +373,7 @@ func (s *site) die(powerCut bool, span time.Duration, draw plan.Stream) {
 	s.endPause()
 	s.w.step(s.index, "die", boolBit(powerCut), 0)
 	s.w.net.processGone(p, powerCut)
-	if s.place == 0 {
-		s.w.load.of(s).processGone()
-	}
+	s.w.load.of(s).processGone()
 	if powerCut {
 		if s.disk.crash(draw) > 0 {
 			s.w.mark("power cut with unsynced bytes")

@@ -10,7 +10,9 @@ import (
 	"time"
 
 	"github.com/claudefs/repl/engine/internal/plant"
+	"github.com/claudefs/repl/engine/role"
 	"github.com/claudefs/repl/engine/sim/plan"
+	"github.com/claudefs/repl/wire"
 )
 
 // Bounds of one run.
@@ -136,9 +138,10 @@ type world struct {
 	copies []*site // the same, and the clone or its original
 	load   *load
 	check  *checker
-	healed bool // the fault phase is over
-	forked bool // the primary was cloned: a log may have two histories
-	probed bool // appends were made at rest, see lost.go
+	epoch  wire.Epoch // the highest one in which a site was admitted
+	healed bool       // the fault phase is over
+	forked bool       // the writer was cloned: a log may have two histories
+	probed bool       // appends were made at rest, see lost.go
 	done   bool
 }
 
@@ -149,7 +152,7 @@ func newWorld(o Options) *world {
 	}
 	o.Seed = set.Seed
 	o.Plant = cmp.Or(o.Plant, set.Plant)
-	return &world{o: o, plan: set, kinds: map[string]int{}, marks: map[string]int{}}
+	return &world{o: o, plan: set, epoch: role.First, kinds: map[string]int{}, marks: map[string]int{}}
 }
 
 // Run lives one world to its end.
