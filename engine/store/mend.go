@@ -218,25 +218,3 @@ func (m TornMark) After(p *MendPiece) (TornMark, error) {
 	m.Next = max(m.Next, p.Index+1)
 	return m, nil
 }
-
-// errPieceFull ends a walk over rows.
-var errPieceFull = errors.New("piece full")
-
-// NextPiece fills p.Rows, Lo and Hi with copies of the first rows of [lo, hi): as many as
-// a piece takes. p.Hi is where the next piece begins; it equals hi when there is no more.
-func NextPiece(ctx context.Context, v MendView, lo, hi []byte, p *MendPiece) error {
-	p.Lo, p.Hi, p.Rows = lo, hi, p.Rows[:0]
-	size := 0
-	err := v.Rows(ctx, lo, hi, func(key, value []byte) error {
-		if size += len(key) + len(value); len(p.Rows) > 0 && size > MendPieceBytesMax {
-			p.Hi = bytes.Clone(key)
-			return errPieceFull
-		}
-		p.Rows = append(p.Rows, MendRow{Key: bytes.Clone(key), Value: bytes.Clone(value)})
-		return nil
-	})
-	if err != nil && !errors.Is(err, errPieceFull) {
-		return err
-	}
-	return nil
-}

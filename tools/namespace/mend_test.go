@@ -16,6 +16,7 @@ import (
 
 	"github.com/claudefs/repl/engine"
 	"github.com/claudefs/repl/engine/store"
+	"github.com/claudefs/repl/engine/store/storetest"
 	"github.com/claudefs/repl/wire"
 )
 
@@ -28,7 +29,7 @@ func mendRange(t testing.TB, source *Store, shard wire.Shard, id byte) []*store.
 	var all []*store.MendPiece
 	for lo := []byte(nil); ; {
 		p := &store.MendPiece{Shard: shard, Mend: store.MendID{id}, Index: uint64(len(all))}
-		require.NoError(t, store.NextPiece(context.Background(), v, lo, nil, p))
+		require.NoError(t, storetest.NextPiece(context.Background(), v, lo, nil, p))
 		all = append(all, p)
 		if lo = p.Hi; lo == nil {
 			break

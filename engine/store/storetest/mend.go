@@ -3,6 +3,7 @@ package storetest
 import (
 	"bytes"
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"testing"
@@ -221,7 +222,7 @@ func (a *pair) cut(v store.MendView, lo, hi []byte, index int) (all []*store.Men
 	a.t.Helper()
 	for {
 		p := &store.MendPiece{Mend: a.id(), Index: uint64(index + len(all))}
-		if err := store.NextPiece(context.Background(), v, lo, hi, p); err != nil {
+		if err := NextPiece(context.Background(), v, lo, hi, p); err != nil {
 			a.t.Fatalf("pieces of a view: %v", err)
 		}
 		all = append(all, p)
@@ -230,6 +231,28 @@ func (a *pair) cut(v store.MendView, lo, hi []byte, index int) (all []*store.Men
 		}
 		lo = p.Hi
 	}
+}
+
+// errPieceFull ends a walk over rows.
+var errPieceFull = errors.New("piece full")
+
+// NextPiece fills p.Rows, Lo and Hi with copies of the first rows of [lo, hi): as many as
+// a piece takes. p.Hi is where the next piece begins; it equals hi when there is no more.
+func NextPiece(ctx context.Context, v store.MendView, lo, hi []byte, p *store.MendPiece) error {
+	p.Lo, p.Hi, p.Rows = lo, hi, p.Rows[:0]
+	size := 0
+	err := v.Rows(ctx, lo, hi, func(key, value []byte) error {
+		if size += len(key) + len(value); len(p.Rows) > 0 && size > store.MendPieceBytesMax {
+			p.Hi = bytes.Clone(key)
+			return errPieceFull
+		}
+		p.Rows = append(p.Rows, store.MendRow{Key: bytes.Clone(key), Value: bytes.Clone(value)})
+		return nil
+	})
+	if err != nil && !errors.Is(err, errPieceFull) {
+		return err
+	}
+	return nil
 }
 
 func mend(t testing.TB, s store.Mender, p *store.MendPiece) {
