@@ -78,11 +78,11 @@ func (e *Engine) raise(to wire.Epoch) error {
 	for s := range e.shards {
 		e.shards[s].close(fence)
 	}
-	e.own.rest()
+	e.own.rest(0)
 	old := e.writer.Load()
 	old.Close()
-	e.own.rest()
-	e.mirror.rest()
+	e.own.rest(0)
+	e.mirror.rest(0)
 	if e.closing.Load() {
 		return ErrClosed
 	}
@@ -90,8 +90,9 @@ func (e *Engine) raise(to wire.Epoch) error {
 	founded := heart.node.Founded()
 	var failed error
 	if founded { // else it is, when every peer has been heard: see Effects.Found
-		if failed = e.record(to, primary); failed == nil {
-			e.own.rest()
+		var unit journal.UnitNumber
+		if unit, failed = e.record(to, primary); failed == nil {
+			e.own.rest(unit)
 			failed = e.own.err()
 		}
 	}
@@ -145,11 +146,12 @@ func (s *shardState) close(fence error) {
 	s.wake()
 }
 
-// rest returns when nothing of the journal is on its way to the medium, or it is broken.
-func (f *flusher) rest() {
+// rest returns when a unit of the journal is durable and nothing waits to be: or it is broken.
+func (f *flusher) rest(unit journal.UnitNumber) {
 	for f.err() == nil && !f.quit.Load() {
 		w := f.e.writer.Load()
-		if f.j.StagedBytes() == 0 && (f.kind != node.Own || w.PendingBytes() == 0) && f.answered() {
+		pending := f.kind == node.Own && w.PendingBytes() > 0
+		if !pending && f.j.StagedBytes() == 0 && f.j.Durable() >= unit && f.answered() {
 			return
 		}
 		f.wakeUp()

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/claudefs/repl/engine"
+	"github.com/claudefs/repl/engine/store"
+	"github.com/claudefs/repl/engine/store/vfs"
 	"github.com/claudefs/repl/wire/link/linktest"
 	"github.com/stretchr/testify/require"
 )
@@ -204,4 +206,124 @@ func TestFailoverIsAskedWhereItIsDone(t *testing.T) {
 	require.ErrorIs(t, ask(b, "site-b", true), engine.ErrStandby)
 	require.NoError(t, ask(b, "site-b", false))
 	require.NoError(t, ask(a, "site-b", true))
+}
+
+// TestWriterOfYesterdayFollows: the former writer comes back from a copy of before the switchover, and
+// the one of now with its disk replaced: both know who writes as soon as somebody tells (H2).
+func TestWriterOfYesterdayFollows(t *testing.T) {
+	a, b := pair(t)
+	a.unnamed().start()
+	b.unnamed().start()
+	for i := range 8 {
+		a.put(engine.Shard(i%4), "k", fmt.Sprint("v", i), engine.Applied(1))
+	}
+	disk, kept := a.disk.Copy(), a.store.Crash(func(_ engine.Shard, unsynced int) int { return unsynced })
+	_, err := a.Failover(soon(t), "site-b", engine.FailoverOptions{Lossless: true})
+	require.NoError(t, err)
+	b.follows("site-b")
+	b.writes()
+	b.put(1, "k", "w", engine.Applied(1))
+	a.crash()
+	a.disk, a.store, a.options.FS, a.options.Store = disk, kept, disk, kept
+	a.start()
+	a.follows("site-b")
+	for shard := range engine.Shard(4) {
+		b.put(shard, "last", "x", engine.Applied(1))
+	}
+	sameDigests(t, b, a)
+
+	a.crash()
+	a.disk, a.store = vfs.NewMem(vfs.MemOptions{}), store.NewMem()
+	a.options.FS, a.options.Store = a.disk, a.store
+	a.start()
+	a.follows("site-b")
+	for shard := range engine.Shard(4) {
+		b.put(shard, "last", "y", engine.Applied(1))
+	}
+	sameDigests(t, b, a)
+}
+
+// three is three sites that replicate; site-a writes.
+func three(t testing.TB) (a, b, c *site) {
+	net := linktest.NewMemory()
+	return newSite(t, net, "site-a", "site-b", "site-c"), newSite(t, net, "site-b", "site-a", "site-c"),
+		newSite(t, net, "site-c", "site-a", "site-b")
+}
+
+// TestThirdSitePullsWhatIsClosed: a site that was away while the writing moved gets the end of the
+// old writer's logs from whoever has it, then the new one's, in that order (I3, I6).
+func TestThirdSitePullsWhatIsClosed(t *testing.T) {
+	a, b, c := three(t)
+	for _, s := range []*site{a, b, c} {
+		s.unnamed().start()
+	}
+	for i := range 8 {
+		a.put(engine.Shard(i%4), "k", fmt.Sprint("v", i), engine.Applied(2))
+	}
+	c.crash()
+	for i := range 8 {
+		a.put(engine.Shard(i%4), "k", fmt.Sprint("w", i), engine.Applied(1))
+	}
+	_, err := a.Failover(soon(t), "site-b", engine.FailoverOptions{Lossless: true})
+	require.NoError(t, err)
+	b.follows("site-b")
+	b.writes()
+	for i := range 8 {
+		b.put(engine.Shard(i%4), fmt.Sprint("of b ", i), "x", engine.Applied(1))
+	}
+	a.crash() // site-b alone gives it
+	c.start()
+	c.follows("site-b")
+	b.put(1, "last", "x", engine.Applied(1))
+	for shard := range engine.Shard(4) {
+		b.put(shard, "last", "y", engine.Applied(1))
+	}
+	sameDigests(t, b, c)
+	a.start()
+	for shard := range engine.Shard(4) {
+		b.put(shard, "last", "z", engine.Applied(2))
+	}
+	sameDigests(t, b, a)
+	for _, s := range []*site{a, b, c} {
+		require.Empty(t, s.Status().StoppedLogs, s.options.Site)
+	}
+}
+
+// TestPromotedSiteTakesWhatAnotherHas: of what the writer had, more is at the third site than at
+// the one that is promoted: it asks for that before it writes.
+func TestPromotedSiteTakesWhatAnotherHas(t *testing.T) {
+	a, b, c := three(t)
+	for _, s := range []*site{a, b, c} {
+		s.unnamed().start()
+	}
+	for i := range 8 {
+		a.put(engine.Shard(i%4), "k", fmt.Sprint("v", i), engine.Applied(2))
+	}
+	b.crash()
+	for i := range 8 {
+		a.put(engine.Shard(i%4), fmt.Sprint("of c ", i), "x", engine.Applied(1))
+	}
+	a.crash()
+	b.unnamed().start()
+	require.Eventually(t, func() bool {
+		for _, p := range b.Status().Peers {
+			if p.Site == "site-c" && p.Link == "live" {
+				return true
+			}
+		}
+		return false
+	}, patience, time.Millisecond)
+	_, err := b.Failover(soon(t), "site-b", engine.FailoverOptions{})
+	require.NoError(t, err)
+	b.writes()
+	for shard := range engine.Shard(4) {
+		b.put(shard, "last", "y", engine.Applied(1))
+	}
+	require.Equal(t, "x", b.value(3, "of c 3"))
+	sameDigests(t, b, c)
+	a.unnamed().start()
+	for shard := range engine.Shard(4) {
+		b.put(shard, "last", "z", engine.Applied(2))
+	}
+	sameDigests(t, b, a)
 }

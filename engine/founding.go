@@ -21,7 +21,7 @@ func (e *Engine) settlePrimary(control *journal.Control, cursors []wire.Cursor) 
 	directory := e.directory(control, cursors)
 	writer := directory.Writer()
 	if directory.Stale() {
-		if err := e.record(role.First, 0); err != nil {
+		if _, err := e.record(role.First, 0); err != nil {
 			return false, fmt.Errorf("own journal of site %s: %w", e.id.siteName, err)
 		}
 	}
@@ -72,7 +72,7 @@ func (e *Engine) found(effects *node.Effects) {
 		return
 	}
 	held := e.epoch.Load()
-	if err := e.record(held.at, held.primary); err != nil {
+	if _, err := e.record(held.at, held.primary); err != nil {
 		// A journal that takes nothing any more says so itself; nothing is acknowledged in it.
 		e.tell(&event.PersistFailed{Writer: true, Err: err})
 		return
@@ -81,10 +81,9 @@ func (e *Engine) found(effects *node.Effects) {
 }
 
 // record stages which site writes in an epoch; 0 = that is not known.
-func (e *Engine) record(epoch wire.Epoch, writer wire.SiteID) error {
+func (e *Engine) record(epoch wire.Epoch, writer wire.SiteID) (journal.UnitNumber, error) {
 	r := journal.DomainEpoch{Epoch: epoch, Writer: writer}
-	_, err := e.own.j.StageControl([]journal.ControlRecord{{Epoch: &r}}, wire.StampOf(time.Now()))
-	return err
+	return e.own.j.StageControl([]journal.ControlRecord{{Epoch: &r}}, wire.StampOf(time.Now()))
 }
 
 // withheld is why a shard that waits does.

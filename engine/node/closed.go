@@ -76,6 +76,19 @@ func (n *Node) fill(p *peer, row *wire.PageEntry) {
 	}
 }
 
+// giveBackShown has pages show what came back of own logs at a site that does not write: the one
+// that does waits for it with its START, see stream/opens.go.
+func (n *Node) giveBackShown(headers []wire.BatchHeader) {
+	if n.role.Own() {
+		return
+	}
+	for i := range headers {
+		if n.ownLog(headers[i].Log()) != nil {
+			n.mirrors.OweOwn(headers[i].Log())
+		}
+	}
+}
+
 // pulled follows what a flush brought of closed logs.
 func (n *Node) pulled(log wire.LogID) {
 	m := n.mirrorLog(log)

@@ -114,11 +114,8 @@ func (n *Node) paged(l *link, page *wire.CursorPage) error {
 	complete, err := p.Page(page, func(row *wire.PageEntry) { n.copyRow(p, row) })
 	n.desk.Ask()
 	if err != nil || !complete {
-		return err
-	}
-	if p.Phase == stream.PhaseLive {
 		p.Ready()
-		return nil
+		return err
 	}
 	l.Ready = true
 	n.retention.raised[Mirror] = true // what its pages do not name is not waited for any more

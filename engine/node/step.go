@@ -46,6 +46,7 @@ func (n *Node) Step(now Now, in Input, e *Effects) {
 		}
 	case *OwnDurable:
 		n.out.Flushed(in.Headers, in.Starts)
+		n.giveBackShown(in.Headers)
 	case *Durable:
 		n.durable(in)
 	case *StageFailed:
