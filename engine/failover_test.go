@@ -327,3 +327,39 @@ func TestPromotedSiteTakesWhatAnotherHas(t *testing.T) {
 	}
 	sameDigests(t, b, a)
 }
+
+// TestTailOfTheFormerWriterIsLeftOut: what the writer had alone when another site took over does not
+// come to any other site; its own Store, which has applied it, stops that shard, by name, and the
+// others go on (I6).
+func TestTailOfTheFormerWriterIsLeftOut(t *testing.T) {
+	a, b := pair(t)
+	a.unnamed().start()
+	b.unnamed().start()
+	for i := range 8 {
+		a.put(engine.Shard(i%4), "k", fmt.Sprint("v", i), engine.Applied(1))
+	}
+	b.crash()
+	a.put(1, "k", "of a alone", engine.AppliedHere)
+	all := func(_ engine.Shard, unsynced int) int { return unsynced }
+	a.crashWith(func(vfs.Unsynced) vfs.Fate { return vfs.Keep }, all)
+	b.start()
+	_, err := b.Failover(soon(t), "site-b", engine.FailoverOptions{})
+	require.NoError(t, err)
+	b.writes()
+	for shard := range engine.Shard(4) {
+		b.put(shard, "last", "of b", engine.Local)
+	}
+	a.start()
+	a.follows("site-b")
+	for _, shard := range []engine.Shard{0, 2, 3} {
+		b.put(shard, "last", "of b again", engine.Applied(1))
+	}
+	b.put(1, "last", "of b again", engine.Durable(1))
+	require.Equal(t, "v5", b.value(1, "k"))
+	require.Eventually(t, func() bool { return len(a.Status().StoppedLogs) > 0 }, patience, time.Millisecond)
+	require.Contains(t, a.Status().StoppedLogs[0].Reason, "past")
+	require.Equal(t, "FAILED", a.Status().Health)
+	for _, l := range a.Status().StoppedLogs {
+		require.Equal(t, 1, l.Shard)
+	}
+}
