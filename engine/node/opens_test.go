@@ -175,3 +175,72 @@ func TestStartBeyondItsPastIsRefused(t *testing.T) {
 	require.Contains(t, w.take(), "the START of epoch 2.00000000 names log 00000063/2 up to seq 2")
 	require.Len(t, b.node.Status(b.now()).Stopped, 1)
 }
+
+// pastMissing is a pair whose writer opened shard 0 in epoch 2, in the incarnation in, with a batch
+// behind its START; the peer is linked, and is not given what is missing before that.
+func pastMissing() (w *world, a, b *site, end wire.Position, in wire.Incarnation) {
+	w, a, b = livelyPair()
+	b.crash()
+	a.append(0, 3)
+	w.pass(time.Second)
+	end = a.own.tail(wire.LogID{Site: a.c.Site}).Position
+	in = a.raise(0, 2<<32, b)
+	a.appendAs(0, 1, in)
+	a.answers = "off"
+	b.open()
+	w.pass(3 * time.Second)
+	return w, a, b, end, in
+}
+
+// TestLivePageBringsTheStart: what a peer pulls of the past it tells by pages of the session
+// that is live, and the START follows in that session.
+func TestLivePageBringsTheStart(t *testing.T) {
+	w, a, _, end, in := pastMissing()
+	p := a.node.peers[0]
+	require.NotEqual(t, in, p.Sender.Sent(0).Incarnation)
+	row := wire.PageEntry{Log: wire.LogID{Site: a.c.Site}, Durable: end}
+	a.step(frame(p.link, wire.FrameCursorPage, &wire.CursorPage{Entries: []wire.PageEntry{row}}))
+	w.settle()
+	require.Equal(t, in, p.Sender.Sent(0).Incarnation)
+}
+
+// TestBatchBeforeItsStartIsAGap: two batches that changed places are no other history: the log
+// goes on with the next session.
+func TestBatchBeforeItsStartIsAGap(t *testing.T) {
+	w, a, b, _, in := pastMissing()
+	data := a.own.batches[len(a.own.batches)-1]
+	require.Equal(t, in, data.Incarnation)
+	link := b.node.peers[0].in
+	b.step(&FrameIn{Link: link.Link, Headers: []wire.BatchHeader{data}, Envelope: wire.Envelope{
+		Kind: wire.FrameBatches, BatchCount: 1, Session: link.Session, Number: 1,
+	}})
+	stopped := b.node.Status(b.now()).Stopped
+	require.Len(t, stopped, 1)
+	require.Equal(t, wire.RefuseGap, stopped[0].Code)
+	require.Contains(t, stopped[0].Reason, "comes before its START")
+	w.settle()
+	require.NotEqual(t, AdmitRefused, a.node.own[0].State)
+}
+
+// TestClosedLogIsNotPushed: what the writer has not opened in the epoch held is closed, also
+// its own: a session ships nothing of it, and the peer has nothing to refuse (I5).
+func TestClosedLogIsNotPushed(t *testing.T) {
+	w, a, b := livelyPair()
+	b.crash()
+	a.noApply = true // so that it is not ready to be opened
+	a.append(0, 3)
+	w.pass(time.Second)
+	for _, s := range []*site{a, b} {
+		if s.c.Epoch = 2 << 32; s.node != nil {
+			s.crash()
+		}
+		s.open()
+	}
+	w.take()
+	w.pass(3 * time.Second)
+	require.Empty(t, w.opened)
+	require.NotContains(t, w.take(), "log-stopped")
+	require.Empty(t, b.node.Status(b.now()).Stopped)
+	log := wire.LogID{Site: a.c.Site}
+	require.Equal(t, a.own.tail(log).Position, b.mirror.tail(log).Position, "it pulled that")
+}

@@ -173,6 +173,9 @@ func (p *Inbound) take(h *wire.BatchHeader, starts []wire.Start) bool {
 		why = p.mirrors.goesOn(&l.tail, startOf(starts, h))
 		take = why == nil
 	}
+	if why != nil && l != nil && p.mirrors.early(&l.tail, h) {
+		why = step.Stopf(wire.RefuseGap, "seq %d of incarnation %s comes before its START", h.FirstSeq, h.Incarnation)
+	}
 	switch {
 	case why != nil && why.Code < wire.RefuseUnknownIncarnation:
 		t.Tell(&event.SessionEnded{Place: event.Place{Peer: p.Site, Log: log}, Code: why.Code, Reason: why.Text})

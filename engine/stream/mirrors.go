@@ -215,9 +215,15 @@ func (m *Mirrors) PullFailed(ticket uint64) (log wire.LogID, ok bool) {
 		return log, false
 	}
 	log = wire.LogID{Site: m.pulled[i].site, Shard: m.pulled[i].Shard}
-	m.pulled = slices.DeleteFunc(m.pulled, func(p pulled) bool { return p.site == log.Site && p.Shard == log.Shard })
 	l := m.Log(log)
 	l.tail = Tail{Position: l.Durable, Stamp: l.stamp}
+	m.pulled = slices.DeleteFunc(m.pulled, func(p pulled) bool {
+		of := p.site == log.Site && p.Shard == log.Shard
+		if of && p.ticket < ticket { // it is on its way to the medium
+			l.tail = Tail{Position: p.Position, Stamp: p.Stamp}
+		}
+		return of && p.ticket >= ticket
+	})
 	return log, true
 }
 

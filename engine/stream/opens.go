@@ -100,10 +100,21 @@ func (w *OwnLogs) count(s wire.Shard, at wire.Position) wire.Seq {
 	return before + at.Seq
 }
 
-// Closed is where an own log ended before its newest incarnation; zero if it has one only.
+// current says whether an own log is in the epoch held: else all of it is closed, until this
+// site opens it.
+func (w *OwnLogs) current(s wire.Shard) bool {
+	own := &w.gate.Logs[s]
+	return max(own.Epoch, wire.FirstEpoch) == w.role.Epoch
+}
+
+// Closed is where an own log ended before its incarnation of the epoch held; zero if it has none
+// before.
 func (w *OwnLogs) Closed(s wire.Shard) (at wire.Position) {
 	highest := wire.Epoch(0)
 	own := &w.gate.Logs[s]
+	if !w.current(s) {
+		return own.Tail
+	}
 	for _, c := range w.role.Known.AllLeft(s) {
 		if c.Log == own.ID && c.Epoch > highest && c.Position.Incarnation != own.Tail.Incarnation {
 			at, highest = c.Position, c.Epoch
@@ -112,23 +123,30 @@ func (w *OwnLogs) Closed(s wire.Shard) (at wire.Position) {
 	return at
 }
 
-// older says whether a position of an own log is of an incarnation before the newest one: a
+// older says whether a position of an own log lies before its incarnation of the epoch held: a
 // session does not lead on from there, but for the START. Nothing at all is older where the log
 // has an older incarnation.
 func (w *OwnLogs) older(s wire.Shard, at wire.Position) bool {
 	own := &w.gate.Logs[s]
-	if own.Epoch <= wire.FirstEpoch || own.Tail.Seq == 0 || at == own.Tail {
+	switch {
+	case w.role.Epoch <= wire.FirstEpoch || own.Tail.Seq == 0:
 		return false
+	case !w.current(s):
+		return true
 	}
 	return at.Seq == 0 || at.Incarnation != own.Tail.Incarnation && w.t.Covers(own.ID, own.Tail, at)
 }
 
-// ready says whether a peer's pages cover the rows of the START of a log's newest incarnation.
+// ready says whether a peer's pages cover the rows of the START of a log's incarnation of the
+// epoch held.
 func (o *Outbound) ready(s wire.Shard) bool {
 	w := o.own
 	own := &w.gate.Logs[s]
 	start := w.role.Known.Of(s).Start(own.Epoch)
-	if start == nil {
+	switch {
+	case !w.current(s):
+		return false
+	case start == nil:
 		return true
 	}
 	return !slices.ContainsFunc(start.Rows, func(row wire.LogEnd) bool {
@@ -158,7 +176,7 @@ func (o *Outbound) leads(h *wire.BatchHeader) bool {
 	w := o.own
 	own := &w.gate.Logs[h.Shard]
 	switch {
-	case h.Epoch < own.Epoch:
+	case h.Epoch < w.role.Epoch:
 		return false // closed: it is pulled
 	case h.Epoch > max(own.Epoch, wire.FirstEpoch), // a reader sees the end of a flush before that is reported
 		h.OpensEpoch() && o.Sender.In(h.Shard) && w.older(h.Shard, o.Sender.Sent(h.Shard)) && !o.ready(h.Shard):
@@ -208,6 +226,13 @@ func (o *Outbound) pulled(s wire.Shard, at wire.Position) {
 func (m *Mirrors) opens(tail *Tail, h *wire.BatchHeader) bool {
 	return h.OpensEpoch() && h.Incarnation != tail.Incarnation &&
 		(tail.Seq == 0 || m.role.Known.EpochOf(h.Shard, tail.Incarnation) < h.Epoch)
+}
+
+// early says whether a batch is of a later incarnation of a log than the one that a mirror is
+// in, and not its START: that is missing between.
+func (m *Mirrors) early(tail *Tail, h *wire.BatchHeader) bool {
+	return h.FirstSeq > 1 && h.Incarnation != tail.Incarnation && tail.Seq != 0 &&
+		m.role.Known.EpochOf(h.Shard, tail.Incarnation) < h.Epoch
 }
 
 // uncovered says why a START is not taken: the journals here do not reach one of its rows. They

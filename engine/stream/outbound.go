@@ -362,8 +362,9 @@ func (o *Outbound) Sought(in *step.Sought) {
 		}
 		s := c.Log.Shard
 		unproven := o.Sender.Unproven(s)
-		if o.own.older(s, o.Sender.Sent(s)) {
-			continue // the START follows, or what the peer pulls first
+		if sent := o.Sender.Sent(s); o.own.older(s, sent) || !c.Position.Same(sent) &&
+			o.own.t.Covers(c.Log, sent, c.Position) {
+			continue // a START follows: one to ship, or one that the peer has
 		}
 		if why := o.Sender.Head(s, c.Position); why != nil {
 			o.outOfSession(s, why)

@@ -63,6 +63,12 @@ func (r *rest) OwnRow(s wire.Shard) wire.Position { return r.own.Closed(s) }
 
 func (r *rest) Copy(_ *Outbound, log wire.LogID) wire.Position { return r.copies[log] }
 
+// shut has no shard opened in a later epoch.
+type shut struct{}
+
+func (shut) Ready(wire.Shard) bool         { return false }
+func (shut) Opening(wire.Shard) *step.Open { return nil }
+
 // sides are both of one site towards one peer, without links.
 func sides(writer wire.SiteID) (r *rest, o *Outbound, in *Inbound) {
 	t := &step.Turn{Term: 1, E: &step.Effects{}, C: step.Config{
@@ -73,7 +79,7 @@ func sides(writer wire.SiteID) (r *rest, o *Outbound, in *Inbound) {
 	who := role.New(t, true)
 	peer := &role.Peer{Peer: step.Peer{Site: there, Name: "there"}, Configured: true}
 	who.Peers = []*role.Peer{peer}
-	gate := admission.New(t, who, nil)
+	gate := admission.New(t, who, shut{})
 	r = &rest{}
 	r.own = NewOwnLogs(t, who, gate, r)
 	m := NewMirrors(t, who, r)

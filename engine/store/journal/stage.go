@@ -35,7 +35,8 @@ type undo struct {
 // may be nil: then they are never written to again. It may be Measured and
 // Settled. Staged batches are neither durable nor readable until EndFlush. It returns the number of the
 // unit that holds the last of them, which rises with every unit: once it is
-// durable, all of them are. Stage does not look at the bodies.
+// durable, all of them are. Of bodies Stage looks at a START's only: what it says of its own log
+// is here, or nothing of that log is.
 func (j *Journal) Stage(batches []wire.BatchRef, owner Releaser) (UnitNumber, error) {
 	n, err := j.stage(batches, owner, false)
 	if err != nil && owner != nil {
@@ -205,6 +206,9 @@ func (j *Journal) advance(b *wire.BatchRef, control bool) error {
 		return err
 	}
 	if h.OpensEpoch() {
+		if err := j.follows(b, st.staged.Position); err != nil {
+			return err
+		}
 		if err := j.roomForStart(h); err != nil {
 			return err
 		}

@@ -165,6 +165,40 @@ func (j *Journal) roomForStart(h *wire.BatchHeader) error {
 	return nil
 }
 
+// follows says whether a START comes behind what it says of its own log, which ends at staged:
+// what was to be staged before it may have failed. The lock is held.
+func (j *Journal) follows(b *wire.BatchRef, staged wire.Position) error {
+	s, err := wire.StartOf(b)
+	if err != nil {
+		return err
+	}
+	if staged.Seq == 0 {
+		return nil
+	}
+	for i := range s.Rows {
+		row := &s.Rows[i]
+		if row.Log != s.Log || j.ended(s.Log, row.End.Incarnation, staged).Covers(row.End) {
+			continue
+		}
+		return fmt.Errorf("log %s: START of epoch %d names its end %s, the tail is %s: %w",
+			s.Log, s.Epoch, row.End, staged, ErrOrder)
+	}
+	return nil
+}
+
+// ended is where a log ends in an incarnation, if it is in it now, at staged, or was before.
+func (j *Journal) ended(log wire.LogID, in wire.Incarnation, staged wire.Position) wire.Position {
+	if staged.Incarnation == in {
+		return staged
+	}
+	for _, s := range j.starts.of(log.Shard) {
+		if s.Log == log && s.Before.Incarnation == in {
+			return s.Before
+		}
+	}
+	return wire.Position{}
+}
+
 // controlStaged is by how much what is staged makes the control state grow, at most. The lock
 // is held.
 func (j *Journal) controlStaged() (grows int) {

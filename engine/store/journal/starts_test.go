@@ -188,3 +188,48 @@ func TestSpecificationSaysWhatAStartEncodes(t *testing.T) {
 	_, err = decodeStarts(append(b, b...))
 	require.ErrorIs(t, err, wire.ErrProtocol, "twice the same")
 }
+
+// TestStartComesBehindWhatItNames: what was to be staged before it may have failed (H7).
+func TestStartComesBehindWhatItNames(t *testing.T) {
+	o := testOptions(vfs.NewMem(vfs.MemOptions{}))
+	o.Kind, o.Site = Mirror, 9
+	j, _ := reopen(t, o, nil)
+	w, log := newWriter(5), wire.LogID{Site: 5}
+	put(t, j, w.batch(0, 10))
+	lost := w.batch(0, 10)
+	early := w.open(t, 0, 2, wire.LogEnd{Log: log, End: lost.Header.End()})
+	later := w.open(t, 0, 3, wire.LogEnd{Log: log, End: early.Header.End()})
+	for _, b := range []wire.BatchRef{early, later} {
+		_, err := j.Stage([]wire.BatchRef{b}, nil)
+		require.ErrorIs(t, err, ErrOrder)
+		require.ErrorContains(t, err, "names its end")
+	}
+	put(t, j, lost, early, later)
+	// A START whose log ended in an incarnation before the last one, which did not survive.
+	put(t, j, w.open(t, 0, 4, wire.LogEnd{Log: log, End: early.Header.End()}))
+	require.Len(t, j.Starts(), 3)
+	require.NoError(t, j.Close())
+}
+
+// TestReaderBeginsBehindAMiddleIncarnation: which no head's table names, because it came and
+// went within one segment.
+func TestReaderBeginsBehindAMiddleIncarnation(t *testing.T) {
+	o := testOptions(vfs.NewMem(vfs.MemOptions{}))
+	j, _ := reopen(t, o, nil)
+	w, log := newWriter(5), wire.LogID{Site: 5}
+	put(t, j, w.batch(0, 10), w.batch(0, 10))
+	j, _ = reopen(t, o, j) // the next head has the first incarnation
+	open := func(epoch wire.Epoch) wire.Position {
+		b := w.open(t, 0, epoch, wire.LogEnd{Log: log, End: w.tails[log].Position})
+		put(t, j, b)
+		return b.Header.End()
+	}
+	middle := open(2)
+	open(3)
+	have := func(wire.LogID) wire.Position { return middle }
+	require.Empty(t, j.NotRetained(have))
+	first, err := j.SegmentStart(have, nil)
+	require.NoError(t, err)
+	require.Greater(t, first, UnitNumber(1), "nothing of the first incarnation is read again")
+	require.NoError(t, j.Close())
+}
