@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -105,7 +106,7 @@ func (c *checker) hoards(s *site) string {
 		other := c.w.siteOf(peer.Site)
 		for log, l := range c.ledgers[other.index][node.Mirror] {
 			i := slices.IndexFunc(peer.Cursors, func(k wire.Cursor) bool { return k.Log == log })
-			if log.Site == s.id && (i < 0 || peer.Cursors[i].Position.Seq < l.tail().seq) {
+			if log.Site == s.id && (i < 0 || c.w.lineage.at(peer.Cursors[i].Position).Seq < l.tail().seq) {
 				return fmt.Sprintf("%s has not written down that %s has log %s up to seq %d",
 					siteNames[s.index], siteNames[other.index], log, l.tail().seq)
 			}
@@ -146,7 +147,7 @@ func (c *checker) retained(p *process, which node.Journal) {
 		t, _ := j.Tail(log)
 		need := c.storeDurable(site, log)
 		if which == node.Own && p.hosted() {
-			need = batchEnd{seq: t.Position.Seq, chain: t.Position.Chain}
+			need = batchEnd{seq: c.w.lineage.at(t.Position).Seq, chain: t.Position.Chain}
 		}
 		for _, peer := range c.w.sites {
 			l := c.ledgers[peer.index][node.Mirror][log]
@@ -161,7 +162,8 @@ func (c *checker) retained(p *process, which node.Journal) {
 		if need.seq == 0 {
 			return wire.Position{}
 		}
-		return wire.Position{Incarnation: t.Position.Incarnation, Seq: need.seq, Chain: need.chain}
+		at := wire.Position{Incarnation: c.w.lineage.at(t.Position).Incarnation, Seq: need.seq, Chain: need.chain}
+		return c.w.lineage.of(at)
 	}, func(wire.LogID, journal.Tail) {})
 	if err != nil {
 		c.w.fail("I12", "%s gave back segments of %s that are needed: %v", siteNames[site], f.dir(), err)
@@ -191,28 +193,37 @@ func (c *checker) storeDurable(site int, log wire.LogID) batchEnd {
 // reference replays what the model says a site decided into the plainest Store
 // there is, a map, and compares: every key has the last entry that named it.
 func (c *checker) reference(site int, s *store.Mem) {
-	type last struct {
-		op  int
-		seq wire.Seq
+	type name struct {
+		shard wire.Shard
+		key   string
 	}
+	type last struct {
+		log wire.LogID
+		decided
+	}
+	want := map[name]last{}
 	for _, log := range sortedLogs(c.applied[site]) {
-		want := map[string]last{}
 		for _, d := range c.applied[site][log].entries {
-			want[string(opKey(d.op))] = last{d.op, d.seq}
-			for _, key := range c.w.load.ops[d.op].hot {
-				want[string(key)] = last{d.op, d.seq}
+			for _, key := range append([][]byte{opKey(d.op)}, c.w.load.ops[d.op].hot...) {
+				n := name{log.Shard, string(key)}
+				if was, there := want[n]; !there || was.at < d.at {
+					want[n] = last{log, d}
+				}
 			}
 		}
-		for _, key := range slices.Sorted(maps.Keys(want)) {
-			w := want[key]
-			v, there := s.Get(log.Shard, []byte(key))
-			switch {
-			case !there:
-				c.w.fail("I7", "%s: key %q of shard %d is missing", siteNames[site], key, log.Shard)
-			case v.Dot.Seq != w.seq || v.UID != uint32(w.op):
-				c.w.fail("I7", "%s: key %q of shard %d is of seq %d, the last entry that named it is %d",
-					siteNames[site], key, log.Shard, v.Dot.Seq, w.seq)
-			}
+	}
+	names := slices.SortedFunc(maps.Keys(want), func(a, b name) int {
+		return cmp.Or(cmp.Compare(a.shard, b.shard), cmp.Compare(a.key, b.key))
+	})
+	for _, n := range names {
+		w := want[n]
+		v, there := s.Get(n.shard, []byte(n.key))
+		switch {
+		case !there:
+			c.w.fail("I7", "%s: key %q of shard %d is missing", siteNames[site], n.key, n.shard)
+		case v.Dot.Site != w.log.Site || c.w.lineage.dot(v.Dot) != w.seq || v.UID != uint32(w.op):
+			c.w.fail("I7", "%s: key %q of shard %d is of seq %d, site %08x, the last entry that named it is %d of %s",
+				siteNames[site], n.key, n.shard, v.Dot.Seq, uint32(v.Dot.Site), w.seq, w.log)
 		}
 	}
 }

@@ -16,11 +16,13 @@ import (
 // (applying, storeSynced: applied) and the load (ackedLocal, ackedDurable: what the ledgers must
 // hold). It never asks the code under test. restless and converged (rest.go) judge after healing.
 type checker struct {
-	w       *world
-	ledgers [plan.CopiesMax][3]map[wire.LogID]*ledger // by copy and journal
-	applied [plan.CopiesMax]map[wire.LogID]*history   // by copy
-	written map[wire.Chain]uint64                     // the sums of batches that their source has flushed
-	once    [plan.SitesMax]map[once]wire.Seq          // the highest seq of a log that a mirror ever held, by place
+	w         *world
+	ledgers   [plan.CopiesMax][3]map[wire.LogID]*ledger // by copy and journal
+	applied   [plan.CopiesMax]map[wire.LogID]*history   // by copy
+	starts    map[wire.Shard][]*opening                 // rising by epoch
+	written   map[wire.Chain]uint64                     // the sums of batches that their source has flushed
+	decisions int
+	once      [plan.SitesMax]map[once]wire.Seq // the highest seq of a log that a mirror ever held, by place
 }
 
 // once names a log of one incarnation.
@@ -46,6 +48,7 @@ type batchEnd struct {
 // history is what a site has applied of one log.
 type history struct {
 	cursor       wire.Position
+	epoch        wire.Epoch // of the cursor's incarnation
 	durable      wire.Seq   // of the Store
 	durableChain wire.Chain // there
 	entries      []decided
@@ -55,10 +58,11 @@ type history struct {
 type decided struct {
 	seq wire.Seq
 	op  int // its number in the load
+	at  int // how many were decided before it, by all sites
 }
 
 func newChecker(w *world) *checker {
-	c := &checker{w: w, written: map[wire.Chain]uint64{}}
+	c := &checker{w: w, written: map[wire.Chain]uint64{}, starts: map[wire.Shard][]*opening{}}
 	for place := range c.once {
 		c.once[place] = map[once]wire.Seq{}
 	}
@@ -105,7 +109,8 @@ func (l *ledger) cut(seq wire.Seq) {
 // durable enters a batch that a Sync has just made durable, and compares it
 // with what both sites' media have at the same seq (I4).
 func (c *checker) durable(site int, journal node.Journal, x *extent) {
-	h := &x.header
+	h := c.w.lineage.header(&x.header)
+	c.started(site, x)
 	if _, again := c.written[h.Chain]; journal == node.Own && !again {
 		c.written[h.Chain] = x.sum
 	}
@@ -126,8 +131,8 @@ func (c *checker) durable(site int, journal node.Journal, x *extent) {
 	case l.incarnation != h.Incarnation:
 		c.w.fail("I4", "%s has log %s of incarnation %s, a batch of %s was flushed",
 			siteNames[site], h.Log(), l.incarnation, h.Incarnation)
-	case h.FirstSeq == tail.seq+1:
-		if h.Prev != tail.chain {
+	case h.FirstSeq == tail.seq+1 || h.FirstSeq > tail.seq && opens(h):
+		if h.Prev != tail.chain && !opens(h) {
 			c.w.fail("I4", "%s flushed log %s seq %d behind chain %s, the medium has %s there",
 				siteNames[site], h.Log(), h.FirstSeq, h.Prev, tail.chain)
 		}
@@ -185,7 +190,7 @@ func (c *checker) opened(
 ) {
 	book := c.ledgers[site][journal]
 	for _, log := range sortedLogs(book) {
-		l, t := book[log], tail(log)
+		l, t := book[log], c.w.lineage.at(tail(log))
 		end := l.reopened(t)
 		if t.Seq < end.seq || end.seq != 0 && t.Incarnation != l.incarnation {
 			lost, s := c.firstLost(l, t), c.w.copyOf(site)
@@ -249,7 +254,7 @@ func entryHash(e *wire.Entry) uint64 {
 // applying checks a change before the Store sees it: flushed here first,
 // contiguous (I3), known and intact (I9), never before (I2).
 func (c *checker) applying(site int, change *store.Change) {
-	h := change.Batch
+	h, raw := c.w.lineage.header(change.Batch), change.Batch.FirstSeq
 	journal := node.Own
 	if h.Site != c.w.copyOf(site).id {
 		journal = node.Mirror
@@ -263,9 +268,11 @@ func (c *checker) applying(site int, change *store.Change) {
 		c.applied[site][h.Log()] = hist
 	}
 	begins := h.FirstSeq == 1 && h.Incarnation != hist.cursor.Incarnation
-	if !begins && (h.FirstSeq != hist.cursor.Seq+1 || h.Prev != hist.cursor.Chain) {
+	goesOn := h.FirstSeq == hist.cursor.Seq+1 && h.Prev == hist.cursor.Chain || h.FirstSeq > hist.cursor.Seq && opens(h)
+	if !begins && !goesOn {
 		c.w.fail("I3", "%s applies log %s from seq %d behind %s", siteNames[site], h.Log(), h.FirstSeq, hist.cursor)
 	}
+	c.beyond(site, h)
 	for i := range change.Effects {
 		e := &change.Effects[i]
 		n, known := c.w.load.find(e)
@@ -278,9 +285,10 @@ func (c *checker) applying(site int, change *store.Change) {
 			c.w.fail("I2", "%s applies entry %d a second time, as log %s seq %d", siteNames[site], n, h.Log(), e.Seq)
 		}
 		c.w.load.ops[n].applied[site] = true
-		hist.entries = append(hist.entries, decided{e.Seq, n})
+		hist.entries = append(hist.entries, decided{e.Seq - raw + h.FirstSeq, n, c.decisions})
+		c.decisions++
 	}
-	hist.cursor = h.End()
+	hist.cursor, hist.epoch = h.End(), h.Epoch
 }
 
 // storeSynced notes what a Store may not lose any more.
@@ -303,7 +311,7 @@ func (c *checker) storeCrashed(site int, s *store.Mem, restored bool) {
 		var cursor wire.Position
 		for _, k := range cursors {
 			if k.Log == log {
-				cursor = k.Position
+				cursor, hist.epoch = c.w.lineage.at(k.Position), k.Epoch
 			}
 		}
 		if cursor.Seq < hist.durable && !restored {
@@ -329,7 +337,7 @@ func (c *checker) rows(site int, s *store.Mem) {
 			entries = hist.entries
 		}
 		i := next[log]
-		if i >= len(entries) || entries[i].seq != row.Dot.Seq {
+		if i >= len(entries) || entries[i].seq != c.w.lineage.dot(row.Dot) {
 			c.w.fail("I2", "%s: row of log %s seq %d is not the next decided entry", siteNames[site], log, row.Dot.Seq)
 		}
 		next[log] = i + 1

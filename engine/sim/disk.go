@@ -79,6 +79,7 @@ type extent struct {
 	gone   bool   // the write went astray
 	alone  bool   // no control batch, which no other site has, shares its unit
 	header wire.BatchHeader
+	rows   []wire.LogEnd // of a START
 }
 
 func (x *extent) end() int64 { return x.off + int64(x.header.Bytes()) }
@@ -192,8 +193,8 @@ func (d *disk) recovered(dir string, tail func(wire.LogID) wire.Position) {
 			continue
 		}
 		for _, x := range f.crashed {
-			t := tail(x.header.Log())
-			if t.Incarnation == x.header.Incarnation && x.header.LastSeq() <= t.Seq {
+			t, end := d.w.lineage.at(tail(x.header.Log())), d.w.lineage.at(x.header.End())
+			if t.Incarnation == end.Incarnation && t.Covers(end) {
 				d.durable(x)
 			}
 		}
@@ -451,6 +452,9 @@ func (f *diskFile) readAlong(parts [][]byte, off int64) (found []extent) {
 					f.d.w.fail("I9", "%s writes changed bytes to its journal: %v", siteNames[f.d.site], err)
 				}
 				x := extent{file: f.name, off: at + int64(lo), unit: off, header: h}
+				if h.OpensEpoch() { // its digest holds
+					x.rows, _ = wire.DecodeStart(part[lo+wire.BatchHeaderBytes:lo+h.Bytes()], nil)
+				}
 				if x.sum = xxh3.Hash(part[lo : lo+h.Bytes()]); repairing {
 					x.unit = x.off - journal.UnitHeaderBytes
 				}

@@ -35,6 +35,6 @@
 // Faults spare the last good copy of each batch. Two kinds of mistakes test the simulator:
 // plants in the world around the engine, and the museum's in production code (docs/museum.md).
 //
-// Limits: one writer; at most one site per world loses what it had. It does not model failover,
-// several writers, or mixed releases.
+// Limits: one writer at a time; at most one site per world loses what it had, and none where an
+// operator moves the writer. It does not model leases, mending, several writers, or mixed releases.
 package sim

@@ -109,6 +109,12 @@ func (s *site) strikeProcess(f *plan.Item) {
 		s.usurp(f)
 	case plan.CopyBack:
 		s.copyBack(f)
+	case plan.NewEpoch:
+		s.newEpoch(f)
+	case plan.Switchover:
+		s.switchover(f)
+	case plan.Promote:
+		s.promote(f)
 	case plan.Lose, plan.CutOff:
 		s.lose(f)
 	case plan.Restart:

@@ -76,7 +76,9 @@ func (s *site) usurp(f *plan.Item) {
 // names it. What counts for nothing is taken off the record, as the engine does it.
 func (p *process) knows() {
 	control := p.own.j.Control()
-	d := role.Directory{Site: p.site.id, Record: control.Writer(0), Peers: len(control.Peers) > 0}
+	d := role.Directory{
+		Site: p.site.id, Record: control.Writer(0), Epoch: control.Epoch(0), Peers: len(control.Peers) > 0,
+	}
 	for _, f := range [2]*flusher{p.own, p.mirror} {
 		for _, end := range f.j.Tails() {
 			d.Logs = append(d.Logs, end.Log)

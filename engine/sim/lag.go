@@ -45,7 +45,7 @@ func newLagSeen() *lagSeen { return &lagSeen{applied: map[wire.LogID]wire.Seq{}}
 // grew notes what the heart is told of the own journal, for the lag's truth.
 func (p *process) grew(headers []wire.BatchHeader) {
 	for i := range headers {
-		h := &headers[i]
+		h := p.site.w.lineage.header(&headers[i])
 		if h.Site != p.site.id {
 			continue
 		}
@@ -68,12 +68,15 @@ func (p *process) appliedTo(g *node.Progress) {
 		seen = newLagSeen()
 		p.lagSeen[g.Peer] = seen
 	}
-	seen.applied[g.Log] = g.Position.Seq
+	seen.applied[g.Log] = p.site.w.lineage.at(g.Position).Seq
 }
 
 // beyond is what of the log lies beyond seq: how many entries, and when the heart was told
 // of the first.
 func (l *toldLog) beyond(seq wire.Seq) (entries int64, at time.Duration) {
+	if len(l.ends) > 0 {
+		seq = max(seq, base(l.ends[0].seq))
+	}
 	i, _ := slices.BinarySearchFunc(l.ends, seq+1, toldEnd.reaches)
 	if i == len(l.ends) {
 		return 0, 0

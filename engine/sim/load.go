@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/claudefs/repl/engine/node"
+	"github.com/claudefs/repl/engine/role"
 	"github.com/claudefs/repl/engine/sim/plan"
 	"github.com/claudefs/repl/engine/store/writer"
 	"github.com/claudefs/repl/wire"
@@ -37,8 +38,8 @@ type load struct {
 	bytes   int64
 	acked   int
 	pattern []byte
-	asks    int      // the place of the site that its clients last knew to write
-	host    *hostLog // nil = the engine's journal is the host's only log
+	asks    [plan.SitesMax]int // the place that clients of a site last knew to write
+	host    *hostLog           // nil = the engine's journal is the host's only log
 	told    [plan.CopiesMax]told
 }
 
@@ -138,7 +139,7 @@ func (l *load) append(draw plan.Stream) {
 	if l.host != nil && l.host.full(shard) {
 		return
 	}
-	if l.host == nil && (p == nil || p.dead || p.site.paused() || !p.admitted[shard]) {
+	if l.host == nil && (p == nil || p.dead || p.site.paused() || p.paused || !p.admitted[shard]) {
 		return
 	}
 	n := len(l.ops)
@@ -176,21 +177,39 @@ func (l *load) append(draw plan.Stream) {
 		return
 	}
 	l.bytes += int64(size)
-	l.ops[n].ref = ref
+	l.ops[n].ref = l.w.lineage.ref(ref)
 	l.placed(s, n)
 }
 
 // asked is the site that is asked to take the next append: of a cloned one either copy. A site
-// that knows another one to write says so, and its clients ask that one from then on.
+// that knows another one to write says so, and its clients ask that one from then on. Clients
+// whose site cannot be reached ask their own.
 func (l *load) asked(draw plan.Stream) *site {
-	if p := l.w.sites[l.asks].p; p != nil && !p.writes() {
-		l.asks = l.w.writerIn(p.epoch)
-		l.w.mark("client redirected")
+	at := 0
+	if l.w.plan.Moves {
+		at = draw.IntN(len(l.w.sites))
 	}
-	if c := l.w.sites[l.asks]; c.cloneOf == nil || draw.OneIn(2) {
+	asks := &l.asks[at]
+	if l.w.plan.Moves && !l.reaches(at, *asks) {
+		*asks = at
+	}
+	if p := l.w.sites[*asks].p; p != nil && !p.writes() {
+		l.w.mark("client redirected")
+		if p.epoch > role.First && len(ownTails(p.own.j)) > 0 {
+			l.w.mark("fenced writer followed")
+		}
+		*asks = l.w.writerIn(p.epoch)
+	}
+	if c := l.w.sites[*asks]; c.cloneOf == nil || draw.OneIn(2) {
 		return c
 	}
-	return l.w.sites[l.asks].cloneOf
+	return l.w.sites[*asks].cloneOf
+}
+
+// reaches says whether clients at a place get an answer from another one.
+func (l *load) reaches(from, to int) bool {
+	n := l.w.net
+	return l.w.sites[to].p != nil && (from == to || n.paths[from][to].cuts+n.paths[to][from].cuts == 0)
 }
 
 // placed: an op has its place in its log, and waits for its flush.
@@ -207,7 +226,7 @@ func (l *load) placed(s *site, n int) {
 func (l *load) flushed(s *site, headers []wire.BatchHeader) {
 	t := l.of(s)
 	for i := range headers {
-		h := &headers[i]
+		h := l.w.lineage.header(&headers[i])
 		ops := t.flushing[h.Log()]
 		if len(ops) > 0 && l.ops[ops[0]].ref.Seq <= h.LastSeq() {
 			l.w.check.stamped(h, t.stampFloor)
@@ -247,15 +266,16 @@ func (l *load) progressed(s *site, p *node.Progress) {
 	site := l.w.siteOf(p.Peer).place
 	t := l.of(s)
 	l.hearing(t, site, p.Log)
+	at := l.w.lineage.at(p.Position)
 	ops := t.mirrored[site][p.Log]
-	for len(ops) > 0 && l.ops[ops[0]].ref.Seq <= p.Position.Seq {
+	for len(ops) > 0 && l.ops[ops[0]].ref.Seq <= at.Seq {
 		o := &l.ops[ops[0]]
 		ops = ops[1:]
 		l.w.check.ackedDurable(o, site)
 		o.durable[site] = true
 	}
 	t.mirrored[site][p.Log] = ops
-	t.confirmed[site][p.Log] = max(t.confirmed[site][p.Log], p.Position.Seq)
+	t.confirmed[site][p.Log] = max(t.confirmed[site][p.Log], at.Seq)
 }
 
 // unsay takes back what a place had acknowledged of a log behind a position: damage,

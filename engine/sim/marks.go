@@ -30,5 +30,8 @@ var Marks = append(plan.Marks(),
 	// Operators, and sites that stay away.
 	"at rest without a lost site", "entries kept for a lost site",
 	"clone noticed", "second history refused", "original back without a restart",
+	"epoch begun", "own log opened again", "epoch taken over",
+	"switchover done", "switchover given up", "promoted", "client redirected", "fenced writer followed",
+	"orphans", "orphans at a third site", "Store past an end",
 	"orderly restart", "peer left out of the configuration", "three sites at rest",
 )

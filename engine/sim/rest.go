@@ -22,6 +22,9 @@ func (c *checker) restless() string {
 		}
 	}
 	a := c.w.writer().p
+	if !a.writes() {
+		return fmt.Sprintf("nobody was admitted in epoch %s, that %s holds", a.epoch, siteNames[a.site.index])
+	}
 	if n := c.w.load.waiting(); n > 0 {
 		return fmt.Sprintf("%d appends wait for their flush", n)
 	}
@@ -38,7 +41,7 @@ func (c *checker) restless() string {
 			return fmt.Sprintf("log %s stopped: %s %s", p.Stopped[0].Log, p.Stopped[0].Code, p.Stopped[0].Reason)
 		case !p.Durable.Known || !p.Applied.Known:
 			return fmt.Sprintf("lag unknown, link %s %s", p.Link, p.Reason)
-		case p.Durable.Entries != 0 || p.Applied.Entries != 0:
+		case p.Durable.Entries != 0 || p.Applied.Entries != 0 && !c.anyPast(c.w.siteOf(p.Site)):
 			return fmt.Sprintf("lag of %d entries durable, %d applied", p.Durable.Entries, p.Applied.Entries)
 		}
 	}
@@ -50,7 +53,7 @@ func (c *checker) restless() string {
 		}
 		for _, s := range c.w.core() {
 			p := s.p
-			if p.hosted() {
+			if p.hosted() || c.past(s, shard) {
 				continue
 			}
 			if at := p.appliers[shard].Cursor(log); at != tail.Position {
@@ -68,6 +71,10 @@ func (c *checker) converged() {
 	for shard := range wire.Shard(c.w.plan.Shards) {
 		var first [32]byte
 		for _, s := range c.w.core() {
+			if c.past(s, shard) {
+				c.w.mark("Store past an end")
+				continue
+			}
 			if s.p.hosted() {
 				continue // the primary's host applies from its own log
 			}
@@ -81,6 +88,7 @@ func (c *checker) converged() {
 			}
 		}
 	}
+	c.left()
 	for _, at := range c.w.core() {
 		site, s := at.index, at.store.mem
 		c.rows(site, s)
@@ -90,7 +98,7 @@ func (c *checker) converged() {
 				break
 			}
 			o := &c.w.load.ops[n]
-			if !o.local || o.forgiven {
+			if !o.local || o.forgiven || c.orphan(o) || c.past(at, o.shard) {
 				continue
 			}
 			v, there := s.Get(o.shard, opKey(n))

@@ -21,7 +21,6 @@ import (
 	"github.com/claudefs/repl/engine/sim/plan"
 	"github.com/claudefs/repl/engine/store"
 	"github.com/claudefs/repl/engine/store/journal"
-	"github.com/claudefs/repl/engine/store/writer"
 
 	simstream "github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/wire"
@@ -93,6 +92,10 @@ func (p *process) step(in node.Input, what string, a, b uint64) {
 	}
 	if idle && p.writes() {
 		w.check.lag(p.site, p.node.Status(p.now()))
+	}
+	if e.Raise != 0 {
+		p.raise(e.Raise)
+		return
 	}
 	p.wakeAt(e.Wake)
 }
@@ -380,7 +383,7 @@ func (p *process) noteDamage(mark string, found []journal.Damage) {
 
 // record puts on record which site writes, before anything that follows from it.
 func (p *process) record(writer wire.SiteID) {
-	first := &journal.DomainEpoch{Epoch: role.First, Writer: writer}
+	first := &journal.DomainEpoch{Epoch: max(p.epoch, role.First), Writer: writer}
 	if _, err := p.own.j.StageControl([]journal.ControlRecord{{Epoch: first}}, wire.StampOf(p.wall())); err != nil {
 		p.site.w.note(p.site.index, "not put on record: "+err.Error())
 		return
@@ -414,6 +417,9 @@ func (p *process) admit(e *node.Admit) {
 	p.writer.GoOn(e.Shard, journal.Tail{
 		Position: e.Tail.Tail, LastStamp: e.Tail.LastStamp, LastIndex: e.Tail.LastIndex,
 	}, e.Tail.Epoch)
+	if e.Open != nil {
+		p.openLog(e.Open)
+	}
 	if e.Admission == node.AdmitUnverified {
 		w.mark("admitted unverified")
 	}
@@ -425,19 +431,6 @@ func (p *process) admit(e *node.Admit) {
 	if fresh && p.hosted() {
 		w.load.host.admitted(e.Shard, e.Tail.LastIndex)
 	}
-}
-
-// openLog has an own log go on in a new incarnation.
-func (p *process) openLog(o *node.Open) {
-	err := p.writer.Open(&writer.Opening{
-		Shard: o.Shard, Epoch: o.Epoch, Ends: o.Rows, GoesOn: o.GoesOn, After: o.After,
-	})
-	if err != nil {
-		p.site.w.fail("world", "opening epoch %d of shard %d: %v", o.Epoch, o.Shard, err)
-		return
-	}
-	p.site.w.mark("own log opened again")
-	p.own.kick()
 }
 
 func (p *process) retain(which node.Journal) {

@@ -17,7 +17,6 @@ import (
 
 	"github.com/claudefs/repl/engine/apply"
 	"github.com/claudefs/repl/engine/node"
-	"github.com/claudefs/repl/engine/role"
 	"github.com/claudefs/repl/engine/sim/plan"
 	"github.com/claudefs/repl/engine/store"
 	"github.com/claudefs/repl/engine/store/journal"
@@ -67,6 +66,8 @@ type site struct {
 	diedAt      time.Duration // the process before, of this medium; 0 = none
 	alone       bool          // its configuration names no peer
 	usurps      bool          // its configuration names itself as the primary
+	epochWanted bool          // the next start begins a new epoch, see epochs.go
+	epochHeard  wire.Epoch    // the highest one that a heart has heard of
 	lost        bool          // healing does not bring it back, see lost.go
 	apart       bool          // nor its links, while it lives
 	cloneOf     *site         // the original, if this is a clone, see clone.go
@@ -113,6 +114,7 @@ type process struct {
 	primary   wire.SiteID // the writer, by its configuration or directory
 	epoch     wire.Epoch  // in which that writes
 	founded   bool        // the directory records it
+	paused    bool        // appends wait for a switchover
 	node      *node.Node
 	writer    *writer.Writer
 	appliers  []*apply.Applier
@@ -152,7 +154,7 @@ func (s *site) start() {
 	}
 	p := &process{
 		site: s, born: s.w.now, links: map[node.LinkID]*end{}, readers: map[node.LinkID]*shipper{},
-		toldLogs: map[wire.LogID]*toldLog{}, lagSeen: map[wire.SiteID]*lagSeen{}, epoch: role.First,
+		toldLogs: map[wire.LogID]*toldLog{}, lagSeen: map[wire.SiteID]*lagSeen{},
 		admitted: make([]bool, s.w.plan.Shards), refused: make([]bool, s.w.plan.Shards),
 		answering: map[answering]*answers{},
 	}
@@ -182,9 +184,12 @@ func (s *site) start() {
 	s.w.step(s.index, "start", uint64(s.starts), uint64(p.own.j.Term()))
 	p.openAppliers()
 	p.knows()
+	if !p.holdEpoch() {
+		return
+	}
 	p.node = node.New(p.config(), p.boot())
 	p.writer = writer.New(writer.Options{
-		Cluster: wire.ClusterIDOf(clusterName), Site: s.id, Shards: s.w.plan.Shards, Epoch: role.First,
+		Cluster: wire.ClusterIDOf(clusterName), Site: s.id, Shards: s.w.plan.Shards, Epoch: p.epoch,
 		BytesMax: s.w.plan.PendingBytes, ClockFloor: p.own.j.Control().ClockBound, Incarnation: s.incarnation,
 		Now: p.wall, Sometimes: s.sometimes(),
 	})
@@ -244,13 +249,11 @@ func (p *process) openJournal(which node.Journal, dir string) (*flusher, error) 
 }
 
 func (p *process) openAppliers() {
-	control := p.own.j.Control()
 	for shard := range wire.Shard(p.site.w.plan.Shards) {
 		a, err := apply.New(shard, p.site.store)
 		if err != nil {
 			p.site.w.fail("world", "applier of shard %d: %v", shard, err)
 		}
-		a.Raise(p.site.id, control.Epoch(0))
 		p.appliers = append(p.appliers, a)
 	}
 	p.applied = make(map[wire.LogID]wire.Position)
@@ -281,7 +284,7 @@ func (p *process) config() node.Config {
 	slices.SortFunc(peers, func(a, b node.Peer) int { return cmp.Compare(a.Site, b.Site) })
 	return node.Config{
 		Cluster: wire.ClusterIDOf(clusterName), ClusterName: clusterName, Site: s.id, SiteName: siteNames[s.place],
-		Shards: uint32(set.Shards), Primary: p.primary,
+		Shards: uint32(set.Shards), Primary: p.primary, Epoch: p.epoch,
 		Peers:          peers,
 		WindowBytesMax: mine.WindowBytes, WindowBytesMin: min(mine.WindowBytes, 64<<10), FrameBytesMax: mine.FrameBytes,
 		RestoreBytesMax: stagedBytesMax, VerifyWait: set.VerifyWait, Seed: s.draw.Uint64(), Sometimes: s.sometimes(),

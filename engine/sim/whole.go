@@ -78,7 +78,8 @@ func (c *checker) walk(s *site, f *flusher) string {
 		for i := range refs {
 			h := &refs[i].Header
 			last, begun := at[h.Log()]
-			if chain, there := book[h.Log()].find(h.Incarnation, h.LastSeq()); there && chain != h.Chain {
+			end := c.w.lineage.at(h.End())
+			if chain, there := book[h.Log()].find(end.Incarnation, end.Seq); there && chain != h.Chain {
 				return fmt.Sprintf("reads log %s seq %d with another chain than its medium", h.Log(), h.LastSeq())
 			}
 			if h.Incarnation == last.Incarnation && h.LastSeq() <= last.Seq {
@@ -101,7 +102,7 @@ func (c *checker) walk(s *site, f *flusher) string {
 		if last != t.Position && (begun || !c.w.plan.Retain) && !book[log].begins(t.Position.Seq) {
 			return fmt.Sprintf("reads log %s up to seq %d of %d", log, last.Seq, t.Position.Seq)
 		}
-		if end := book[log].tail(); end.seq != t.Position.Seq || end.chain != t.Position.Chain {
+		if end := book[log].tail(); end.seq != c.w.lineage.at(t.Position).Seq || end.chain != t.Position.Chain {
 			return fmt.Sprintf("ends log %s at seq %d, its medium at %d", log, t.Position.Seq, end.seq)
 		}
 	}

@@ -123,26 +123,27 @@ type move struct {
 
 // world is everything that one seed decides. One goroutine.
 type world struct {
-	o      Options
-	plan   *plan.Plan
-	now    time.Duration
-	heap   []move
-	tie    uint64
-	steps  int
-	faults int
-	kinds  map[string]int
-	marks  map[string]int
-	trace  trace
-	net    *network
-	sites  []*site // by their places; of a cloned one the copy that can be reached
-	copies []*site // the same, and the clone or its original
-	load   *load
-	check  *checker
-	epoch  wire.Epoch // the highest one in which a site was admitted
-	healed bool       // the fault phase is over
-	forked bool       // the writer was cloned: a log may have two histories
-	probed bool       // appends were made at rest, see lost.go
-	done   bool
+	o       Options
+	plan    *plan.Plan
+	now     time.Duration
+	heap    []move
+	tie     uint64
+	steps   int
+	faults  int
+	kinds   map[string]int
+	marks   map[string]int
+	trace   trace
+	net     *network
+	lineage lineage
+	sites   []*site // by their places; of a cloned one the copy that can be reached
+	copies  []*site // the same, and the clone or its original
+	load    *load
+	check   *checker
+	epoch   wire.Epoch // the highest one in which a site was admitted
+	healed  bool       // the fault phase is over
+	forked  bool       // the writer was cloned: a log may have two histories
+	probed  bool       // appends were made at rest, see lost.go
+	done    bool
 }
 
 func newWorld(o Options) *world {
@@ -189,6 +190,7 @@ func Run(o Options) (r Result) {
 }
 
 func (w *world) build() {
+	w.lineage = lineage{}
 	w.check = newChecker(w)
 	w.net = newNetwork(w)
 	for i := range w.plan.SiteCount {

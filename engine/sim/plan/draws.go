@@ -97,6 +97,57 @@ func (p *Plan) drawMedia(s Stream) {
 	}
 }
 
+// drawEpochs has the writer begin new epochs, in some of the worlds whose media nothing harms
+// and whose sites stay: nothing becomes an orphan then, and every entry keeps its place. A host
+// with a log of its own is left out: it reads its own entries.
+func (p *Plan) drawEpochs(s Stream) {
+	apart := func(f Item) bool {
+		switch f.Kind {
+		case Lose, CutOff, CopyBack, HeadFlip, Unconfigure:
+			return true
+		}
+		return f.Kind.harmsMedia()
+	}
+	if p.HostLog {
+		return
+	}
+	if s.OneIn(5) {
+		p.Items = slices.DeleteFunc(p.Items, apart)
+		p.drawMoves(s)
+		return
+	}
+	if slices.ContainsFunc(p.Items, apart) {
+		return
+	}
+	for range 1 + s.IntN(6) {
+		f := p.drawFault(NewEpoch, s)
+		f.Site = 0
+		p.Items = append(p.Items, f)
+	}
+}
+
+// drawMoves has an operator move the writer between sites, sometimes on both sides of a cut.
+// Segments stay: orphans and Stores past an end would need what was given back.
+func (p *Plan) drawMoves(s Stream) {
+	p.Moves, p.Retain = true, false
+	p.VerifyWait = min(p.VerifyWait, 4*time.Second) // not an hour
+	for range 1 + s.IntN(5) {
+		f := p.drawFault([]Kind{Switchover, Switchover, Promote}[s.IntN(3)], s)
+		p.Items = append(p.Items, f)
+		if f.Kind != Promote || s.OneIn(3) {
+			continue
+		}
+		cut := p.drawFault(CutBoth, s)
+		cut.At, cut.Site, cut.Span = f.At-s.Between(0, time.Second), f.Site, s.Between(time.Second, 6*time.Second)
+		p.Items = append(p.Items, cut)
+		if s.OneIn(2) {
+			back := p.drawFault(Promote, s)
+			back.At = f.At + s.Between(0, 2*time.Second)
+			p.Items = append(p.Items, back)
+		}
+	}
+}
+
 // Patience is what silence it takes to end a link.
 func (p *Plan) Patience() time.Duration {
 	return cmp.Or(p.HeartbeatTimeout, node.HeartbeatTimeoutDefault)

@@ -56,6 +56,9 @@ const (
 	HeadFlip                            // one bit of a segment's head, see media.go
 	NoFiles                             // no descriptor is left for another file
 	CopyBack                            // the process dies, and the next one finds a copy that was never flushed
+	NewEpoch                            // the writer begins a new epoch, now or with its next start
+	Switchover                          // the site that writes hands over to the site
+	Promote                             // the site begins to write, whatever it has
 	KindCount   = faultKindCount + iota
 )
 
@@ -134,6 +137,9 @@ var kinds = [KindCount]struct {
 	HeadFlip:         {name: "head-flip"},
 	NoFiles:          {name: "no-files"},
 	CopyBack:         {name: "copy-back"},
+	NewEpoch:         {name: "new-epoch"},
+	Switchover:       {name: "switchover"},
+	Promote:          {name: "promote"},
 }
 
 func (k Kind) String() string { return kinds[k].name }

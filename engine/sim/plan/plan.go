@@ -37,6 +37,7 @@ type Params struct {
 	DelayMean time.Duration // on top
 	Bandwidth int64         // bytes a second, per direction
 	Stalls    bool          // a cut holds frames back instead of losing them
+	Moves     bool          // the writer moves: clients are at all sites, and retry elsewhere
 
 	SiteCount int
 	Sites     [SitesMax]SiteParams
@@ -118,6 +119,7 @@ func Of(seed uint64) *Plan {
 	p.drawClone(NewStream(seed, "clone"))
 	p.drawFounding(NewStream(seed, "founding"))
 	p.drawMedia(NewStream(seed, "media"))
+	p.drawEpochs(NewStream(seed, "epochs"))
 	slices.SortStableFunc(p.Items, func(a, b Item) int { return int(a.At - b.At) })
 	return p
 }

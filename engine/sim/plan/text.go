@@ -52,6 +52,7 @@ func (p *Plan) flags() *flag.FlagSet {
 	fs.DurationVar(&p.DelayMean, "delay-mean", p.DelayMean, "")
 	fs.Int64Var(&p.Bandwidth, "bandwidth", p.Bandwidth, "")
 	fs.BoolVar(&p.Stalls, "cuts-hold-back", p.Stalls, "")
+	fs.BoolVar(&p.Moves, "moves", p.Moves, "")
 	for i := range p.Sites {
 		s, name := &p.Sites[i], SiteNames[i]
 		fs.Int64Var(&s.WindowBytes, name+".window-bytes", s.WindowBytes, "")
