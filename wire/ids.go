@@ -109,6 +109,23 @@ type RegisteredPeer struct {
 	Cursors []Cursor // sorted by log; what the peer has confirmed as durable; lazily saved, never ahead of truth
 }
 
+// SiteRecord is a site that an operator took in while the node ran. A later start knows it
+// without being told.
+type SiteRecord struct {
+	Site    SiteID
+	Name    string
+	Addrs   []string // where it is dialed
+	Learner bool     // it counts for nothing before it holds everything
+}
+
+// RemovedSite is a site that an operator removed: its hello is refused until one takes it in again.
+type RemovedSite struct {
+	Site SiteID
+	Name string
+	By   string // who asked for it
+	At   Stamp
+}
+
 // Ref names one appended entry.
 type Ref struct {
 	Log         LogID

@@ -180,7 +180,7 @@ func TestEveryNumberHasAName(t *testing.T) {
 		}
 	}
 	for c := range RefusalCode(100) {
-		known := c >= RefuseVersion && c <= RefuseInternal || c >= RefuseUnknownIncarnation && c <= RefuseNotWriter
+		known := c >= RefuseVersion && c <= RefuseRemoved || c >= RefuseUnknownIncarnation && c <= RefuseNotWriter
 		if unnamed(c.String()) == known {
 			t.Errorf("refusal code %d: %s", uint16(c), c)
 		}

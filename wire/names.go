@@ -23,6 +23,7 @@ var (
 	sessionCodeNames = []string{
 		"version", "cluster", "site", "site collision", "shards", "session", "feature",
 		"digest kind", "primary", "malformed", "goodbye", "superseded", "internal",
+		"fenced", "identity", "removed",
 	}
 	logCodeNames = []string{
 		"unknown incarnation", "chain", "gap", "epoch", "order", "suspect",

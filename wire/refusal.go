@@ -19,6 +19,7 @@ const (
 	RefuseSuperseded         RefusalCode = 12 // a newer session of the same pair took over
 	RefuseInternal           RefusalCode = 13
 	RefuseFenced             RefusalCode = 14 // the session's epoch is below ours, which Refusal.Epoch tells
+	RefuseRemoved            RefusalCode = 16 // an operator removed the site
 	RefuseUnknownIncarnation RefusalCode = 32
 	RefuseChain              RefusalCode = 33 // same seq, other chain: histories differ
 	RefuseGap                RefusalCode = 34 // first seq beyond the tail

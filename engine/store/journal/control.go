@@ -8,6 +8,10 @@ type Control struct {
 	ClockBound wire.Stamp            // no stamp above it was ever given out
 	Epochs     []DomainEpoch         // sorted by domain
 	Peers      []wire.RegisteredPeer // sorted by site
+	Sites      []wire.SiteRecord     // sorted by site
+	// Removed are the sites that were removed last, in that order, at most RemovedSitesMax. Of none
+	// is there anything above.
+	Removed []wire.RemovedSite
 }
 
 // DomainEpoch is the highest epoch that this node has acknowledged anything in.
@@ -42,5 +46,7 @@ type ControlRecord struct {
 	ClockBound wire.Stamp
 	Epoch      *DomainEpoch
 	Peer       *wire.RegisteredPeer // registers, or merges its cursors
-	RemovePeer wire.SiteID
+	RemovePeer wire.SiteID          // it leaves Peers and Sites
+	Site       *wire.SiteRecord     // as it is from now on; it is not removed any more
+	Removed    *wire.RemovedSite
 }

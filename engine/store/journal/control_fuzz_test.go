@@ -14,7 +14,9 @@ func sameControl(a, b *Control) bool {
 	return a.ClockBound == b.ClockBound && slices.Equal(a.Epochs, b.Epochs) &&
 		slices.EqualFunc(a.Peers, b.Peers, func(a, b wire.RegisteredPeer) bool {
 			return a.Site == b.Site && a.Name == b.Name && slices.Equal(a.Cursors, b.Cursors)
-		})
+		}) && slices.EqualFunc(a.Sites, b.Sites, func(a, b wire.SiteRecord) bool {
+		return a.Site == b.Site && a.Name == b.Name && a.Learner == b.Learner && slices.Equal(a.Addrs, b.Addrs)
+	}) && slices.Equal(a.Removed, b.Removed)
 }
 
 // FuzzControl: control records are refused with a class, or make a state that a head
@@ -33,12 +35,20 @@ func FuzzControl(f *testing.F) {
 	f.Add([]byte{controlVersion}, state)
 	f.Add(state, append([]byte{controlVersion}, appendRecord(nil, recordRemovePeer, []byte{8, 0, 0, 0})...))
 	f.Add([]byte{controlVersion + 1}, []byte{})
+	f.Add([]byte{controlVersionSites + 1}, []byte{})
+	c.Sites = []wire.SiteRecord{{Site: 8, Name: "site-b", Addrs: []string{"host-b:x", "host-b"}, Learner: true}}
+	c.Removed = []wire.RemovedSite{{Site: 9, Name: "site-c", By: "admin host-a", At: 77}}
+	f.Add(encodeControl(&c), []byte{controlVersion})
+	f.Add(state, encodeControl(&c))
+	f.Add(encodeControl(&c), encodeControl(&Control{Removed: []wire.RemovedSite{{Site: 8, Name: "site-b"}}}))
 	f.Fuzz(func(t *testing.T, head, batch []byte) {
 		c, err := decodeControl(head)
 		if err == nil {
 			kept := c.clone()
 			if err = foldControl(&c, batch); err == nil {
-				both, err := decodeControl(append(bytes.Clone(head), batch[1:]...))
+				joined := append(bytes.Clone(head), batch[1:]...)
+				joined[0] = max(head[0], batch[0])
+				both, err := decodeControl(joined)
 				if err != nil || !sameControl(&both, &c) {
 					t.Fatalf("%+v and the batch make %+v, decoded together %+v: %v", kept, c, both, err)
 				}

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -39,11 +40,11 @@ func controlJournal(t *testing.T) (*Journal, Options) {
 // epochs, peers and the clock's bound (I5, G11).
 func TestNewerReleasesControlStateIsRefusedByName(t *testing.T) {
 	j, o := controlJournal(t)
-	putControl(t, j, func(body []byte) []byte { body[0] = controlVersion + 1; return body })
+	putControl(t, j, func(body []byte) []byte { body[0] = controlVersionSites + 1; return body })
 	_, _, err := Open(o)
 	require.ErrorIs(t, err, wire.ErrVersion)
 	require.NotErrorIs(t, err, wire.ErrCorrupt)
-	require.ErrorContains(t, err, "control records: version 2")
+	require.ErrorContains(t, err, "control records: version 3")
 	require.ErrorContains(t, err, oldName)
 
 	j, o = controlJournal(t)
@@ -55,7 +56,7 @@ func TestNewerReleasesControlStateIsRefusedByName(t *testing.T) {
 	h, err := decodeHead(b[:n])
 	require.NoError(t, err)
 	require.Len(t, h.logs, 1)
-	b[HeadFixedBytes+HeadLogBytes] = controlVersion + 1
+	b[HeadFixedBytes+HeadLogBytes] = controlVersionSites + 1
 	digest := headDigest(b[:n])
 	copy(b[16:], digest[:])
 	o.FS = m.disk(t, "j")
@@ -197,4 +198,82 @@ func TestSegmentHasRoomForWhatOptionsAllow(t *testing.T) {
 		rollIdle(t, j)
 	}
 	require.Zero(t, SegmentBytesFor(wire.ShardCountMax, 63))
+}
+
+// siteOf is a site as large as the format has one.
+func siteOf(site wire.SiteID) *wire.SiteRecord {
+	s := &wire.SiteRecord{Site: site, Name: strings.Repeat("n", peerNameBytesMax), Learner: true}
+	for range SiteAddrsMax {
+		s.Addrs = append(s.Addrs, strings.Repeat("a", SiteAddrBytesMax))
+	}
+	return s
+}
+
+// TestSitesAreKeptOverAReopening: what an operator took in and what he removed, whichever came
+// last; a registration that was under way when its site was removed counts for nothing (I12).
+func TestSitesAreKeptOverAReopening(t *testing.T) {
+	o := testOptions(vfs.NewMem(vfs.MemOptions{}))
+	j, _ := reopen(t, o, nil)
+	stage := func(records ...ControlRecord) {
+		_, err := j.StageControl(records, 1)
+		require.NoError(t, err)
+		require.NoError(t, flush(j))
+	}
+	b, c := siteOf(8), &wire.SiteRecord{Site: 9, Name: "site-c", Addrs: []string{"c:1"}}
+	gone := &wire.RemovedSite{Site: 9, Name: "site-c", By: strings.Repeat("b", 200), At: 7}
+	stage(ControlRecord{Peer: &wire.RegisteredPeer{Site: 7, Name: "site-a"}})
+	require.EqualValues(t, controlVersion, encodeControl(&j.control)[0], "an older release reads it")
+	stage(ControlRecord{Site: b}, ControlRecord{Site: c})
+	stage(ControlRecord{Removed: gone}, ControlRecord{Peer: &wire.RegisteredPeer{Site: 9, Name: "site-c"}})
+	for range 2 {
+		control := j.Control()
+		require.Equal(t, []wire.SiteRecord{*b}, control.Sites)
+		require.Len(t, control.Peers, 1)
+		require.Equal(t, []wire.RemovedSite{{Site: 9, Name: "site-c", By: gone.By[:removedByBytesMax], At: 7}},
+			control.Removed)
+		require.EqualValues(t, controlVersionSites, encodeControl(&j.control)[0])
+		j, _ = reopen(t, o, j)
+	}
+	stage(ControlRecord{Site: c})
+	stage(ControlRecord{RemovePeer: 8})
+	j, _ = reopen(t, o, j)
+	require.Equal(t, []wire.SiteRecord{*c}, j.Control().Sites)
+	require.Empty(t, j.Control().Removed)
+	for site := range wire.SiteID(RemovedSitesMax + 1) {
+		stage(ControlRecord{Removed: &wire.RemovedSite{Site: 100 + site}})
+	}
+	require.Len(t, j.Control().Removed, RemovedSitesMax)
+	require.EqualValues(t, 101, j.Control().Removed[0].Site, "the oldest went")
+}
+
+// TestSitesBeyondTheFormatAreRefused, and found in what was written by somebody else.
+func TestSitesBeyondTheFormatAreRefused(t *testing.T) {
+	o := testOptions(vfs.NewMem(vfs.MemOptions{}))
+	j, _ := reopen(t, o, nil)
+	for name, change := range map[string]func(*wire.SiteRecord){
+		"no site":       func(s *wire.SiteRecord) { s.Site = 0 },
+		"a long name":   func(s *wire.SiteRecord) { s.Name += "n" },
+		"an address":    func(s *wire.SiteRecord) { s.Addrs = append(s.Addrs, "b:1") },
+		"its length":    func(s *wire.SiteRecord) { s.Addrs[0] += "a" },
+		"nothing wrong": func(*wire.SiteRecord) {},
+	} {
+		s := siteOf(8)
+		change(s)
+		_, err := j.StageControl([]ControlRecord{{Site: s}}, 1)
+		if name == "nothing wrong" {
+			require.NoError(t, err)
+		} else {
+			require.ErrorIs(t, err, wire.ErrLimit, name)
+		}
+	}
+	whole := encodeControl(&Control{Sites: []wire.SiteRecord{*siteOf(8)}, Removed: []wire.RemovedSite{{Site: 9}}})
+	for n := range len(whole) {
+		_, err := decodeControl(whole[:n])
+		if n != 1 && n != len(whole)-recordBytes-14 {
+			require.ErrorIs(t, err, wire.ErrProtocol, n)
+		}
+	}
+	whole[0] = controlVersion
+	_, err := decodeControl(whole)
+	require.ErrorIs(t, err, wire.ErrProtocol, "version 1 has no such records")
 }

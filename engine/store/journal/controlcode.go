@@ -18,10 +18,24 @@ const (
 	recordEpoch      = 2
 	recordPeer       = 3
 	recordRemovePeer = 4
+	recordSite       = 5 // of version 2
+	recordRemoved    = 6 // of version 2
+)
+
+// Limits of sites that are taken in or removed while a node runs. Part of the format.
+const (
+	SiteAddrsMax      = 8   // addresses of a site
+	SiteAddrBytesMax  = 255 // of one
+	RemovedSitesMax   = 64  // removed sites that are remembered; the oldest go first
+	removedByBytesMax = 127 // what is longer is cut
 )
 
 const (
-	controlVersion   = 1
+	// controlVersion is the version that this release writes where it needs no record of
+	// controlVersionSites, so that an older one reads it.
+	controlVersion      = 1
+	controlVersionSites = 2
+
 	recordBytes      = 5         // kind u8, size u32
 	peerCursorBytes  = 48        // log 8, incarnation 16, chain 16, seq 8
 	peerCursorMax    = 4096      // per record; a peer with more takes several
@@ -57,7 +71,9 @@ func appendPeer(b []byte, p *wire.RegisteredPeer, cursors []wire.Cursor) []byte 
 func appendRecords(b []byte, r *ControlRecord, emit func([]byte) []byte) ([]byte, error) {
 	le := binary.LittleEndian
 	set := 0
-	for _, is := range []bool{r.ClockBound != 0, r.Epoch != nil, r.Peer != nil, r.RemovePeer != 0} {
+	for _, is := range []bool{
+		r.ClockBound != 0, r.Epoch != nil, r.Peer != nil, r.RemovePeer != 0, r.Site != nil, r.Removed != nil,
+	} {
 		if is {
 			set++
 		}
@@ -74,6 +90,8 @@ func appendRecords(b []byte, r *ControlRecord, emit func([]byte) []byte) ([]byte
 		return emit(appendRecord(b, recordEpoch, le.AppendUint32(f, uint32(r.Epoch.Writer)))), nil
 	case r.RemovePeer != 0:
 		return emit(appendRecord(b, recordRemovePeer, le.AppendUint32(nil, uint32(r.RemovePeer)))), nil
+	case r.Site != nil || r.Removed != nil:
+		return appendMember(b, r, emit)
 	}
 	if len(r.Peer.Name) > peerNameBytesMax || r.Peer.Site == 0 {
 		return b, fmt.Errorf("peer %08x with a name of %d bytes: %w",
@@ -93,6 +111,9 @@ func appendRecords(b []byte, r *ControlRecord, emit func([]byte) []byte) ([]byte
 // encodeControl is the control state as records, for a head.
 func encodeControl(c *Control) []byte {
 	b := []byte{controlVersion}
+	if len(c.Sites)+len(c.Removed) > 0 {
+		b[0] = controlVersionSites
+	}
 	keep := func(b []byte) []byte { return b }
 	if c.ClockBound != 0 && !plant.ClockForgotten {
 		b, _ = appendRecords(b, &ControlRecord{ClockBound: c.ClockBound}, keep)
@@ -102,6 +123,12 @@ func encodeControl(c *Control) []byte {
 	}
 	for i := range c.Peers { // checked when they were staged
 		b, _ = appendRecords(b, &ControlRecord{Peer: &c.Peers[i]}, keep)
+	}
+	for i := range c.Sites {
+		b, _ = appendRecords(b, &ControlRecord{Site: &c.Sites[i]}, keep)
+	}
+	for i := range c.Removed {
+		b, _ = appendRecords(b, &ControlRecord{Removed: &c.Removed[i]}, keep)
 	}
 	return b
 }
@@ -113,6 +140,12 @@ func (c *Control) bytes() int {
 		cursors := len(c.Peers[i].Cursors)
 		n += (1+cursors/peerCursorMax)*(recordBytes+9+len(c.Peers[i].Name)) + cursors*peerCursorBytes
 	}
+	for i := range c.Sites {
+		n += siteRecordBytes(&c.Sites[i])
+	}
+	for i := range c.Removed {
+		n += removedRecordBytes(&c.Removed[i])
+	}
 	return n
 }
 
@@ -122,6 +155,12 @@ func (c *Control) growth(records []ControlRecord) (n int) {
 	for i := range records {
 		if e := records[i].Epoch; e != nil {
 			n += recordBytes + 16
+		}
+		if s := records[i].Site; s != nil {
+			n += siteRecordBytes(s)
+		}
+		if s := records[i].Removed; s != nil {
+			n += removedRecordBytes(s)
 		}
 		r := records[i].Peer
 		if r == nil {
@@ -153,7 +192,9 @@ func (c *Control) growth(records []ControlRecord) (n int) {
 // segment has so large a head.
 func SegmentBytesFor(shards, peers int) int64 {
 	records := int64(1+shards/peerCursorMax) * (recordBytes + 9 + peerNameBytesMax)
-	control := int64(peers)*(int64(shards)*peerCursorBytes+records) + BlockBytes // a block for clock and epochs
+	// A block for clock and epochs, and what sites taken in or removed need besides.
+	control := int64(peers)*(int64(shards)*peerCursorBytes+records+siteRecordMax) +
+		RemovedSitesMax*removedRecordMax + BlockBytes
 	share := max(headBytes(shards*max(1, peers)+1, 0), align(control))
 	if share > HeadBytesMax/2 {
 		return 0
@@ -172,16 +213,17 @@ func foldControl(c *Control, b []byte) error {
 	switch {
 	case len(b) == 0:
 		return fmt.Errorf("control records: version byte missing: %w", wire.ErrProtocol)
-	case b[0] != controlVersion:
-		return fmt.Errorf("control records: version %d, this release reads %d: %w",
-			b[0], controlVersion, wire.ErrVersion)
+	case b[0] != controlVersion && b[0] != controlVersionSites:
+		return fmt.Errorf("control records: version %d, this release reads %d and %d: %w",
+			b[0], controlVersion, controlVersionSites, wire.ErrVersion)
 	}
+	version := b[0]
 	for b = b[1:]; len(b) > 0; {
 		if len(b) < recordBytes || uint64(binary.LittleEndian.Uint32(b[1:])) > uint64(len(b)-recordBytes) {
 			return fmt.Errorf("control record of kind %d is cut off: %w", b[0], wire.ErrProtocol)
 		}
 		n := recordBytes + int(binary.LittleEndian.Uint32(b[1:]))
-		if err := foldRecord(c, b[0], b[recordBytes:n]); err != nil {
+		if err := foldRecord(c, version, b[0], b[recordBytes:n]); err != nil {
 			return err
 		}
 		b = b[n:]
@@ -189,7 +231,7 @@ func foldControl(c *Control, b []byte) error {
 	return nil
 }
 
-func foldRecord(c *Control, kind uint8, f []byte) error {
+func foldRecord(c *Control, version, kind uint8, f []byte) error {
 	le := binary.LittleEndian
 	switch {
 	case kind == recordClockBound && len(f) == 8:
@@ -197,10 +239,13 @@ func foldRecord(c *Control, kind uint8, f []byte) error {
 	case kind == recordEpoch && len(f) == 16:
 		c.setEpoch(DomainEpoch{wire.Domain(le.Uint32(f)), wire.Epoch(le.Uint64(f[4:])), wire.SiteID(le.Uint32(f[12:]))})
 	case kind == recordRemovePeer && len(f) == 4:
-		site := wire.SiteID(le.Uint32(f))
-		c.Peers = slices.DeleteFunc(c.Peers, func(p wire.RegisteredPeer) bool { return p.Site == site })
+		c.drop(wire.SiteID(le.Uint32(f)))
 	case kind == recordPeer && len(f) >= 9:
 		return foldPeer(c, f)
+	case kind == recordSite && version >= controlVersionSites:
+		return foldSite(c, f)
+	case kind == recordRemoved && version >= controlVersionSites:
+		return foldRemoved(c, f)
 	default:
 		return fmt.Errorf("control record of kind %d with %d bytes: %w", kind, len(f), wire.ErrProtocol)
 	}
@@ -233,6 +278,9 @@ func foldPeer(c *Control, f []byte) error {
 		return fmt.Errorf("control record of peer %08x: %d cursors in %d bytes: %w",
 			uint32(site), count, len(f), wire.ErrProtocol)
 	}
+	if c.removed(site) {
+		return nil // it was written before that was known
+	}
 	i, found := slices.BinarySearchFunc(c.Peers, site, func(p wire.RegisteredPeer, s wire.SiteID) int {
 		return int(int64(p.Site) - int64(s))
 	})
@@ -262,7 +310,10 @@ func foldPeer(c *Control, f []byte) error {
 
 // clone copies c down to its last slice.
 func (c *Control) clone() Control {
-	d := Control{ClockBound: c.ClockBound, Epochs: slices.Clone(c.Epochs), Peers: slices.Clone(c.Peers)}
+	d := Control{
+		ClockBound: c.ClockBound, Epochs: slices.Clone(c.Epochs), Peers: slices.Clone(c.Peers),
+		Sites: slices.Clone(c.Sites), Removed: slices.Clone(c.Removed),
+	}
 	for i := range d.Peers {
 		d.Peers[i].Name = strings.Clone(d.Peers[i].Name)
 		d.Peers[i].Cursors = slices.Clone(d.Peers[i].Cursors)
@@ -284,7 +335,7 @@ func (o *Options) controlIncarnation() wire.Incarnation {
 // tail.
 func (o *Options) controlBatches(records []ControlRecord, stamp wire.Stamp, tail Tail) ([]wire.BatchRef, error) {
 	var refs []wire.BatchRef
-	body := func() []byte { return append(make([]byte, wire.BatchHeaderBytes, 4096), controlVersion) }
+	body := func() []byte { return append(make([]byte, wire.BatchHeaderBytes, 4096), versionOf(records)) }
 	b := body()
 	closeBatch := func() {
 		h := wire.BatchHeader{
