@@ -28,6 +28,9 @@ const (
 	KindApplyStopped     Kind = "apply-stopped"
 	KindPersistFailed    Kind = "persist-failed"
 	KindForgotten        Kind = "forgotten"
+	KindSiteAdded        Kind = "site-added"
+	KindSiteRemoved      Kind = "site-removed"
+	KindSiteFull         Kind = "site-full"
 	KindSessionSurpassed Kind = "session-surpassed"
 	KindEpochRaised      Kind = "epoch-raised"
 )
@@ -46,6 +49,7 @@ const (
 	KindEventsDropped  Kind = "events-dropped"
 	KindDataPath       Kind = "data-path"
 	KindTransport      Kind = "transport"
+	KindSiteNamed      Kind = "site-named"
 	KindAuditFailed    Kind = "audit-failed"
 	KindAuditWorks     Kind = "audit-works"
 )
@@ -77,6 +81,9 @@ var Kinds = []Row{
 	{KindApplyStopped, true, true, "the applier of a log stopped"},
 	{KindPersistFailed, true, false, "control records could not be written"},
 	{KindForgotten, true, false, "an operator gave a peer up"},
+	{KindSiteAdded, false, false, "an operator took a site in, or changed its addresses"},
+	{KindSiteRemoved, true, false, "an operator removed a site, which is refused from now on"},
+	{KindSiteFull, false, true, "a learner holds everything, and counts from now on"},
 	{KindSessionSurpassed, true, true, "a peer has seen a later session under our name"},
 	{KindEpochRaised, true, true, "another epoch began: who writes from now on"},
 
@@ -92,6 +99,7 @@ var Kinds = []Row{
 	{KindEventsDropped, true, false, "the hook was too slow"},
 	{KindDataPath, false, false, "what carries links and writes journals, at open"},
 	{KindTransport, false, false, "links to a peer are carried by something else"},
+	{KindSiteNamed, true, true, "the configuration says something else of a site than the record"},
 	{KindAuditFailed, true, false, "the audit trail cannot be written; data goes on"},
 	{KindAuditWorks, false, false, "after audit-failed"},
 }

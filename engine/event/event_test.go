@@ -52,12 +52,21 @@ func each() map[Event]string {
 			"another node has our identity",
 		&FrameCorrupt{at, 8, why}: "frame 8 of site site-b does not hold: no space",
 		&LogsLeftOut{at, 3}:       "site site-b leaves 3 of its logs out of the session: its status tells why",
-		&Forgotten{at, false, 5, 2, 0}: "site site-b is forgotten, which never answered: 5 entries of 2 shards " +
-			"are not " +
-			"kept for it any more",
-		&Forgotten{at, true, 5, 2, 1}: "site site-b is forgotten, which is gone for good: 5 entries of 2 shards " +
-			"are not " +
-			"kept for it any more, and 1 that only it has are given up",
+		&Forgotten{at, false, false, "", 5, 2, 0}: "site site-b is forgotten, which never answered: 5 entries of " +
+			"2 shards are not kept for it any more",
+		&Forgotten{at, true, false, "", 5, 2, 1}: "site site-b is forgotten, which is gone for good: 5 entries of " +
+			"2 shards are not kept for it any more, and 1 that only it has are given up",
+		&Forgotten{at, true, true, "admin x", 5, 2, 1}: "site site-b is removed by admin x, and refused from now on: " +
+			"5 entries of 2 shards are not kept for it any more, and 1 that only it has are given up",
+		&SiteAdded{at, false, true, []string{"b:1", "b:2"}}: "site site-b is taken in, and is dialed at b:1, b:2: a " +
+			"learner, which counts for nothing until it holds everything",
+		&SiteAdded{at, true, false, []string{"b:1"}}: "site site-b was known, and is dialed at b:1",
+		&SiteFull{at}: "site site-b holds everything: it is a learner no more, and counts from now on",
+		&SiteNamed{at, []string{"b:1"}, []string{"b:2"}, ""}: "site site-b is named as a peer at b:1, on record at " +
+			"b:2: the configuration wins, and is on record now",
+		&SiteNamed{at, nil, nil, "by admin x on 2026-11-30"}: "site site-b is named as a peer and was removed by " +
+			"admin x on 2026-11-30: the name counts for nothing; leave it out, or take the site in again: " +
+			"cfs admin replication sites add site-b --addr ADDR",
 		&PeerBehind{at, tail(3), tail(8)}: "site site-a shard 7: site site-b came back with seq 3, " +
 			"it once confirmed seq 8: an older image? sending again from there",
 		&PeerBehind{at, other, tail(8)}: "site site-a shard 7: site site-b came back with seq 3 of incarnation 02" +

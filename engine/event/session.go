@@ -2,6 +2,7 @@ package event
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/claudefs/repl/wire"
 )
@@ -66,8 +67,11 @@ type SessionRefused struct {
 
 func (*SessionRefused) Kind() Kind { return KindRefused }
 
-// Alarm: not where the peer learns of a higher epoch by it, and follows.
-func (e *SessionRefused) Alarm() bool { return e.Code != wire.RefuseFenced }
+// Alarm: not where the peer learns of a higher epoch by it, and follows; nor where an operator had it
+// removed, and it comes again and again.
+func (e *SessionRefused) Alarm() bool {
+	return e.Code != wire.RefuseFenced && e.Code != wire.RefuseRemoved
+}
 
 func (e *SessionRefused) Text(Names) string { return "refused a session: " + e.Reason }
 
@@ -196,13 +200,20 @@ func (e *LogsLeftOut) Text(n Names) string {
 // Forgotten: an operator gave a peer up.
 type Forgotten struct {
 	Place
-	Gone    bool // it answered once; else it never did
+	Gone    bool   // it answered once; else it never did
+	Removed bool   // it lives, and is refused from now on
+	By      string // who removed it
 	Entries int64
 	Shards  int
 	Last    int64 // entries that only the peer has
 }
 
-func (*Forgotten) Kind() Kind { return KindForgotten }
+func (e *Forgotten) Kind() Kind {
+	if e.Removed {
+		return KindSiteRemoved
+	}
+	return KindForgotten
+}
 
 func (e *Forgotten) Text(n Names) string {
 	why, last := "which never answered", ""
@@ -212,6 +223,59 @@ func (e *Forgotten) Text(n Names) string {
 	if e.Last > 0 {
 		last = fmt.Sprintf(", and %d that only it has are given up", e.Last)
 	}
-	return fmt.Sprintf("site %s is forgotten, %s: %d entries of %d shards are not kept for it any more%s",
-		n(e.Peer), why, e.Entries, e.Shards, last)
+	what := "forgotten, " + why
+	if e.Removed {
+		what = fmt.Sprintf("removed by %s, and refused from now on", e.By)
+	}
+	return fmt.Sprintf("site %s is %s: %d entries of %d shards are not kept for it any more%s",
+		n(e.Peer), what, e.Entries, e.Shards, last)
+}
+
+// SiteAdded: an operator took a site in, or changed its addresses.
+type SiteAdded struct {
+	Place
+	Known   bool // it was a peer before
+	Learner bool
+	Addrs   []string
+}
+
+func (*SiteAdded) Kind() Kind { return KindSiteAdded }
+
+func (e *SiteAdded) Text(n Names) string {
+	text := fmt.Sprintf("site %s is taken in", n(e.Peer))
+	if e.Known {
+		text = fmt.Sprintf("site %s was known", n(e.Peer))
+	}
+	text += ", and is dialed at " + strings.Join(e.Addrs, ", ")
+	if e.Learner {
+		text += ": a learner, which counts for nothing until it holds everything"
+	}
+	return text
+}
+
+// SiteFull: a learner holds everything.
+type SiteFull struct{ Place }
+
+func (*SiteFull) Kind() Kind { return KindSiteFull }
+
+func (e *SiteFull) Text(n Names) string {
+	return fmt.Sprintf("site %s holds everything: it is a learner no more, and counts from now on", n(e.Peer))
+}
+
+// SiteNamed: the configuration says something else of a site than what is on record.
+type SiteNamed struct {
+	Place
+	Addrs, Record []string
+	Removed       string // by whom and when it was; "" = it was not
+}
+
+func (*SiteNamed) Kind() Kind { return KindSiteNamed }
+
+func (e *SiteNamed) Text(n Names) string {
+	if e.Removed != "" {
+		return fmt.Sprintf("site %s is named as a peer and was removed %s: the name counts for nothing; leave it out, "+
+			"or take the site in again: cfs admin replication sites add %[1]s --addr ADDR", n(e.Peer), e.Removed)
+	}
+	return fmt.Sprintf("site %s is named as a peer at %s, on record at %s: the configuration wins, and is on record "+
+		"now", n(e.Peer), strings.Join(e.Addrs, ", "), strings.Join(e.Record, ", "))
 }

@@ -51,8 +51,8 @@ func (n *Node) lastWord(s wire.Shard, agrees func(*stream.SentLog) bool) bool {
 	}
 	return !slices.ContainsFunc(n.peers, func(p *peer) bool {
 		switch {
-		case !p.Configured && !p.Registered:
-			return false // forgotten
+		case !p.Awaited():
+			return false // it has nothing
 		case !p.Answered || p.Phase < stream.PhaseSeek:
 			return true
 		}

@@ -19,7 +19,14 @@ func (n *Node) Check() error {
 	if strangers != n.strangers {
 		return fmt.Errorf("%d accepted links wait for a hello, counted %d", n.strangers, strangers)
 	}
-	for _, p := range n.peers {
+	if len(n.role.Peers) != len(n.peers) || len(n.out.Peers) != len(n.peers) || len(n.mirrors.Peers) != len(n.peers) {
+		return fmt.Errorf("%d peers, of role %d, of streams %d and %d", len(n.peers), len(n.role.Peers),
+			len(n.out.Peers), len(n.mirrors.Peers))
+	}
+	for i, p := range n.peers {
+		if n.role.Peers[i] != p.Peer || n.out.Peers[i] != p.Outbound || n.mirrors.Peers[i] != p.Inbound {
+			return fmt.Errorf("peer %s is not the same in all rooms", p.Name)
+		}
 		if err := p.check(); err != nil {
 			return fmt.Errorf("peer %s: %w", p.Name, err)
 		}

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/claudefs/repl/engine/event"
@@ -122,24 +123,30 @@ func (f onFetch) Grow(g *stream.Growth) { f.n.out.Grow(g) }
 
 // GaveBack: a peer that fell back since does not have it any more.
 func (f onFetch) GaveBack(from wire.SiteID, s wire.Shard, goal wire.Position) {
-	if p := f.n.peer(from); p.Logs[s].Answer == goal {
+	if p := f.n.peer(from); p != nil && p.Logs[s].Answer == goal {
 		p.Confirm(s, goal)
 	}
 }
 
 // CannotGive takes the log out of the peer's session.
 func (f onFetch) CannotGive(from wire.SiteID, s wire.Shard, why *step.Stop) {
-	f.n.peer(from).TakeOut(s, why)
+	if p := f.n.peer(from); p != nil { // else it was given up
+		p.TakeOut(s, why)
+	}
 }
 
 // Diverged stops the log.
 func (f onFetch) Diverged(from wire.SiteID, s wire.Shard, why *step.Stop) {
-	f.n.peer(from).Diverged(s, why)
+	if p := f.n.peer(from); p != nil {
+		p.Diverged(s, why)
+		return
+	}
+	f.n.gate.Stop(s, why.Code, fmt.Sprintf("a site that was given up: %s", why.Text))
 }
 
 // NotTaken ends the peer's session.
 func (f onFetch) NotTaken(from wire.SiteID) {
-	if p := f.n.peer(from); p.link != nil {
+	if p := f.n.peer(from); p != nil && p.link != nil {
 		f.n.close(p.link, "the own journal does not take what was given back")
 	}
 }

@@ -83,7 +83,7 @@ func (n *Node) floor(j Journal, log wire.LogID) (floor wire.Position, holder *pe
 		if plant.RetainBySent {
 			at = p.Sender.Sent(log.Shard)
 		}
-		if (p.Registered || p.Configured) && !n.t.Covers(log, at, floor) {
+		if p.Needs(log.Shard) && !n.t.Covers(log, at, floor) {
 			floor, holder = n.t.Lineage(log).Lower(at, floor), p
 		}
 	}

@@ -5,13 +5,14 @@ import (
 
 	"github.com/claudefs/repl/engine/admission"
 	"github.com/claudefs/repl/engine/event"
+	"github.com/claudefs/repl/engine/role"
 	"github.com/claudefs/repl/engine/stream"
 	"github.com/claudefs/repl/wire"
 )
 
 func (n *Node) forgetPeer(in *Forget) {
 	p := n.peer(in.Site)
-	if p == nil || !p.Configured && !p.Registered {
+	if p == nil {
 		in.Err = ErrNoPeer
 		return
 	}
@@ -19,8 +20,9 @@ func (n *Node) forgetPeer(in *Forget) {
 	switch {
 	case in.Only:
 		return
-	case in.Heard && n.role.Writes(p.Site):
+	case in.Remove && n.role.Writes(p.Site), in.Heard && n.role.Writes(p.Site):
 		in.Err = ErrWriter
+	case in.Remove:
 	case in.Heard && (p.in != nil || p.next != nil || p.Phase > stream.PhaseHello):
 		in.Err = ErrLinked
 	case in.Heard && !in.Gone:
@@ -29,20 +31,41 @@ func (n *Node) forgetPeer(in *Forget) {
 	if in.Err != nil {
 		return
 	}
-	if p.Registered {
-		n.control.forget = append(n.control.forget, p.Site)
+	var removed *wire.RemovedSite
+	if in.Remove {
+		removed = &wire.RemovedSite{Site: p.Site, Name: p.Name, By: in.By, At: wire.StampOf(n.t.Now.Wall)}
+		n.removed = append(n.removed, *removed)
+		n.removed = n.removed[max(0, len(n.removed)-RemovedMax):]
 	}
-	if p.link != nil {
-		n.close(p.link, "it is forgotten")
-	}
-	p.Configured, p.Registered = false, false
+	n.dismiss(p, removed)
+	n.control.drop(p.Site, removed)
 	n.t.Tell(&event.Forgotten{
-		Place: event.Place{Peer: p.Site}, Gone: in.Heard,
+		Place: event.Place{Peer: p.Site}, Gone: in.Heard, Removed: in.Remove, By: in.By,
 		Entries: in.Loss.Entries, Shards: in.Loss.Shards, Last: in.Loss.Last,
 	})
 	n.retention.raised[Own], n.retention.raised[Mirror] = true, true
 	n.persistNext()
-	n.unneed(p)
+	n.unneed()
+}
+
+// dismiss ends what there is with a peer, and drops it. One that is removed is told.
+func (n *Node) dismiss(p *peer, removed *wire.RemovedSite) {
+	for _, l := range []*link{p.link, p.in, p.next} {
+		switch {
+		case l == nil:
+		case removed != nil:
+			n.refuse(l, wire.RefuseRemoved, n.removedText(removed))
+		default:
+			n.close(l, "it is forgotten")
+		}
+	}
+	if n.control.persisting != nil {
+		n.control.stale = append(n.control.stale, p.Site)
+	}
+	n.out.Remove(p.Outbound)
+	n.mirrors.Remove(p.Inbound)
+	n.role.Peers = slices.DeleteFunc(n.role.Peers, func(r *role.Peer) bool { return r == p.Peer })
+	n.peers = slices.DeleteFunc(n.peers, func(q *peer) bool { return q == p })
 }
 
 // lossOf is what is given up with a peer.
@@ -58,17 +81,15 @@ func (n *Node) lossOf(p *peer) (l Loss) {
 	return l
 }
 
-// unneed has nobody wait any more for the word of a peer that is forgotten, nor for what it
+// unneed has nobody wait any more for the word of a peer that is dropped, nor for what it
 // was known to have.
-func (n *Node) unneed(p *peer) {
+func (n *Node) unneed() {
 	for s := range n.own {
 		o := &n.own[s]
 		n.gate.Unneed(wire.Shard(s), func(l *admission.Log) {
 			l.Needs(o.store, "the Store")
 			for _, q := range n.peers {
-				if q.Configured || q.Registered {
-					l.Needs(q.Logs[s].Durable, "site "+q.Name)
-				}
+				l.Needs(q.Logs[s].Durable, "site "+q.Name)
 			}
 		})
 		n.ownFloor(wire.Shard(s))

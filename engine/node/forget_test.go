@@ -92,7 +92,7 @@ func TestMorePeersThanFit(t *testing.T) {
 	}
 	require.ErrorIs(t, Check(&c, &b), ErrPeers)
 	require.ErrorContains(t, Check(&c, &b), "old-0, old-1, old-2 among them")
-	b.Peers = b.Peers[:24]
+	b.Peers = b.Peers[:23]
 	require.NoError(t, Check(&c, &b))
 }
 

@@ -62,6 +62,7 @@ func (n *Node) hello(l *link, h *wire.Hello) error {
 		}
 	}
 	n.strangers--
+	p.Outbound.TakenIn()
 	n.agree(p)
 	l.peer, p.next, l.term = p, l, h.Term
 	l.Site, l.Name = p.Site, p.Name
@@ -77,7 +78,7 @@ func (n *Node) checkHello(l *link, h *wire.Hello) *step.Stop {
 		ours.Peer, ours.PeerName = p.Site, p.Name
 	}
 	if why := stream.Fits(&ours, h, l.proven); why != nil {
-		return why
+		return n.refusalOf(h, why)
 	}
 	raise, why := n.role.Hear(h)
 	n.raise(raise, h.SiteName)

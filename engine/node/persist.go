@@ -17,7 +17,8 @@ type control struct {
 	n          *Node
 	persisting *Persist // under way, or nil
 	ticket     uint64
-	forget     []wire.SiteID // to be written
+	members                  // to be written
+	stale      []wire.SiteID // given up while persisting has something of them
 	at         time.Duration // next time cursors may be saved
 }
 
@@ -41,7 +42,7 @@ func (n *Node) persistDue() bool {
 	if n.control.persisting != nil || n.t.Down[Own] != nil {
 		return false
 	}
-	return len(n.control.forget) > 0 || slices.ContainsFunc(n.peers, func(p *peer) bool {
+	return n.control.members.any() || slices.ContainsFunc(n.peers, func(p *peer) bool {
 		return p.toRegister() || p.Registered && p.Unsaved()
 	})
 }
@@ -68,8 +69,8 @@ func (n *Node) persistNext() {
 			persist.Peers = append(persist.Peers, r)
 		}
 	}
-	persist.Forget, n.control.forget = n.control.forget, nil
-	n.control.persisting = &persist
+	n.control.members.into(&persist)
+	n.control.persisting, n.control.stale = &persist, nil
 	n.t.E.Persists = append(n.t.E.Persists, persist)
 }
 
@@ -79,14 +80,18 @@ func (n *Node) persisted(in *Persisted) {
 	if n.control.persisting == nil || n.control.persisting.Ticket != in.Ticket {
 		return
 	}
-	written, forgotten := n.control.persisting.Peers, n.control.persisting.Forget
+	was := n.control.persisting
+	written := was.Peers
 	n.control.persisting = nil
 	if in.Err != nil {
-		n.control.forget = append(n.control.forget, forgotten...)
+		n.control.members.again(was)
 		n.t.Tell(&event.PersistFailed{Err: in.Err})
 	}
 	for i := range written {
 		p := n.peer(written[i].Site)
+		if slices.Contains(n.control.stale, written[i].Site) {
+			continue // given up since
+		}
 		if in.Err == nil {
 			p.Written()
 		} else {
@@ -94,7 +99,7 @@ func (n *Node) persisted(in *Persisted) {
 		}
 	}
 	n.retention.raised[Own] = n.retention.raised[Own] || in.Err == nil // older control records are needed no more
-	if slices.ContainsFunc(n.peers, (*peer).toRegister) && in.Err == nil {
-		n.persistNext() // it came meanwhile, and its session waits
+	if in.Err == nil && (n.control.members.any() || slices.ContainsFunc(n.peers, (*peer).toRegister)) {
+		n.persistNext() // it came meanwhile, and a session or an operator waits
 	}
 }

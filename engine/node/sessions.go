@@ -36,6 +36,8 @@ func (s onStream) Copy(o *stream.Outbound, log wire.LogID) wire.Position {
 
 func (s onStream) CursorMoved(shard wire.Shard) { s.n.ownFloor(shard) }
 
+func (s onStream) Full(o *stream.Outbound) { s.n.learnerFull(s.n.peer(o.Site)) }
+
 func (n *Node) peerAhead(p *peer, s wire.Shard) {
 	o, at := &n.own[s], p.Logs[s].Answer
 	ask, why := n.gate.Ahead(s, at, p.Name)
@@ -84,6 +86,9 @@ func (n *Node) welcomed(l *link, m *wire.Welcome) error {
 // refused takes the other end's last word.
 func (n *Node) refused(l *link, r *wire.Refusal) error {
 	p := l.peer
+	if r.Code == wire.RefuseRemoved && p != nil {
+		p.Outbound.Removed = r.Text
+	}
 	if !l.Dialed {
 		n.close(l, r.Text)
 		return nil

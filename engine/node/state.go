@@ -1,8 +1,6 @@
 package node
 
 import (
-	"cmp"
-	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -40,6 +38,7 @@ type Node struct {
 	strangers  int     // of them: accepted, without a hello; 0 <= strangers <= strangerMax+1
 
 	filling   filling
+	removed   []wire.RemovedSite // in the order in which they were, at most step.RemovedMax
 	control   control
 	retention retention
 	msg       messages
@@ -69,6 +68,7 @@ type peer struct {
 	seenTerm  wire.Term
 	seen      uint32
 	copies    []*copied
+	record    *wire.SiteRecord // on record, if an operator took it in; never changed
 }
 
 // copied is where the mirrors of a third site's logs end at a peer.
@@ -110,37 +110,19 @@ func New(c Config, b Boot) *Node {
 	return n
 }
 
-// bootPeers takes the peers that are registered and those that are configured.
+// bootPeers takes the peers that are registered and those that are configured. Where nothing
+// shows yet who writes, each of these has a say: then none is a learner.
 func (n *Node) bootPeers(b *Boot) {
+	n.removed = slices.Clone(b.Removed)
 	for i := range b.Peers {
 		n.addPeer(Peer{Site: b.Peers[i].Site, Name: b.Peers[i].Name}).Registered = true
 	}
-	for _, p := range n.t.C.Peers {
-		q := n.addPeer(p)
-		q.Configured, q.Peer = true, p
+	for _, m := range step.Members(n.t.C.Peers, b.Sites, b.Removed) {
+		p := n.addPeer(m.Peer)
+		p.record = m.Record
+		p.Learner = b.Founded && m.Record != nil && m.Record.Learner
+		n.configure(p)
 	}
-	for _, p := range n.role.Peers {
-		q := &peer{Peer: p, Outbound: n.out.Add(p), Inbound: n.mirrors.Add(p)}
-		n.peers = append(n.peers, q)
-		if p.Configured {
-			// Frames name their session by its counter alone. Each life begins it anywhere, so
-			// that no old frame passes for one of a session of this life: terms would not tell
-			// them apart, since that of a new journal is 1 again. Not from the draws of dials.
-			begin := rand.New(rand.NewPCG(n.t.C.Seed, uint64(p.Site)))
-			q.Outbound.Configure(begin.Uint32() >> 1)
-			q.Inbound.Configure()
-		}
-	}
-}
-
-func (n *Node) addPeer(p Peer) *role.Peer {
-	n.t.Know(p)
-	i, found := slices.BinarySearchFunc(n.role.Peers, p.Site,
-		func(q *role.Peer, s wire.SiteID) int { return cmp.Compare(q.Site, s) })
-	if !found {
-		n.role.Peers = slices.Insert(n.role.Peers, i, &role.Peer{Peer: p})
-	}
-	return n.role.Peers[i]
 }
 
 func (n *Node) peer(site wire.SiteID) *peer {

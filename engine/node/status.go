@@ -14,6 +14,7 @@ import (
 type PeerStatus struct {
 	Peer
 	LastHeard time.Time // zero = never since open
+	OnRecord  bool      // an operator took it in: a start needs no name for it
 	stream.OutboundStatus
 	stream.InboundStatus
 }
@@ -42,10 +43,10 @@ func (n *Node) Status(now Now) Status {
 		s.Admission[a] = n.gate.Count(a)
 	}
 	for _, p := range n.peers {
-		if !p.Configured && !p.Registered {
-			continue // forgotten
+		q := PeerStatus{
+			Peer: p.Peer.Peer, OnRecord: p.record != nil,
+			OutboundStatus: p.Outbound.Status(now), InboundStatus: p.Inbound.Status(now),
 		}
-		q := PeerStatus{Peer: p.Peer.Peer, OutboundStatus: p.Outbound.Status(now), InboundStatus: p.Inbound.Status(now)}
 		if p.heard != 0 {
 			q.LastHeard = now.Wall.Add(p.heard - now.Mono)
 		}

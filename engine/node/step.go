@@ -36,6 +36,8 @@ func (n *Node) Step(now Now, in Input, e *Effects) {
 		if l := n.dialed(in.Link); l != nil {
 			l.peer.ReadDone(in)
 		}
+	case *AddPeer:
+		n.takeIn(in)
 	case *Forget:
 		n.forgetPeer(in)
 	case *End:

@@ -1,6 +1,9 @@
 package node
 
-import "github.com/claudefs/repl/engine/step"
+import (
+	"github.com/claudefs/repl/engine/step"
+	"github.com/claudefs/repl/wire"
+)
 
 // The words of a step, as the shells know them: package step has them, because the rooms
 // of the heart speak them too.
@@ -31,6 +34,7 @@ type (
 	ApplyStopped = step.ApplyStopped
 	LogDamaged   = step.LogDamaged
 	Granted      = step.Granted
+	AddPeer      = step.AddPeer
 	Forget       = step.Forget
 	Loss         = step.Loss
 	VerifyAsk    = step.VerifyAsk
@@ -52,6 +56,8 @@ type (
 )
 
 const (
+	RemovedMax              = step.RemovedMax
+	PeerCountMax            = step.PeerCountMax
 	WindowBytesDefault      = step.WindowBytesDefault
 	VerifyWaitDefault       = step.VerifyWaitDefault
 	HeartbeatTimeoutDefault = step.HeartbeatTimeoutDefault
@@ -91,6 +97,11 @@ var (
 	ErrDataLost = step.ErrDataLost
 	ErrWithheld = step.ErrWithheld
 )
+
+// Members merges the peers that a configuration names with those on record.
+func Members(named []Peer, sites []wire.SiteRecord, removed []wire.RemovedSite) []step.Member {
+	return step.Members(named, sites, removed)
+}
 
 // Check says why no node can be made of c and b.
 func Check(c *Config, b *Boot) error { return step.Check(c, b) }

@@ -38,6 +38,9 @@ type site struct {
 	own     disk
 	mirror  disk
 	peers   []wire.RegisteredPeer
+	records []wire.SiteRecord
+	removed []wire.RemovedSite
+	counted map[wire.SiteID]int // confirmations that were passed on, by peer
 	applied []wire.Cursor
 	suspect [Mirror + 1][]wire.LogID
 	term    wire.Term
@@ -104,7 +107,7 @@ func (s *site) now() Now {
 }
 
 func (w *world) addSite(name string, shards uint32, primary string, peers ...string) *site {
-	s := &site{w: w, name: name, acked: make(map[wire.LogID]wire.Seq)}
+	s := &site{w: w, name: name, acked: make(map[wire.LogID]wire.Seq), counted: make(map[wire.SiteID]int)}
 	s.c = Config{
 		Cluster: wire.ClusterIDOf("prod"), ClusterName: "prod", Site: wire.SiteIDOf("prod", name), SiteName: name,
 		Shards: shards, Primary: wire.SiteIDOf("prod", primary), PrimaryNamed: true, Seed: uint64(len(w.sites) + 1),
@@ -153,6 +156,7 @@ func (s *site) open() {
 		Term: s.term, Own: s.own.logs(), Mirror: s.mirror.logs(),
 		OwnSuspect: s.suspect[Own], MirrorSuspect: s.suspect[Mirror], Peers: s.peers, Applied: slices.Clone(s.applied),
 		Founded: s.founded, Starts: append(s.starts(s.own.batches), s.starts(s.mirror.batches)...),
+		Sites: s.records, Removed: s.removed,
 	}
 	s.node = New(s.c, b)
 	s.takes = make(map[wire.Shard]bool)
@@ -256,6 +260,9 @@ func (s *site) step(in Input) {
 	}
 	for _, p := range e.Progress {
 		s.checkProgress(&p)
+		if !p.Lost {
+			s.counted[p.Peer]++
+		}
 	}
 	for _, j := range e.Reclaim {
 		s.retains[j]++
@@ -400,6 +407,17 @@ func (s *site) stage(st *Stage, in *FrameIn) {
 }
 
 func (s *site) persist(p *Persist) {
+	for _, site := range p.Forget {
+		s.drop(site)
+	}
+	for _, r := range p.Removed {
+		s.drop(r.Site)
+		s.removed = append(s.removed, r)
+	}
+	for _, r := range p.Sites {
+		s.removed = slices.DeleteFunc(s.removed, func(o wire.RemovedSite) bool { return o.Site == r.Site })
+		s.records = append(slices.DeleteFunc(s.records, func(o wire.SiteRecord) bool { return o.Site == r.Site }), r)
+	}
 	for _, r := range p.Peers {
 		i := slices.IndexFunc(s.peers, func(o wire.RegisteredPeer) bool { return o.Site == r.Site })
 		if i < 0 {
@@ -415,10 +433,13 @@ func (s *site) persist(p *Persist) {
 			s.peers[i].Cursors = list
 		}
 	}
-	for _, site := range p.Forget {
-		s.peers = slices.DeleteFunc(s.peers, func(r wire.RegisteredPeer) bool { return r.Site == site })
-	}
 	s.step(&Persisted{Ticket: p.Ticket})
+}
+
+// drop takes a site off the control state.
+func (s *site) drop(site wire.SiteID) {
+	s.peers = slices.DeleteFunc(s.peers, func(r wire.RegisteredPeer) bool { return r.Site == site })
+	s.records = slices.DeleteFunc(s.records, func(r wire.SiteRecord) bool { return r.Site == site })
 }
 
 // tail is where a log ends, what is staged included.

@@ -15,13 +15,18 @@ import (
 type Peer struct {
 	step.Peer
 	Configured bool
+	Learner    bool   // taken in while this site works, and does not hold everything yet: counts for nothing
 	Registered bool   // in the control state: it welcomed us once, and holds the floor until it is forgotten
 	Answered   bool   // reported its positions at least once since open
 	Contrary   string // it names another primary: what was said; "" = it does not, or has not said
 }
 
+// Awaited says that a peer may have something of this site that it has lost. A learner that
+// never answered has nothing.
+func (p *Peer) Awaited() bool { return p.Configured && !p.Learner || p.Registered }
+
 // Unheard says that a peer may have more than this site, and has not reported since open.
-func (p *Peer) Unheard() bool { return (p.Configured || p.Registered) && !p.Answered }
+func (p *Peer) Unheard() bool { return p.Awaited() && !p.Answered }
 
 // Role is what one site knows about who writes.
 type Role struct {
@@ -96,10 +101,8 @@ func (r *Role) Settled() bool {
 
 func (r *Role) some(f func(*Peer) bool) bool { return slices.ContainsFunc(r.Peers, f) }
 
-// Alone: no peer is configured or registered, or each of them was forgotten.
-func (r *Role) Alone() bool {
-	return !r.some(func(p *Peer) bool { return p.Configured || p.Registered })
-}
+// Alone: there is no peer whose word counts.
+func (r *Role) Alone() bool { return !r.some((*Peer).Awaited) }
 
 // Left: there are registered peers, and the configuration names none.
 func (r *Role) Left() bool {
@@ -202,6 +205,8 @@ func (r *Role) Check() error {
 			return fmt.Errorf("peers %08x and %08x are not sorted", r.Peers[i-1].Site, p.Site)
 		case p.Site == r.t.C.Site:
 			return fmt.Errorf("site %08x is its own peer", p.Site)
+		case p.Learner && !p.Configured:
+			return fmt.Errorf("site %08x is a learner, and not configured", p.Site)
 		case p.Contrary != "" && r.founded && r.Contradicted():
 			return fmt.Errorf("site %08x contradicts a founded directory", p.Site)
 		}

@@ -9,8 +9,13 @@ import (
 	"github.com/claudefs/repl/wire"
 )
 
-// PeerCountMax: a mirror remembers in one word which peers it owes a page.
-const PeerCountMax = 64
+// PeerCountMax is how many peers a site has at most, those that are registered and not configured
+// any more included: a mirror remembers in one word which of them it owes a page.
+const PeerCountMax = 63
+
+// RemovedMax is how many removed sites a site remembers, as many as its control state does: the
+// oldest are forgotten first, and then refused as any stranger is.
+const RemovedMax = 64
 
 // Defaults that the shells know as well: an engine shows its options with them.
 const (
@@ -91,6 +96,8 @@ type Boot struct {
 	MirrorSuspect []wire.LogID
 	Starts        []wire.Start          // what both journals keep of STARTs above the first epoch
 	Peers         []wire.RegisteredPeer // sorted by site; from the control state
+	Sites         []wire.SiteRecord     // sorted by site; from there, too: configured besides Config.Peers
+	Removed       []wire.RemovedSite    // from there, too: what Config.Peers says of these counts for nothing
 	Backlogs      map[wire.SiteID]int64 // bytes of the own journal that lie behind a peer's cursors, where measured
 	Applied       []wire.Cursor         // the Store's cursors, sorted by log
 	// Founded: the directory has it on record, or what is in it shows, that Config.Primary
@@ -98,13 +105,13 @@ type Boot struct {
 	Founded bool
 }
 
-// Check says why no node can be made of c and b: a site has at most 64 peers, those that
-// are registered and not configured any more included.
+// Check says why no node can be made of c and b: there are more than PeerCountMax peers.
 func Check(c *Config, b *Boot) error {
 	sites, old := map[wire.SiteID]bool{}, []string(nil)
-	for _, p := range c.Peers {
-		sites[p.Site] = true
+	for _, m := range Members(c.Peers, b.Sites, b.Removed) {
+		sites[m.Site] = true
 	}
+	configured := len(sites)
 	for i := range b.Peers {
 		if p := &b.Peers[i]; !sites[p.Site] {
 			sites[p.Site], old = true, append(old, p.Name)
@@ -114,7 +121,7 @@ func Check(c *Config, b *Boot) error {
 		return nil
 	}
 	return fmt.Errorf("site %s has %d configured peers and %d registered ones that are not configured, %s among them: "+
-		"at most %d in all: %w", c.SiteName, len(c.Peers), len(old), strings.Join(old[:min(3, len(old))], ", "),
+		"at most %d in all: %w", c.SiteName, configured, len(old), strings.Join(old[:min(3, len(old))], ", "),
 		PeerCountMax, ErrPeers)
 }
 

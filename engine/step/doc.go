@@ -1,6 +1,6 @@
 // Package step defines the types of one step of the heart: its input, its effects, the
 // configuration, and what a node finds when it starts. It decides nothing but how two
-// positions of a log relate ([Relate]).
+// positions of a log relate ([Relate]) and which peers are configured ([Members]).
 //
 //	Input ──▶ ┌─────────────────────────────────────────────┐ ──▶ Effects
 //	 Now ───▶ │ Turn: configuration, names, tickets, events │

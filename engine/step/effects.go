@@ -145,8 +145,11 @@ type Clear struct {
 // Persisted.
 type Persist struct {
 	Ticket uint64
-	Peers  []wire.RegisteredPeer
-	Forget []wire.SiteID // these are registered no more
+	// In this order: what is known of a site may be given up, and then be new.
+	Forget  []wire.SiteID // nothing is kept for these any more
+	Removed []wire.RemovedSite
+	Sites   []wire.SiteRecord
+	Peers   []wire.RegisteredPeer
 }
 
 // Progress: Peer has confirmed Log up to Seq at Level.

@@ -149,28 +149,6 @@ type Granted struct {
 	Open  uint64
 }
 
-// Forget: an operator gives a peer up that never answered, a mistyped name say, or with Gone
-// one that did and will not come back. It holds no floor any more and is not dialed; one
-// that is configured comes back with the next start. Answered in place.
-type Forget struct {
-	Site wire.SiteID
-	Only bool // say what it would lose; change nothing
-	Gone bool // although it was heard
-
-	Err   error // why not
-	Heard bool  // it answered, in this life or before
-	Loss  Loss
-}
-
-// Loss is what is given up with a peer.
-type Loss struct {
-	// What it could not be given any more, without a copy of the whole.
-	Shards  int   // of whose logs it has not confirmed all
-	Entries int64 // of them that it has not confirmed
-	// Last are entries that it has confirmed, and neither journal nor Store here has.
-	Last int64
-}
-
 // VerifyAsk: ask a peer what both sites must have in common. The answer is a
 // Told; a later question to the same peer takes the place of an earlier one, and
 // a question of kind VerifyEnd has no answer. IDs rise over all peers.
@@ -206,6 +184,5 @@ func (*JournalDown) input()  {}
 func (*ApplyStopped) input() {}
 func (*LogDamaged) input()   {}
 func (*Granted) input()      {}
-func (*Forget) input()       {}
 func (*VerifyAsk) input()    {}
 func (*VerifyAnswer) input() {}

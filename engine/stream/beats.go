@@ -65,5 +65,8 @@ func (o *Outbound) Echoed(e *wire.HeartbeatEcho) error {
 		o.proven, o.fresh = max(o.proven, left), true
 		o.dials = 0 // only now: a peer that welcomes and then falls is not dialed in a tight loop
 	}
+	if o.Learner && o.holdsAll() {
+		o.full()
+	}
 	return nil
 }

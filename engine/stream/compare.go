@@ -119,8 +119,12 @@ func (o *Outbound) saidApplied(s wire.Shard) {
 	o.progress(wire.LevelApplied, s, at)
 }
 
+// progress passes on what counts: of a learner nothing does.
 func (o *Outbound) progress(level wire.AckLevel, s wire.Shard, at wire.Position) {
 	t := o.own.t
+	if o.Learner && !plant.LearnerCounts {
+		return
+	}
 	t.E.Progress = append(t.E.Progress, step.Progress{Peer: o.Site, Level: level, Log: t.LogID(s), Position: at})
 }
 

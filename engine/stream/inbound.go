@@ -12,7 +12,9 @@ package stream
 //  5. Ended gives the link up; the frames that wait for a flush stay.
 
 import (
+	"cmp"
 	"fmt"
+	"math/bits"
 	"slices"
 	"time"
 
@@ -54,11 +56,29 @@ type received struct {
 	bytes            int64
 }
 
-// Add takes a peer; they come sorted by site.
+// Add takes a peer. It has a bit that no other has, whenever peers come and go.
 func (m *Mirrors) Add(p *role.Peer) *Inbound {
-	in := &Inbound{Peer: p, mirrors: m, bit: 1 << len(m.Peers)}
-	m.Peers = append(m.Peers, in)
+	taken := uint64(0)
+	for _, q := range m.Peers {
+		taken |= q.bit
+	}
+	in := &Inbound{Peer: p, mirrors: m, bit: 1 << bits.TrailingZeros64(^taken)}
+	at, _ := slices.BinarySearchFunc(m.Peers, p.Site,
+		func(q *Inbound, s wire.SiteID) int { return cmp.Compare(q.Site, s) })
+	m.Peers = slices.Insert(m.Peers, at, in)
 	return in
+}
+
+// Remove gives a peer up whose session has ended. Only the writer brings batches, and it is not
+// given up: nothing of the peer is on its way to the medium.
+func (m *Mirrors) Remove(p *Inbound) {
+	for _, log := range p.owed {
+		m.Log(log).owed &^= p.bit
+	}
+	if p.Mirror != nil {
+		p.settle()
+	}
+	m.Peers = slices.DeleteFunc(m.Peers, func(q *Inbound) bool { return q == p })
 }
 
 // Configure makes a peer one whose sessions are accepted.
@@ -80,6 +100,12 @@ func (p *Inbound) Begin(link step.LinkID, session uint32) {
 	p.receiver.Begin()
 	p.behind = lag.Follower{}
 	p.received.sessions++
+	p.settle()
+}
+
+// settle takes back what became of logs by batches that were lost or refused; nothing is under
+// way any more.
+func (p *Inbound) settle() {
 	for _, s := range p.failed {
 		if plant.FailedTailKept {
 			break

@@ -246,11 +246,21 @@ func (m *Mirrors) Applied(cursors []wire.Cursor) {
 
 // Check says which of the inequalities that stand beside the fields does not hold.
 func (m *Mirrors) Check() error {
-	unapplied := 0
+	unapplied, bits := 0, uint64(0)
+	for _, p := range m.Peers {
+		if bits&p.bit != 0 || p.bit == 0 {
+			return fmt.Errorf("peer %s has bit %x, others have %x", p.Name, p.bit, bits)
+		}
+		bits |= p.bit
+	}
 	for _, s := range m.Sites {
 		for i := range s.Logs {
 			l := &s.Logs[i]
 			unapplied += m.behind(l)
+			if l.owed&^bits != 0 {
+				return fmt.Errorf("mirror of site %08x, shard %d: pages are owed to %x, peers have %x",
+					s.Site, i, l.owed, bits)
+			}
 			if !m.t.Covers(l.ID, l.tail.Position, l.Durable) {
 				return fmt.Errorf("mirror of site %08x, shard %d: durable %s, staged %s",
 					s.Site, i, l.Durable, l.tail.Position)

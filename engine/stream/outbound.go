@@ -11,7 +11,9 @@ package stream
 //     plans the next dial.
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/claudefs/repl/engine/event"
@@ -72,10 +74,11 @@ type Outbound struct {
 
 	own              *OwnLogs
 	durable, applied *lag.Meter
-	changed          []wire.Shard // with dirty cursors
-	unready          []wire.Shard // whose START it cannot take yet, see opens.go
-	stops            []wire.Shard // logs with a Stop
-	seekHeld         bool         // the session waits for its registration to be written
+	changed          []wire.Shard    // with dirty cursors
+	unready          []wire.Shard    // whose START it cannot take yet, see opens.go
+	stops            []wire.Shard    // logs with a Stop
+	seekHeld         bool            // the session waits for its registration to be written
+	goals            []wire.Position // by shard: what a learner has to hold, see learner.go; nil = not yet known
 }
 
 // Dialing is how the session comes up.
@@ -86,6 +89,7 @@ type Dialing struct {
 	Link    step.LinkID
 	Session uint32
 	Refused bool   // the peer refused the last one
+	Removed string // the peer knows this site no more: what it said; "" = it does
 	Reason  string // why it is down; "" else
 	Term    wire.Term
 	counter uint32
@@ -106,12 +110,25 @@ type sent struct {
 	fresh    bool          // proven is of this session
 }
 
-// Add takes a peer; they come sorted by site.
+// Add takes a peer.
 func (w *OwnLogs) Add(p *role.Peer) *Outbound {
 	o := &Outbound{Peer: p, own: w, Logs: make([]SentLog, w.t.C.Shards)}
 	o.Beats.of = o
-	w.Peers = append(w.Peers, o)
+	at, _ := slices.BinarySearchFunc(w.Peers, p.Site,
+		func(q *Outbound, s wire.SiteID) int { return cmp.Compare(q.Site, s) })
+	w.Peers = slices.Insert(w.Peers, at, o)
 	return o
+}
+
+// Remove gives a peer up whose session has ended: nothing that it confirmed counts any more.
+func (w *OwnLogs) Remove(o *Outbound) {
+	for i := range o.Logs {
+		if l := &o.Logs[i]; l.Durable.Seq|l.Applied.Seq|l.appliedBefore.Seq != 0 {
+			lost := step.Progress{Peer: o.Site, Log: w.t.LogID(wire.Shard(i)), Lost: true}
+			w.t.E.Progress = append(w.t.E.Progress, lost)
+		}
+	}
+	w.Peers = slices.DeleteFunc(w.Peers, func(p *Outbound) bool { return p == o })
 }
 
 // Configure makes a peer one that is dialed. counter is where its sessions begin.
@@ -196,7 +213,15 @@ func (o *Outbound) Welcomed(m *wire.Welcome) error {
 	}
 	o.Phase, o.Refused = PhaseResume, false
 	o.seekHeld = false
+	o.TakenIn()
 	return nil
+}
+
+// TakenIn: the peer knows this site, and did not before if it said so.
+func (o *Outbound) TakenIn() {
+	if o.Removed != "" {
+		o.Removed, o.dialAt, o.dials = "", o.own.t.Now.Mono, 0
+	}
 }
 
 // Begin begins the session that was welcomed.
@@ -204,7 +229,7 @@ func (o *Outbound) Begin() {
 	o.Sender.Reset()
 	o.readStamp, o.reader, o.readErrs = 0, readerStopped, 0
 	o.again, o.unready = false, o.unready[:0]
-	o.fresh = false
+	o.fresh, o.goals = false, nil
 	for s := range o.Logs {
 		l := &o.Logs[s] // it may have lost what it said before
 		if !o.own.t.Covers(o.own.t.LogID(wire.Shard(s)), l.appliedBefore, l.Applied) {
@@ -388,6 +413,10 @@ func (o *Outbound) Ended(reason string) {
 	o.backlog += o.Sender.Drop() // to be sent again
 }
 
+// removedPauses is how many times longer a site waits that its peer has removed: only an operator
+// ends that, and then the peer dials.
+const removedPauses = 16
+
 // Redial plans the next dial: jittered, twice as long after every failure.
 func (o *Outbound) Redial(reason string) {
 	t := o.own.t
@@ -397,5 +426,8 @@ func (o *Outbound) Redial(reason string) {
 	}
 	o.dials++
 	wait = wait/2 + time.Duration(o.own.rng.Int64N(int64(wait/2)+1))
+	if o.Removed != "" {
+		wait *= removedPauses
+	}
 	o.Phase, o.dialAt, o.Reason = PhaseDown, t.Now.Mono+wait, reason
 }

@@ -28,6 +28,7 @@ const (
 type OutboundStatus struct {
 	Link                    string // "down", "connecting", "hello", "catching up", "live", "refused"
 	Reason                  string // why down or refused; "" else
+	Learner                 bool   // it counts for nothing yet
 	RTT                     time.Duration
 	Session                 uint32
 	Dialed                  step.LinkID // 0 = none
@@ -46,7 +47,7 @@ type OutboundStatus struct {
 // Status returns a snapshot that shares nothing. Its cost is that of the logs that are
 // behind or stopped; of a peer that is not configured, that of all logs.
 func (o *Outbound) Status(now step.Now) OutboundStatus {
-	s := OutboundStatus{Link: o.Phase.String(), Reason: o.Reason, RTT: o.rtt, Dialed: o.Link}
+	s := OutboundStatus{Link: o.Phase.String(), Reason: o.Reason, RTT: o.rtt, Dialed: o.Link, Learner: o.Learner}
 	if !o.Configured {
 		s.Reason = "registered, but not configured: what it lacks is kept for it; name it as a peer again, " +
 			"or give it up: cfs admin replication forget " + o.Name + " --gone"
@@ -80,6 +81,8 @@ func (o *Outbound) Status(now step.Now) OutboundStatus {
 	}
 	slices.SortFunc(s.Stopped, func(a, b step.StoppedLog) int { return a.Log.Compare(b.Log) })
 	switch {
+	case o.Removed != "":
+		s.Link, s.Reason = "refused", o.Removed
 	case o.Phase == PhaseLive && o.backlog > s.WindowBytes && s.Durable.Entries > 0:
 		s.Link = "catching up"
 	case o.Phase == PhaseDown && o.Refused:

@@ -128,6 +128,8 @@ const (
 	StoreIgnored = false
 	// FreshWriter lets a new directory write once VerifyWait has passed, whatever others name.
 	FreshWriter = false
+	// LearnerCounts passes on what a learner confirms, before it holds everything.
+	LearnerCounts = false
 	// VerifiedUnheard takes a log for verified although a peer was not heard.
 	VerifiedUnheard = false
 )

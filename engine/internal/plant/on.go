@@ -74,6 +74,7 @@ var (
 	LagTimeConstant     = planted("lag-time-constant")
 	FreshWriter         = planted("fresh-writer")
 	VerifiedUnheard     = planted("verified-unheard")
+	LearnerCounts       = planted("learner-counts")
 	DurableByReceived   = planted("durable-by-received")
 	MirrorStuck         = planted("mirror-stuck")
 	StoreIgnored        = planted("store-ignored")
