@@ -35,7 +35,7 @@ type auditLog struct {
 func (e *Engine) openAudit() {
 	e.trail = audit.New(audit.Options{FS: e.o.FS, Dir: e.auditDir(), Site: e.id.siteName})
 	e.events.audit = auditLog{trail: e.trail, known: func(peer string) bool {
-		return slices.ContainsFunc(e.peers, func(p peerInfo) bool { return p.name == peer })
+		return slices.ContainsFunc(e.routes(), func(r *route) bool { return r.name == peer })
 	}}
 }
 

@@ -155,7 +155,7 @@ const (
 	levelDurable
 	levelAppliedHere
 	levelApplied
-	levelHandover  // applied at the peer with this index
+	levelHandover  // applied at the peer with this slot
 	levelAdmission // of a shard: what an append waits for before it has its place
 )
 
@@ -197,8 +197,9 @@ type Engine struct {
 
 	heart   heart
 	shards  []shardState
-	peers   []peerInfo // sorted by site
-	routes  []*route   // to peers, in their order
+	members sync.Mutex               // held while a site is taken in or given up
+	table   atomic.Pointer[[]*route] // see routes
+	opening []event.Event            // told once events are open
 	room    roomWaiters
 	waiters sync.Pool // of *waiter
 
@@ -231,11 +232,11 @@ type Engine struct {
 	closeErr error
 }
 
-// peerInfo is a configured peer.
+// peerInfo is a configured peer. No other one has its slot while it is one.
 type peerInfo struct {
-	site  wire.SiteID
-	name  string
-	addrs []string
+	site wire.SiteID
+	name string
+	slot int // in shardState.peers
 }
 
 // journals are the two journals of a node, in the order of Status.
@@ -346,13 +347,16 @@ func (e *Engine) Close(ctx context.Context) error {
 // first, the journals that take it last.
 func (e *Engine) shutdown() {
 	e.own.drain() // What was appended becomes durable, if it still can.
+	e.heart.mu.Lock()
+	e.heart.recorded.Broadcast()
+	e.heart.mu.Unlock()
 	e.stop.Do(func() { close(e.done) })
 	e.endLife(ErrClosed)
 	if e.listener != nil {
 		e.listener.Close()
 	}
 	e.mirror.unblock()
-	for _, r := range e.routes {
+	for _, r := range e.routes() {
 		r.end()
 	}
 	e.links.closeAll()

@@ -119,6 +119,7 @@ func (e *Engine) newHeart(next *epochHeld, founded bool, floor wire.Stamp) {
 	boot.Founded, boot.Tickets = founded, h.node.Tickets()
 	config := e.nodeConfig(randomSeed())
 	h.node, h.wake = node.New(config, boot), 0
+	h.recorded.Broadcast()
 	h.mu.Unlock()
 	for _, f := range e.journals() {
 		if err := f.err(); err != nil {

@@ -143,10 +143,8 @@ func (e *Engine) siteName(site wire.SiteID) string {
 	if site == e.id.site {
 		return e.id.siteName
 	}
-	for i := range e.peers {
-		if e.peers[i].site == site {
-			return e.peers[i].name
-		}
+	if r := e.routeTo(site); r != nil {
+		return r.name
 	}
 	return fmt.Sprintf("%08x", uint32(site))
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/claudefs/repl/engine/audit"
@@ -97,7 +96,7 @@ func (e *Engine) failoverPlan(to string, o *FailoverOptions) (*FailoverReport, e
 		Schema: 1, Kind: "failover", How: FailoverHandover, Site: to, Was: was.name, Unheard: []string{},
 	}
 	switch {
-	case !e.o.knows(to):
+	case site != e.id.site && e.routeTo(site) == nil:
 		return nil, fmt.Errorf("site %q is neither site %s nor a peer of it: %w", to, e.id.siteName, ErrOptions)
 	case was.primary == site:
 		return nil, fmt.Errorf("site %s writes already, in epoch %s: %w", to, was.at, ErrOptions)
@@ -132,6 +131,10 @@ func (e *Engine) failoverPlan(to string, o *FailoverOptions) (*FailoverReport, e
 		if p.Site != peer {
 			continue
 		}
+		if r.How == FailoverHandover && p.Learner {
+			return nil, fmt.Errorf("site %s is a learner, and does not hold everything yet: wait until status shows it "+
+				"full: %w", to, ErrUnavailable)
+		}
 		r.Behind, r.HeardAt = p.Behind, p.HeardAt
 		r.MayStillWrite = r.How == FailoverPromotion
 		if r.How == FailoverHandover {
@@ -159,7 +162,10 @@ func (e *Engine) awaitEpoch(ctx context.Context, to wire.Epoch) error {
 
 // switchover hands the writing over to a peer.
 func (e *Engine) switchover(ctx context.Context, to string, r *FailoverReport, timeout time.Duration) error {
-	peer := slices.IndexFunc(e.peers, func(p peerInfo) bool { return p.name == to })
+	peer := e.routeTo(wire.SiteIDOf(e.o.Cluster, to))
+	if peer == nil {
+		return fmt.Errorf("site %s is no peer any more: %w", to, ErrOptions)
+	}
 	if !e.switching.CompareAndSwap(false, true) {
 		return fmt.Errorf("another switchover is under way: %w", ErrBusy)
 	}
@@ -169,7 +175,7 @@ func (e *Engine) switchover(ctx context.Context, to string, r *FailoverReport, t
 	err := e.admitted(ctx)
 	if err == nil {
 		e.pause(true)
-		if err = e.handOver(ctx, peer); err != nil {
+		if err = e.handOver(ctx, peer.slot); err != nil {
 			e.pause(false)
 		}
 	}

@@ -18,6 +18,10 @@ import (
 // only; what no option says, the directory does.
 func (e *Engine) settlePrimary(control *journal.Control, cursors []wire.Cursor) (founded bool, err error) {
 	primary := wire.SiteIDOf(e.o.Cluster, e.o.Primary)
+	if e.named != "" && primary != e.id.site && e.routeTo(primary) == nil {
+		return false, fmt.Errorf("%w: Primary is %q: neither this site, %q, nor a peer has that name",
+			ErrOptions, e.named, e.id.siteName)
+	}
 	directory := e.directory(control, cursors)
 	writer := directory.Writer()
 	if directory.Stale() {

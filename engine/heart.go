@@ -22,6 +22,8 @@ type heart struct {
 	effects node.Effects
 	next    []node.Input // answers that came up while effects were handed on
 	wake    time.Duration
+	// recorded is for who waits for control records; something of them was written.
+	recorded *sync.Cond
 }
 
 // frameBatches is what the input of a step came with: the batches of a frame, whose
@@ -48,6 +50,10 @@ func (e *Engine) stepWith(in node.Input, b frameBatches) {
 	h.effects.Reset()
 	h.node.Step(e.now(), in, &h.effects)
 	e.carryOut(&h.effects, b)
+	switch in.(type) {
+	case *node.Persisted, *node.JournalDown:
+		h.recorded.Broadcast()
+	}
 	for len(h.next) > 0 {
 		in := h.next[0]
 		h.next = append(h.next[:0], h.next[1:]...)
@@ -141,11 +147,17 @@ func (e *Engine) stage(s *node.Stage, b frameBatches) {
 // persist puts control records into the own journal.
 func (e *Engine) persist(p *node.Persist) {
 	records := make([]journal.ControlRecord, 0, len(p.Peers))
-	for i := range p.Peers {
-		records = append(records, journal.ControlRecord{Peer: &p.Peers[i]})
-	}
 	for _, site := range p.Forget {
 		records = append(records, journal.ControlRecord{RemovePeer: site})
+	}
+	for i := range p.Removed {
+		records = append(records, journal.ControlRecord{Removed: &p.Removed[i]})
+	}
+	for i := range p.Sites {
+		records = append(records, journal.ControlRecord{Site: &p.Sites[i]})
+	}
+	for i := range p.Peers {
+		records = append(records, journal.ControlRecord{Peer: &p.Peers[i]})
 	}
 	unit, err := e.own.j.StageControl(records, wire.StampOf(time.Now()))
 	if err != nil {

@@ -1,13 +1,13 @@
 package engine
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/claudefs/repl/engine/event"
@@ -37,10 +37,7 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 		opened: time.Now().Add(-time.Second), // the heart's clock never shows zero
 		shards: make([]shardState, o.Shards), done: make(chan struct{}), ended: make(chan struct{}),
 	}
-	for _, p := range o.Peers {
-		e.peers = append(e.peers, peerInfo{wire.SiteIDOf(o.Cluster, p.Site), p.Site, slices.Clone(p.Addrs)})
-	}
-	slices.SortFunc(e.peers, func(a, b peerInfo) int { return cmp.Compare(a.site, b.site) })
+	e.heart.recorded = sync.NewCond(&e.heart.mu)
 	e.waiters.New = newWaiter
 	e.life, e.endLife = context.WithCancelCause(context.Background())
 	if err := e.open(ctx); err != nil {
@@ -81,6 +78,9 @@ func (e *Engine) open(ctx context.Context) (err error) {
 	cursors := e.appliers.cursors()
 	control := e.own.j.Control()
 	e.appliers.raise(control.Epoch(0))
+	if control.Sites, err = e.openRoutes(&control); err != nil {
+		return err
+	}
 	founded, err := e.settlePrimary(&control, cursors)
 	if err != nil {
 		return err
@@ -153,11 +153,7 @@ func (e *Engine) openMemory() (err error) {
 			return err
 		}
 	}
-	if err := e.openLinks(); err != nil {
-		return err
-	}
-	e.openRoutes()
-	return nil
+	return e.openLinks()
 }
 
 func (e *Engine) openJournals(ctx context.Context) error {
@@ -199,7 +195,8 @@ func (e *Engine) boot(control *journal.Control, cursors []wire.Cursor) node.Boot
 		Term: e.own.j.Term(), Own: logsOf(e.own.j), Mirror: logsOf(e.mirror.j),
 		OwnSuspect: e.own.j.Suspects(), MirrorSuspect: e.mirror.j.Suspects(), Applied: cursors,
 		Starts: append(e.own.j.Starts(), e.mirror.j.Starts()...),
-		Peers:  control.Peers, Backlogs: make(map[wire.SiteID]int64),
+		Peers:  control.Peers, Sites: control.Sites, Removed: control.Removed,
+		Backlogs: make(map[wire.SiteID]int64),
 	}
 	for i := range b.Peers {
 		if bytes, known := e.measure(&b.Peers[i]); known {
@@ -222,9 +219,10 @@ func logsOf(j *journal.Journal) []node.Log {
 // bootShards sets the watermarks to what is known, so that Wait can answer for
 // entries of an earlier life.
 func (e *Engine) bootShards(b *node.Boot) {
-	marks := make([]peerMark, len(e.shards)*len(e.peers))
+	count := len(e.routes())
+	marks := make([]peerMark, len(e.shards)*count)
 	for i := range e.shards {
-		e.shards[i].peers = marks[i*len(e.peers) : (i+1)*len(e.peers)]
+		e.shards[i].peers = marks[i*count : (i+1)*count : (i+1)*count]
 	}
 	for _, log := range b.Own {
 		if int64(log.ID.Shard) < int64(len(e.shards)) {
@@ -246,8 +244,11 @@ func (e *Engine) bootShards(b *node.Boot) {
 		}
 	}
 	for i := range b.Peers {
+		site := b.Peers[i].Site
+		if slices.ContainsFunc(b.Sites, func(s wire.SiteRecord) bool { return s.Site == site && s.Learner }) {
+			continue // it counts for nothing yet
+		}
 		for _, c := range b.Peers[i].Cursors {
-			site := b.Peers[i].Site
 			e.progress(&node.Progress{Peer: site, Level: wire.LevelDurable, Log: c.Log, Position: c.Position})
 		}
 	}
@@ -261,8 +262,10 @@ func (e *Engine) nodeConfig(seed uint64) node.Config {
 		WindowBytesMax: e.o.WindowBytesMax, HeartbeatTimeout: e.o.HeartbeatTimeout, VerifyWait: e.o.VerifyWait,
 		Seed: seed,
 	}
-	for _, p := range e.peers {
-		c.Peers = append(c.Peers, node.Peer{Site: p.site, Name: p.name, NoAddress: len(p.addrs) == 0})
+	for _, p := range e.namedPeers() {
+		if e.routeTo(p.Site) != nil { // else it was given up in this life
+			c.Peers = append(c.Peers, p)
+		}
 	}
 	return c
 }
@@ -275,6 +278,9 @@ func (e *Engine) start(cursors []wire.Cursor) {
 	e.housework.open()
 	e.tellDataPath()
 	e.tellRecovery()
+	for _, told := range e.opening {
+		e.tell(told)
+	}
 	e.appliers.start(cursors)
 	for _, f := range e.journals() {
 		go f.run() // Ends when Close calls end, after everyone who stages.

@@ -30,7 +30,7 @@ const (
 	durationMax         = time.Hour
 	bytesMax            = 1 << 40
 	nameBytesMax        = 255
-	peersMax            = 63
+	peersMax            = node.PeerCountMax
 )
 
 // Validate reports all faults of o at once, each with the name of its field, as one
@@ -88,9 +88,11 @@ func (o *Options) Validate() error {
 
 // checkHeads says what is wrong where the journals' segments are too small for what each
 // of them begins with: where every log stands, and every peer in it.
-func (o *Options) checkHeads() string {
-	shards, peers := cmp.Or(o.Shards, shardsDefault), len(o.Peers)
-	segment := cmp.Or(o.SegmentBytes, segmentBytesDefault)
+func (o *Options) checkHeads() string { return o.headsFor(len(o.Peers)) }
+
+// headsFor is checkHeads for so many peers, whoever named them.
+func (o *Options) headsFor(peers int) string {
+	shards, segment := cmp.Or(o.Shards, shardsDefault), cmp.Or(o.SegmentBytes, segmentBytesDefault)
 	if shards < 1 || shards > wire.ShardCountMax || peers > peersMax {
 		return "" // reported already
 	}
@@ -172,7 +174,7 @@ func (o *Options) validatePeers() []error {
 			fault("Peers[%d].Addrs of site %q is empty: the primary dials its peers", i, p.Site)
 		}
 	}
-	if o.Primary != "" && !o.knows(o.Primary) {
+	if o.Primary != "" && len(o.Peers) > 0 && !o.knows(o.Primary) { // else Open looks, at what is on record
 		fault("Primary is %q: neither this site, %q, nor a peer has that name", o.Primary, o.Site)
 	}
 	return faults

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -40,6 +41,7 @@ type route struct {
 	peerInfo
 
 	mu     sync.Mutex
+	addrs  []string // tried together; replaced, never changed
 	ladder ladder
 	link   *peerLink   // the newest dialed one that is open; nil = none
 	timer  *time.Timer // the next try of a better transport; nil = none yet
@@ -47,22 +49,35 @@ type route struct {
 	closed bool
 }
 
-// openRoutes makes a route for each peer; the ladder has all carriers.
-func (e *Engine) openRoutes() {
+// newRoute makes the route to a peer; its ladder has all carriers.
+func (e *Engine) newRoute(p peerInfo, addrs []string) *route {
 	var names []string
 	for _, c := range e.path.carriers {
 		names = append(names, c.Name())
 	}
-	for _, p := range e.peers {
-		e.routes = append(e.routes, &route{
-			e: e, peerInfo: p, ladder: newLadder(e.o.ReturnPauseMin, e.o.ReturnPauseMax, names), shown: names[0],
-		})
+	return &route{
+		e: e, peerInfo: p, addrs: slices.Clone(addrs), shown: names[0],
+		ladder: newLadder(e.o.ReturnPauseMin, e.o.ReturnPauseMax, names),
 	}
+}
+
+// addresses are where the peer is dialed; shared, not to be changed.
+func (r *route) addresses() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.addrs
+}
+
+// move has the next dials go to these addresses.
+func (r *route) move(addrs []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.addrs = slices.Clone(addrs)
 }
 
 // routeTo returns the route of a configured peer.
 func (e *Engine) routeTo(site wire.SiteID) *route {
-	for _, r := range e.routes {
+	for _, r := range e.routes() {
 		if r.site == site {
 			return r
 		}
@@ -93,7 +108,7 @@ func (e *Engine) dialPeer(site wire.SiteID) {
 // dial tries the transports from the best that does not pause on down, each at all of
 // the peer's addresses.
 func (r *route) dial() (conn link.Conn, rung int, err error) {
-	if len(r.addrs) == 0 {
+	if len(r.addresses()) == 0 {
 		return nil, 0, fmt.Errorf("site %08x has no address: %w", uint32(r.site), link.ErrUnreachable)
 	}
 	r.mu.Lock()
@@ -121,11 +136,12 @@ func (r *route) dial() (conn link.Conn, rung int, err error) {
 func (r *route) dialBy(rung int) (link.Conn, error) {
 	ctx, cancel := context.WithTimeout(r.e.life, r.e.o.HeartbeatTimeout)
 	defer cancel()
-	conn, _, err := socket.Race(ctx, len(r.addrs), func(ctx context.Context, i int) (link.Conn, error) {
-		r.favor(ctx, r.addrs[i])
-		conn, err := r.e.path.carriers[rung].Dial(ctx, r.addrs[i])
+	addrs := r.addresses()
+	conn, _, err := socket.Race(ctx, len(addrs), func(ctx context.Context, i int) (link.Conn, error) {
+		r.favor(ctx, addrs[i])
+		conn, err := r.e.path.carriers[rung].Dial(ctx, addrs[i])
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", r.addrs[i], err)
+			return nil, fmt.Errorf("%s: %w", addrs[i], err)
 		}
 		return conn, nil
 	})

@@ -159,6 +159,7 @@ func (e *Engine) peerStatus(p *node.PeerStatus) PeerStatus {
 		Sessions: p.Sessions, ReceivedFrames: p.FramesReceived, ReceivedBytes: p.BytesReceived,
 		AcceptedSessions: p.SessionsAccepted, StagedBytes: p.Staged, Behind: behindStatus(p),
 		WouldLose: lagStatus(p.Durable), StoppedLogs: e.stoppedLogs(p.Stopped), LeftOutLogs: int(p.LeftOut),
+		Learner: p.Learner,
 	}
 	s.Transport, s.TransportReason = e.peerTransport(p)
 	if p.Pinned >= 0 {
@@ -209,6 +210,8 @@ func (e *Engine) mayPromote(p *PeerStatus) (may bool, why string) {
 		return false, "its host feeds the log, and moves the writer by itself"
 	case p.Role == rolePrimary:
 		return false, "it writes"
+	case p.Learner:
+		return false, "a learner, which does not hold everything yet"
 	case p.Health == HealthFailed:
 		return false, p.Reason
 	}
@@ -244,9 +247,9 @@ func linkReason(s *PeerStatus, reason string) string {
 }
 
 func (e *Engine) peerAddr(site wire.SiteID) string {
-	for _, p := range e.peers {
-		if p.site == site && len(p.addrs) > 0 {
-			return p.addrs[0]
+	if r := e.routeTo(site); r != nil {
+		if addrs := r.addresses(); len(addrs) > 0 {
+			return addrs[0]
 		}
 	}
 	return ""

@@ -168,10 +168,13 @@ type PeerStatus struct {
 	// heartbeat; null if the peer does not write. Its bytes and entries are known only when 0.
 	Behind *LagStatus `json:"standby_lag"`
 	// WouldLose is what a failover to this peer would lose now: its durable lag.
-	WouldLose        LagStatus    `json:"would_lose_now"`
-	MayPromote       bool         `json:"may_promote"`
-	MayPromoteReason string       `json:"may_promote_reason"`
-	StoppedLogs      []StoppedLog `json:"stopped_logs"`
+	WouldLose        LagStatus `json:"would_lose_now"`
+	MayPromote       bool      `json:"may_promote"`
+	MayPromoteReason string    `json:"may_promote_reason"`
+	// Learner: it was taken in while this site ran, and counts in no Durable or Applied until it
+	// holds everything. Durable says what it is missing, CatchUpSeconds how long that takes.
+	Learner     bool         `json:"learner"`
+	StoppedLogs []StoppedLog `json:"stopped_logs"`
 	// LeftOutLogs is how many of its own logs the peer leaves out of its session with this
 	// site; its stopped logs say why.
 	LeftOutLogs int `json:"left_out_logs_count"`

@@ -44,7 +44,7 @@ func (e *Engine) Verify(ctx context.Context, o VerifyOptions) (*VerifyReport, er
 		return nil, fmt.Errorf("shards %d to %d: the engine has 0 to %d: %w", o.Lo, o.Hi-1, e.o.Shards-1, ErrOptions)
 	}
 	var peers []wire.SiteID
-	for _, p := range e.peers {
+	for _, p := range e.routes() {
 		if o.Peer == "" || o.Peer == p.name {
 			peers = append(peers, p.site)
 		}

@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"fmt"
-	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -30,11 +29,11 @@ type shardState struct {
 	paused      bool  // appends wait for a switchover
 	fence       error // what entries of fenced that reached no level wait in vain for
 	fenced      wire.Incarnation
-	peers       []peerMark
+	peers       []peerMark // by slot; may be short
 	first       *waiter
 }
 
-// peerMark is how far one peer has confirmed the log, by index of Engine.peers.
+// peerMark is how far one peer has confirmed the log.
 type peerMark struct{ durable, applied wire.Seq }
 
 // waiter is one goroutine that waits for a shard. Waiters are pooled, so that
@@ -99,7 +98,7 @@ func (s *shardState) at(of wire.Incarnation, seq wire.Seq, level Level) (bool, e
 	case levelApplied:
 		return seq <= s.local && s.peersAt(seq, level) >= level.sites, nil
 	case levelHandover:
-		return seq <= s.local && seq <= s.peers[level.sites].applied, nil
+		return seq <= s.local && level.sites < len(s.peers) && seq <= s.peers[level.sites].applied, nil
 	case levelAppliedHere:
 		if seq > s.applied && s.stopped != nil {
 			return true, fmt.Errorf("%w: %w", ErrStopped, s.stopped)
@@ -126,9 +125,17 @@ func (s *shardState) peersAt(seq wire.Seq, level Level) int {
 
 // wake tells every waiter that has what it waits for. s.mu is held.
 func (s *shardState) wake() {
+	s.wakeIf(func(w *waiter) bool {
+		reached, _ := s.reached(w.of, w.seq, w.level)
+		return reached
+	})
+}
+
+// wakeIf tells every waiter that over is true of. s.mu is held.
+func (s *shardState) wakeIf(over func(*waiter) bool) {
 	for at := &s.first; *at != nil; {
 		w := *at
-		if reached, _ := s.reached(w.of, w.seq, w.level); !reached {
+		if !over(w) {
 			at = &w.next
 			continue
 		}
@@ -165,6 +172,9 @@ func (e *Engine) wait(
 	e.waiters.Put(w)
 	if reached, err := s.reached(of, seq, level); reached {
 		return err
+	}
+	if ended == nil { // woken: a peer lost the entry at the same moment, or was given up
+		ended = e.checkLevel(level)
 	}
 	return ended
 }
@@ -222,9 +232,10 @@ func (e *Engine) await(ctx context.Context, ref Ref, level Level) error {
 // checkLevel refuses what would wait without end.
 func (e *Engine) checkLevel(level Level) error {
 	switch {
-	case level.sites < 0 || level.sites > len(e.peers):
+	case level.kind == levelHandover:
+	case level.sites < 0 || level.sites > len(e.routes()):
 		return fmt.Errorf("level of %d other sites: site %s has %d peers: %w",
-			level.sites, e.id.siteName, len(e.peers), ErrOptions)
+			level.sites, e.id.siteName, len(e.routes()), ErrOptions)
 	case level.kind == levelAppliedHere && e.o.AppendAt:
 		return fmt.Errorf("level AppliedHere: with AppendAt the host applies its own entries itself: %w", ErrOptions)
 	}
@@ -270,14 +281,17 @@ func (e *Engine) ownStopped(log wire.LogID, err error) {
 
 // progress raises what a peer has confirmed.
 func (e *Engine) progress(p *node.Progress) {
-	peer := slices.IndexFunc(e.peers, func(i peerInfo) bool { return i.site == p.Peer })
-	if peer < 0 || p.Log.Site != e.id.site || int64(p.Log.Shard) >= int64(len(e.shards)) {
+	r := e.routeTo(p.Peer)
+	if r == nil || p.Log.Site != e.id.site || int64(p.Log.Shard) >= int64(len(e.shards)) {
 		return
 	}
 	s := &e.shards[p.Log.Shard]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	mark := &s.peers[peer]
+	for len(s.peers) <= r.slot { // taken in since Open
+		s.peers = append(s.peers, peerMark{})
+	}
+	mark := &s.peers[r.slot]
 	if p.Lost { // later calls get the error; earlier answers were true
 		*mark = peerMark{}
 		return

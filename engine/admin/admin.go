@@ -16,10 +16,10 @@ type route struct {
 	serve func(e *engine.Engine, w http.ResponseWriter, r *http.Request)
 }
 
-// methods are those that a path is served for. Only a POST to ForgetPath or FailoverPath changes
-// anything.
+// methods are those that a path is served for. Only a POST to ForgetPath, SitesPath or FailoverPath
+// changes anything.
 func (r *route) methods() []string {
-	if r.path == VerifyPath || r.path == ForgetPath || r.path == FailoverPath {
+	if r.path == VerifyPath || r.path == ForgetPath || r.path == SitesPath || r.path == FailoverPath {
 		return []string{http.MethodGet, http.MethodHead, http.MethodPost}
 	}
 	return []string{http.MethodGet, http.MethodHead}
@@ -29,6 +29,7 @@ var routes = []route{
 	{"/v1/status", status},
 	{VerifyPath, verify},
 	{ForgetPath, forget},
+	{SitesPath, sites},
 	{FailoverPath, failover},
 	{AuditTrailPath, auditTrail},
 	{AuditCheckPath, auditCheck},

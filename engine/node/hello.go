@@ -102,5 +102,6 @@ func (n *Node) end(in *End) {
 	for _, l := range n.order {
 		n.close(l, in.Reason)
 	}
+	n.lastRecords()
 	n.over = true
 }

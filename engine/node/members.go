@@ -113,6 +113,27 @@ func (n *Node) removedText(r *wire.RemovedSite) string {
 // Removed are the sites that were removed last, in that order.
 func (n *Node) Removed() []wire.RemovedSite { return slices.Clone(n.removed) }
 
+// over answers what is asked of a heart that does nothing any more.
+func over(in Input) {
+	switch in := in.(type) {
+	case *AddPeer:
+		in.Err = ErrOver
+	case *Forget:
+		in.Err = ErrOver
+	}
+}
+
+// lastRecords has written what operators asked for and nothing has written yet: the next heart
+// begins with it.
+func (n *Node) lastRecords() {
+	if n.control.members.any() {
+		n.control.ticket++
+		p := Persist{Ticket: n.control.ticket}
+		n.control.members.into(&p)
+		n.t.E.Persists = append(n.t.E.Persists, p)
+	}
+}
+
 // Recorded says whether all that operators asked for is durable.
 func (n *Node) Recorded() bool {
 	p := n.control.persisting

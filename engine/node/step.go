@@ -12,6 +12,7 @@ import (
 // Step takes one input and appends what is to be done to e.
 func (n *Node) Step(now Now, in Input, e *Effects) {
 	if n.over {
+		over(in)
 		return
 	}
 	n.t.Now, n.t.E = now, e

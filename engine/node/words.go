@@ -93,6 +93,7 @@ var (
 	ErrLinked   = step.ErrLinked
 	ErrWriter   = step.ErrWriter
 	ErrNoPeer   = step.ErrNoPeer
+	ErrOver     = step.ErrOver
 	ErrNoLink   = step.ErrNoLink
 	ErrDataLost = step.ErrDataLost
 	ErrWithheld = step.ErrWithheld

@@ -171,6 +171,16 @@ var peerMetrics = []metric{
 				states(out, linkStates, s.Peers[i].Link, s.Peers[i].Site)
 			}
 		}),
+	gauge("peer_learner", "1 while a peer is a learner, which counts for nothing; 0 else.", peerLabel,
+		func(s *snapshot, out emit) {
+			for i := range s.Peers {
+				learner := 0.0
+				if s.Peers[i].Learner {
+					learner = 1
+				}
+				out(learner, s.Peers[i].Site)
+			}
+		}),
 	gauge("peer_transport_info", "Transport of the link to a peer, or of its next dial; always 1.",
 		[]string{"peer", "transport"},
 		func(s *snapshot, out emit) {

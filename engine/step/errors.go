@@ -18,6 +18,8 @@ var (
 	ErrWriter = errors.New("peer is the primary")
 	// ErrNoPeer: no site of that name is registered or configured.
 	ErrNoPeer = errors.New("no such peer")
+	// ErrOver: another epoch begins, and with it a new heart: ask that.
+	ErrOver = errors.New("another epoch begins")
 	// ErrNoLink: a peer cannot be asked now.
 	ErrNoLink = errors.New("no link")
 	// ErrDataLost: a peer or the Store has entries that the journal lost.

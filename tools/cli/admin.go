@@ -26,7 +26,7 @@ func (a *app) admin() *cobra.Command {
 	return branch("admin", "replication: health, lag, what a failover would lose",
 		branch("replication", "replication: health, lag, what a failover would lose",
 			a.replicationStatus(), a.replicationLag(), a.replicationCheck(), a.replicationVerify(),
-			a.replicationForget(), a.replicationFailover(), a.replicationSwitchover(),
+			a.replicationSites(), a.replicationForget(), a.replicationFailover(), a.replicationSwitchover(),
 			a.replicationAuditTrail(), a.replicationAuditCheck()))
 }
 

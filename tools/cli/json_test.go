@@ -50,7 +50,11 @@ func TestJSONKeysAreStable(t *testing.T) {
 			Schema: 1, Kind: "failover", How: engine.FailoverPromotion, Unheard: []string{},
 		},
 		"forget": engine.ForgetReport{Schema: 1, Kind: "forget"},
-		"import": importReport{Schema: 1, Kind: "import", Report: fsclient.Report{Errors: []string{}}},
+		"sites": engine.PeersReport{Schema: 1, Kind: "sites", At: at, Peers: []engine.KnownPeer{{Addrs: []string{}}},
+			Removed: []engine.RemovedPeer{{At: at}}},
+		"sites-add":    engine.AddReport{Schema: 1, Kind: "sites-add", Addrs: []string{"10.0.1.60:9500"}},
+		"sites-remove": engine.ForgetReport{Schema: 1, Kind: "sites-remove"},
+		"import":       importReport{Schema: 1, Kind: "import", Report: fsclient.Report{Errors: []string{}}},
 		"ls": listReport{Schema: 1, Kind: "ls", Names: []listedName{{
 			Path: "path",
 			Name: fsapi.EntryOf(&namespace.Entry{Name: "name", Attr: namespace.Attr{Type: namespace.TypeFile}}),

@@ -90,6 +90,9 @@ func (b *screen) peer(s *engine.Status, p *engine.PeerStatus, o *output) {
 		b.line("  catches up with %s/s, done in %s if nothing new is written", humanBytes(int64(*p.CatchUpRate)),
 			humanSeconds(*p.CatchUpSeconds))
 	}
+	if p.Learner {
+		b.line("  learner: counts for nothing until it holds everything; %s", learnerText(p))
+	}
 	if p.Behind != nil {
 		b.line("  %s", behindText(s, p))
 	}
@@ -277,6 +280,22 @@ func amounts(bytes, entries *int64) (parts []string) {
 		parts = append(parts, plural(*entries, "entry", "entries"))
 	}
 	return parts
+}
+
+// learnerText says what a learner is missing, and how long that takes.
+func learnerText(p *engine.PeerStatus) string {
+	bytes, entries := p.Durable.Bytes, p.Durable.Entries
+	if p.Durable.State != engine.LagKnown {
+		bytes, entries = p.Durable.AtLeastBytes, p.Durable.AtLeastEntries
+	}
+	text := "what it is missing is not known"
+	if parts := amounts(bytes, entries); len(parts) > 0 {
+		text = "it is missing " + strings.Join(parts, ", ")
+	}
+	if p.CatchUpSeconds != nil {
+		text += ", about " + humanSeconds(*p.CatchUpSeconds) + " at its present rate"
+	}
+	return text
 }
 
 // behindText says how far this site is behind the writer p.
