@@ -28,6 +28,13 @@ func (s onStream) Learn(start *wire.Start) error { return s.n.learn(start) }
 
 func (s onStream) Held(log wire.LogID) wire.Position { return s.n.held(log) }
 
+func (s onStream) Mirrored() (sites []wire.SiteID) {
+	for _, m := range s.n.mirrors.Sites {
+		sites = append(sites, m.Site)
+	}
+	return sites
+}
+
 func (s onStream) OwnRow(shard wire.Shard) wire.Position { return s.n.ownRow(shard) }
 
 func (s onStream) Copy(o *stream.Outbound, log wire.LogID) wire.Position {

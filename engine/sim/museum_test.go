@@ -38,6 +38,7 @@ var slow = []string{
 // that must fail with each.
 var byTest = map[string][2]string{
 	"durable-by-received": {"..", "TestEachLevelComesWithItsCauseOnly"},
+	"learner-counts":      {"..", "TestLearnerCountsInNoLevel"},
 	"store-ignored":       {"../node", "TestConversations"},
 }
 

@@ -52,8 +52,8 @@ func (w *OwnLogs) held(s wire.Shard) []wire.Cursor {
 		}
 	}
 	add(w.t.LogID(s))
-	for _, p := range w.role.Peers {
-		add(wire.LogID{Site: p.Site, Shard: s})
+	for _, site := range w.heart.Mirrored() { // also of sites that are peers no more
+		add(wire.LogID{Site: site, Shard: s})
 	}
 	return held
 }

@@ -31,6 +31,8 @@ type Heart interface {
 	Copy(o *Outbound, log wire.LogID) wire.Position
 	// CursorMoved: a peer's cursor of an own log moved, and maybe the log's floor.
 	CursorMoved(s wire.Shard)
+	// Mirrored lists the sites whose logs this site holds, sorted.
+	Mirrored() []wire.SiteID
 	// Full: a learner holds everything, and counts from now on.
 	Full(o *Outbound)
 }

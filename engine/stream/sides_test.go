@@ -39,6 +39,7 @@ func (r *rest) Refuse(link step.LinkID, _ wire.RefusalCode, text string) {
 func (r *rest) Malformed(link step.LinkID, err error) { r.Refuse(link, 0, err.Error()) }
 func (r *rest) Ahead(*Outbound, wire.Shard)           { r.said = append(r.said, "ahead") }
 func (r *rest) CursorMoved(wire.Shard)                {}
+func (r *rest) Mirrored() []wire.SiteID               { return nil }
 func (r *rest) Full(*Outbound)                        { r.said = append(r.said, "full") }
 
 func (r *rest) Learn(s *wire.Start) error {
