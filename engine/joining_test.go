@@ -294,7 +294,7 @@ func TestSitesOnRecord(t *testing.T) {
 	a.start()
 	require.Contains(t, a.awaitEvent("site-named").Text,
 		"named as a peer at elsewhere, on record at site-b: the configuration wins")
-	a.crash()
+	a.end()
 	a.options.Peers = nil
 	a.start()
 	require.Equal(t, []string{"elsewhere"}, a.Peers().Peers[0].Addrs)

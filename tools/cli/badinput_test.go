@@ -105,6 +105,8 @@ func harmless(t *testing.T, c *cobra.Command) []string {
 		return append(path, "1")
 	case "sim shrink":
 		return append(path, filepath.Join(dir, "absent"))
+	case "admin replication sites add":
+		return append(path, "site-x", "--addr", "127.0.0.1:1", "--admin", "127.0.0.1:1")
 	case "fs import":
 		return append(path, dir, "--admin", "127.0.0.1:1", "--retry-for", "1ms")
 	}
