@@ -132,8 +132,8 @@ func (e *Engine) failoverPlan(to string, o *FailoverOptions) (*FailoverReport, e
 			continue
 		}
 		if r.How == FailoverHandover && p.Learner {
-			return nil, fmt.Errorf("site %s is a learner, and does not hold everything yet: wait until status shows it "+
-				"full: %w", to, ErrUnavailable)
+			return nil, fmt.Errorf("site %s is a learner, and does not hold everything yet: wait until it is full: %w",
+				to, ErrUnavailable)
 		}
 		r.Behind, r.HeardAt = p.Behind, p.HeardAt
 		r.MayStillWrite = r.How == FailoverPromotion
