@@ -164,7 +164,7 @@ func (e *Engine) awaitEpoch(ctx context.Context, to wire.Epoch) error {
 func (e *Engine) switchover(ctx context.Context, to string, r *FailoverReport, timeout time.Duration) error {
 	peer := e.routeTo(wire.SiteIDOf(e.o.Cluster, to))
 	if peer == nil {
-		return fmt.Errorf("site %s is no peer any more: %w", to, ErrOptions)
+		return fmt.Errorf("site %s is not a peer any more: %w", to, ErrOptions)
 	}
 	if !e.switching.CompareAndSwap(false, true) {
 		return fmt.Errorf("another switchover is under way: %w", ErrBusy)
