@@ -204,18 +204,17 @@ func TestDeadStartHoldsNothingUp(t *testing.T) {
 // TestLowestWaitingStartIsWhatItsLogWaitsFor: behind it others of the log wait, too, and the
 // wait that others end must not be lost among theirs.
 func TestLowestWaitingStartIsWhatItsLogWaitsFor(t *testing.T) {
-	old := newLog(t, 1, 1, 3)
+	old := newLog(t, 1, 3, 3)
 	first := newLog(t, 2, 2, 1, old.row(4))
-	second := newLog(t, 3, 2, 1, old.row(4), first.row(2))
-	s := store.NewMem()
-	a := newApplier(t, s)
+	second := newLog(t, 3, 2, 1, first.row(2), old.row(4))
+	a := newApplier(t, store.NewMem())
 	a.Learn(first.opening())
 	a.Learn(second.opening())
 	at := func(log wire.LogID) wire.Position { return a.Cursor(log) }
 	var w Waits
 	var told []*WaitError
 	for _, b := range append(first.b, second.b...) {
-		told = append(told, waits(t, a, b, 1, old.end))
+		told = append(told, waits(t, a, b, 3, old.end))
 	}
 	require.Empty(t, w.Moved(nil, told, at))
 	require.Equal(t, 4, give(t, a, old.b...))
