@@ -363,3 +363,47 @@ func TestTailOfTheFormerWriterIsLeftOut(t *testing.T) {
 		require.Equal(t, 1, l.Shard)
 	}
 }
+
+// TestStoreWithOrphansStopsItsShard: what a fenced writer had applied and its peer never had did not
+// survive. Nothing more of that shard is applied, also after a restart, and status says where and
+// what helps; the other shards go on (I6, I10).
+func TestStoreWithOrphansStopsItsShard(t *testing.T) {
+	net := linktest.NewMemory()
+	a, b := newSite(t, net, "site-a", "site-b"), newSite(t, net, "site-b", "site-a")
+	a.unnamed().start()
+	b.unnamed().start()
+	a.put(1, "k", "v1", engine.Applied(1))
+	a.put(2, "k", "v1", engine.Applied(1))
+	b.crash()
+	a.put(1, "k", "of a alone", engine.AppliedHere)
+	b.options.Listen = "elsewhere" // site-a does not reach it, until it dials
+	peers := b.options.Peers
+	b.options.Peers = []engine.Peer{{Site: "site-a", Addrs: []string{"nowhere"}}}
+	b.start()
+	_, err := b.Failover(soon(t), "site-b", engine.FailoverOptions{})
+	require.NoError(t, err)
+	b.writes()
+	b.put(1, "k", "of b", engine.Local)
+	b.end()
+	b.options.Listen, b.options.Peers = "site-b", peers
+	b.start()
+	a.follows("site-b")
+	b.writes()
+	b.put(2, "k", "v2", engine.Applied(1))
+	for range 2 {
+		require.Eventually(t, func() bool { return len(a.Status().StoppedLogs) > 0 }, patience, time.Millisecond)
+		stopped := a.Status().StoppedLogs
+		require.Len(t, stopped, 1)
+		require.Equal(t, uint32(1), uint32(stopped[0].Shard))
+		require.Contains(t, stopped[0].Reason, "applier stopped: shard 1: log")
+		require.Contains(t, stopped[0].Reason, "ends at seq 2")
+		require.Contains(t, stopped[0].Reason, "the Store is past the end of a log")
+		require.Equal(t, engine.ApplyStopped, a.Status().Apply.State)
+		require.Equal(t, "of a alone", a.value(1, "k"))
+		a.crash()
+		a.start()
+		a.follows("site-b")
+	}
+	b.put(2, "k", "v3", engine.Applied(1))
+	require.Equal(t, "v3", a.value(2, "k"))
+}
