@@ -19,6 +19,9 @@ func (a *appliers) from(log wire.LogID) (at wire.Cursor, rest bool) {
 	lock := &a.locks[int(log.Shard)%applyWorkers]
 	lock.Lock()
 	defer lock.Unlock()
+	if a.shards[log.Shard] == nil { // a torn Store has none yet
+		return wire.Cursor{Log: log}, true
+	}
 	return a.shards[log.Shard].From(log)
 }
 
@@ -55,8 +58,12 @@ func (a *appliers) change(shard wire.Shard, tell func(*apply.Applier) []wire.Log
 	}
 	lock := &a.locks[int(shard)%applyWorkers]
 	lock.Lock()
-	on := tell(a.shards[shard])
-	past := a.shards[shard].Past()
+	applier := a.shards[shard]
+	if applier == nil { // a torn Store has none yet
+		lock.Unlock()
+		return
+	}
+	on, past := tell(applier), applier.Past()
 	lock.Unlock()
 	a.again(on)
 	a.report(shard, past)

@@ -65,6 +65,13 @@ func (a *Applier) Raise(own wire.SiteID, held wire.Epoch) (on []wire.LogID) {
 	return a.settle()
 }
 
+// Inherit takes over what another Applier of the shard was told, the STARTs and the epoch held: a
+// Store whose state was replaced gets an Applier of its own. from is used no more.
+func (a *Applier) Inherit(from *Applier) {
+	a.ends, a.own, a.held = from.ends, from.own, from.held
+	a.settle()
+}
+
 // settle compares the cursors with the ends, and returns what to read again.
 func (a *Applier) settle() (on []wire.LogID) {
 	a.past = nil

@@ -175,6 +175,20 @@ func TestStorePastAnEndStopsItsShard(t *testing.T) {
 	require.Equal(t, 2, give(t, a, alive.b...))
 }
 
+// TestNextApplierInheritsTheEnds: after a repair the Store stands elsewhere, and the ends stay.
+func TestNextApplierInheritsTheEnds(t *testing.T) {
+	old := newLog(t, 1, 1, 6)
+	next := newLog(t, 2, 2, 1, old.row(3))
+	past, s := newApplier(t, store.NewMem()), store.NewMem()
+	past.Raise(1, next.epoch+1<<32)
+	past.Learn(next.opening())
+	a := newApplier(t, s)
+	a.Inherit(past)
+	require.Equal(t, 3, give(t, a, old.b...))
+	require.Equal(t, 2, give(t, a, next.b...))
+	refused(t, a, newLog(t, 3, 1, 1, old.row(3)).b[0])
+}
+
 // TestStoreWithAnIncarnationThatDidNotSurvive is past its end, whatever its seq.
 func TestStoreWithAnIncarnationThatDidNotSurvive(t *testing.T) {
 	old := newLog(t, 1, 1, 1)
