@@ -126,7 +126,7 @@ func (n *inspection) head() (int64, error) {
 			return 0, err
 		}
 	}
-	info.Starts = kept.kept
+	info.Starts = kept.arrived
 	if err := n.visit(Item{Head: info}); err != nil {
 		return 0, err
 	}

@@ -276,7 +276,7 @@ func (r *recovery) enter(f *segmentFile, oldest bool) error {
 	if err != nil {
 		r.add(&damage{seg: f.seg, Damage: Damage{File: name, Reason: err.Error()}})
 	}
-	for _, s := range kept.kept {
+	for _, s := range kept.arrived {
 		r.starts.add(s)
 	}
 	if r.o.Kind != Own {

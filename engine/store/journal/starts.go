@@ -19,11 +19,11 @@ import (
 // StartFixedBytes is what a START takes in a head before its rows, which follow as in its batch.
 const StartFixedBytes = 8 + 16 + 8 + 40
 
-// starts are what a journal keeps of STARTs, sorted by shard, then epoch.
+// starts are what a journal keeps of STARTs.
 type starts struct {
-	kept    []wire.Start
-	arrived []wire.Start // the same, in the order in which they were added
-	bytes   int          // in a head
+	kept    map[wire.Shard][]wire.Start // of each, rising by epoch
+	arrived []wire.Start                // the same, in the order in which they were added
+	bytes   int                         // in a head
 }
 
 // compareStarts orders by shard, then epoch.
@@ -46,9 +46,13 @@ func startSize(s *wire.Start) int { return StartFixedBytes + wire.StartBodyBytes
 // add keeps a START. One that is known stays as it is: an epoch has one in each shard, and a
 // second one is refused by who judges it.
 func (k *starts) add(s wire.Start) {
-	i, found := slices.BinarySearchFunc(k.kept, s, func(a, b wire.Start) int { return compareStarts(&a, &b) })
+	of := k.kept[s.Log.Shard]
+	i, found := slices.BinarySearchFunc(of, s, func(a, b wire.Start) int { return compareStarts(&a, &b) })
 	if !found {
-		k.kept = slices.Insert(k.kept, i, s)
+		if k.kept == nil {
+			k.kept = make(map[wire.Shard][]wire.Start)
+		}
+		k.kept[s.Log.Shard] = slices.Insert(of, i, s)
 		k.arrived = append(k.arrived, s)
 		k.bytes += startSize(&s)
 	}
@@ -67,15 +71,13 @@ func (k *starts) fold(b *wire.BatchRef, before wire.Position) {
 }
 
 // of returns those of a shard, rising by epoch; shared.
-func (k *starts) of(shard wire.Shard) []wire.Start {
-	i, _ := slices.BinarySearchFunc(k.kept, shard, func(s wire.Start, shard wire.Shard) int {
-		return int(int64(s.Log.Shard) - int64(shard))
-	})
-	n := i
-	for n < len(k.kept) && k.kept[n].Log.Shard == shard {
-		n++
-	}
-	return k.kept[i:n]
+func (k *starts) of(shard wire.Shard) []wire.Start { return k.kept[shard] }
+
+// sorted returns a copy of all, by shard, then epoch.
+func (k *starts) sorted() []wire.Start {
+	all := slices.Clone(k.arrived)
+	slices.SortFunc(all, func(a, b wire.Start) int { return compareStarts(&a, &b) })
+	return all
 }
 
 // cameBefore says whether a log was in one incarnation before it was in another one.
@@ -98,7 +100,7 @@ func (k *starts) cameBefore(log wire.LogID, older, younger wire.Incarnation) boo
 func (j *Journal) Starts() []wire.Start {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return slices.Clone(j.starts.kept)
+	return j.starts.sorted()
 }
 
 // StartCount is how many STARTs are kept; it only grows. A START counts before its batch can be
@@ -214,8 +216,9 @@ func (j *Journal) controlStaged() (grows int) {
 // encode appends what is kept to a head.
 func (k *starts) encode(b []byte) []byte {
 	le := binary.LittleEndian
-	for i := range k.kept {
-		s := &k.kept[i]
+	all := k.sorted()
+	for i := range all {
+		s := &all[i]
 		b = le.AppendUint32(b, uint32(s.Log.Site))
 		b = le.AppendUint32(b, uint32(s.Log.Shard))
 		b = append(b, s.Incarnation[:]...)
@@ -251,7 +254,7 @@ func decodeStarts(b []byte) (k starts, err error) {
 		if s.Rows, err = wire.DecodeStart(b[:n], nil); err != nil {
 			return k, fmt.Errorf("head: START of log %s: %w", s.Log, err)
 		}
-		if l := len(k.kept); s.Epoch <= wire.FirstEpoch || l > 0 && compareStarts(&k.kept[l-1], &s) >= 0 {
+		if l := len(k.arrived); s.Epoch <= wire.FirstEpoch || l > 0 && compareStarts(&k.arrived[l-1], &s) >= 0 {
 			return k, fmt.Errorf("head: START of log %s, epoch %d: out of order: %w", s.Log, s.Epoch, wire.ErrProtocol)
 		}
 		k.add(s)

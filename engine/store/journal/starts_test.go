@@ -1,7 +1,9 @@
 package journal
 
 import (
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -232,4 +234,22 @@ func TestReaderBeginsBehindAMiddleIncarnation(t *testing.T) {
 	require.NoError(t, err)
 	require.Greater(t, first, UnitNumber(1), "nothing of the first incarnation is read again")
 	require.NoError(t, j.Close())
+}
+
+// TestKeepingAStartCostsNoMoreWithMoreShards: each epoch brings one of every shard, one by one.
+func TestKeepingAStartCostsNoMoreWithMoreShards(t *testing.T) {
+	const shards = 40_000 // sorted by insertion they take half a minute
+	var k starts
+	begin := time.Now()
+	for epoch := wire.Epoch(2); epoch < 6; epoch++ {
+		for shard := range wire.Shard(shards) {
+			log := wire.LogID{Site: 1, Shard: shard}
+			k.add(wire.Start{Log: log, Incarnation: wire.Incarnation{byte(epoch)}, Epoch: epoch})
+		}
+	}
+	all := k.sorted()
+	require.Len(t, all, 4*shards)
+	require.True(t, slices.IsSortedFunc(all, func(a, b wire.Start) int { return compareStarts(&a, &b) }))
+	require.Len(t, k.of(shards-1), 4)
+	require.Less(t, time.Since(begin), 15*time.Second)
 }
