@@ -481,3 +481,28 @@ func TestGrantTakenWithNothingAskedIsTold(t *testing.T) {
 	first.ID++
 	require.Equal(t, first, again)
 }
+
+// TestPullGoesOnWhenItsGoalRises: also between its answer and the flush of what that brought; and
+// while a question is out, no second one is asked.
+func TestPullGoesOnWhenItsGoalRises(t *testing.T) {
+	d, r, l, e := room()
+	log := wire.LogID{Site: there}
+	all := batches(log, wire.Position{}, 6)
+	r.tails[log] = all[0].End()
+	d.Pull(log, all[2].End())
+	d.Pull(log, all[3].End())
+	d.Ask()
+	require.Len(t, e.Ops, 1)
+	f := fetched(t, e.Ops[0])
+	require.Equal(t, all[0].End(), f.From)
+	require.NoError(t, d.Fetched(l, f.ID, all[1:4]))
+	require.NoError(t, d.Ended(l, &wire.FetchEnd{ID: f.ID}))
+	d.Ask()
+	require.Len(t, e.Ops, 1, "all that was wanted is staged")
+	d.Pull(log, all[5].End())
+	d.Came(log, all[3].End())
+	d.Ask()
+	require.Len(t, e.Ops, 2)
+	require.Equal(t, all[3].End(), fetched(t, e.Ops[1]).From)
+	require.NoError(t, d.Check())
+}

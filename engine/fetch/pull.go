@@ -42,9 +42,15 @@ func (d *Desk) Pull(log wire.LogID, goal wire.Position) {
 		return
 	}
 	d.pulls.set(log, goal)
-	if !queued {
+	if !queued || !d.pulling(log) { // what was asked for may have come, and not be durable yet
 		d.holes = append(d.holes, hole{log: log, to: goal, pull: true})
 	}
+}
+
+// pulling says whether a question for what a closed log lacks is queued or out.
+func (d *Desk) pulling(log wire.LogID) (is bool) {
+	d.each(func(h *hole) { is = is || h.pull && h.log == log && !h.gone })
+	return is
 }
 
 // Ask has every link that has no question out ask its next ones.
