@@ -199,11 +199,12 @@ func layouts() map[string]*layout {
 	heartbeat, echo, fetch, fetchEnd := &Heartbeat{}, &HeartbeatEcho{}, &Fetch{}, &FetchEnd{}
 	join := &Join{}
 	verify, verified, verifiedRow := &Verify{}, &Verified{}, &Verified{}
+	mend, mendRange, rows, rowsLists := &Mend{}, &Mend{}, &Rows{}, &Rows{}
 	next := byte(0)
 	for _, v := range []any{
 		header, row, envelope, &entry.UID, &entry.GID, &entry.Op, hello, welcome, refusal, ack,
 		batchRefusal, page, pageRow, heartbeat, echo, fetch, fetchEnd, join,
-		verify, verified, verifiedRow,
+		verify, verified, verifiedRow, mend, mendRange, rows, rowsLists,
 	} {
 		fillDistinct(reflect.ValueOf(v).Elem(), &next)
 	}
@@ -253,8 +254,23 @@ func layouts() map[string]*layout {
 		"Verified part": {&verifiedRow.Parts[0], 36, func() []byte {
 			return verifiedRows(verifiedRow)[64:]
 		}, nil},
+		"Mend":       {mend, 34, controlBody(mend), map[string]uint64{"range count": 1}},
+		"Mend range": {&mendRange.Ranges[0], 32, func() []byte { return controlBody(mendRange)()[34:] }, nil},
+		"Rows": {rows, 28, controlBody(rows), map[string]uint64{
+			"cursor count": 1, "part count": 1, "piece count": 1,
+		}},
+		"Rows cursor": {&rowsLists.Cursors[0], 56, func() []byte { return rowsBehind(rowsLists) }, nil},
+		"Rows piece": {&rowsLists.Pieces[0], 36, func() []byte {
+			return rowsBehind(rowsLists)[56+36+2+len(rowsLists.Parts[0].Hi):]
+		}, nil},
+		"Row": {nil, 6, func() []byte {
+			return AppendRow(nil, make([]byte, 0x0102), make([]byte, 0x030405))
+		}, map[string]uint64{"key bytes": 0x0102, "value bytes": 0x030405}},
 	}
 }
+
+// rowsBehind are the lists behind an answer's text.
+func rowsBehind(m *Rows) []byte { return controlBody(m)()[30+len(m.Text):] }
 
 // verifiedRows are the rows and parts behind an answer's text.
 func verifiedRows(m *Verified) []byte { return controlBody(m)()[16+len(m.Text):] }

@@ -25,9 +25,11 @@ const (
 	FrameJoin          FrameKind = 13 // source → receiver, first on a connection that is one of several of a link
 	FrameVerify        FrameKind = 14 // either: asks for what both sites must have in common
 	FrameVerified      FrameKind = 15 // answer
+	FrameMend          FrameKind = 18 // either: asks for what makes a shard equal to the other site's
+	FrameRows          FrameKind = 19 // answer
 )
 
-// frameKinds is the one table of frames.
+// frameKinds is the one table of frames. A kind without a name is not one.
 var frameKinds = [...]struct {
 	name     string
 	batches  bool           // its body is batches; else a control message
@@ -50,6 +52,8 @@ var frameKinds = [...]struct {
 	FrameJoin:          {name: "join", opens: true, message: newMessage[Join]},
 	FrameVerify:        {name: "verify", message: newMessage[Verify]},
 	FrameVerified:      {name: "verified", message: newMessage[Verified]},
+	FrameMend:          {name: "mend", message: newMessage[Mend]},
+	FrameRows:          {name: "rows", message: newMessage[Rows]},
 }
 
 // newMessage makes an empty control message.
@@ -61,7 +65,7 @@ func newMessage[T any, P interface {
 }
 
 // known tells the kinds of this release.
-func (k FrameKind) known() bool { return k != 0 && int(k) < len(frameKinds) }
+func (k FrameKind) known() bool { return int(k) < len(frameKinds) && frameKinds[k].name != "" }
 
 func (k FrameKind) String() string {
 	if !k.known() {

@@ -38,6 +38,15 @@ func sampleMessages() map[FrameKind]Message {
 		}, Parts: []VerifiedPart{
 			{64, [32]byte{1, 31: 2}, []byte("key-c")}, {3, [32]byte{3, 31: 4}, []byte{}},
 		}},
+		FrameMend: &Mend{ID: 7, Kind: MendRows, Shard: 17, View: 9, Skip: 5, Ranges: []MendRange{
+			{[32]byte{}, []byte("key-b"), []byte("key-c")}, {[32]byte{5, 31: 6}, []byte("key-d"), []byte{}},
+		}},
+		FrameRows: &Rows{ID: 7, View: 9, Rest: 3, Text: "a word", Cursors: []Cursor{
+			{LogID{4, 17}, position, 3}, {LogID{5, 17}, position, 0},
+		}, Parts: []VerifiedPart{
+			{64, [32]byte{1, 31: 2}, []byte("key-c")}, {3, [32]byte{3, 31: 4}, []byte{}},
+		}, Pieces: []RowsPiece{{[32]byte{7, 31: 8}, 0}, {[32]byte{9, 31: 1}, 13}},
+			Data: AppendRow(nil, []byte("key-d"), []byte("of"))},
 	}
 }
 

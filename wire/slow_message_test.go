@@ -48,6 +48,10 @@ func slowMessage(kind FrameKind, body []byte) (m Message) {
 		m = slowVerify(r)
 	case FrameVerified:
 		m = slowVerified(r)
+	case FrameMend:
+		m = slowMend(r)
+	case FrameRows:
+		m = slowRows(r)
 	case FrameFetchEnd:
 		f := &FetchEnd{slowRead[uint64](r, ErrProtocol), slowRead[RefusalCode](r, ErrProtocol), slowText(r)}
 		must(f.ID != 0, ErrProtocol, "fetch end")
@@ -116,7 +120,9 @@ func slowVerify(r *bytes.Reader) *Verify {
 		Reserved [3]uint8
 		Count    uint32
 	}](r, ErrProtocol)
-	m := &Verify{s.ID, s.Kind, s.Count, slowLog(r), slowRead[Seq](r, ErrProtocol), slowKey(r), slowKey(r)}
+	m := &Verify{
+		s.ID, s.Kind, s.Count, slowLog(r), slowRead[Seq](r, ErrProtocol), slowKey(r, 512), slowKey(r, 512),
+	}
 	must(s.ID != 0 && s.Reserved == [3]uint8{} && s.Kind >= 1 && s.Kind <= 4, ErrProtocol, "verify")
 	must((s.Count != 0) == (s.Kind != 4), ErrProtocol, "count")
 	if s.Kind != 1 {
@@ -126,9 +132,9 @@ func slowVerify(r *bytes.Reader) *Verify {
 	return m
 }
 
-func slowKey(r *bytes.Reader) []byte {
+func slowKey(r *bytes.Reader, most uint16) []byte {
 	n := slowRead[uint16](r, ErrProtocol)
-	must(n <= 512, ErrProtocol, "key")
+	must(n <= most, ErrProtocol, "key")
 	return slowTake(r, int(n), ErrProtocol)
 }
 
@@ -149,14 +155,78 @@ func slowVerified(r *bytes.Reader) *Verified {
 		}
 		m.Rows = append(m.Rows, row)
 	}
-	for i := range int(s.Parts) {
-		part := VerifiedPart{slowRead[uint32](r, ErrProtocol), slowRead[[32]byte](r, ErrProtocol), slowKey(r)}
-		last := i == int(s.Parts)-1
-		must(len(part.Hi) > 0 || last, ErrProtocol, "unbounded part")
+	m.Parts = slowParts(r, int(s.Parts), 512)
+	return m
+}
+
+// FORMAT.md 5.15.2.
+func slowParts(r *bytes.Reader, count int, key uint16) (parts []VerifiedPart) {
+	for i := range count {
+		part := VerifiedPart{slowRead[uint32](r, ErrProtocol), slowRead[[32]byte](r, ErrProtocol), slowKey(r, key)}
+		must(len(part.Hi) > 0 || i == count-1, ErrProtocol, "unbounded part")
 		if i > 0 && len(part.Hi) > 0 {
-			must(bytes.Compare(m.Parts[i-1].Hi, part.Hi) < 0, ErrProtocol, "parts do not rise")
+			must(bytes.Compare(parts[i-1].Hi, part.Hi) < 0, ErrProtocol, "parts do not rise")
 		}
-		m.Parts = append(m.Parts, part)
+		parts = append(parts, part)
 	}
+	return parts
+}
+
+// FORMAT.md 5.16.
+func slowMend(r *bytes.Reader) *Mend {
+	s := slowRead[struct {
+		ID          uint64
+		Kind        MendKind
+		Reserved    [3]uint8
+		Shard       Shard
+		View        uint64
+		Count, Skip uint32
+		Ranges      uint16
+	}](r, ErrProtocol)
+	must(s.ID != 0 && s.Reserved == [3]uint8{} && s.Kind >= 1 && s.Kind <= 3 && s.Shard < 65536, ErrProtocol, "mend")
+	must((s.View != 0) == (s.Kind != 1) && (s.Count != 0) == (s.Kind == 2), ErrProtocol, "view or count")
+	must(s.Skip == 0 || s.Kind == 3, ErrProtocol, "skip")
+	most := map[MendKind]uint16{1: 0, 2: 1, 3: 256}[s.Kind]
+	must(s.Ranges <= most && (s.Ranges > 0) == (s.Kind != 1), ErrProtocol, "ranges")
+	m := &Mend{ID: s.ID, Kind: s.Kind, Shard: s.Shard, View: s.View, Count: s.Count, Skip: s.Skip}
+	for i := range int(s.Ranges) {
+		a := MendRange{slowRead[[32]byte](r, ErrProtocol), slowKey(r, 544), slowKey(r, 544)}
+		must(len(a.Hi) == 0 || bytes.Compare(a.Lo, a.Hi) < 0, ErrProtocol, "range")
+		if i > 0 {
+			before := m.Ranges[i-1].Hi
+			must(len(before) > 0 && bytes.Compare(before, a.Lo) <= 0, ErrProtocol, "ranges do not rise")
+		}
+		m.Ranges = append(m.Ranges, a)
+	}
+	return m
+}
+
+// FORMAT.md 5.17.
+func slowRows(r *bytes.Reader) *Rows {
+	s := slowRead[struct {
+		ID, View               uint64
+		Rest                   uint32
+		Code                   RefusalCode
+		Cursors, Parts, Pieces uint16
+	}](r, ErrProtocol)
+	m := &Rows{ID: s.ID, View: s.View, Rest: s.Rest, Code: s.Code, Text: slowText(r)}
+	must(s.ID != 0 && s.Cursors <= 4096 && s.Parts <= 256 && s.Pieces <= 256, ErrProtocol, "rows")
+	must(s.Rest == 0 || s.Pieces > 0, ErrProtocol, "rest")
+	for i := range int(s.Cursors) {
+		c := Cursor{slowLog(r), slowPosition(r), slowRead[Epoch](r, ErrProtocol)}
+		if i > 0 {
+			before := slowSortKey(m.Cursors[i-1].Log)
+			must(bytes.Compare(before, slowSortKey(c.Log)) < 0, ErrProtocol, "cursors do not rise")
+		}
+		m.Cursors = append(m.Cursors, c)
+	}
+	m.Parts = slowParts(r, int(s.Parts), 544)
+	sum := 0
+	for range s.Pieces {
+		p := slowRead[RowsPiece](r, ErrProtocol)
+		m.Pieces, sum = append(m.Pieces, p), sum+int(p.Bytes)
+	}
+	must(sum == r.Len(), ErrProtocol, "bytes of the pieces")
+	m.Data = nilIfEmpty(slowTake(r, sum, ErrProtocol))
 	return m
 }

@@ -310,7 +310,7 @@ func slowEnvelope(b []byte) Envelope {
 	s := slowRead[slowEnvelopeShape](bytes.NewReader(b), ErrCorrupt)
 	must(s.Version <= 1, ErrVersion, "version")
 	must(s.Version == 1, ErrProtocol, "version zero")
-	must(s.Kind >= 1 && s.Kind <= 15, ErrProtocol, "kind")
+	must(s.Kind >= 1 && s.Kind <= 15 || s.Kind == 18 || s.Kind == 19, ErrProtocol, "kind")
 	must(s.Flags == 0 && s.Codec == 0 && s.Plain == s.Wire, ErrProtocol, "flags or codec")
 	batches := s.Kind == 4 || s.Kind == 11
 	numbered := batches || s.Kind == 10 || s.Kind == 12

@@ -206,7 +206,7 @@ type messageCase struct {
 
 func messageVectors() (vectors []*vector) {
 	samples := sampleMessages()
-	for kind := FrameHello; kind <= FrameVerified; kind++ {
+	for kind := FrameHello; kind <= FrameRows; kind++ {
 		if m := samples[kind]; m != nil {
 			vectors = append(vectors, &vector{name: kind.String(), decode: "frame",
 				bytes: m.AppendTo(nil, sessionOf(kind))})
@@ -228,7 +228,7 @@ func messageVectors() (vectors []*vector) {
 		}
 		vectors = append(vectors, v)
 	}
-	for kind := FrameHello; kind <= FrameVerified; kind++ {
+	for kind := FrameHello; kind <= FrameRows; kind++ {
 		if m := samples[kind]; m != nil {
 			vectors = append(vectors, bodyLengthVectors(kind, m)...)
 		}

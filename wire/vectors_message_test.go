@@ -22,7 +22,7 @@ func poked(kind FrameKind, name, reason string, offset int, value byte) messageC
 }
 
 func messageCases() []messageCase {
-	cases := slices.Concat(helloCases(), refusalCases(), pageCases(), fetchCases(), verifyCases())
+	cases := slices.Concat(helloCases(), refusalCases(), pageCases(), fetchCases(), verifyCases(), mendCases())
 	cases = append(cases,
 		refused(FrameAck, "ack of level 0", "level 0", func(m *Ack) { m.Level = 0 }),
 		refused(FrameAck, "ack of level applied", "level 3", func(m *Ack) { m.Level = LevelApplied }),
@@ -238,5 +238,65 @@ func verifyCases() []messageCase {
 		poked(FrameVerified, "verified of 4098 rows", "4098 rows, limit 4096", 11, 0x10),
 		poked(FrameVerified, "verified whose rows are missing", "200 rows in", 10, 200),
 		poked(FrameVerified, "verified whose parts are missing", "is unbounded", 12, 3),
+	}
+}
+
+func mendCases() []messageCase {
+	key := []byte(strings.Repeat("k", 544))
+	ranges := func(n int) (ranges []MendRange) {
+		for i := range n {
+			lo := []byte{1, byte(i >> 8), byte(i)}
+			ranges = append(ranges, MendRange{Lo: lo, Hi: append(slices.Clone(lo), 0)})
+		}
+		return ranges
+	}
+	return []messageCase{
+		allowed(FrameMend, "mend, a view", func(m *Mend) { *m = Mend{ID: 7, Kind: MendOpen, Shard: 65535} }),
+		allowed(FrameMend, "mend, parts of everything", func(m *Mend) {
+			*m = Mend{ID: 7, Kind: MendParts, View: 1, Count: 64, Ranges: make([]MendRange, 1)}
+		}),
+		allowed(FrameMend, "mend of 256 ranges", func(m *Mend) { m.Ranges = ranges(256) }),
+		allowed(FrameMend, "mend with the longest key", func(m *Mend) { m.Ranges[1].Lo = key }),
+		refused(FrameMend, "mend of 257 ranges", "257 ranges", func(m *Mend) { m.Ranges = ranges(257) }),
+		refused(FrameMend, "mend of no range", "0 ranges", func(m *Mend) { m.Ranges = nil }),
+		refused(FrameMend, "mend, parts of two ranges", "2 ranges",
+			func(m *Mend) { m.Kind, m.Count, m.Skip = MendParts, 1, 0 }),
+		refused(FrameMend, "mend, a view of a range", "1 ranges",
+			func(m *Mend) { *m = Mend{ID: 7, Kind: MendOpen, Ranges: ranges(1)} }),
+		refused(FrameMend, "mend of id 0", "id is zero", func(m *Mend) { m.ID = 0 }),
+		refused(FrameMend, "mend of kind 0", "kind 0", func(m *Mend) { m.Kind = 0 }),
+		refused(FrameMend, "mend of kind 4", "kind 4", func(m *Mend) { m.Kind = 4 }),
+		poked(FrameMend, "mend, reserved byte 9", "reserved byte", 9, 1),
+		poked(FrameMend, "mend, reserved byte 11", "reserved byte", 11, 0x80),
+		refused(FrameMend, "mend of shard 65536", "shard 65536", func(m *Mend) { m.Shard = 65536 }),
+		refused(FrameMend, "mend of no view", "view 0", func(m *Mend) { m.View = 0 }),
+		refused(FrameMend, "mend, a view of a view", "view 9", func(m *Mend) { m.Kind = MendOpen }),
+		refused(FrameMend, "mend, rows with a count", "count 1", func(m *Mend) { m.Count = 1 }),
+		refused(FrameMend, "mend, parts behind a row", "skip 5",
+			func(m *Mend) { m.Kind, m.Count, m.Ranges = MendParts, 1, m.Ranges[:1] }),
+		refused(FrameMend, "mend of an empty range", "holds nothing",
+			func(m *Mend) { m.Ranges[0].Hi = m.Ranges[0].Lo }),
+		refused(FrameMend, "mend of ranges that overlap", "does not rise",
+			func(m *Mend) { m.Ranges[1].Lo = []byte("key-b") }),
+		refused(FrameMend, "mend behind an unbounded range", "does not rise", func(m *Mend) { m.Ranges[0].Hi = nil }),
+		refused(FrameMend, "mend with a key of 545 bytes", "lo of 545 bytes",
+			func(m *Mend) { m.Ranges[0].Lo = append(key, 'k') }),
+
+		allowed(FrameRows, "rows, nothing", func(m *Rows) { *m = Rows{ID: 7} }),
+		allowed(FrameRows, "rows of a later code", func(m *Rows) { m.Code = 999 }),
+		allowed(FrameRows, "rows of 256 pieces", func(m *Rows) { m.Pieces, m.Data = make([]RowsPiece, 256), nil }),
+		refused(FrameRows, "rows of 257 pieces", "257 pieces",
+			func(m *Rows) { m.Pieces, m.Data = make([]RowsPiece, 257), nil }),
+		refused(FrameRows, "rows of id 0", "id is zero", func(m *Rows) { m.ID = 0 }),
+		refused(FrameRows, "rows of no range follow", "of no range follow",
+			func(m *Rows) { m.Pieces, m.Data = nil, nil }),
+		refused(FrameRows, "rows whose cursors repeat", "does not rise",
+			func(m *Rows) { m.Cursors[1].Log = m.Cursors[0].Log }),
+		refused(FrameRows, "rows whose parts repeat", "does not rise",
+			func(m *Rows) { m.Parts[1].Hi = m.Parts[0].Hi }),
+		refused(FrameRows, "rows of other sizes", "13 bytes left, want 14", func(m *Rows) { m.Pieces[1].Bytes = 14 }),
+		poked(FrameRows, "rows of 4098 cursors", "4098 cursors, limit 4096", 23, 0x10),
+		poked(FrameRows, "rows whose cursors are missing", "200 cursors and", 22, 200),
+		poked(FrameRows, "rows of 65282 parts", "parts, limit 256", 25, 255),
 	}
 }

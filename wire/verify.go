@@ -98,8 +98,8 @@ func (m *Verify) Decode(body []byte) error {
 	m.Count = r.u32("count")
 	m.Log = r.log()
 	m.Seq = Seq(r.u64("seq"))
-	r.key("lo", &m.Lo)
-	r.key("hi", &m.Hi)
+	r.key("lo", &m.Lo, EntryKeyBytesMax)
+	r.key("hi", &m.Hi, EntryKeyBytesMax)
 	switch {
 	case m.ID == 0:
 		r.refuse("id is zero")
@@ -118,10 +118,10 @@ func (m *Verify) Decode(body []byte) error {
 }
 
 // key takes a key with a two-byte length into dst, which keeps its memory.
-func (r *bodyReader) key(field string, dst *[]byte) {
+func (r *bodyReader) key(field string, dst *[]byte, bytesMax int) {
 	n := int(r.u16(field))
-	if n > EntryKeyBytesMax {
-		r.refuse("%s of %d bytes, limit %d", field, n, EntryKeyBytesMax)
+	if n > bytesMax {
+		r.refuse("%s of %d bytes, limit %d", field, n, bytesMax)
 	}
 	if *dst == nil {
 		*dst = []byte{} // so that a used message and a new one read the same
@@ -145,13 +145,17 @@ func (m *Verified) AppendTo(dst []byte, session uint32) []byte {
 		dst = le.AppendUint64(dst, uint64(row.From))
 		dst = le.AppendUint64(dst, uint64(row.Bad))
 	}
-	for i := range m.Parts {
-		part := &m.Parts[i]
-		dst = le.AppendUint32(dst, part.Keys)
+	return closeFrame(appendParts(dst, m.Parts), at)
+}
+
+func appendParts(dst []byte, parts []VerifiedPart) []byte {
+	for i := range parts {
+		part := &parts[i]
+		dst = binary.LittleEndian.AppendUint32(dst, part.Keys)
 		dst = append(dst, part.Digest[:]...)
 		dst = appendKey(dst, part.Hi)
 	}
-	return closeFrame(dst, at)
+	return dst
 }
 
 // Decode reads an answer's body.
@@ -179,24 +183,25 @@ func (m *Verified) Decode(body []byte) error {
 		}
 		m.Rows = append(m.Rows, row)
 	}
-	m.decodeParts(&r, parts)
+	r.parts(&m.Parts, parts, EntryKeyBytesMax)
 	return r.end()
 }
 
-// decodeParts keeps the memory of parts that were there before.
-func (m *Verified) decodeParts(r *bodyReader, count int) {
-	m.Parts = m.Parts[:0]
+// parts takes parts into dst, and keeps the memory of those that were there before.
+func (r *bodyReader) parts(dst *[]VerifiedPart, count, keyBytesMax int) {
+	parts := (*dst)[:0]
 	for i := 0; i < count && r.err == nil; i++ {
-		m.Parts = slices.Grow(m.Parts, 1)[:i+1]
-		part := &m.Parts[i]
+		parts = slices.Grow(parts, 1)[:i+1]
+		part := &parts[i]
 		part.Keys = r.u32("keys")
 		copy(part.Digest[:], r.take("digest", len(part.Digest)))
-		r.key("hi", &part.Hi)
+		r.key("hi", &part.Hi, keyBytesMax)
 		if len(part.Hi) == 0 && i < count-1 {
 			r.refuse("part %d of %d is unbounded", i, count)
 		}
-		if i > 0 && len(part.Hi) != 0 && bytes.Compare(m.Parts[i-1].Hi, part.Hi) >= 0 {
+		if i > 0 && len(part.Hi) != 0 && bytes.Compare(parts[i-1].Hi, part.Hi) >= 0 {
 			r.refuse("part %d: %x does not rise", i, part.Hi)
 		}
 	}
+	*dst = parts
 }
