@@ -44,6 +44,8 @@ type Heart interface {
 	NotKept(from wire.SiteID, log wire.LogID) bool
 	// Needless: nobody lacks a log up to there, this site's Store included.
 	Needless(log wire.LogID, to wire.Position) bool
+	// Unpinned: the logs of a shard need not keep their floors any more.
+	Unpinned(s wire.Shard)
 	// NotTaken: the own journal does not take what a peer gives back: end its session.
 	NotTaken(from wire.SiteID)
 }
@@ -66,6 +68,7 @@ type Desk struct {
 	again    time.Duration
 	pause    time.Duration // before again
 	compared compared
+	pins     int // lines with a pinned shard
 }
 
 // New returns a desk without questions.
@@ -313,6 +316,9 @@ func (d *Desk) Check() error {
 	}
 	if d.waiting != sum {
 		return fmt.Errorf("fetch: %d bytes wait for the medium, counted %d", d.waiting, sum)
+	}
+	if d.pins < 0 || d.pins > len(d.lines) {
+		return fmt.Errorf("fetch: %d links pin a shard, %d are there", d.pins, len(d.lines))
 	}
 	for _, l := range d.lines {
 		if len(l.Open) > stream.AnswerLogsMax || len(l.grants.open) > stream.AnswerLogsMax {

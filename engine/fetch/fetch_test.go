@@ -44,6 +44,7 @@ func (r *rest) Elsewhere(wire.Shard, wire.Position) bool { return false }
 func (r *rest) NotKept(wire.SiteID, wire.LogID) bool     { return false }
 func (r *rest) Needless(wire.LogID, wire.Position) bool  { return r.unkept }
 func (r *rest) NotTaken(wire.SiteID)                     { r.told = append(r.told, "not taken") }
+func (r *rest) Unpinned(wire.Shard)                      { r.told = append(r.told, "unpinned") }
 
 func (r *rest) Repaired(wire.LogID, wire.Position, wire.Position) {
 	r.told = append(r.told, "repaired")

@@ -95,6 +95,38 @@ func (n *Node) askKept(p *peer) {
 	}
 }
 
+// mended: the Store's state of a shard is that of another site, at its cursors. Mirrors that
+// end before those go on behind them: covered, but no source below. Own logs do where
+// nobody keeps what leads there; else that comes back first.
+func (n *Node) mended(in *Mended) {
+	if uint32(in.Shard) >= n.t.C.Shards {
+		return
+	}
+	at := func(log wire.LogID) (at wire.Position) {
+		for i := range in.Cursors {
+			if in.Cursors[i].Log == log {
+				at = in.Cursors[i].Position
+			}
+		}
+		return at
+	}
+	own := n.t.LogID(in.Shard)
+	n.own[in.Shard].store = at(own)
+	n.own[in.Shard].Needs(at(own), "the Store")
+	n.t.UnnoteStopped(own, applierStopped)
+	n.ownFloor(in.Shard)
+	n.goOn(in.Shard)
+	for _, site := range n.mirrors.Sites {
+		log, m := wire.LogID{Site: site.Site, Shard: in.Shard}, &site.Logs[in.Shard]
+		n.t.UnnoteStopped(log, applierStopped)
+		n.mirrors.Mended(log, m, at(log))
+		n.mirrorFloor(log, m)
+		if p := n.peer(log.Site); p != nil {
+			n.adoptMirror(p, log)
+		}
+	}
+}
+
 // adoptMirror has a mirrored log go on behind the Store, because its writer does not keep
 // what follows the mirror. Its session begins again when the last such log is through.
 func (n *Node) adoptMirror(p *peer, log wire.LogID) bool {

@@ -121,6 +121,15 @@ func (f onFetch) Needless(log wire.LogID, to wire.Position) bool {
 // Grow moves the durable tail of an own log.
 func (f onFetch) Grow(g *stream.Growth) { f.n.out.Grow(g) }
 
+// Unpinned has the floors of a shard's logs rise again.
+func (f onFetch) Unpinned(s wire.Shard) {
+	n := f.n
+	n.ownFloor(s)
+	for _, site := range n.mirrors.Sites {
+		n.mirrorFloor(wire.LogID{Site: site.Site, Shard: s}, &site.Logs[s])
+	}
+}
+
 // GaveBack: a peer that fell back since does not have it any more.
 func (f onFetch) GaveBack(from wire.SiteID, s wire.Shard, goal wire.Position) {
 	if p := f.n.peer(from); p != nil && p.Logs[s].Answer == goal {

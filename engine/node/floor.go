@@ -65,6 +65,9 @@ func (n *Node) floor(j Journal, log wire.LogID) (floor wire.Position, holder *pe
 	if uint32(log.Shard) >= n.t.C.Shards || plant.FloorsStuck {
 		return wire.Position{}, nil
 	}
+	if site := n.desk.Pinned(log.Shard); site != 0 {
+		return n.pinned(log), n.peer(site)
+	}
 	if j == Mirror {
 		return n.floorOfMirror(log)
 	}
@@ -88,6 +91,17 @@ func (n *Node) floor(j Journal, log wire.LogID) (floor wire.Position, holder *pe
 		}
 	}
 	return floor, holder
+}
+
+// pinned is the floor of a log as it was when its shard was pinned.
+func (n *Node) pinned(log wire.LogID) wire.Position {
+	if o := n.ownLog(log); o != nil {
+		return o.floor
+	}
+	if m := n.mirrorLog(log); m != nil {
+		return m.Floor
+	}
+	return wire.Position{}
 }
 
 // floorOfMirror also waits for the sites that mirror the log as we do: each can give it

@@ -58,6 +58,13 @@ var frameRules = map[wire.FrameKind]frameRule{
 	wire.FrameVerified: message(dueEither, func(n *Node, l *link, m *wire.Verified) error {
 		return n.desk.Compared(l.Line, m)
 	}),
+	wire.FrameMend: message(dueEither, func(n *Node, l *link, m *wire.Mend) error {
+		n.desk.MendAsked(l.Line, m)
+		return nil
+	}),
+	wire.FrameRows: message(dueEither, func(n *Node, l *link, m *wire.Rows) error {
+		return n.desk.RowsCame(l.Line, m)
+	}),
 }
 
 // message is the rule of a control message.

@@ -72,8 +72,10 @@ func (n *Node) Step(now Now, in Input, e *Effects) {
 		n.verifyAsk(in)
 	case *VerifyAnswer:
 		if l := n.links[in.Link]; l != nil {
-			n.desk.CompareAnswer(l.Line, in.Answer)
+			n.desk.CompareAnswer(l.Line, in)
 		}
+	case *Mended:
+		n.mended(in)
 	}
 	n.resumeLacking()
 	e.Wake = n.wake()
@@ -209,11 +211,13 @@ func (n *Node) applyStopped(in *ApplyStopped) {
 	if n.ownLog(in.Log) == nil && n.mirrorLog(in.Log) == nil {
 		return
 	}
-	const stopped = "applier stopped: "
 	if in.Err == nil {
-		n.t.UnnoteStopped(in.Log, stopped)
+		n.t.UnnoteStopped(in.Log, applierStopped)
 		return
 	}
 	n.t.Tell(&event.ApplyStopped{Place: event.Place{Log: in.Log}, Err: in.Err})
-	n.t.NoteStopped(in.Log, wire.RefuseInternal, fmt.Sprint(stopped, in.Err))
+	n.t.NoteStopped(in.Log, wire.RefuseInternal, fmt.Sprint(applierStopped, in.Err))
 }
+
+// applierStopped begins the reason of a log that the Store takes no more of.
+const applierStopped = "applier stopped: "

@@ -39,6 +39,7 @@ type (
 	Loss         = step.Loss
 	VerifyAsk    = step.VerifyAsk
 	VerifyAnswer = step.VerifyAnswer
+	Mended       = step.Mended
 	Effects      = step.Effects
 	OpKind       = step.OpKind
 	Op           = step.Op

@@ -201,18 +201,20 @@ type Open struct {
 
 // Asked: answer this question of the other end of a link, with VerifyAnswer, and
 // give up the one before. Kind VerifyEnd: nothing more is asked, or the link is
-// gone; give back what was kept. Lo and Hi are borrowed.
+// gone; give back what was kept. Lo and Hi, and Mend, are borrowed.
 type Asked struct {
 	Link LinkID
 	Peer wire.SiteID // which asks
 	Ask  wire.Verify
+	Mend *wire.Mend // not nil: the question, in the place of Ask
 }
 
-// Told is what became of a VerifyAsk. Answer is borrowed; nil if Err says why
-// there is none.
+// Told is what became of a VerifyAsk. Answer, or Rows where that was a Mend, is borrowed;
+// both are nil if Err says why there is none.
 type Told struct {
 	Peer   wire.SiteID
 	ID     uint64
 	Answer *wire.Verified
+	Rows   *wire.Rows
 	Err    error
 }

@@ -149,18 +149,39 @@ type Granted struct {
 	Open  uint64
 }
 
-// VerifyAsk: ask a peer what both sites must have in common. The answer is a
-// Told; a later question to the same peer takes the place of an earlier one, and
-// a question of kind VerifyEnd has no answer. IDs rise over all peers.
+// VerifyAsk: ask a peer what both sites must have in common, or what makes a shard here
+// equal to the peer's. The answer is a Told; a later question to the same peer takes the
+// place of an earlier one, and a question of kind VerifyEnd has no answer. IDs rise over
+// all peers.
 type VerifyAsk struct {
 	Peer wire.SiteID
 	Ask  wire.Verify
+	Mend *wire.Mend // not nil: the question, in the place of Ask
 }
 
-// VerifyAnswer answers an Asked.
+// ID names the question.
+func (a *VerifyAsk) ID() uint64 {
+	if a.Mend != nil {
+		return a.Mend.ID
+	}
+	return a.Ask.ID
+}
+
+// End says that nothing more is asked.
+func (a *VerifyAsk) End() bool { return a.Mend == nil && a.Ask.Kind == wire.VerifyEnd }
+
+// VerifyAnswer answers an Asked: by Rows where that is a Mend.
 type VerifyAnswer struct {
 	Link   LinkID
 	Answer *wire.Verified
+	Rows   *wire.Rows
+}
+
+// Mended: the Store's state of a shard was made equal to a view of another site. Cursors
+// are those of the view, of all logs of the shard that it has, and durable in the Store.
+type Mended struct {
+	Shard   wire.Shard
+	Cursors []wire.Cursor
 }
 
 // End: this heart gives up its links and does nothing more: another one takes its place.
@@ -186,3 +207,4 @@ func (*LogDamaged) input()   {}
 func (*Granted) input()      {}
 func (*VerifyAsk) input()    {}
 func (*VerifyAnswer) input() {}
+func (*Mended) input()       {}

@@ -227,6 +227,14 @@ func (m *Mirrors) PullFailed(ticket uint64) (log wire.LogID, ok bool) {
 	return log, true
 }
 
+// Mended: the Store's state of a log's shard is that of another site now, and stands at at.
+func (m *Mirrors) Mended(log wire.LogID, l *MirrorLog, at wire.Position) {
+	m.unapplied -= m.behind(l)
+	l.Store, l.applied = at, at
+	m.unapplied += m.behind(l)
+	m.owe(log, l)
+}
+
 // Applied takes what the Store has applied. Pages tell the peers of their own logs; ours
 // concern this site only.
 func (m *Mirrors) Applied(cursors []wire.Cursor) {

@@ -29,7 +29,7 @@ func (v *Verifier) Asked(a *node.Asked) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	w := v.answers[a.Link]
-	if a.Ask.Kind == wire.VerifyEnd {
+	if a.Mend == nil && a.Ask.Kind == wire.VerifyEnd {
 		if w != nil {
 			delete(v.answers, a.Link)
 			close(w.quit)
@@ -46,9 +46,19 @@ func (v *Verifier) Asked(a *node.Asked) {
 		v.group.Add(1)
 		go w.run() // Ends when the asker ends it, the link does, or the engine.
 	}
+	if a.Mend != nil {
+		w.give(&asked{mend: cloneMend(a.Mend)})
+		return
+	}
 	ask := a.Ask
 	ask.Lo, ask.Hi = bytes.Clone(ask.Lo), bytes.Clone(ask.Hi)
-	w.give(&ask)
+	w.give(&asked{verify: &ask})
+}
+
+// asked is a question of a peer: one of both.
+type asked struct {
+	verify *wire.Verify
+	mend   *wire.Mend
 }
 
 // answerer answers the questions of one link, one at a time; a new one ends the
@@ -61,7 +71,7 @@ type answerer struct {
 	quit chan struct{}
 
 	mu     sync.Mutex
-	next   *wire.Verify
+	next   *asked
 	cancel context.CancelFunc // of the one under way
 
 	// Of the goroutine: what is kept from question to question.
@@ -70,11 +80,12 @@ type answerer struct {
 	seq   wire.Seq
 	scans map[wire.LogID]*logScan // after the stored bytes were read
 	text  string                  // the first damage that reading met
+	rows  rowsView                // what a shard of the asker is mended from
 	pace  pace
 }
 
 // give replaces the question that waits, and ends the one under way.
-func (w *answerer) give(ask *wire.Verify) {
+func (w *answerer) give(ask *asked) {
 	w.mu.Lock()
 	w.next = ask
 	if w.cancel != nil {
@@ -110,8 +121,8 @@ func (w *answerer) run() {
 		w.cancel = cancel
 		w.mu.Unlock()
 		if ask != nil {
-			if answer := w.answer(ctx, ask); answer != nil && ctx.Err() == nil {
-				w.here.Site.Ask(&node.VerifyAnswer{Link: w.link, Answer: answer})
+			if in := w.reply(ctx, ask); in != nil && ctx.Err() == nil {
+				w.here.Site.Ask(in)
 			}
 		}
 		cancel()
@@ -119,9 +130,22 @@ func (w *answerer) run() {
 	}
 }
 
+// reply works out what the heart is told for a question; nil = the engine closes.
+func (w *answerer) reply(ctx context.Context, ask *asked) *node.VerifyAnswer {
+	if ask.mend != nil {
+		rows := w.mend(ctx, ask.mend)
+		return &node.VerifyAnswer{Link: w.link, Rows: rows}
+	}
+	if answer := w.answer(ctx, ask.verify); answer != nil {
+		return &node.VerifyAnswer{Link: w.link, Answer: answer}
+	}
+	return nil
+}
+
 // forget gives back what was kept.
 func (w *answerer) forget() {
 	w.scans = nil
+	w.rows.forget()
 	if w.view != nil {
 		_ = w.view.Close() // only read from
 		w.view = nil

@@ -14,6 +14,7 @@ import (
 // reply is what came of a question.
 type reply struct {
 	answer *wire.Verified
+	rows   *wire.Rows
 	err    error
 }
 
@@ -34,14 +35,27 @@ type question struct {
 
 // ask asks the peer, and does not wait.
 func (v *verification) ask(q wire.Verify) *question {
-	all := v.here
-	q.ID = all.id()
-	asked := &question{v: v, id: q.ID, answer: make(chan reply, 1)}
-	all.mu.Lock()
-	all.waiting[q.ID] = asked.answer
-	all.mu.Unlock()
+	asked := v.register()
+	q.ID = asked.id
 	v.here.Site.Ask(&node.VerifyAsk{Peer: v.peer.site, Ask: q})
 	return asked
+}
+
+// register names a question that is about to be asked.
+func (v *verification) register() *question {
+	all := v.here
+	asked := &question{v: v, id: all.id(), answer: make(chan reply, 1)}
+	all.mu.Lock()
+	all.waiting[asked.id] = asked.answer
+	all.mu.Unlock()
+	return asked
+}
+
+// end tells the peer that nothing more is asked.
+func (v *verification) end() {
+	v.here.Site.Ask(&node.VerifyAsk{Peer: v.peer.site, Ask: wire.Verify{
+		ID: v.here.id(), Kind: wire.VerifyEnd, Log: wire.LogID{Site: v.here.ID},
+	}})
 }
 
 // await waits for the answer.
@@ -147,6 +161,9 @@ func (v *Verifier) Told(t *node.Told) {
 	out := reply{err: t.Err}
 	if t.Answer != nil {
 		out.answer = cloneAnswer(t.Answer)
+	}
+	if t.Rows != nil {
+		out.rows = cloneRows(t.Rows)
 	}
 	waiter <- out // capacity 1, and only one is ever sent
 }

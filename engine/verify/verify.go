@@ -139,9 +139,7 @@ type peer struct {
 
 // run compares everything and words the result.
 func (v *verification) run(ctx context.Context) {
-	defer v.here.Site.Ask(&node.VerifyAsk{Peer: v.peer.site, Ask: wire.Verify{
-		ID: v.here.id(), Kind: wire.VerifyEnd, Log: wire.LogID{Site: v.here.ID},
-	}})
+	defer v.end()
 	err := v.journals(ctx)
 	for shard := v.o.Lo; shard < v.o.Hi; shard++ {
 		if err == nil {
