@@ -10,6 +10,7 @@ import (
 
 	"github.com/claudefs/repl/engine/apply"
 	"github.com/claudefs/repl/engine/node"
+	"github.com/claudefs/repl/engine/store"
 	"github.com/claudefs/repl/engine/store/journal"
 	"github.com/claudefs/repl/wire"
 )
@@ -59,16 +60,23 @@ type appliers struct {
 	learnMu sync.Mutex
 	learned [2]atomic.Int64 // STARTs of each journal that the shards were told
 
+	// held are shards that are not applied to, by journal, and which hold that is; see hold.
+	// Under the worker's lock.
+	held  [node.Mirror + 1]map[wire.Shard]uint64
+	holds atomic.Uint64
+
 	dirtyMu sync.Mutex
 	dirty   map[wire.Shard]bool          // applied to since the last Store.Sync
 	at      map[wire.LogID]wire.Position // applied, for status
 	ended   map[wire.LogID]error         // stopped logs, and why
 	past    map[wire.Shard]wire.LogID    // shards whose Store is past the end of a log
+	torn    map[wire.Shard]bool          // their mending is not complete
 	waits   apply.Waits
 }
 
 // round is the batches of one read. Each worker writes the results of its shards.
 type round struct {
+	kind    node.Journal
 	refs    []wire.BatchRef
 	results []result
 	group   sync.WaitGroup
@@ -84,11 +92,15 @@ type result struct {
 func newAppliers(e *Engine) (*appliers, error) {
 	a := &appliers{
 		e: e, dirty: make(map[wire.Shard]bool), at: make(map[wire.LogID]wire.Position),
-		ended: make(map[wire.LogID]error), past: make(map[wire.Shard]wire.LogID),
+		ended: make(map[wire.LogID]error), past: make(map[wire.Shard]wire.LogID), torn: make(map[wire.Shard]bool),
 	}
 	var scratch [applyWorkers]apply.Scratch
 	for shard := range e.o.Shards {
 		applier, err := apply.NewSharing(wire.Shard(shard), e.o.Store, &scratch[shard%applyWorkers])
+		if errors.Is(err, store.ErrTorn) {
+			a.torn[wire.Shard(shard)] = true
+			applier, err = apply.New(wire.Shard(shard), tornStore{e.o.Store})
+		}
 		if err != nil {
 			return nil, fmt.Errorf("store of site %s: %w", e.id.siteName, err)
 		}
@@ -105,8 +117,10 @@ func newAppliers(e *Engine) (*appliers, error) {
 // start.
 func (a *appliers) cursors() []wire.Cursor {
 	var all []wire.Cursor
-	for _, applier := range a.shards {
-		all = applier.Cursors(all)
+	for shard, applier := range a.shards {
+		if !a.torn[wire.Shard(shard)] {
+			all = applier.Cursors(all)
+		}
 	}
 	slices.SortFunc(all, func(x, y wire.Cursor) int { return x.Log.Compare(y.Log) })
 	return all
@@ -123,13 +137,17 @@ func (a *appliers) positions() (all []wire.Cursor) {
 	return all
 }
 
-// start begins to apply. A host that applies its own entries has only mirrored
-// logs applied here.
-func (a *appliers) start(cursors []wire.Cursor) {
+// start begins to apply; hold holds shards before. A host that applies its own entries has
+// only mirrored logs applied here.
+func (a *appliers) start(cursors []wire.Cursor, hold func()) {
 	if !a.e.o.AppendAt {
 		a.add(a.e.own, cursors)
 	}
 	a.add(a.e.mirror, cursors)
+	for shard := range a.torn {
+		a.hold(shard)
+	}
+	hold()
 	for shard := range a.shards {
 		a.change(wire.Shard(shard), func(*apply.Applier) []wire.LogID { return nil }) // reports what is past an end
 	}
@@ -151,6 +169,7 @@ func (a *appliers) add(f *flusher, cursors []wire.Cursor) {
 			a.at[c.Log] = c.Position
 		}
 	}
+	a.held[f.kind] = make(map[wire.Shard]uint64)
 	f.onDurable = r.wakeUp
 	a.readers = append(a.readers, r)
 }
@@ -175,7 +194,7 @@ func (a *appliers) part(worker int, r *round) {
 	defer a.locks[worker].Unlock()
 	for i := range r.refs {
 		b, result := &r.refs[i], &r.results[i]
-		if int(b.Header.Shard)%applyWorkers == worker && !result.skip {
+		if int(b.Header.Shard)%applyWorkers == worker && !result.skip && a.held[r.kind][b.Header.Shard] == 0 {
 			result.done, result.err = a.shards[b.Header.Shard].Apply(a.e.life, b)
 			if result.done {
 				a.e.verifier.Passed(a.e.life, &b.Header)
@@ -198,6 +217,7 @@ type applyReader struct {
 	f      *flusher
 	kick   chan struct{} // capacity 1
 	again  atomic.Bool   // a repair is in place, or what was refused is due: read from the cursors on
+	resets []reset       // under appliers.dirtyMu
 	reader *journal.Reader
 	round  round
 	input  node.Applied
@@ -225,6 +245,7 @@ func (r *applyReader) run() {
 	for r.a.e.life.Err() == nil {
 		if r.again.Swap(false) {
 			r.leave()
+			r.reset()
 		}
 		more, err := r.turn()
 		switch {
@@ -309,7 +330,7 @@ func (r *applyReader) turn() (more bool, err error) {
 func (r *applyReader) apply(refs []wire.BatchRef) {
 	r.a.learn()
 	round, parts := &r.round, [applyWorkers]bool{}
-	round.refs = refs
+	round.kind, round.refs = r.f.kind, refs
 	round.results = slices.Grow(round.results[:0], len(refs))[:len(refs)]
 	for i := range refs {
 		h := &refs[i].Header

@@ -86,6 +86,7 @@ type Options struct {
 	VerifyWait       time.Duration // how long appends wait after Open for every peer's word on the tail; default 3s
 	HeartbeatTimeout time.Duration // default 3s
 	AppendAt         bool          // the host feeds AppendAt from its own log and applies its own entries itself
+	MendRate         int64         // bytes of rows a second that Mend fetches; 0 = no limit
 
 	Logger *slog.Logger // nil = silent; of each kind of event about a peer, at most 16 a minute
 	Events func(Event)  // nil = none; called by one goroutine, must not block
@@ -213,6 +214,7 @@ type Engine struct {
 	trail     *audit.Trail
 	housework housework
 	verifier  *verify.Verifier
+	mending   mending
 	clock     clock
 
 	// life ends when Close begins to take things down; it is the engine's own

@@ -10,6 +10,7 @@ import (
 	"github.com/claudefs/repl/engine/apply"
 	"github.com/claudefs/repl/engine/event"
 	"github.com/claudefs/repl/engine/node"
+	"github.com/claudefs/repl/engine/store"
 	"github.com/claudefs/repl/engine/store/journal"
 	"github.com/claudefs/repl/wire"
 )
@@ -134,6 +135,9 @@ func (e *Engine) syncShards(shards []wire.Shard) (all []wire.Cursor, err error) 
 	}
 	for _, shard := range shards {
 		cursors, err := e.o.Store.Durable(shard)
+		if errors.Is(err, store.ErrTorn) {
+			continue // what follows its mending is told then
+		}
 		if err != nil {
 			return nil, fmt.Errorf("durable cursors of shard %d: %w", shard, err)
 		}

@@ -281,7 +281,7 @@ func (e *Engine) start(cursors []wire.Cursor) {
 	for _, told := range e.opening {
 		e.tell(told)
 	}
-	e.appliers.start(cursors)
+	e.appliers.start(cursors, e.holdMend)
 	for _, f := range e.journals() {
 		go f.run() // Ends when Close calls end, after everyone who stages.
 		f.wakeUp()
@@ -293,6 +293,8 @@ func (e *Engine) start(cursors []wire.Cursor) {
 		e.hostHas(ownTails(e.own.j))
 	}
 	e.step(&node.Tick{})
+	e.workers.Add(1)
+	go e.resumeMend() // Ends with what it goes on with, or the engine's life.
 	if e.listener != nil {
 		e.workers.Add(1)
 		go e.accept() // Ends when Close closes the listener.

@@ -60,6 +60,7 @@ func (o *Options) Validate() error {
 	inRange("WindowBytesMax", o.WindowBytesMax, windowBytesMin, bytesMax)
 	inRange("RecentBytesMax", o.RecentBytesMax, recentBytesMin, bytesMax)
 	inRange("SegmentBytes", o.SegmentBytes, segmentBytesMin, bytesMax)
+	inRange("MendRate", o.MendRate, 1, bytesMax)
 	inRange("Streams", int64(o.Streams), 1, wire.StreamsMax)
 	if o.SegmentBytes >= segmentBytesMin && o.SegmentBytes%segmentBytesStep != 0 {
 		fault("SegmentBytes is %d: want a multiple of %d", o.SegmentBytes, segmentBytesStep)

@@ -34,7 +34,7 @@ func (e *Engine) Status() Status {
 	for _, f := range e.journals() {
 		s.Journals = append(s.Journals, e.journalStatus(f))
 	}
-	s.Disk, s.Apply = e.diskStatus(s.Journals), e.applyStatus()
+	s.Disk, s.Apply, s.Mending = e.diskStatus(s.Journals), e.applyStatus(), e.mendingStatus()
 	for i := range heart.Peers {
 		s.Peers = append(s.Peers, e.peerStatus(&heart.Peers[i]))
 	}
@@ -297,6 +297,10 @@ func (e *Engine) health(s *Status) (word, reason string) {
 	}
 	if err := e.storeError(); err != nil {
 		return HealthFailed, err.Error()
+	}
+	if torn := e.appliers.tornShards(); len(torn) > 0 && s.Mending.State == MendingNone {
+		return HealthFailed, fmt.Sprintf("the mending of %d shards is not complete, the first is shard %d: "+
+			"cfs admin replication mend %d --from SITE", len(torn), torn[0], torn[0])
 	}
 	if n := len(s.StoppedLogs); n > 0 {
 		l := &s.StoppedLogs[0]

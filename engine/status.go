@@ -29,6 +29,12 @@ const (
 
 	LagKnown   = "known"
 	LagUnknown = "unknown"
+
+	MendingNone      = "none"
+	MendingComparing = "comparing"
+	MendingFetching  = "fetching"
+	MendingApplying  = "applying"
+	MendingWaiting   = "waiting"
 )
 
 // Status is the state of one site, as JSON in schema 1: additive changes only.
@@ -59,6 +65,7 @@ type Status struct {
 	Journals    []JournalStatus `json:"journals"` // own, mirror
 	Disk        DiskStatus      `json:"disk"`
 	Apply       ApplyStatus     `json:"apply"`
+	Mending     MendingStatus   `json:"mending"`
 	Peers       []PeerStatus    `json:"peers"` // sorted by site
 	StoppedLogs []StoppedLog    `json:"stopped_logs"`
 }
@@ -115,6 +122,21 @@ type ApplyStatus struct {
 	State          string `json:"state"` // "ok", "behind", "stopped"
 	BacklogEntries int64  `json:"backlog_entries"`
 	Entries        uint64 `json:"entries_total"` // since open
+}
+
+// MendingStatus is the mending of a shard of this site, and how far it is.
+type MendingStatus struct {
+	State        string   `json:"state"`  // "none", "comparing", "fetching", "applying", "waiting"
+	Reason       string   `json:"reason"` // while waiting
+	From         string   `json:"from"`   // the site whose state it gets
+	Shard        int      `json:"shard"`
+	Rows         uint64   `json:"compared_rows"`
+	DifferRows   uint64   `json:"differ_rows"` // in parts that differ
+	FetchedRows  uint64   `json:"fetched_rows"`
+	FetchedBytes int64    `json:"fetched_bytes"`
+	AppliedBytes int64    `json:"applied_bytes"`
+	ETASeconds   *float64 `json:"eta_seconds"`       // of the state; null when not known
+	Torn         int      `json:"torn_shards_count"` // whose mending has changed them, and is not complete
 }
 
 // LagStatus is a lag at one level; the numbers are null when unknown.

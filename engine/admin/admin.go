@@ -16,10 +16,11 @@ type route struct {
 	serve func(e *engine.Engine, w http.ResponseWriter, r *http.Request)
 }
 
-// methods are those that a path is served for. Only a POST to ForgetPath, SitesPath or FailoverPath
-// changes anything.
+// methods are those that a path is served for. Only a POST to ForgetPath, SitesPath, FailoverPath
+// or MendPath changes anything.
 func (r *route) methods() []string {
-	if r.path == VerifyPath || r.path == ForgetPath || r.path == SitesPath || r.path == FailoverPath {
+	switch r.path {
+	case VerifyPath, ForgetPath, SitesPath, FailoverPath, MendPath:
 		return []string{http.MethodGet, http.MethodHead, http.MethodPost}
 	}
 	return []string{http.MethodGet, http.MethodHead}
@@ -31,6 +32,7 @@ var routes = []route{
 	{ForgetPath, forget},
 	{SitesPath, sites},
 	{FailoverPath, failover},
+	{MendPath, mend},
 	{AuditTrailPath, auditTrail},
 	{AuditCheckPath, auditCheck},
 	{"/livez", live},
@@ -63,7 +65,8 @@ func Handler(e *engine.Engine) http.Handler {
 			return
 		}
 		fault(w, http.StatusNotFound, fmt.Sprintf("no such path: %q", r.URL.Path),
-			"try /v1/status, /v1/verify, /v1/forget, /v1/failover, /v1/audit-trail, /v1/audit-check, /livez or /readyz")
+			"try /v1/status, /v1/verify, /v1/forget, /v1/failover, /v1/mend, /v1/audit-trail, /v1/audit-check, /livez "+
+				"or /readyz")
 	})
 }
 

@@ -61,6 +61,19 @@ func NewFeed(j Journal, shards int, from func(wire.LogID) (at wire.Cursor, rest 
 // Set tells where a log's cursor stands in the Store.
 func (f *Feed) Set(c wire.Cursor) { f.log(c.Log).applied = c }
 
+// Reset forgets what is known of a shard's logs, also that they stopped: the Store has a new
+// state of it, with these cursors. The reader is to be placed again.
+func (f *Feed) Reset(shard wire.Shard, cursors []wire.Cursor) {
+	for id, l := range f.logs {
+		if id.Shard == shard {
+			*l = feedLog{}
+		}
+	}
+	for _, c := range cursors {
+		f.Set(c)
+	}
+}
+
 // Wait notes that a batch was refused with a WaitError or PastError: its incarnation's batches
 // are handed out again after the next Begin.
 func (f *Feed) Wait(h *wire.BatchHeader) { f.log(h.Log()).refused = h.Incarnation }

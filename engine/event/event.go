@@ -52,6 +52,8 @@ const (
 	KindSiteNamed      Kind = "site-named"
 	KindAuditFailed    Kind = "audit-failed"
 	KindAuditWorks     Kind = "audit-works"
+	KindMended         Kind = "mended"
+	KindMendFailed     Kind = "mend-failed"
 )
 
 // Row is what log, audit trail, status, metrics and documents need to know of a kind.
@@ -102,6 +104,8 @@ var Kinds = []Row{
 	{KindSiteNamed, true, true, "the configuration says something else of a site than the record"},
 	{KindAuditFailed, true, false, "the audit trail cannot be written; data goes on"},
 	{KindAuditWorks, false, false, "after audit-failed"},
+	{KindMended, false, false, "a shard was made equal to another site's"},
+	{KindMendFailed, true, true, "a mending did not go on after a restart"},
 }
 
 // RowOf is a kind's row; nil if there is no such kind.

@@ -105,6 +105,7 @@ func each() map[Event]string {
 		&MirrorAdopted{at, tail(3), tail(8)}: "site site-a shard 7: the mirror ends at seq 3, the Store is at " +
 			"seq 8, and " +
 			"site site-b keeps nothing of what lies between: the mirror goes on behind the Store",
+		&Mended{at}:                "shard 7 was made equal to that of site site-b, by digests",
 		&ApplyStopped{at, why}:     "site site-a shard 7: applier stopped: no space",
 		&JournalDown{Place{}, why}: "no space",
 		&NotMirrored{at, why}: "batches of site site-b could not be mirrored: " +
@@ -127,6 +128,7 @@ func each() map[Event]string {
 		&Works{Place{}, KindStoreRecovered, "", why}:            "works again, after: no space",
 		&Works{Place{}, KindSegmentBegun, "own journal", nil}:   "own journal: it works again",
 		&Works{Place{}, KindReclaimWorks, "own journal", nil}:   "own journal: it works again",
+		&Failed{Place{}, KindMendFailed, "", why}:               "no space",
 		&Works{Place{}, KindAuditWorks, "", nil}:                "it works again",
 		&EventsDropped{Place{}, 5}:                              "5 events were dropped: the hook is too slow",
 		&DataPath{Place{}, "tcp", "portable", "x"}:              "links: tcp, journal files: portable: x",

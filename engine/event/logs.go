@@ -251,3 +251,12 @@ func (*ApplyStopped) Kind() Kind { return KindApplyStopped }
 func (e *ApplyStopped) Text(n Names) string {
 	return fmt.Sprintf("%s: applier stopped: %v", n.log(e.Log), e.Err)
 }
+
+// Mended: a shard here was made equal to that of a site.
+type Mended struct{ Place }
+
+func (*Mended) Kind() Kind { return KindMended }
+
+func (e *Mended) Text(n Names) string {
+	return fmt.Sprintf("shard %d was made equal to that of site %s, by digests", e.Log.Shard, n(e.Peer))
+}

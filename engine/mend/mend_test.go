@@ -341,8 +341,13 @@ func TestKilledTargetGoesOn(t *testing.T) {
 		kills++
 		require.Error(t, err)
 		x.disk, x.store = disk.Crash(func(vfs.Unsynced) vfs.Fate { return vfs.Drop }), old.Crash(nil)
-		if f, err := OpenSpool(x.disk, "mend"); err == nil && f.Complete() {
+		_, torn := x.store.Cursors(log.Shard)
+		f, err := OpenSpool(x.disk, "mend")
+		require.True(t, torn == nil || err == nil && f.Complete(), "torn, and the file is not complete: %v", err)
+		if err == nil && f.Complete() {
 			s.down = func(int) error { return errors.New("nobody is needed") }
+		}
+		if err == nil {
 			require.NoError(t, f.Close())
 		}
 		x.mend(s)

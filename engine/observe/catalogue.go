@@ -32,13 +32,18 @@ var (
 	appendStates = []string{
 		engine.AppendsOpen, engine.AppendsWaiting, engine.AppendsStandby, engine.AppendsRefused, engine.AppendsPartly,
 	}
-	applyStates = []string{engine.ApplyOK, engine.ApplyBehind, engine.ApplyStopped}
-	linkStates  = []string{"down", "connecting", "hello", "catching up", "live", "refused"}
+	applyStates   = []string{engine.ApplyOK, engine.ApplyBehind, engine.ApplyStopped}
+	mendingStates = []string{
+		engine.MendingNone, engine.MendingComparing, engine.MendingFetching, engine.MendingApplying,
+		engine.MendingWaiting,
+	}
+	linkStates = []string{"down", "connecting", "hello", "catching up", "live", "refused"}
 )
 
 // catalogue is every metric there is. Additive changes only: dashboards and
 // alerts of others name them.
-var catalogue = slices.Concat(siteMetrics, flowMetrics, journalMetrics, peerMetrics, riskMetrics, linkMetrics)
+var catalogue = slices.Concat(siteMetrics, flowMetrics, journalMetrics, peerMetrics, riskMetrics, linkMetrics,
+	mendMetrics)
 
 func gauge(name, help string, labels []string, take func(*snapshot, emit)) metric {
 	return metric{"claudefs_repl_" + name, help, prometheus.GaugeValue, labels, take}

@@ -76,7 +76,11 @@ func (fixed) Status() engine.Status {
 				Holes: 3, Repaired: 2, Missing: 1, Suspect: 1},
 		},
 		Insecure: true, Incoming: engine.IncomingStatus{Silent: 3, Accepted: 1100, Evicted: 600, Refused: 1},
-		Disk:  engine.DiskStatus{FreeBytes: &free, SizeBytes: &size, FullSeconds: &full},
+		Disk: engine.DiskStatus{FreeBytes: &free, SizeBytes: &size, FullSeconds: &full},
+		Mending: engine.MendingStatus{
+			State: engine.MendingFetching, From: "site-b", Shard: 4, Rows: 900, DifferRows: 80, FetchedRows: 40,
+			FetchedBytes: 5 << 20, AppliedBytes: 1 << 20, ETASeconds: &full, Torn: 2,
+		},
 		Apply: engine.ApplyStatus{State: "behind", BacklogEntries: 7, Entries: 993},
 		Peers: []engine.PeerStatus{
 			{

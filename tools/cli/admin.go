@@ -26,8 +26,8 @@ func (a *app) admin() *cobra.Command {
 	return branch("admin", "replication: health, lag, what a failover would lose",
 		branch("replication", "replication: health, lag, what a failover would lose",
 			a.replicationStatus(), a.replicationLag(), a.replicationCheck(), a.replicationVerify(),
-			a.replicationSites(), a.replicationForget(), a.replicationFailover(), a.replicationSwitchover(),
-			a.replicationAuditTrail(), a.replicationAuditCheck()))
+			a.replicationSites(), a.replicationForget(), a.replicationMend(), a.replicationFailover(),
+			a.replicationSwitchover(), a.replicationAuditTrail(), a.replicationAuditCheck()))
 }
 
 // adminFlag gives c the address of the node that it talks to.

@@ -45,6 +45,7 @@ func healthyStatus() *engine.Status {
 		Schema: 1, Kind: "status", At: at, Cluster: "prod", Site: "site-a", Role: "primary", Primary: "site-a",
 		Epoch: 1, Term: 3, Shards: 256, Health: "OK", Transport: "tcp",
 		TransportReason: "io_uring is not part of this release", Listen: "10.0.1.40:9500", Insecure: true,
+		Mending: engine.MendingStatus{State: "none"},
 		DataPath: engine.DataPathStatus{
 			Links: "tcp", Files: "portable", Reason: "io_uring is not part of this release",
 		},

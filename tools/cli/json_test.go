@@ -59,6 +59,9 @@ func TestJSONKeysAreStable(t *testing.T) {
 			Path: "path",
 			Name: fsapi.EntryOf(&namespace.Entry{Name: "name", Attr: namespace.Attr{Type: namespace.TypeFile}}),
 		}}},
+		"mend": engine.MendReport{
+			Schema: 1, Kind: "mend", At: at, Shards: []engine.MendShard{{State: engine.MendMended}},
+		},
 		"sim": simVerdict{Schema: 1, Kind: "sim", FaultsByKind: map[string]int{"kill": 1},
 			WorldsByMark: map[string]int{"writer full": 1}, Broken: []simBrokenWorld{{}}},
 		"stat": statReport{fsapi.Stat{Schema: 1, Type: "file"}, "stat", at},

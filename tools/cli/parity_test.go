@@ -28,6 +28,8 @@ func fullStatus() *engine.Status {
 		Segments: 3, Bytes: 9 << 20, Units: 7, Damage: 2, Holes: 5, Repaired: 2, Missing: 3, Suspect: 2}
 	s.Appends.PendingBytes, s.Appends.Unverified, s.Appends.Waiting, s.Appends.Refused = 1<<20, 2, 3, 4
 	s.Apply = engine.ApplyStatus{State: "behind", BacklogEntries: 40, Entries: 7}
+	s.Mending = engine.MendingStatus{State: "fetching", Reason: "reason", From: "site-b", Shard: 4, Rows: 900,
+		DifferRows: 80, FetchedRows: 40, FetchedBytes: 5 << 20, AppliedBytes: 1 << 20, ETASeconds: ptr(9.0), Torn: 2}
 	s.StoppedLogs = []engine.StoppedLog{{Site: "site-b", Shard: 4, Code: "gap", Reason: "reason"}}
 	p := &s.Peers[0]
 	p.Streams, p.StagedBytes, p.LeftOutLogs, p.PinnedBytes = 4, 1<<20, 2, ptr(int64(5<<20))
@@ -101,6 +103,7 @@ var notShown = map[string]map[string]string{
 		`transport`:             "data_path_info has it",
 		`journals\.\d+\.state`:  "metrics have poisoned and impeded",
 		`.*stopped_logs.*shard`: "no label names a shard",
+		`mending\.shard`:        "no label names a shard",
 		`.*would_lose_now.*`:    "at the durable level",
 	},
 	"screen": {

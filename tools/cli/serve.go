@@ -54,7 +54,7 @@ func (a *app) serve(ctx context.Context, f *serverFlags, peers []engine.Peer) er
 	o := fsnode.Options{
 		Cluster: f.cluster, Site: f.site, DataDir: f.data, Shards: f.shards, Listen: f.listen, Insecure: f.insecure,
 		Peers: peers, Primary: f.primary, SegmentBytes: int64(f.segmentBytes), IO: f.io, FS: disk, Streams: f.streams,
-		Logger: a.logger(f),
+		MendRate: int64(f.mendRate), Logger: a.logger(f),
 	}
 	limit, file := memoryLimit()
 	if err := fitMemory(&o, limit, file); err != nil {

@@ -26,6 +26,7 @@ type serverFlags struct {
 	primary             string
 	insecure            bool
 	segmentBytes        size
+	mendRate            size
 	io                  string
 	streams             int
 	addrFile            string
@@ -121,6 +122,7 @@ of memory and uses up to 384 MiB.`
 	fs.BoolVar(&f.insecure, "insecure", false, "links without TLS, which is not part of this release")
 	fs.IntVar(&f.shards, "shards", 256, "shard count, `N`; fixed at creation, equal at all sites")
 	fs.Var(&f.segmentBytes, "segment-bytes", "size of a journal segment file (default 64MiB)")
+	fs.Var(&f.mendRate, "mend-rate", "bytes of rows a second that a mending fetches (default no limit)")
 	fs.StringVar(&f.io, "io", ioAuto, "`HOW` links and journals are carried: auto, rdma, io_uring or portable")
 	fs.IntVar(&f.streams, "streams", 1, "connections of each link to a peer, `N`; more for long fat paths")
 	fs.StringVar(&f.addrFile, "addr-file", "", "write the real addresses to this `FILE` as JSON when ready")

@@ -58,6 +58,9 @@ func statusScreen(s *engine.Status, o *output) *screen {
 		b.line("  apply %s  backlog %s  %s applied since open", s.Apply.State,
 			plural(s.Apply.BacklogEntries, "entry", "entries"), plural(s.Apply.Entries, "entry", "entries"))
 	}
+	if m := &s.Mending; m.State != engine.MendingNone && m.State != "" || m.Torn > 0 || o.wide() {
+		b.line("  %s", mendingText(m))
+	}
 	for i := range s.Journals {
 		if j := &s.Journals[i]; o.wide() || j.State != engine.JournalOK || j.Damage > 0 || j.Holes > 0 {
 			b.line("  %s", journalText(j))
@@ -136,14 +139,15 @@ func (b *screen) stoppedLogs(logs []engine.StoppedLog) {
 var nextSteps = map[string]string{
 	"unknown incarnation": "one of the two sites was set up again: move its data directory away, keep it, " +
 		"and start that site while the other is up; it fetches the history back",
-	"chain":        "the histories differ: stop writing this shard, see `cfs admin replication verify`",
-	"gap":          "batches between the two sites are missing: the log resumes when the source sends them",
-	"epoch":        "the sender writes in an older epoch: compare the primary that both sites' status names",
-	"order":        "a batch came out of order: restart the sender; if it stays, keep both data directories",
-	"suspect":      "this copy is damaged: it is repaired from any peer that has the log; bring one up",
-	"not retained": "the peer is further behind than what is kept: it has to be set up again from a copy",
-	"shard range":  "the two sites have different shard counts: one was created with a wrong --shards",
-	"not writer":   "the sender may not write this log: check --primary at both sites",
+	"chain":   "the histories differ: stop writing this shard, see `cfs admin replication verify`",
+	"gap":     "batches between the two sites are missing: the log resumes when the source sends them",
+	"epoch":   "the sender writes in an older epoch: compare the primary that both sites' status names",
+	"order":   "a batch came out of order: restart the sender; if it stays, keep both data directories",
+	"suspect": "this copy is damaged: it is repaired from any peer that has the log; bring one up",
+	"not retained": "the peer is further behind than what is kept: at the peer, " +
+		"`cfs admin replication mend SHARD --from` this site",
+	"shard range": "the two sites have different shard counts: one was created with a wrong --shards",
+	"not writer":  "the sender may not write this log: check --primary at both sites",
 }
 
 func nextForStopped(code string) string {

@@ -46,6 +46,7 @@ type Options struct {
 	FS               vfs.FS // of the journals; nil = the operating system's
 	IO               string // how links and journals are carried, as in engine.Options
 	Streams          int    // connections of each dialed link, as there
+	MendRate         int64  // of mendings, as there
 
 	CacheBytes    int64            // of the namespace; default as there
 	MemTableBytes int              // likewise
@@ -100,6 +101,7 @@ func Open(ctx context.Context, o Options) (_ *Node, err error) {
 		SegmentBytes: o.SegmentBytes, WindowBytesMax: o.WindowBytesMax, VerifyWait: o.VerifyWait,
 		HeartbeatTimeout: o.HeartbeatTimeout, Logger: o.Logger, Events: o.Events, Transport: o.Transport, FS: o.FS,
 		IO: o.IO, Streams: o.Streams, PendingBytesMax: o.PendingBytesMax, RecentBytesMax: o.RecentBytesMax,
+		MendRate: o.MendRate,
 		Opening: func(p engine.OpenProgress) {
 			o.Opening(fmt.Sprintf("reading the %s journal: %d of %d MiB", p.Journal, p.ReadBytes>>20, p.TotalBytes>>20))
 		},

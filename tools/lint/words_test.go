@@ -80,6 +80,7 @@ func shown(t *testing.T) map[string][]string {
 		{"shards", "engine/step/effects.go", `(?m)^\tAdmit(\w+)\b.* // `},
 		{"journal", "engine/status.go", `(?m)^\tJournal\w+ += "(.+)"$`},
 		{"apply", "engine/status.go", `(?m)^\tApply\w+ += "(.+)"$`},
+		{"mending", "engine/status.go", `(?m)^\tMending\w+ += "(.+)"$`},
 		{"lag", "engine/status.go", `(?m)^\tLag\w+ += "(.+)"$`},
 		{"link", "engine/stream/outbound.go", `(?m)^\t+return "([a-z ]+)"$`},
 		{"link", "engine/stream/outstatus.go", `(?m)s\.Link = "([a-z ]+)"$`},

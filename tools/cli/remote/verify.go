@@ -194,16 +194,20 @@ func refusalOf(addr, what string, answer *http.Response) error {
 	if err != nil || json.Unmarshal(body, &f) != nil || f.Error == "" {
 		return fmt.Errorf("admin %s: %s answered %s: %w", addr, what, answer.Status, ErrAnswer)
 	}
-	class := ErrFailed
-	switch answer.StatusCode {
+	return fmt.Errorf("admin %s: %s: %w", addr, f.Error, classOf(answer.StatusCode))
+}
+
+// classOf is the class of an answer that is none, by its status.
+func classOf(status int) error {
+	switch status {
 	case http.StatusBadRequest:
-		class = ErrQuestion
+		return ErrQuestion
 	case http.StatusConflict:
-		class = ErrRefused
+		return ErrRefused
 	case http.StatusServiceUnavailable:
-		class = ErrUnreachable
+		return ErrUnreachable
 	case http.StatusNotFound, http.StatusMethodNotAllowed: // a node of another release
-		class = ErrAnswer
+		return ErrAnswer
 	}
-	return fmt.Errorf("admin %s: %s: %w", addr, f.Error, class)
+	return ErrFailed
 }
