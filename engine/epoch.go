@@ -79,8 +79,7 @@ func (e *Engine) raise(to wire.Epoch) error {
 		e.shards[s].close(fence)
 	}
 	e.own.rest(0)
-	old := e.writer.Load()
-	old.Close()
+	e.writer.Load().Close()
 	e.own.rest(0)
 	e.mirror.rest(0)
 	if e.closing.Load() {
@@ -103,7 +102,7 @@ func (e *Engine) raise(to wire.Epoch) error {
 		e.tell(&event.PersistFailed{Writer: true, Err: failed})
 	}
 	e.appliers.raise(to)
-	e.newHeart(next, founded, max(e.own.j.Control().ClockBound, old.StampMax()))
+	e.newHeart(next, founded, e.own.j.Control().ClockBound)
 	return failed
 }
 

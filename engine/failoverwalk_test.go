@@ -85,7 +85,8 @@ func (w *walk) move() {
 		require.Eventually(w.t, func() bool { return w.linked(to) }, patience, time.Millisecond)
 		from = to
 	}
-	if _, err := from.Failover(soon(w.t), to.options.Site, engine.FailoverOptions{Timeout: 3 * time.Second}); err != nil {
+	_, err := from.Failover(soon(w.t), to.options.Site, engine.FailoverOptions{Timeout: 3 * time.Second})
+	if err != nil {
 		require.ErrorIs(w.t, err, engine.ErrUnavailable)
 		return
 	}
@@ -152,7 +153,8 @@ func TestWriterMovesAtRandom(t *testing.T) {
 	for seed := range uint64(4) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			a, b, c := three(t)
-			w := &walk{t: t, draw: rand.New(rand.NewPCG(seed, 1)), sites: []*site{a, b, c}, acked: map[string]string{}}
+			w := &walk{t: t, draw: rand.New(rand.NewPCG(seed, 1)), sites: []*site{a, b, c}}
+			w.acked = map[string]string{}
 			for _, s := range w.sites {
 				s.unnamed().start()
 			}
