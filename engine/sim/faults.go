@@ -107,6 +107,10 @@ func (s *site) strikeProcess(f *plan.Item) {
 		s.loseOwn(f)
 	case plan.Usurp:
 		s.usurp(f)
+	case plan.TakeIn:
+		s.takeIn(f)
+	case plan.Dismiss:
+		s.dismiss(f)
 	case plan.CopyBack:
 		s.copyBack(f)
 	case plan.NewEpoch:

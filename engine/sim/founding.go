@@ -121,7 +121,8 @@ func (c *checker) admitting(p *process, a *node.Admit) {
 		return
 	}
 	for _, other := range c.w.sites {
-		if other.place != s.place && !p.heard[other.place] && a.Admission == node.AdmitVerified {
+		awaited := other.place != s.place && p.awaited[other.place]
+		if awaited && !p.heard[other.place] && a.Admission == node.AdmitVerified {
 			c.w.fail("I1", "shard %d is said to be verified, and %s was never heard",
 				a.Shard, siteNames[other.place])
 		}

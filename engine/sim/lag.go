@@ -93,7 +93,9 @@ func (c *checker) lag(primary *site, status node.Status) {
 		s := c.w.siteOf(p.Site)
 		waiting, lacking := int64(0), int64(0)
 		for log, ops := range c.w.load.of(primary).mirrored[s.place] {
-			waiting += int64(len(ops))
+			if !p.Learner { // else nothing that it says counts yet
+				waiting += int64(len(ops))
+			}
 			for _, n := range ops {
 				ref := &c.w.load.ops[n].ref
 				if !s.justRestored() && !c.has(s.index, node.Mirror, log, ref.Incarnation, ref.Seq) {

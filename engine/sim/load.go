@@ -246,7 +246,7 @@ func (l *load) flushed(s *site, headers []wire.BatchHeader) {
 			}
 			o.local, o.forgiven = true, false // a host with its own log may have given it again
 			for peer := range l.w.sites {
-				if peer != s.place {
+				if s.p.peer[peer] {
 					t.mirrored[peer][h.Log()] = append(t.mirrored[peer][h.Log()], n)
 				}
 			}
@@ -264,6 +264,9 @@ func (l *load) progressed(s *site, p *node.Progress) {
 		return
 	}
 	site := l.w.siteOf(p.Peer).place
+	if s.p != nil && s.p.learner[site] {
+		l.w.fail("I1", "%s is a learner, and what it confirmed of log %s counts", siteNames[site], p.Log)
+	}
 	t := l.of(s)
 	l.hearing(t, site, p.Log)
 	at := l.w.lineage.at(p.Position)

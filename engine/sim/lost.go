@@ -36,9 +36,9 @@ func (n *network) cutForGood(s *site) {
 	}
 }
 
-// core are the sites that must come to rest.
+// core are the sites that must come to rest: not one that is lost, or removed.
 func (w *world) core() []*site {
-	return slices.DeleteFunc(slices.Clone(w.sites), func(s *site) bool { return s.lost })
+	return slices.DeleteFunc(slices.Clone(w.sites), func(s *site) bool { return s.lost || s.outside })
 }
 
 // probeMax is how long appends at rest take while a site is lost, for the local
@@ -84,6 +84,9 @@ func (c *checker) lostLag(p *node.PeerStatus) string {
 func (w *world) restedWithoutLost() {
 	a := w.writer()
 	for _, s := range w.sites {
+		if s.outside {
+			w.mark("at rest without a removed site")
+		}
 		if !s.lost {
 			continue
 		}

@@ -34,4 +34,6 @@ var Marks = append(plan.Marks(),
 	"switchover done", "switchover given up", "promoted", "client redirected", "fenced writer followed",
 	"orphans", "orphans at a third site", "Store past an end",
 	"orderly restart", "peer left out of the configuration", "three sites at rest",
+	"event site-added", "event site-full", "event site-removed", "removed site refused",
+	"at rest without a removed site",
 )

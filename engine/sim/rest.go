@@ -20,6 +20,9 @@ func (c *checker) restless() string {
 		if why := c.hoards(s); why != "" {
 			return why
 		}
+		if why := s.p.learning(); why != "" {
+			return why
+		}
 	}
 	a := c.w.writer().p
 	if !a.writes() {

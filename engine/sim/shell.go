@@ -65,6 +65,7 @@ func (p *process) step(in node.Input, what string, a, b uint64) {
 	if p.writes() {
 		w.load.noticed(p.site, e.Events)
 	}
+	p.joined(e.Events)
 	for i := range e.Progress {
 		level, seq := uint64(e.Progress[i].Level), uint64(e.Progress[i].Position.Seq)
 		w.trace.add(line{w.now, w.steps, int8(p.site.index), "progress", level, seq})
@@ -393,11 +394,17 @@ func (p *process) record(writer wire.SiteID) {
 
 func (p *process) persist(e *node.Persist) {
 	var records []journal.ControlRecord
-	for i := range e.Peers {
-		records = append(records, journal.ControlRecord{Peer: &e.Peers[i]})
-	}
 	for _, site := range e.Forget {
 		records = append(records, journal.ControlRecord{RemovePeer: site})
+	}
+	for i := range e.Removed {
+		records = append(records, journal.ControlRecord{Removed: &e.Removed[i]})
+	}
+	for i := range e.Sites {
+		records = append(records, journal.ControlRecord{Site: &e.Sites[i]})
+	}
+	for i := range e.Peers {
+		records = append(records, journal.ControlRecord{Peer: &e.Peers[i]})
 	}
 	unit, err := p.own.j.StageControl(records, wire.StampOf(p.wall()))
 	if err != nil {

@@ -73,6 +73,9 @@ type site struct {
 	cloneOf     *site         // the original, if this is a clone, see clone.go
 	cloneBy     *plan.Item    // which made it
 	gone        bool          // it was a clone, and never starts again
+	late        bool          // the others' configurations do not name it
+	outside     bool          // no operator has taken it in, or one removed it, see members.go
+	granted     int           // the operator's last wish that is durable here
 }
 
 // image is a copy of a site as a backup has it.
@@ -127,13 +130,15 @@ type process struct {
 	answering map[answering]*answers
 	admitted  []bool
 	heard     [plan.SitesMax]bool // places that reported their positions
-	refused   []bool              // shards whose own log is refused
-	effects   node.Effects
-	wake      time.Duration // world time of the tick that is asked for; 0 = none
-	refs      []wire.BatchRef
-	headers   []wire.BatchHeader
-	pieces    journal.Pieces // of repairs that are being fetched
-	missing   journal.Missing
+	asked     int                 // the operator's last wish that it was told
+	membership
+	refused []bool // shards whose own log is refused
+	effects node.Effects
+	wake    time.Duration // world time of the tick that is asked for; 0 = none
+	refs    []wire.BatchRef
+	headers []wire.BatchHeader
+	pieces  journal.Pieces // of repairs that are being fetched
+	missing journal.Missing
 
 	toldLogs map[wire.LogID]*toldLog // own logs as reported to the heart, see lag.go
 	lagSeen  map[wire.SiteID]*lagSeen
@@ -141,7 +146,7 @@ type process struct {
 
 // start opens the journals and starts a process. It tries again later if the disk refuses.
 func (s *site) start() {
-	if s.p != nil || s.gone || s.lost && !s.apart {
+	if s.p != nil || s.gone || s.lost && !s.apart || s.outside && s.late && s.w.wish.number == 0 {
 		return
 	}
 	s.starts++
@@ -187,6 +192,7 @@ func (s *site) start() {
 	if !p.holdEpoch() {
 		return
 	}
+	p.members()
 	p.node = node.New(p.config(), p.boot())
 	p.writer = writer.New(writer.Options{
 		Cluster: wire.ClusterIDOf(clusterName), Site: s.id, Shards: s.w.plan.Shards, Epoch: p.epoch,
@@ -272,20 +278,25 @@ func (p *process) from(log wire.LogID) (at wire.Cursor, rest bool) {
 	return p.appliers[log.Shard].From(log)
 }
 
-func (p *process) config() node.Config {
+// named are the peers that the site's configuration names.
+func (p *process) named() (peers []node.Peer) {
 	s := p.site
-	set, mine := s.w.plan, s.plan()
-	var peers []node.Peer
 	for _, other := range s.w.sites {
-		if other.place != s.place && !s.alone {
+		if other.place != s.place && !s.alone && !other.late {
 			peers = append(peers, node.Peer{Site: other.id, Name: siteNames[other.place]})
 		}
 	}
 	slices.SortFunc(peers, func(a, b node.Peer) int { return cmp.Compare(a.Site, b.Site) })
+	return peers
+}
+
+func (p *process) config() node.Config {
+	s := p.site
+	set, mine := s.w.plan, s.plan()
 	return node.Config{
 		Cluster: wire.ClusterIDOf(clusterName), ClusterName: clusterName, Site: s.id, SiteName: siteNames[s.place],
 		Shards: uint32(set.Shards), Primary: p.primary, Epoch: p.epoch,
-		Peers:          peers,
+		Peers:          p.named(),
 		WindowBytesMax: mine.WindowBytes, WindowBytesMin: min(mine.WindowBytes, 64<<10), FrameBytesMax: mine.FrameBytes,
 		RestoreBytesMax: stagedBytesMax, VerifyWait: set.VerifyWait, Seed: s.draw.Uint64(), Sometimes: s.sometimes(),
 		HeartbeatEvery: set.HeartbeatEvery, HeartbeatTimeout: set.HeartbeatTimeout,
@@ -305,7 +316,8 @@ func (p *process) boot() node.Boot {
 	b := node.Boot{
 		Term: p.own.j.Term(), Own: logsOf(p.own.j), Mirror: logsOf(p.mirror.j),
 		OwnSuspect: p.own.suspect, MirrorSuspect: p.mirror.suspect, Founded: p.founded,
-		Peers: control.Peers, Starts: append(p.own.j.Starts(), p.mirror.j.Starts()...),
+		Peers: control.Peers, Sites: control.Sites, Removed: control.Removed,
+		Starts: append(p.own.j.Starts(), p.mirror.j.Starts()...),
 	}
 	b.Applied = p.site.store.cursors((*store.Mem).Cursors)
 	return b

@@ -140,6 +140,7 @@ type world struct {
 	load    *load
 	check   *checker
 	epoch   wire.Epoch // the highest one in which a site was admitted
+	wish    wish       // of the operator, for the third site
 	healed  bool       // the fault phase is over
 	forked  bool       // the writer was cloned: a log may have two histories
 	probed  bool       // appends were made at rest, see lost.go
@@ -198,6 +199,11 @@ func (w *world) build() {
 	}
 	w.copies = slices.Clone(w.sites)
 	w.load = newLoad(w)
+	if len(w.sites) > plan.ThirdSite {
+		third := w.sites[plan.ThirdSite]
+		third.late = joins(w.plan)
+		third.outside = third.late
+	}
 	for _, s := range w.sites {
 		s.start()
 	}
@@ -349,7 +355,7 @@ func (w *world) awaitRest(deadline time.Duration) {
 	case why == "":
 		w.check.converged()
 		w.done = true
-		if len(w.sites) > 2 {
+		if len(w.core()) > 2 {
 			w.mark("three sites at rest")
 		}
 		w.restedWithoutLost()

@@ -148,6 +148,37 @@ func (p *Plan) drawMoves(s Stream) {
 	}
 }
 
+// drawMembers has the third site join late in most worlds in which no site loses what it had, and
+// go and come back in some: then it is sometimes new. Its operators do nothing else meanwhile, and
+// nothing is given back that a new site needs.
+func (p *Plan) drawMembers(s Stream) {
+	loses := func(f Item) bool {
+		return f.Kind.takesOwnData() || f.Kind.takesDisk() || f.Kind == Clone || f.Kind == Lose ||
+			f.Kind == CutOff || f.Kind == NewEpoch
+	}
+	if p.SiteCount < 3 || p.Moves || s.OneIn(4) || slices.ContainsFunc(p.Items, loses) {
+		return
+	}
+	p.Items = slices.DeleteFunc(p.Items, func(f Item) bool { return f.Kind == Unconfigure })
+	p.Retain = false
+	at := s.Between(p.Duration/20, p.Duration/3)
+	if s.OneIn(4) {
+		at = 0 // it is there from the beginning
+	} else {
+		p.Items = append(p.Items, Item{At: at, Kind: TakeIn, Site: ThirdSite, Draw: s.Uint64()})
+	}
+	for range s.IntN(3) {
+		at += s.Between(time.Second, 12*time.Second)
+		p.Items = append(p.Items, Item{At: at, Kind: Dismiss, Site: ThirdSite, Draw: s.Uint64()})
+		if at += s.Between(50*time.Millisecond, 6*time.Second); s.OneIn(4) {
+			return // it stays away
+		}
+		p.Items = append(p.Items, Item{
+			At: at, Kind: TakeIn, Site: ThirdSite, Span: s.Between(20*time.Millisecond, time.Second), Draw: s.Uint64(),
+		})
+	}
+}
+
 // Patience is what silence it takes to end a link.
 func (p *Plan) Patience() time.Duration {
 	return cmp.Or(p.HeartbeatTimeout, node.HeartbeatTimeoutDefault)

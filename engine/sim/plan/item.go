@@ -59,6 +59,8 @@ const (
 	NewEpoch                            // the writer begins a new epoch, now or with its next start
 	Switchover                          // the site that writes hands over to the site
 	Promote                             // the site begins to write, whatever it has
+	TakeIn                              // the third site is taken in at the others, while they work
+	Dismiss                             // it is removed there, and goes on
 	KindCount   = faultKindCount + iota
 )
 
@@ -140,6 +142,8 @@ var kinds = [KindCount]struct {
 	NewEpoch:         {name: "new-epoch"},
 	Switchover:       {name: "switchover"},
 	Promote:          {name: "promote"},
+	TakeIn:           {name: "take-in"},
+	Dismiss:          {name: "dismiss"},
 }
 
 func (k Kind) String() string { return kinds[k].name }

@@ -3,6 +3,9 @@ package plan
 // ImageAge is how old an image is that is put back, in spans of its item.
 const ImageAge = 5
 
+// ThirdSite is the place of the one that may join late, and be removed.
+const ThirdSite = 2
+
 // SitesMax is how many sites a world has at most.
 const SitesMax = 3
 

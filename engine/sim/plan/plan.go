@@ -120,6 +120,7 @@ func Of(seed uint64) *Plan {
 	p.drawFounding(NewStream(seed, "founding"))
 	p.drawMedia(NewStream(seed, "media"))
 	p.drawEpochs(NewStream(seed, "epochs"))
+	p.drawMembers(NewStream(seed, "members"))
 	slices.SortStableFunc(p.Items, func(a, b Item) int { return int(a.At - b.At) })
 	return p
 }

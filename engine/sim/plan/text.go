@@ -280,6 +280,8 @@ func (p *Plan) validate() error {
 			return fmt.Errorf("item %q: times are not negative, a burst has up to 65536 appends", f)
 		} else if f.Site == 0 && (f.Kind == Lose || f.Kind == CutOff) {
 			return fmt.Errorf("item %q: the primary cannot be lost, nobody takes over", f)
+		} else if f.Site != ThirdSite && (f.Kind == TakeIn || f.Kind == Dismiss) {
+			return fmt.Errorf("item %q: only the third site, %s, joins and goes", f, SiteNames[ThirdSite])
 		} else if f.Site == 0 && f.Kind == Clone && (p.SiteCount > 2 || p.HostLog) {
 			return fmt.Errorf("item %q: of two sites only, without a log of the host, the primary is cloned", f)
 		}
