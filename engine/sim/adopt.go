@@ -98,6 +98,9 @@ const operatorEvery = 5 * time.Second
 // nothing of what they lack.
 func (w *world) operate() {
 	w.after(operatorEvery, w.operate)
+	if w.plan.Moves {
+		w.moveAgain()
+	}
 	a := w.writer()
 	if a.p == nil || w.forked {
 		return

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"time"
 
 	"github.com/claudefs/repl/engine/node"
@@ -98,6 +99,34 @@ func (s *site) promote(f *plan.Item) {
 	s.w.fault(f.Kind)
 	s.w.mark("promoted")
 	p.raise(next)
+}
+
+// moveAgain has another site write, once faults are over, if the Store of the one that is to write
+// is past the end of a log: its shard does not open before it is mended. Where that holds for every
+// site, nothing is left to wait for.
+func (w *world) moveAgain() {
+	held := wire.Epoch(0)
+	for _, s := range w.sites {
+		if s.p == nil {
+			return
+		}
+		held = max(held, s.p.epoch)
+	}
+	if !w.check.anyPast(w.sites[w.writerIn(held)]) {
+		return
+	}
+	for _, s := range w.sites {
+		if s.p.epoch == held && !w.check.anyPast(s) {
+			w.mark("another site promoted")
+			s.promote(&plan.Item{Kind: plan.Promote})
+			return
+		}
+	}
+	if !slices.ContainsFunc(w.sites, func(s *site) bool { return !w.check.anyPast(s) }) {
+		w.mark("every Store past an end")
+		w.check.left()
+		w.done = true
+	}
 }
 
 // past says whether the Store is past the end of a log.

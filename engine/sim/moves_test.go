@@ -168,3 +168,25 @@ func TestSwitchoverWaitsForTheWriter(t *testing.T) {
 	require.True(t, p.handedOver(w.sites[1]))
 	require.True(t, p.paused == p.founded)
 }
+
+// TestWriterPastAnEndIsReplaced: the operator promotes a site whose Store is past no end; where
+// there is none, the world has nothing to wait for.
+func TestWriterPastAnEndIsReplaced(t *testing.T) {
+	w := young()
+	a, b := w.sites[0], w.sites[1]
+	held, err := role.Next(b.second(t), a.id)
+	require.NoError(t, err)
+	a.p.epoch, b.p.epoch = held, held
+	w.moveAgain()
+	require.Zero(t, w.marks["another site promoted"])
+	w.opened(0, b, b.second(t), wire.Incarnation{2})
+	past := &history{cursor: wire.Position{Incarnation: bookName, Seq: 3}, epoch: role.First}
+	w.check.applied[0][bookLog] = past
+	w.moveAgain()
+	require.Equal(t, 1, w.marks["another site promoted"])
+	require.False(t, w.done)
+	w.opened(1, b, b.second(t), wire.Incarnation{2})
+	w.check.applied[1][bookLog] = past
+	w.moveAgain()
+	require.True(t, w.done)
+}
