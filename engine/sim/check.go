@@ -172,7 +172,11 @@ func (c *checker) compare(site int, journal node.Journal, log wire.LogID, end ba
 // has says whether the medium holds a log up to seq.
 func (c *checker) has(site int, journal node.Journal, log wire.LogID, incarnation wire.Incarnation, seq wire.Seq) bool {
 	l := c.ledgers[site][journal][log]
-	return l != nil && l.incarnation == incarnation && l.tail().seq >= seq
+	if l == nil || l.incarnation != incarnation {
+		return false
+	}
+	i, _ := slices.BinarySearchFunc(l.ends, seq, batchEnd.reaches)
+	return i < len(l.ends) && base(l.ends[i].seq) == base(seq) // not what only a later incarnation has
 }
 
 // shipped: a batch reached the peer. Its source must have had it on its medium.

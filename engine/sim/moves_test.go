@@ -190,3 +190,15 @@ func TestWriterPastAnEndIsReplaced(t *testing.T) {
 	w.moveAgain()
 	require.True(t, w.done)
 }
+
+// TestLaterIncarnationCoversNoOrphan: a medium that goes on in one does not have what lay beyond
+// the end of the one before.
+func TestLaterIncarnationCoversNoOrphan(t *testing.T) {
+	w := young()
+	w.book(0, node.Own)
+	l := w.check.ledgers[0][node.Own][bookLog]
+	l.ends = append(l.ends, batchEnd{seq: 2*span + 3})
+	for seq, want := range map[wire.Seq]bool{5: true, 6: false, 2*span + 1: true, 2*span + 4: false} {
+		require.Equal(t, want, w.check.has(0, node.Own, bookLog, bookName, seq), seq)
+	}
+}
