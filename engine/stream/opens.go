@@ -194,14 +194,18 @@ func (o *Outbound) Ready() {
 	if len(o.unready) == 0 || o.Phase != PhaseLive {
 		return
 	}
-	o.unready = slices.DeleteFunc(o.unready, func(s wire.Shard) bool {
-		ready := o.Sender.In(s) && o.ready(s)
-		o.again = o.again || ready
-		return ready || !o.Sender.In(s)
-	})
-	if o.again {
+	if o.again = o.again || slices.ContainsFunc(o.unready, o.follows); o.again {
 		o.read()
 	}
+}
+
+// follows says whether the START of a log that the peer was not ready for can follow.
+func (o *Outbound) follows(s wire.Shard) bool { return o.Sender.In(s) && o.ready(s) }
+
+// followed takes the logs off the list that the reader is placed before now: until then what it
+// meets of them comes behind a START that it has passed over.
+func (o *Outbound) followed() {
+	o.unready = slices.DeleteFunc(o.unready, func(s wire.Shard) bool { return o.follows(s) || !o.Sender.In(s) })
 }
 
 // pulled takes a position in an older incarnation of an own log that a page of a live session

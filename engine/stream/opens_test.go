@@ -80,3 +80,42 @@ func TestFailedPullKeepsWhatWasStagedBefore(t *testing.T) {
 	require.Equal(t, list[0].End(), m.Log(log).Durable)
 	require.Empty(t, r.said)
 }
+
+// TestReadUnderWayIsNotAnotherHistory: a read that was asked for before the peer was ready brings
+// what comes behind the START that was passed over. It is passed over, too, until the reader is
+// placed again.
+func TestReadUnderWayIsNotAnotherHistory(t *testing.T) {
+	r, o, _ := sides(here)
+	r.own.role.Epoch = 2
+	list := batches(0, 3, 2)
+	start, starts := startBehind(t, &list[1])
+	r.own.Flushed(list, nil)
+	r.own.Flushed([]wire.BatchHeader{start}, starts)
+	o.Tick()
+	o.Hello(5)
+	require.NoError(t, o.Welcomed(&wire.Welcome{Version: wire.Version, Site: there, SiteName: "there", Term: 1}))
+	o.Begin()
+	row := wire.PageEntry{Log: start.Log(), Durable: list[0].End()}
+	_, err := o.Page(&wire.CursorPage{Flags: wire.PageResume | wire.PageLast, Entries: []wire.PageEntry{row}}, nil)
+	require.NoError(t, err)
+	o.Resume()
+	o.Written()
+	o.Seek()
+	o.Sought(&step.Sought{Link: 5})
+	o.ReadDone(&step.ReadDone{Link: 5, Headers: []wire.BatchHeader{start}})
+	require.Equal(t, []wire.Shard{0}, o.unready)
+	require.Equal(t, readerReads, o.reader, "the next read is under way")
+
+	row.Durable = list[1].End() // it pulled the rest
+	_, err = o.Page(&wire.CursorPage{Entries: []wire.PageEntry{row}}, nil)
+	require.NoError(t, err)
+	o.Ready()
+	behind := start
+	behind.Kind, behind.FirstSeq, behind.Prev = wire.BatchData, 2, start.Chain
+	o.ReadDone(&step.ReadDone{Link: 5, Headers: []wire.BatchHeader{behind}})
+	require.Nil(t, o.Logs[0].Stop)
+	require.Equal(t, readerSeeks, o.reader)
+	o.Sought(&step.Sought{Link: 5})
+	o.ReadDone(&step.ReadDone{Link: 5, Headers: []wire.BatchHeader{start, behind}})
+	require.Equal(t, behind.End(), o.Sender.Sent(0))
+}

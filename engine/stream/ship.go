@@ -64,6 +64,7 @@ func (o *Outbound) read() {
 
 // seekAgain has the reader of a live session placed again: no read is under way.
 func (o *Outbound) seekAgain() {
+	o.followed()
 	o.again, o.reader = false, readerSeeks
 	o.seek(o.Sender.Sent)
 }
