@@ -38,7 +38,6 @@ var slow = []string{
 // that must fail with each.
 var byTest = map[string][2]string{
 	"durable-by-received": {"..", "TestEachLevelComesWithItsCauseOnly"},
-	"learner-counts":      {"..", "TestLearnerCountsInNoLevel"},
 	"store-ignored":       {"../node", "TestConversations"},
 }
 
@@ -48,6 +47,7 @@ var twice = map[string][2]string{
 	"answers-misplaced": {"..", "TestRestoreReadsJournalFewTimes"},
 	"bound-once":        {"..", "TestDurableClockBoundCoversStamps"},
 	"tail-untold":       {"..", "TestBothSitesResumeAfterRestartsExactlyOnce"},
+	"learner-counts":    {"..", "TestLearnerCountsInNoLevel"},
 	"hole-unseen":       {"..", "TestDamageInTheMirrorIsFetchedFromThePeer"},
 	"tail-unlisted":     {"..", "TestBothSitesResumeAfterRestartsExactlyOnce"},
 	"wait-kept":         {"..", "TestApplierThatMeetsRotGoesOnBehindItsRepair"},
