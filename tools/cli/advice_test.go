@@ -90,8 +90,7 @@ var prose = []string{"node", "at", "and", "control", "help", "says", "names", "t
 func advice(root *cobra.Command, words []string) string {
 	at := root
 	for _, word := range words {
-		if slices.Contains(prose, word) || at.Annotations[impactKey] != "" ||
-			slices.Contains(later, at.CommandPath()+" "+word) {
+		if slices.Contains(prose, word) || at.Annotations[impactKey] != "" {
 			return "" // the command ends here, or arguments begin
 		}
 		i := slices.IndexFunc(at.Commands(), func(c *cobra.Command) bool { return c.Name() == word })

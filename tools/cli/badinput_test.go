@@ -107,6 +107,8 @@ func harmless(t *testing.T, c *cobra.Command) []string {
 		return append(path, filepath.Join(dir, "absent"))
 	case "admin replication sites add":
 		return append(path, "site-x", "--addr", "127.0.0.1:1", "--admin", "127.0.0.1:1")
+	case "admin replication failover", "admin replication switchover":
+		return append(path, "--to", "site-b", "--admin", "127.0.0.1:1")
 	case "admin replication mend":
 		return append(path, "7", "--from", "site-b", "--admin", "127.0.0.1:1")
 	case "fs import":

@@ -51,7 +51,7 @@ func chainFault(text string) string {
 	words := strings.Fields(text)
 	for i := range max(0, len(words)-phraseWords+1) {
 		phrase := strings.Join(words[i:i+phraseWords], " ")
-		if seen[phrase] && words[i] != "cfs" { // a command may be typed twice
+		if seen[phrase] && words[i] != "cfs" && words[max(0, i-1)] != "cfs" { // a command may be typed twice
 			return "twice: " + phrase
 		}
 		seen[phrase] = true

@@ -54,15 +54,15 @@ func (a *app) failoverVerb(use, short string, lossless bool) *cobra.Command {
 		options = engine.FailoverOptions{Lossless: lossless}
 	)
 	run := func(c *cobra.Command, _ []string) error {
+		switch {
+		case to == "":
+			return usage("name the site that is to write: --to SITE", "--to SITE is missing")
+		case options.Timeout <= 0:
+			return usage("write it like 10s", "--timeout %s is not above zero", options.Timeout)
+		}
 		at, err := addr()
 		if err != nil {
 			return err
-		}
-		switch {
-		case to == "":
-			return failure(ExitUsage, errors.New("which site is to write: --to SITE is missing"), "")
-		case options.Timeout <= 0:
-			return failure(ExitUsage, fmt.Errorf("--timeout %s is not above zero", options.Timeout), "")
 		}
 		ask := options
 		ask.Only = true

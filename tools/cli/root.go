@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"os/signal"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -175,12 +174,6 @@ func branch(use, short string, verbs ...*cobra.Command) *cobra.Command {
 	return c
 }
 
-// later are the verbs that an operator may look for in vain, at a moment when a
-// spelling is the last thing to wonder about.
-var later = []string{
-	"cfs admin replication failover", "cfs admin replication switchover", "cfs admin replication audit-trail",
-}
-
 // group runs a command that only holds others: its help, or the complaint that
 // there is no such verb.
 func group(c *cobra.Command, args []string) error {
@@ -194,10 +187,6 @@ func group(c *cobra.Command, args []string) error {
 	next := "run: " + c.CommandPath() + " --help"
 	if strings.HasPrefix(args[0], "-") {
 		return usage(next, "unknown flag: %s", args[0])
-	}
-	if slices.Contains(later, c.CommandPath()+" "+args[0]) {
-		return usage("cfs admin replication status tells what a failover would lose now",
-			"%s %s is not part of this release", c.CommandPath(), args[0])
 	}
 	c.SuggestionsMinimumDistance = 2
 	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
