@@ -328,9 +328,38 @@ func TestPromotedSiteTakesWhatAnotherHas(t *testing.T) {
 	sameDigests(t, b, a)
 }
 
+// TestShardThatOnlyTheFormerWriterHas: the site that took over knows of nothing in that shard, until
+// the former writer's page shows it: it ends before its first entry.
+func TestShardThatOnlyTheFormerWriterHas(t *testing.T) {
+	a, b := pair(t)
+	a.unnamed().start()
+	b.unnamed().start()
+	a.put(0, "k", "v", engine.Applied(1))
+	b.crash()
+	a.put(3, "k", "of a alone", engine.AppliedHere)
+	all := func(_ engine.Shard, unsynced int) int { return unsynced }
+	a.crashWith(func(vfs.Unsynced) vfs.Fate { return vfs.Keep }, all)
+	b.start()
+	_, err := b.Failover(soon(t), "site-b", engine.FailoverOptions{})
+	require.NoError(t, err)
+	b.writes()
+	a.start()
+	a.follows("site-b")
+	require.Eventually(t, func() bool { return len(a.Status().StoppedLogs) > 0 }, patience, time.Millisecond)
+	require.Equal(t, 3, a.Status().StoppedLogs[0].Shard)
+	report, err := a.Mend(soon(t), engine.MendOptions{From: "site-b", Lose: true})
+	require.NoError(t, err)
+	require.Equal(t, 1, report.Mended, report.Shards)
+	require.Empty(t, a.value(3, "k"))
+	for shard := range engine.Shard(4) {
+		b.put(shard, "last", "of both", engine.Applied(1))
+	}
+	sameDigests(t, b, a)
+}
+
 // TestTailOfTheFormerWriterIsLeftOut: what the writer had alone when another site took over does not
 // come to any other site; its own Store, which has applied it, stops that shard, by name, and the
-// others go on (I6).
+// others go on, until it is mended from a site that stands at the ends (I6, I7).
 func TestTailOfTheFormerWriterIsLeftOut(t *testing.T) {
 	a, b := pair(t)
 	a.unnamed().start()
@@ -362,6 +391,19 @@ func TestTailOfTheFormerWriterIsLeftOut(t *testing.T) {
 	for _, l := range a.Status().StoppedLogs {
 		require.Equal(t, 1, l.Shard)
 	}
+
+	report, err := a.Mend(soon(t), engine.MendOptions{From: "site-b", Lo: 1, Hi: 2, Lose: true})
+	require.NoError(t, err)
+	require.Equal(t, 1, report.Mended, report.Shards)
+	for shard := range engine.Shard(4) {
+		b.put(shard, "last", "of both", engine.Applied(1))
+	}
+	sameDigests(t, b, a)
+	require.Empty(t, a.Status().StoppedLogs)
+	a.end()
+	a.start()
+	b.put(1, "last", "after a restart", engine.Applied(1))
+	sameDigests(t, b, a)
 }
 
 // TestStoreWithOrphansStopsItsShard: what a fenced writer had applied and its peer never had did not

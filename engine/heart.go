@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -196,6 +197,9 @@ func (e *Engine) openLog(o *node.Open) {
 	err := e.writer.Load().Open(&writer.Opening{
 		Shard: o.Shard, Epoch: o.Epoch, Ends: o.Rows, GoesOn: o.GoesOn, After: o.After,
 	})
+	if errors.Is(err, writer.ErrBegun) {
+		return
+	}
 	if err != nil {
 		e.heart.next = append(e.heart.next, &node.JournalDown{
 			Journal: node.Own, Err: fmt.Errorf("opening epoch %d of shard %d: %w", o.Epoch, o.Shard, err),

@@ -194,7 +194,7 @@ func (e *Engine) peerStatus(p *node.PeerStatus) PeerStatus {
 			"stopped towards this site: %d of its logs; stopped_logs there says why", p.LeftOut)
 	case s.Link != "live" && s.Link != "catching up":
 		s.Health, s.Reason = HealthDegraded, linkReason(&s, p.Reason)
-	case s.Durable.State != LagKnown:
+	case s.Durable.State != LagKnown && e.role(e.id.siteName) == rolePrimary: // else its logs are closed
 		s.Health, s.Reason = HealthDegraded, "no fresh answer proves how far it is behind"
 	default:
 		s.Health = HealthOK

@@ -32,6 +32,7 @@
 //
 // # What it does not do
 //
-// It compares no histories with peers (package stream) and asks nobody for anything. It
-// knows no fence yet: an epoch that ends is not here.
+// It compares no histories with peers (package stream) and asks nobody for anything. An epoch
+// that ends is not here: the epoch is constant in the life of a gate, and a log whose last
+// incarnation is of an older one is opened again before it takes appends ([Ends]).
 package admission

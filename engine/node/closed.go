@@ -66,13 +66,25 @@ func (n *Node) fills() bool { return n.role.Own() && n.role.Epoch > role.First }
 func (n *Node) fill(p *peer, row *wire.PageEntry) {
 	log, end := row.Log, row.Durable
 	switch {
-	case n.role.Epoch == role.First, !n.role.Own() && !n.role.Writes(p.Site), n.own[log.Shard].Open():
+	case n.role.Epoch == role.First, !n.role.Own() && !n.role.Writes(p.Site):
 		return
 	case end.Seq == 0 || n.mirrorLog(log) == nil:
+		return
+	case n.own[log.Shard].Open():
+		n.endUnknown(log.Shard)
 		return
 	}
 	if tail, _ := n.mirrors.Staged(log); !n.t.Covers(log, tail, end) {
 		n.desk.Pull(log, end)
+	}
+}
+
+// endUnknown opens a shard that nobody had written, as far as was known when this site became the
+// writer: a peer has something of it, which ends before its first entry. Without a START that
+// would stay applied there. Nothing happens where an append was first: its START names nothing.
+func (n *Node) endUnknown(s wire.Shard) {
+	if o := &n.own[s]; o.Tail.Seq == 0 {
+		n.out.Open(s, n.role.Epoch)
 	}
 }
 

@@ -41,8 +41,11 @@
 //   - I11: identity, freshness and size are checked first; a refusal costs one frame.
 //   - I12: [Node.Floor] counts every registered and every configured peer.
 //   - I14: dials never stop, sessions begin at what is durable, failed repairs are retried.
-//   - Not here: I6 (orphans), I7 and I8 (convergence, conflicts), I13 (audit chain).
+//   - I6: a shard is opened in a new epoch once its Store stands where the older logs end
+//     (closed.go), and a START is taken once the journals cover what it names.
+//   - Not here: I7 and I8 (convergence, conflicts), I13 (audit chain).
 //
-// docs/heart.md has them in full, with lag and limits. The node does not fail over, relay
-// logs, open an epoch, or persist the highest session seen.
+// docs/heart.md has them in full, with lag and limits. Epoch and writer are constant in the life
+// of a node: a higher epoch is asked for by Effects.Raise, and another node begins with it. It
+// does not relay open logs, or persist the highest session seen.
 package node

@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"errors"
+
 	"maps"
 	"time"
 
@@ -105,6 +107,9 @@ func (p *process) openLog(o *node.Open) {
 	err := p.writer.Open(&writer.Opening{
 		Shard: o.Shard, Epoch: o.Epoch, Ends: o.Rows, GoesOn: o.GoesOn, After: o.After,
 	})
+	if errors.Is(err, writer.ErrBegun) {
+		return
+	}
 	if err != nil {
 		p.site.w.fail("world", "opening epoch %d of shard %d: %v", o.Epoch, o.Shard, err)
 		return

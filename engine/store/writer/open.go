@@ -1,6 +1,7 @@
 package writer
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -19,6 +20,9 @@ type Opening struct {
 	GoesOn bool
 	After  wire.Stamp // the START's stamp lies above it: above every one that it names
 }
+
+// ErrBegun: an append has begun the log's incarnation of that epoch.
+var ErrBegun = errors.New("the log has an incarnation of this epoch")
 
 // startBytesFor is the size of a START batch with so many rows.
 func startBytesFor(ends int) int { return wire.BatchHeaderBytes + wire.StartBodyBytes(ends) }
@@ -40,6 +44,8 @@ func (w *Writer) Open(o *Opening) error {
 		return err
 	}
 	switch {
+	case l.incarnation != (wire.Incarnation{}) && o.Epoch == l.epoch:
+		return fmt.Errorf("shard %d: epoch %s: %w: %w", o.Shard, o.Epoch, ErrBegun, wire.ErrProtocol)
 	case l.reserved:
 		l.opening = &Opening{o.Shard, o.Epoch, ends, o.GoesOn, o.After}
 		return nil
