@@ -60,9 +60,9 @@ type appliers struct {
 	learnMu sync.Mutex
 	learned [2]atomic.Int64 // STARTs of each journal that the shards were told
 
-	// held are shards that are not applied to, by journal, and which hold that is; see hold.
+	// held is by journal and shard which hold keeps it from being applied to, 0 = none; see hold.
 	// Under the worker's lock.
-	held  [node.Mirror + 1]map[wire.Shard]uint64
+	held  [node.Mirror + 1][]uint64
 	holds atomic.Uint64
 
 	dirtyMu sync.Mutex
@@ -169,7 +169,7 @@ func (a *appliers) add(f *flusher, cursors []wire.Cursor) {
 			a.at[c.Log] = c.Position
 		}
 	}
-	a.held[f.kind] = make(map[wire.Shard]uint64)
+	a.held[f.kind] = make([]uint64, len(a.shards))
 	f.onDurable = r.wakeUp
 	a.readers = append(a.readers, r)
 }

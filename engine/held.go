@@ -120,7 +120,7 @@ func (r *applyReader) reset() {
 		lock := &r.a.locks[int(s.shard)%applyWorkers]
 		lock.Lock()
 		if held := r.a.held[r.f.kind]; held[s.shard] == s.hold {
-			delete(held, s.shard)
+			held[s.shard] = 0
 		}
 		lock.Unlock()
 	}
