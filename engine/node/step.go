@@ -48,8 +48,7 @@ func (n *Node) Step(now Now, in Input, e *Effects) {
 			n.desk.Granted(l.Line, in)
 		}
 	case *OwnDurable:
-		n.out.Flushed(in.Headers, in.Starts)
-		n.giveBackShown(in.Headers)
+		n.ownDurable(in)
 	case *Durable:
 		n.durable(in)
 	case *StageFailed:
@@ -138,6 +137,12 @@ func (n *Node) wake() time.Duration {
 		return 0
 	}
 	return max(next, 1)
+}
+
+// ownDurable takes what the own journal flushed.
+func (n *Node) ownDurable(in *OwnDurable) {
+	n.out.Flushed(in.Headers, in.Starts)
+	n.giveBackShown(in.Headers)
 }
 
 // durable takes the end of flushes.
