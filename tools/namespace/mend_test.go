@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"sync/atomic"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -223,11 +224,11 @@ func TestMendKilledAtAnyWriteIsFinished(t *testing.T) {
 	shard := ShardOf("/a", 16)
 	past.all(prepared)
 	var images []*vfs.MemFS
-	taken := false
+	var taken atomic.Bool
 	r := rand.New(rand.NewPCG(1, 2))
 	disk := vfs.NewCrashableMem()
 	spy := errorfs.Wrap(disk, errorfs.InjectorFunc(func(op errorfs.Op) error {
-		if taken && op.Kind.ReadOrWrite() == errorfs.OpIsWrite {
+		if taken.Load() && op.Kind.ReadOrWrite() == errorfs.OpIsWrite {
 			images = append(images, disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 50 * r.IntN(3), RNG: r}))
 		}
 		return nil
@@ -245,9 +246,10 @@ func TestMendKilledAtAnyWriteIsFinished(t *testing.T) {
 	require.Greater(t, len(pieces), 2)
 	seen := map[string]int{}
 	for at, p := range pieces {
-		images, taken = nil, true
+		images = nil
+		taken.Store(true)
 		require.NoError(t, target.Mend(ctx, p))
-		taken = false
+		taken.Store(false)
 		images = append(images, disk.CrashClone(vfs.CrashCloneCfg{}))
 		for i, image := range images {
 			s := openTest(t, Options{Dir: "db", Shards: 16, FS: image})
