@@ -159,7 +159,10 @@ func (e *Engine) writerError(err error) error {
 	if errors.Is(err, journal.ErrPoisoned) || errors.Is(err, journal.ErrClosed) || errors.Is(err, journal.ErrOrder) {
 		return fmt.Errorf("%w: %w", ErrDurability, err)
 	}
-	if errors.Is(err, writer.ErrClosed) {
+	switch {
+	case errors.Is(err, writer.ErrClosed) && !e.closing.Load():
+		return fmt.Errorf("nothing was done: %w", ErrFenced)
+	case errors.Is(err, writer.ErrClosed):
 		return ErrClosed
 	}
 	return err

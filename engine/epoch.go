@@ -78,43 +78,64 @@ func (e *Engine) raise(to wire.Epoch) error {
 	for s := range e.shards {
 		e.shards[s].close(fence)
 	}
-	e.own.rest(0)
+	e.own.giveTime()
 	e.writer.Load().Close()
 	e.own.rest(0)
 	e.mirror.rest(0)
-	if e.closing.Load() {
-		return ErrClosed
-	}
-	heart := &e.heart
-	founded := heart.node.Founded()
-	var failed error
-	if founded { // else it is, when every peer has been heard: see Effects.Found
-		var unit journal.UnitNumber
-		if unit, failed = e.record(to, primary); failed == nil {
-			e.own.rest(unit)
-			failed = e.own.err()
-		}
-	}
-	if err := e.o.Store.Sync(e.life); err != nil { // what it shows, it shall keep
-		failed = errors.Join(failed, fmt.Errorf("store of site %s: %w", e.id.siteName, err))
-	}
-	if failed != nil {
-		e.tell(&event.PersistFailed{Writer: true, Err: failed})
+	founded := e.heart.node.Founded() // else the epoch is put on record when every peer was heard: Effects.Found
+	durable, err := e.settleEpoch(to, primary, founded)
+	if err != nil {
+		return err
 	}
 	e.appliers.raise(to)
-	e.newHeart(next, founded, e.own.j.Control().ClockBound)
-	return failed
+	e.newHeart(next, founded, durable)
+	return nil
 }
 
-// newHeart begins again, in an epoch, from what journals and Store hold.
-func (e *Engine) newHeart(next *epochHeld, founded bool, floor wire.Stamp) {
+// settleEpoch puts an epoch on record, and makes the Store durable: it returns the cursors that the
+// Store has durably. What fails is tried again: before both are done nothing is answered. It
+// gives up where the engine ends, or its own journal is broken.
+func (e *Engine) settleEpoch(to wire.Epoch, primary wire.SiteID, founded bool) (durable []wire.Cursor, err error) {
+	for recorded := !founded; ; {
+		if !recorded {
+			var unit journal.UnitNumber
+			if unit, err = e.record(to, primary); err == nil {
+				e.own.rest(unit)
+				recorded = true
+			}
+		}
+		if broken := e.own.err(); broken != nil {
+			return nil, broken
+		}
+		if recorded {
+			durable = e.appliers.positions() // before the Sync: what comes meanwhile may not be in it
+			if err = e.o.Store.Sync(e.life); err == nil {
+				return durable, nil
+			}
+			err = fmt.Errorf("store of site %s: %w", e.id.siteName, err)
+		}
+		if e.life.Err() != nil {
+			return nil, ErrClosed
+		}
+		e.tell(&event.PersistFailed{Writer: true, Err: err})
+		select {
+		case <-time.After(settlePause):
+		case <-e.life.Done():
+		}
+	}
+}
+
+// settlePause is between two tries to put an epoch on record.
+const settlePause = 500 * time.Millisecond
+
+// newHeart begins again, in an epoch, from what journals and Store hold durably.
+func (e *Engine) newHeart(next *epochHeld, founded bool, durable []wire.Cursor) {
 	h := &e.heart
 	h.mu.Lock()
 	e.epoch.Store(next)
-	e.writer.Store(e.newWriter(floor))
 	control := e.own.j.Control()
-	cursors := e.appliers.positions()
-	boot := e.boot(&control, cursors)
+	e.writer.Store(e.newWriter(control.ClockBound))
+	boot := e.boot(&control, durable)
 	boot.Founded, boot.Tickets = founded, h.node.Tickets()
 	config := e.nodeConfig(randomSeed())
 	h.node, h.wake = node.New(config, boot), 0
@@ -125,6 +146,7 @@ func (e *Engine) newHeart(next *epochHeld, founded bool, floor wire.Stamp) {
 			e.step(&node.JournalDown{Journal: f.kind, Err: err})
 		}
 	}
+	e.step(&node.Applied{Cursors: e.appliers.positions()})
 	e.appliers.reportStopped()
 	if e.o.AppendAt {
 		e.hostHas(ownTails(e.own.j))
@@ -146,25 +168,35 @@ func (s *shardState) close(fence error) {
 	s.wake()
 }
 
-// rest returns when a unit of the journal is durable and nothing waits to be: or it is broken.
-func (f *flusher) rest(unit journal.UnitNumber) {
-	for f.err() == nil && !f.quit.Load() {
-		w := f.e.writer.Load()
-		pending := f.kind == node.Own && w.PendingBytes() > 0
-		if !pending && f.j.StagedBytes() == 0 && f.j.Durable() >= unit && f.answered() {
+// giveTime returns when everything appended is staged, or drainMax has passed: a reservation that is
+// out holds up no epoch.
+func (f *flusher) giveTime() {
+	for began := time.Now(); f.e.writer.Load().PendingBytes() > 0 && f.err() == nil; {
+		if time.Since(began) > drainMax || f.e.life.Err() != nil {
 			return
 		}
 		f.wakeUp()
-		select {
-		case <-f.e.life.Done():
-			return
-		case <-time.After(restPause):
-		}
+		time.Sleep(restPause)
 	}
 }
 
-// restPause is between two looks at a journal that is to come to rest: about a flush.
-const restPause = time.Millisecond
+// rest returns when a unit of the journal is durable and nothing is on its way to it: or it is broken.
+func (f *flusher) rest(unit journal.UnitNumber) {
+	for f.err() == nil && f.e.life.Err() == nil {
+		if f.j.StagedBytes() == 0 && f.j.Durable() >= unit && f.answered() {
+			return
+		}
+		f.wakeUp()
+		time.Sleep(restPause)
+	}
+}
+
+const (
+	// restPause is between two looks at a journal that is to come to rest: about a flush.
+	restPause = time.Millisecond
+	// drainMax is how long an epoch that begins waits for what was appended before it.
+	drainMax = time.Second
+)
 
 // answered says whether nobody waits for a unit.
 func (f *flusher) answered() bool {

@@ -2,7 +2,9 @@ package engine_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -174,6 +176,62 @@ func TestSwitchoverWaitsForAdmission(t *testing.T) {
 	b.writes()
 	b.put(1, "other", "v3", engine.Applied(1))
 	require.Equal(t, "v2", b.value(1, "k"))
+	sameDigests(t, b, a)
+}
+
+// unsynced is a Store whose Sync fails while it is told to.
+type unsynced struct {
+	engine.Store
+	fails atomic.Bool
+}
+
+func (u *unsynced) Sync(ctx context.Context) error {
+	if u.fails.Load() {
+		return errors.New("no medium")
+	}
+	return u.Store.Sync(ctx)
+}
+
+// TestEpochWaitsForTheStore: nothing is answered in an epoch before the record and the Store are
+// durable, however long that takes; else floors would count what a power cut takes (I5, I12).
+func TestEpochWaitsForTheStore(t *testing.T) {
+	a, b := pair(t)
+	u := &unsynced{Store: a.store}
+	a.options.Store = u
+	a.start()
+	b.start()
+	a.put(1, "k", "v", engine.Applied(1))
+	u.fails.Store(true)
+	done := make(chan error, 1)
+	go func() {
+		_, err := a.Failover(soon(t), "site-b", engine.FailoverOptions{Lossless: true})
+		done <- err
+	}()
+	a.awaitEvent("persist-failed")
+	require.Equal(t, "site-a", b.Status().Primary)
+	require.Empty(t, done)
+	u.fails.Store(false)
+	require.NoError(t, <-done)
+	b.follows("site-b")
+	b.writes()
+}
+
+// TestReservationHoldsUpNoEpoch: whoever holds a place in a log, and does not come back, keeps no site
+// from following; what he had there was not done.
+func TestReservationHoldsUpNoEpoch(t *testing.T) {
+	a, b := pair(t)
+	a.start()
+	b.start()
+	a.put(1, "k", "v", engine.Applied(1))
+	held, err := a.Reserve(soon(t), 1, entry("k", ""), 8)
+	require.NoError(t, err)
+	_, err = b.Failover(soon(t), "site-b", engine.FailoverOptions{})
+	require.NoError(t, err)
+	a.follows("site-b")
+	b.writes()
+	b.put(1, "k", "w", engine.Applied(1))
+	_, err = held.Commit(soon(t), engine.Local)
+	require.ErrorIs(t, err, engine.ErrFenced)
 	sameDigests(t, b, a)
 }
 
