@@ -25,9 +25,10 @@ type shardState struct {
 	incarnation wire.Incarnation // may be behind the writer's
 	local       wire.Seq
 	applied     wire.Seq
-	stopped     error // why the own applier stopped
-	paused      bool  // appends wait for a switchover
-	fence       error // what entries of fenced that reached no level wait in vain for
+	shown       wire.Position // what the own Store shows of the log, whichever incarnation that is of
+	stopped     error         // why the own applier stopped
+	paused      bool          // appends wait for a switchover
+	fence       error         // what entries of fenced that reached no level wait in vain for
 	fenced      wire.Incarnation
 	peers       []peerMark // by slot; may be short
 	first       *waiter
@@ -60,6 +61,7 @@ func (s *shardState) goesOn(in wire.Incarnation) {
 		clear(s.peers)
 	}
 	s.incarnation = in
+	s.applied = max(s.applied, s.shown.SeqIn(in))
 }
 
 // follows says whether watermarks of an incarnation count for a shard's log. The writer
@@ -264,6 +266,7 @@ func (e *Engine) ownApplied(log wire.LogID, position wire.Position) {
 	s := &e.shards[log.Shard]
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.shown = position
 	if e.follows(s, log.Shard, position.Incarnation) {
 		s.applied = max(s.applied, position.Seq)
 	}
