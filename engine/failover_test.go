@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -29,8 +30,8 @@ func (s *site) follows(writer string) {
 	require.Eventually(s.t, func() bool { return s.Status().Primary == writer }, patience, time.Millisecond)
 }
 
-// TestSwitchoverLosesNothing: the writing moves there and back under load, what was acknowledged
-// is at both sites, and each site knows who writes (I5, I6).
+// TestSwitchoverLosesNothing: the writing moves there and back, what was acknowledged is at both
+// sites, and each site knows who writes (I5, I6).
 func TestSwitchoverLosesNothing(t *testing.T) {
 	a, b := pair(t)
 	a.start()
@@ -63,6 +64,57 @@ func TestSwitchoverLosesNothing(t *testing.T) {
 	require.Equal(t, "OK", b.Status().Health, b.Status().Reason)
 	require.Equal(t, a.Status().Epoch, b.Status().Epoch)
 	require.Equal(t, uint64(5), a.Status().Epoch>>32)
+}
+
+// TestSwitchoverUnderLoad: appends go on until the writing has moved, and what any of them was told is
+// flushed is at the new writer by then, although the old one dies at once, before anybody has heard
+// of the epoch from it: nothing is left behind its ends (I1, I6).
+func TestSwitchoverUnderLoad(t *testing.T) {
+	a, b := pair(t)
+	a.start()
+	b.start()
+	for shard := range engine.Shard(4) {
+		a.put(shard, "first", "v", engine.Applied(1))
+	}
+	var acked [4][]string
+	var load sync.WaitGroup
+	for shard := range acked {
+		load.Go(func() {
+			for i := 0; ; i++ {
+				key := fmt.Sprint("k", i)
+				if _, err := a.Append(soon(t), engine.Shard(shard), entry(key, "v"), engine.Local); err != nil {
+					if !errors.Is(err, engine.ErrStandby) && !errors.Is(err, engine.ErrFenced) {
+						t.Error(err)
+					}
+					return
+				}
+				acked[shard] = append(acked[shard], key)
+			}
+		})
+	}
+	time.Sleep(20 * time.Millisecond) // so that some are under way
+	_, err := a.Failover(soon(t), "site-b", engine.FailoverOptions{Lossless: true})
+	require.NoError(t, err)
+	load.Wait()
+	all := func(_ engine.Shard, unsynced int) int { return unsynced }
+	a.crashWith(func(vfs.Unsynced) vfs.Fate { return vfs.Keep }, all)
+	if _, err = b.Failover(soon(t), "site-b", engine.FailoverOptions{}); err != nil {
+		require.ErrorContains(t, err, "writes already", "it had heard of it")
+	}
+	b.writes()
+	for shard, keys := range acked {
+		require.NotEmpty(t, keys)
+		for _, key := range keys {
+			require.Equal(t, "v", b.value(engine.Shard(shard), key), "shard %d, %s", shard, key)
+		}
+	}
+	a.unnamed().start()
+	a.follows("site-b")
+	for shard := range engine.Shard(4) {
+		b.put(shard, "last", "v", engine.Applied(1))
+	}
+	sameDigests(t, b, a)
+	require.Empty(t, a.Status().StoppedLogs)
 }
 
 // TestEpochOutlivesRestart: who writes since a failover is on record at both sites.

@@ -155,6 +155,29 @@ func TestPeerPullsWhatAStartNames(t *testing.T) {
 	require.Equal(t, len(a.own.batches), len(b.mirror.batches), "each once")
 }
 
+// TestPromotedSiteFillsBeforeItOpens: what a peer's page shows beyond its copies is here, and in its
+// Store, before the START names where that log ends (I6).
+func TestPromotedSiteFillsBeforeItOpens(t *testing.T) {
+	w, a, b := livelyPair()
+	b.crash()
+	a.append(0, 3)
+	w.pass(time.Second)
+	log := wire.LogID{Site: a.c.Site}
+	end := a.own.tail(log).Position
+	require.NotEqual(t, end, b.mirror.tail(log).Position)
+	a.crash()
+	for _, s := range []*site{a, b} {
+		s.c.Epoch, s.c.Primary = 2<<32|wire.Epoch(b.c.Site), b.c.Site
+		s.open()
+	}
+	w.pass(3 * time.Second)
+	at := slices.IndexFunc(w.opened, func(s wire.Start) bool { return s.Log == wire.LogID{Site: b.c.Site} })
+	require.GreaterOrEqual(t, at, 0, "the shard is open")
+	require.Equal(t, []wire.LogEnd{{Log: log, End: end}}, w.opened[at].Rows)
+	require.Equal(t, end, b.mirror.tail(log).Position)
+	require.NoError(t, w.fault)
+}
+
 // TestStartBeyondItsPastIsRefused: a source that sends it too early is refused for that log
 // only, and nothing of it is taken (H7).
 func TestStartBeyondItsPastIsRefused(t *testing.T) {
