@@ -137,9 +137,9 @@ func (a *appliers) positions() (all []wire.Cursor) {
 	return all
 }
 
-// start begins to apply; hold holds shards before. A host that applies its own entries has
+// start begins to apply, but for the held shards. A host that applies its own entries has
 // only mirrored logs applied here.
-func (a *appliers) start(cursors []wire.Cursor, hold func()) {
+func (a *appliers) start(cursors []wire.Cursor, held []wire.Shard) {
 	if !a.e.o.AppendAt {
 		a.add(a.e.own, cursors)
 	}
@@ -147,7 +147,9 @@ func (a *appliers) start(cursors []wire.Cursor, hold func()) {
 	for shard := range a.torn {
 		a.hold(shard)
 	}
-	hold()
+	for _, shard := range held {
+		a.hold(shard)
+	}
 	for shard := range a.shards {
 		a.change(wire.Shard(shard), func(*apply.Applier) []wire.LogID { return nil }) // reports what is past an end
 	}

@@ -77,6 +77,7 @@ func TestSwitchoverUnderLoad(t *testing.T) {
 		a.put(shard, "first", "v", engine.Applied(1))
 	}
 	var acked [4][]string
+	var count atomic.Int64
 	var load sync.WaitGroup
 	for shard := range acked {
 		load.Go(func() {
@@ -89,10 +90,11 @@ func TestSwitchoverUnderLoad(t *testing.T) {
 					return
 				}
 				acked[shard] = append(acked[shard], key)
+				count.Add(1)
 			}
 		})
 	}
-	time.Sleep(20 * time.Millisecond) // so that some are under way
+	a.await(func() bool { return count.Load() > 40 }, func() any { return count.Load() })
 	_, err := a.Failover(soon(t), "site-b", engine.FailoverOptions{Lossless: true})
 	require.NoError(t, err)
 	load.Wait()

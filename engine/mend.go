@@ -409,16 +409,22 @@ func (e *Engine) resumeFrom(s *mend.Spool) error {
 	return nil
 }
 
-// holdMend holds the shard whose mending an earlier life left, before anything is applied.
-func (e *Engine) holdMend() {
+// halfMended is the shard whose mending an earlier life left, if any. Nothing may be applied
+// to it, so an engine that cannot read which one it is does not start.
+func (e *Engine) halfMended() ([]wire.Shard, error) {
 	s, err := mend.OpenSpool(e.o.FS, e.mendDir())
-	if err != nil {
-		return // resumeMend tells
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, mend.ErrSpool):
+		return nil, nil // resumeMend removes one of another release
+	case err != nil:
+		return nil, fmt.Errorf("mending left by an earlier life: %w", err)
 	}
-	if int(s.Head().Shard) < e.o.Shards {
-		e.appliers.hold(s.Head().Shard)
-	}
+	shard := s.Head().Shard
 	_ = s.Close() // only read from
+	if int(shard) >= e.o.Shards {
+		return nil, nil // resumeMend says so
+	}
+	return []wire.Shard{shard}, nil
 }
 
 // mendingStatus is how far the mending of this site is.

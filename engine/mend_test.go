@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/claudefs/repl/engine"
 	"github.com/claudefs/repl/engine/store"
+	"github.com/claudefs/repl/engine/store/vfs"
 	"github.com/stretchr/testify/require"
 )
 
@@ -24,10 +26,12 @@ func (s *site) wipe() {
 // mendAll mends all shards of a site, and wants each to be equal then.
 func (s *site) mendAll(from string) *engine.MendReport {
 	s.t.Helper()
-	report, err := s.Mend(soon(s.t), engine.MendOptions{From: from})
-	for ; errors.Is(err, engine.ErrBusy); time.Sleep(time.Millisecond) { // one that goes on after a start
+	var report *engine.MendReport
+	var err error
+	s.await(func() bool { // one that goes on after a start is busy
 		report, err = s.Mend(soon(s.t), engine.MendOptions{From: from})
-	}
+		return !errors.Is(err, engine.ErrBusy)
+	}, func() any { return err })
 	require.NoError(s.t, err)
 	require.Zero(s.t, report.Failed, report.Shards)
 	require.Equal(s.t, s.options.Shards, report.Equal+report.Mended)
@@ -201,6 +205,27 @@ func TestMendIsCutAtTheTarget(t *testing.T) {
 	t.Logf("%d cuts, %d of them with a torn shard", cuts, alone)
 	require.Greater(t, alone, 1)
 	require.Greater(t, cuts, alone+2)
+}
+
+// TestLeftMendingMustBeRead: a site that cannot read which shard an earlier life left half mended
+// does not start, because it would apply to that shard; once the disk works it goes on.
+func TestLeftMendingMustBeRead(t *testing.T) {
+	a, b := wipedPair(t)
+	c := &cutter{Mem: b.store, left: 2, cut: func() { b.disk.Kill() }}
+	b.options.Store = c
+	b.start()
+	_, _ = b.Mend(soon(t), engine.MendOptions{From: "site-a", Progress: func(engine.MendProgress) { c.step() }})
+	require.LessOrEqual(t, c.left, 0)
+	b.crash()
+	b.options.FS = vfs.WithFaults(b.disk, vfs.Fault{Op: vfs.OpOpen, Match: "spool", Call: 1})
+	_, err := engine.Open(soon(t), b.options)
+	require.ErrorIs(t, err, syscall.EIO)
+	require.ErrorContains(t, err, "mending left by an earlier life")
+	b.options.FS = b.disk
+	b.start()
+	b.mendAll("site-a")
+	a.put(0, "after", "v", engine.Applied(1))
+	sameDigests(t, a, b)
 }
 
 // TestMendIsCutAtTheSource: it loses power at each question, and comes back.

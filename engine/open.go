@@ -76,6 +76,10 @@ func (e *Engine) open(ctx context.Context) (err error) {
 		return err
 	}
 	cursors := e.appliers.cursors()
+	held, err := e.halfMended()
+	if err != nil {
+		return err
+	}
 	control := e.own.j.Control()
 	e.appliers.raise(control.Epoch(0))
 	if control.Sites, err = e.openRoutes(&control); err != nil {
@@ -107,7 +111,7 @@ func (e *Engine) open(ctx context.Context) (err error) {
 		}
 		return err
 	}
-	e.start(cursors)
+	e.start(cursors, held)
 	return nil
 }
 
@@ -271,7 +275,7 @@ func (e *Engine) nodeConfig(seed uint64) node.Config {
 }
 
 // start starts the goroutines, and the heart with its first tick.
-func (e *Engine) start(cursors []wire.Cursor) {
+func (e *Engine) start(cursors []wire.Cursor, held []wire.Shard) {
 	e.openAudit()
 	e.events.open(&e.o)
 	e.clock.open(e)
@@ -281,7 +285,7 @@ func (e *Engine) start(cursors []wire.Cursor) {
 	for _, told := range e.opening {
 		e.tell(told)
 	}
-	e.appliers.start(cursors, e.holdMend)
+	e.appliers.start(cursors, held)
 	for _, f := range e.journals() {
 		go f.run() // Ends when Close calls end, after everyone who stages.
 		f.wakeUp()
