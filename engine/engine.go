@@ -11,6 +11,7 @@ import (
 
 	"github.com/claudefs/repl/engine/audit"
 	"github.com/claudefs/repl/engine/event"
+	"github.com/claudefs/repl/engine/node"
 	"github.com/claudefs/repl/engine/store"
 	"github.com/claudefs/repl/engine/store/arena"
 	"github.com/claudefs/repl/engine/store/journal"
@@ -248,10 +249,15 @@ func (e *Engine) journals() []*flusher { return []*flusher{e.own, e.mirror} }
 func (e *Engine) openJournal(
 	ctx context.Context, kind journal.Kind, name string, existed bool,
 ) (*journal.Journal, *journal.Recovery, error) {
+	of := node.Own
+	if kind == journal.Mirror {
+		of = node.Mirror
+	}
 	return journal.Open(journal.Options{
 		Existed: existed,
 		FS:      e.o.FS, Dir: e.o.Dir + "/" + name, Kind: kind, Cluster: e.id.cluster, Site: e.id.site,
 		SegmentBytes: e.o.SegmentBytes, RecentBytesMax: e.o.RecentBytesMax, Memory: e.memory,
+		Left:    func() { e.housework.retain(of) },
 		Damaged: func(places []journal.Damage) { e.damaged(name, places) },
 		Reading: func(read, total int64) error {
 			if e.o.Opening != nil {

@@ -24,7 +24,7 @@ const (
 	linksMax     = 32 + 2*(plan.SitesMax-1) // without a hello, and one session each way and peer
 	spareBusyMax = 256                      // 1 GiB of segments
 
-	restSegmentsMax = 3
+	restSegmentsMax = 2
 )
 
 // bounded looks from time to time at what each process holds (I10).
@@ -89,8 +89,8 @@ func (c *checker) unflushed(s *site) (bytes int64) {
 }
 
 // hoards says what a site at rest keeps that nobody needs, and what it has not written down
-// that it knows; "" if nothing. All have all, so the newest segment is enough, and the one
-// that a reader stood in when it came to its end (I10).
+// that it knows; "" if nothing. All have all, so the newest segment is enough, and
+// another whose head says the same (I10).
 func (c *checker) hoards(s *site) string {
 	if !c.w.plan.Retain || len(c.w.core()) < len(c.w.sites) || s.alone {
 		return ""

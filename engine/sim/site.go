@@ -227,6 +227,7 @@ func (p *process) openJournal(which node.Journal, dir string) (*flusher, error) 
 		FS: p.site.disk, Dir: dir, Kind: kind, Cluster: wire.ClusterIDOf(clusterName), Site: p.site.id,
 		SegmentBytes: segmentBytes, RecentBytesMax: p.site.plan().RecentBytes,
 		Sometimes: p.site.sometimes(), Damaged: p.damaged,
+		Left: func() { p.later(plan.PhaseAny, cpuTime, func() { p.retain(which) }) },
 	})
 	if err != nil {
 		return nil, err

@@ -26,6 +26,8 @@ const (
 	HeadNeverUsed = false
 	// OneHeadKept gives segments back until the newest head alone says what it says.
 	OneHeadKept = false
+	// LeavingUntold tells nobody that the last reader left a segment that may go.
+	LeavingUntold = false
 	// FileLackFatal stops a journal that finds no descriptor for its next segment.
 	FileLackFatal = false
 	// StageTailKept leaves staged tails where a Stage that failed had moved them.

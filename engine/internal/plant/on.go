@@ -29,6 +29,7 @@ var (
 	OldNotFlushed       = planted("old-not-flushed")
 	HeadNeverUsed       = planted("head-never-used")
 	OneHeadKept         = planted("one-head-kept")
+	LeavingUntold       = planted("leaving-untold")
 	FileLackFatal       = planted("file-lack-fatal")
 	StageTailKept       = planted("stage-tail-kept")
 	RepairNameLost      = planted("repair-name-lost")

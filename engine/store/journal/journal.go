@@ -90,6 +90,11 @@ type Options struct {
 	// wait. nil = only the reader gets the error.
 	Damaged func([]Damage)
 
+	// Left is called when a reader leaves the oldest segment, which a call of Reclaim left
+	// there for it alone: another call gives it back. It is called under the journal's lock,
+	// which it must not want, and must not wait. nil = nobody is told.
+	Left func()
+
 	// Reading is called by Open with each read: bytes of the segments read so far, and in
 	// total. Its error ends Open. nil = no progress.
 	Reading func(readBytes, totalBytes int64) error
@@ -198,6 +203,7 @@ type Journal struct {
 	zeroed     string                    // the spare that Prepare made, under mu
 	held       heldRow                   // where Holder stands
 	retiring   *retiring                 // what Reclaim could not give back; only Reclaim touches it
+	awaited    bool                      // Reclaim wants to be told when a reader leaves; under mu
 	begun      int                       // segments, since Reclaim last gave one back; under mu
 	pace       int                       // the most of them lately, falling slowly; under mu
 	lastSpare  uint64

@@ -150,7 +150,7 @@ func (r *Reader) stand() (end int64, d *damage, err error) {
 		if r.off < s.end || i == len(j.segs)-1 {
 			return s.end, nil, nil
 		}
-		s.pins--
+		j.unpin(s)
 		r.seg = j.segs[i+1]
 		r.seg.pins++
 		r.off, r.damages, r.version = r.seg.headBytes, 0, r.seg.version
@@ -281,7 +281,7 @@ func (r *Reader) Close() {
 	}
 	r.closed = true
 	r.j.readers = slices.DeleteFunc(r.j.readers, func(other *Reader) bool { return other == r })
-	r.seg.pins--
+	r.j.unpin(r.seg)
 	if r.file != nil {
 		_ = r.file.Close() // only read from
 	}

@@ -209,7 +209,23 @@ func (j *Journal) stopped() bool {
 func (j *Journal) mustStay() bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return len(j.segs) < 2 || j.segs[0].pins > 0 || heads(j.segs[1:]) < headsMin && !plant.OneHeadKept
+	if len(j.segs) < 2 || heads(j.segs[1:]) < headsMin && !plant.OneHeadKept {
+		return true
+	}
+	j.awaited = j.segs[0].pins > 0
+	return j.awaited
+}
+
+// unpin has a reader leave a segment. The lock is held.
+func (j *Journal) unpin(s *segment) {
+	s.pins--
+	if !j.awaited || s != j.segs[0] || s.pins > 0 || plant.LeavingUntold {
+		return
+	}
+	j.awaited = false
+	if j.o.Left != nil {
+		j.o.Left()
+	}
 }
 
 // Holder returns a log that keeps the oldest segment: one with batches in it that floor
