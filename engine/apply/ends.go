@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/claudefs/repl/engine/internal/plant"
 	"github.com/claudefs/repl/engine/role"
 	"github.com/claudefs/repl/wire"
 )
@@ -76,7 +77,7 @@ func (a *Applier) Inherit(from *Applier) {
 func (a *Applier) settle() (on []wire.LogID) {
 	a.past = nil
 	for i := range a.logs {
-		if l := &a.logs[i]; a.ends.Past(l.cursor, l.epoch) {
+		if l := &a.logs[i]; a.ends.Past(l.cursor, l.epoch) && !plant.PastIgnored {
 			end, _ := a.ends.End(l.cursor.Incarnation, l.epoch)
 			a.past = &PastError{At: wire.Cursor{Log: l.id, Position: l.cursor, Epoch: l.epoch}, End: end}
 			return nil
@@ -98,8 +99,8 @@ func (a *Applier) Past() *PastError { return a.past }
 // judge says what the ends and the epoch held make of a batch that is not behind the cursor.
 func (a *Applier) judge(l *log, h *wire.BatchHeader) (survives bool, err error) {
 	end, bound := a.ends.End(h.Incarnation, h.Epoch)
-	if !bound {
-		if h.Site == a.own && h.Epoch < a.held && role.WriterOf(a.held) != a.own {
+	if !bound || plant.RowsIgnored {
+		if h.Site == a.own && h.Epoch < a.held && role.WriterOf(a.held) != a.own && !plant.OwnNotHeld {
 			l.refused = true
 			return false, &WaitError{Log: l.id}
 		}

@@ -86,6 +86,9 @@ func (n *Node) floor(j Journal, log wire.LogID) (floor wire.Position, holder *pe
 		if plant.RetainBySent {
 			at = p.Sender.Sent(log.Shard)
 		}
+		if plant.SeqOfAnyLife {
+			at.Incarnation = floor.Incarnation
+		}
 		if p.Needs(log.Shard) && !n.t.Covers(log, at, floor) {
 			floor, holder = n.t.Lineage(log).Lower(at, floor), p
 		}

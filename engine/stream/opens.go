@@ -17,6 +17,7 @@ package stream
 import (
 	"slices"
 
+	"github.com/claudefs/repl/engine/internal/plant"
 	"github.com/claudefs/repl/engine/step"
 	"github.com/claudefs/repl/wire"
 )
@@ -252,7 +253,7 @@ func (m *Mirrors) uncovered(tail *Tail, s *wire.Start) *step.Stop {
 		}
 		return m.role.Known.Left(s.Log.Shard, in)
 	})
-	if len(rows) == 0 {
+	if len(rows) == 0 || plant.StartUncovered {
 		return nil
 	}
 	row := &rows[0]

@@ -147,3 +147,23 @@ const (
 	// WaitKept leaves logs waiting for a repair that is in place.
 	WaitKept = false
 )
+
+// Of epochs.
+const (
+	// StartUncovered takes a START whose rows are not covered.
+	StartUncovered = false
+	// RowsIgnored applies what lies beyond the end of a log.
+	RowsIgnored = false
+	// PastIgnored goes on applying to a Store that is past an end.
+	PastIgnored = false
+	// OwnNotHeld applies what an earlier writer wrote last before it knows where that ends.
+	OwnNotHeld = false
+	// FillSkipped opens a shard before what peers have of older logs is here and applied.
+	FillSkipped = false
+	// OldEpochWelcome welcomes a session of an epoch that is over.
+	OldEpochWelcome = false
+	// StartsUnkept forgets where closed logs end, with the batches that said so.
+	StartsUnkept = false
+	// SeqOfAnyLife compares sequence numbers of different incarnations.
+	SeqOfAnyLife = false
+)

@@ -90,9 +90,8 @@ type Options struct {
 	// wait. nil = only the reader gets the error.
 	Damaged func([]Damage)
 
-	// Left is called when a reader leaves the oldest segment, which a call of Reclaim left
-	// there for it alone: another call gives it back. It is called under the journal's lock,
-	// which it must not want, and must not wait. nil = nobody is told.
+	// Left is called, under the journal's lock, when a reader leaves a segment that stayed for
+	// it alone: Reclaim gives that back now. nil = nobody is told.
 	Left func()
 
 	// Reading is called by Open with each read: bytes of the segments read so far, and in
@@ -203,7 +202,7 @@ type Journal struct {
 	zeroed     string                    // the spare that Prepare made, under mu
 	held       heldRow                   // where Holder stands
 	retiring   *retiring                 // what Reclaim could not give back; only Reclaim touches it
-	awaited    bool                      // Reclaim wants to be told when a reader leaves; under mu
+	awaited    bool                      // Left is to be called; under mu
 	begun      int                       // segments, since Reclaim last gave one back; under mu
 	pace       int                       // the most of them lately, falling slowly; under mu
 	lastSpare  uint64
@@ -338,20 +337,6 @@ func (j *Journal) startSegment() (*active, error) {
 	j.mu.Unlock()
 	j.lastSegment, j.lastGeneration = h.segment, h.generation
 	return j.createSegment(h)
-}
-
-// tableOf is the sorted table of durable tails.
-func tableOf(logs map[wire.LogID]*logState) []headLog {
-	rows := make([]headLog, 0, len(logs))
-	for log, st := range logs {
-		if st.durable.Position != (wire.Position{}) {
-			rows = append(rows, headLog{
-				log: log, tail: st.durable, suspect: st.suspect, begins: st.adopted == st.durable.Position,
-			})
-		}
-	}
-	slices.SortFunc(rows, func(a, b headLog) int { return a.log.Compare(b.log) })
-	return rows
 }
 
 // Durable is the last durable unit.

@@ -10,6 +10,20 @@ import (
 	"github.com/claudefs/repl/wire"
 )
 
+// tableOf is the sorted table of durable tails.
+func tableOf(logs map[wire.LogID]*logState) []headLog {
+	rows := make([]headLog, 0, len(logs))
+	for log, st := range logs {
+		if st.durable.Position != (wire.Position{}) {
+			rows = append(rows, headLog{
+				log: log, tail: st.durable, suspect: st.suspect, begins: st.adopted == st.durable.Position,
+			})
+		}
+	}
+	slices.SortFunc(rows, func(a, b headLog) int { return a.log.Compare(b.log) })
+	return rows
+}
+
 // rowOf returns a log's row in a sorted table.
 func rowOf(rows []headLog, log wire.LogID) (*headLog, bool) {
 	i, found := slices.BinarySearchFunc(rows, log, headLog.compare)

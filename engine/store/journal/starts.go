@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/claudefs/repl/engine/internal/plant"
 	"github.com/claudefs/repl/wire"
 )
 
@@ -215,6 +216,9 @@ func (j *Journal) controlStaged() (grows int) {
 
 // encode appends what is kept to a head.
 func (k *starts) encode(b []byte) []byte {
+	if plant.StartsUnkept {
+		return b
+	}
 	le := binary.LittleEndian
 	all := k.sorted()
 	for i := range all {
