@@ -178,6 +178,41 @@ func TestPromotedSiteFillsBeforeItOpens(t *testing.T) {
 	require.NoError(t, w.fault)
 }
 
+// TestLateFillIsGivenUpToo: a peer comes long after the promotion, says that it has more of a log
+// whose shard is not open yet, and dies. The shard opens without it, once it has waited.
+func TestLateFillIsGivenUpToo(t *testing.T) {
+	w, a, b := livelyPair()
+	b.noApply = true // its Store is behind: the shard stays closed
+	a.append(0, 1)
+	w.pass(time.Second)
+	log := wire.LogID{Site: a.c.Site}
+	first := b.mirror.tail(log).Position
+	b.crash()
+	a.append(0, 3)
+	w.pass(time.Second)
+	a.crash()
+	b.c.Epoch, b.c.Primary = 2<<32|wire.Epoch(b.c.Site), b.c.Site
+	b.open()
+	w.pass(2 * fillWait)
+	isOpen := func() bool {
+		return slices.ContainsFunc(w.opened, func(s wire.Start) bool { return s.Log == wire.LogID{Site: b.c.Site} })
+	}
+	require.False(t, isOpen())
+	a.c.Epoch, a.c.Primary = b.c.Epoch, b.c.Primary
+	a.answers = "off"
+	a.open()
+	w.pass(3 * time.Second)
+	require.True(t, b.node.desk.Pulls(0))
+	a.crash()
+	b.apply(log, first)
+	w.pass(3 * time.Second)
+	require.False(t, isOpen(), "it waits for what was shown")
+	w.pass(fillWait)
+	require.True(t, isOpen())
+	require.Equal(t, first, b.mirror.tail(log).Position)
+	require.NoError(t, w.fault)
+}
+
 // TestStartBeyondItsPastIsRefused: a source that sends it too early is refused for that log
 // only, and nothing of it is taken (H7).
 func TestStartBeyondItsPastIsRefused(t *testing.T) {

@@ -86,7 +86,6 @@ func (n *Node) start() {
 	n.started = true
 	n.out.Start()
 	n.retention.at = n.t.Now.Mono + retainEvery
-	n.filling.at = n.t.Now.Mono + fillWait
 	n.gate.Start()
 	n.persistNext()
 }
