@@ -16,7 +16,7 @@ func giveBack(t *testing.T, a, b *site) {
 	for i := range 60 {
 		a.put(engine.Shard(i%4), fmt.Sprint("first ", i), payload, engine.Applied(1))
 	}
-	for ctx := soon(t); a.Status().Journals[0].Segments > 3 || b.Status().Journals[1].Segments > 3; {
+	for ctx := soon(t); a.Status().Journals[0].Segments > 3 || b.Status().Journals[1].Segments > 3; pause() {
 		a.put(0, "more", "v", engine.Applied(1))
 		require.NoError(t, ctx.Err())
 	}
@@ -72,7 +72,7 @@ func TestLostMirrorGoesOnBehindTheStore(t *testing.T) {
 // healthy waits until the site's status is OK.
 func (s *site) healthy() {
 	s.t.Helper()
-	for ctx := soon(s.t); s.Status().Health != "OK"; {
+	for ctx := soon(s.t); s.Status().Health != "OK"; pause() {
 		require.NoError(s.t, ctx.Err(), s.Status().Reason)
 	}
 }

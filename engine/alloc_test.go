@@ -121,7 +121,7 @@ func TestIdleShardsCostNoGoroutinesAndNoTimers(t *testing.T) {
 			require.Eventually(t, func() bool { return s.Status().Peers[0].Link == "live" }, patience, tick)
 		}
 		// What dialed, or ran a moment ago, may take another one to go.
-		for ctx := soon(t); shards > 4 && runtime.NumGoroutine() > goroutines[4]+2; runtime.Gosched() {
+		for ctx := soon(t); shards > 4 && runtime.NumGoroutine() > goroutines[4]+2; pause() {
 			require.NoError(t, ctx.Err(), "%d goroutines at %d shards, %v", runtime.NumGoroutine(), shards, goroutines)
 		}
 		goroutines[shards] = runtime.NumGoroutine()

@@ -144,7 +144,7 @@ func TestLinksThatComeAndGoLeaveNothingBehind(t *testing.T) {
 // rest looks until what ends a moment later is back at before, or does not come
 // back.
 func rest(t *testing.T, before resources) resources {
-	for ctx := soon(t); ; runtime.Gosched() {
+	for ctx := soon(t); ; pause() {
 		r, err := look(0)
 		require.NoError(t, err)
 		settled := r.Goroutines <= before.Goroutines && r.Descriptors <= before.Descriptors

@@ -118,7 +118,7 @@ func TestEngineOnARingGivesEverythingBack(t *testing.T) { // I10
 	for range 5 {
 		once()
 	}
-	for ctx := soon(t); runtime.NumGoroutine() > goroutines || descriptors(t) > open; runtime.Gosched() {
+	for ctx := soon(t); runtime.NumGoroutine() > goroutines || descriptors(t) > open; pause() {
 		require.NoError(t, ctx.Err(), "%d goroutines, %d before; %d descriptors, %d before",
 			runtime.NumGoroutine(), goroutines, descriptors(t), open)
 	}

@@ -16,7 +16,7 @@ func (s *site) fill(journal int, of *site, most int, level engine.Level) {
 	for i := range 40 {
 		s.put(engine.Shard(i%4), fmt.Sprint(i), payload, level)
 	}
-	for ctx := soon(s.t); of.Status().Journals[journal].Segments > most; {
+	for ctx := soon(s.t); of.Status().Journals[journal].Segments > most; pause() {
 		s.put(0, "more", "v", level)
 		require.NoError(s.t, ctx.Err(), "kept for %q", of.Status().Journals[journal].HeldBy)
 	}

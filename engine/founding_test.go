@@ -118,7 +118,7 @@ func TestUnverifiedEndsWithTheLastPeer(t *testing.T) {
 	require.Equal(t, a.options.Shards, a.Status().Appends.Unverified, "site-c may have more")
 	require.Equal(t, "DEGRADED", a.Status().Health)
 	c.start()
-	for ctx := soon(t); a.Status().Appends.Verified < a.options.Shards; {
+	for ctx := soon(t); a.Status().Appends.Verified < a.options.Shards; pause() {
 		require.NoError(t, ctx.Err())
 	}
 	require.Zero(t, a.Status().Appends.Unverified)

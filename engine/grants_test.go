@@ -111,7 +111,7 @@ func TestRepairGoesOverSlowPath(t *testing.T) {
 	before, sent := a.Status().Peers[0].Sessions, proxy.Bytes(linktest.ToTarget)
 	b.start()
 	proxy.SetTarget(b.Addr())
-	for ctx := soon(t); b.Status().Journals[1].Missing > 0; {
+	for ctx := soon(t); b.Status().Journals[1].Missing > 0; pause() {
 		require.NoError(t, ctx.Err())
 		a.put(0, "k", "v", engine.Durable(1)) // it keeps time
 	}

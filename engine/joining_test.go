@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -78,7 +77,7 @@ func (s *site) peer(name string) *engine.PeerStatus {
 // await polls until done, and fails with what text says then.
 func (s *site) await(done func() bool, text func() any) {
 	s.t.Helper()
-	for ctx := soon(s.t); !done(); runtime.Gosched() {
+	for ctx := soon(s.t); !done(); pause() {
 		require.NoError(s.t, ctx.Err(), "%v", text())
 	}
 }

@@ -103,7 +103,7 @@ func TestClosingLeavesNoGoroutineBehind(t *testing.T) {
 		<-a.Done()
 	}
 	// A goroutine that has said its last word may take a moment to go.
-	for ctx := soon(t); runtime.NumGoroutine() > before; runtime.Gosched() {
+	for ctx := soon(t); runtime.NumGoroutine() > before; pause() {
 		require.NoError(t, ctx.Err(), "%d goroutines, %d before", runtime.NumGoroutine(), before)
 	}
 }

@@ -134,7 +134,7 @@ func newRDMAPair(t testing.TB, change ...func(*engine.Options)) *rdmaPair {
 // requireNothingOpen: no object of the fabric is left open, no page pinned.
 func requireNothingOpen(t testing.TB, f *fakeverbs.Fabric) {
 	t.Helper()
-	for ctx := soon(t); f.Objects() != (fakeverbs.Objects{}); runtime.Gosched() {
+	for ctx := soon(t); f.Objects() != (fakeverbs.Objects{}); pause() {
 		require.NoError(t, ctx.Err(), "left open or pinned: %+v", f.Objects())
 	}
 }
@@ -384,7 +384,7 @@ func TestRDMALinksThatComeAndGoLeaveNothing(t *testing.T) { // I10
 		before := p.a.Counters().RDMA.Links
 		p.proxy.Reset()
 		p.put(4)
-		for ctx := soon(t); p.a.Counters().RDMA.Links == before; runtime.Gosched() {
+		for ctx := soon(t); p.a.Counters().RDMA.Links == before; pause() {
 			require.NoError(t, ctx.Err(), "the link is not by rdma again")
 		}
 		p.carried("rdma", "")
@@ -400,7 +400,7 @@ func TestRDMALinksThatComeAndGoLeaveNothing(t *testing.T) { // I10
 	leak := func() bool {
 		return runtime.NumGoroutine() > goroutines || descriptors(t) > open || p.fabric.objects() != objects
 	}
-	for ctx := soon(t); leak(); runtime.Gosched() {
+	for ctx := soon(t); leak(); pause() {
 		require.NoError(t, ctx.Err(), "%d goroutines, %d before; %d descriptors, %d before; %+v, %+v before",
 			runtime.NumGoroutine(), goroutines, descriptors(t), open, p.fabric.objects(), objects)
 	}
@@ -438,7 +438,7 @@ func TestRDMACopiesNoLargeBatch(t *testing.T) {
 			source, receiver := p.a.Counters(), p.b.Counters()
 			run(bytes)
 			// What is flushed is acknowledged first, and copied behind that.
-			for ctx := soon(t); p.b.Counters().Mirror.FreedBytes-receiver.Mirror.FreedBytes < bytes; runtime.Gosched() {
+			for ctx := soon(t); p.b.Counters().Mirror.FreedBytes-receiver.Mirror.FreedBytes < bytes; pause() {
 				require.NoError(t, ctx.Err(), "freed %d bytes, want %d", p.b.Counters().Mirror.FreedBytes, bytes)
 			}
 			source2, receiver2 := p.a.Counters(), p.b.Counters()

@@ -24,6 +24,10 @@ func soon(t testing.TB) context.Context {
 	return ctx
 }
 
+// pause is between two looks at what comes by itself: who looks all the time takes the processor
+// from whom it waits for.
+func pause() { <-time.After(time.Millisecond) }
+
 // site is one site of a test: what outlives its engine.
 type site struct {
 	t       testing.TB

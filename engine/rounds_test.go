@@ -61,7 +61,7 @@ func TestSlowStoreIsAppliedToAtOnce(t *testing.T) {
 		inside.Add(-1)
 	}}
 	s.start()
-	for ctx := soon(t); !together.Load(); {
+	for ctx := soon(t); !together.Load(); pause() {
 		require.NoError(t, ctx.Err())
 		var clients sync.WaitGroup
 		for shard := range 4 {

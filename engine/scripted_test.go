@@ -120,7 +120,7 @@ func (p *scripted) frame(conn link.Conn, f *link.Frame) {
 // await returns the frame that brings a shard's log to seq, and its end there.
 func (p *scripted) await(shard wire.Shard, seq wire.Seq) (uint64, wire.Position) {
 	p.t.Helper()
-	for ctx := soon(p.t); ; {
+	for ctx := soon(p.t); ; pause() {
 		p.mu.Lock()
 		for _, f := range p.frames {
 			if end, there := f.ends[shard]; there && end.Seq >= seq {

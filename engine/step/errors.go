@@ -24,6 +24,6 @@ var (
 	ErrNoLink = errors.New("no link")
 	// ErrDataLost: a peer or the Store has entries that the journal lost.
 	ErrDataLost = errors.New("acknowledged data is missing")
-	// ErrWithheld: it is not settled that this site writes, see founding.go.
+	// ErrWithheld: it is not settled that this site writes, see epoch.go.
 	ErrWithheld = errors.New("it is not settled which site writes")
 )
