@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -26,8 +27,8 @@ func (a *app) admin() *cobra.Command {
 	return branch("admin", "replication: health, lag, what a failover would lose",
 		branch("replication", "replication: health, lag, what a failover would lose",
 			a.replicationStatus(), a.replicationLag(), a.replicationCheck(), a.replicationVerify(),
-			a.replicationSites(), a.replicationForget(), a.replicationMend(), a.replicationFailover(),
-			a.replicationSwitchover(), a.replicationAuditTrail(), a.replicationAuditCheck()))
+			a.replicationWait(), a.replicationSites(), a.replicationForget(), a.replicationMend(),
+			a.replicationFailover(), a.replicationSwitchover(), a.replicationAuditTrail(), a.replicationAuditCheck()))
 }
 
 // adminFlag gives c the address of the node that it talks to.
@@ -36,11 +37,12 @@ func adminFlag(c *cobra.Command) func() (string, error) {
 	return func() (string, error) { return adminAddr(*addr) }
 }
 
-// adminAddr is the admin address that a flag or the environment names.
+// adminAddr is the admin address that a flag or the environment names, of several the first.
 func adminAddr(given string) (string, error) {
 	if given == "" {
 		given = os.Getenv(adminEnv)
 	}
+	given, _, _ = strings.Cut(given, ",")
 	if given == "" {
 		return "", usage("add --admin ADDR, or set "+adminEnv, "no admin address")
 	}

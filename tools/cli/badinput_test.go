@@ -109,6 +109,8 @@ func harmless(t *testing.T, c *cobra.Command) []string {
 		return append(path, "site-x", "--addr", "127.0.0.1:1", "--admin", "127.0.0.1:1")
 	case "admin replication failover", "admin replication switchover":
 		return append(path, "--to", "site-b", "--admin", "127.0.0.1:1")
+	case "admin replication wait":
+		return append(path, "--for", "role=primary", "--timeout", "1ms", "--admin", "127.0.0.1:1")
 	case "admin replication mend":
 		return append(path, "7", "--from", "site-b", "--admin", "127.0.0.1:1")
 	case "fs import":
