@@ -73,6 +73,7 @@ type Options struct {
 	Shards  int // default 256; fixed when Dir is created, equal at all sites
 
 	Listen   string // address for peers' links; "" = none: no site can reach this one
+	Admin    string // where the host serves its HTTP API, HOST:PORT, for Hints; "" = it is not told
 	Insecure bool   // links without TLS; required until TLS comes, so that nobody gets them by accident
 	Peers    []Peer
 	// Primary is the site that writes. Default: the one that Dir has on record; for a new
@@ -122,6 +123,7 @@ type Options struct {
 type Peer struct {
 	Site  string
 	Addrs []string // tried in turn
+	Admin string   // where its HTTP API is, HOST:PORT, for Hints; "" = not known
 }
 
 // Event is something worth telling people; not one per entry. Of is the event with its

@@ -149,6 +149,9 @@ func (o *Options) validatePeers() []error {
 	if text := o.checkAddr(o.Listen); text != "" && o.Listen != "" {
 		fault("Listen is %q: %s", o.Listen, text)
 	}
+	if o.Admin != "" && !isHostPort(o.Admin) {
+		fault("Admin is %q: want HOST:PORT", o.Admin)
+	}
 	if len(o.Peers) > peersMax {
 		fault("Peers has %d sites: want at most %d", len(o.Peers), peersMax)
 	}
@@ -171,6 +174,9 @@ func (o *Options) validatePeers() []error {
 				fault("Peers[%d].Addrs of site %q has %q: %s", i, p.Site, addr, text)
 			}
 		}
+		if p.Admin != "" && !isHostPort(p.Admin) {
+			fault("Peers[%d].Admin of site %q is %q: want HOST:PORT", i, p.Site, p.Admin)
+		}
 		if len(p.Addrs) == 0 && o.primaryName() == o.Site {
 			fault("Peers[%d].Addrs of site %q is empty: the primary dials its peers", i, p.Site)
 		}
@@ -179,6 +185,12 @@ func (o *Options) validatePeers() []error {
 		fault("Primary is %q: neither this site, %q, nor a peer has that name", o.Primary, o.Site)
 	}
 	return faults
+}
+
+// isHostPort says whether addr names a host and a port.
+func isHostPort(addr string) bool {
+	host, port, err := net.SplitHostPort(addr)
+	return err == nil && host != "" && port != ""
 }
 
 // checkName says what is wrong with a name that goes into files, frames and

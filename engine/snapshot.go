@@ -42,6 +42,35 @@ func (e *Engine) Status() Status {
 	return s
 }
 
+// Health says where to write now. It is cheap enough for every client that looks for the writer.
+func (e *Engine) Health() Hints {
+	e.heart.mu.Lock()
+	heart := e.heart.node.Status(e.now())
+	e.heart.mu.Unlock()
+	held, appends := e.epoch.Load(), e.appendStatus(heart.Admission, heart.Withheld)
+	h := Hints{
+		Schema: 1, Kind: "hints", Site: e.id.siteName, Epoch: uint64(held.at), Writer: held.name,
+		Open: appends.State == AppendsOpen || appends.State == AppendsPartly, Reason: appends.Reason,
+		Sites: []SiteHint{{e.id.siteName, e.o.Admin}},
+	}
+	if e.raising.Load() {
+		h.Open, h.Reason = false, "another epoch begins"
+	}
+	if !h.Open && held.name == h.Site {
+		h.RetrySeconds = hintsRetry.Seconds()
+	}
+	for _, r := range e.routes() {
+		hint := SiteHint{Site: r.name}
+		for i := range e.o.Peers {
+			if e.o.Peers[i].Site == r.name {
+				hint.Admin = e.o.Peers[i].Admin
+			}
+		}
+		h.Sites = append(h.Sites, hint)
+	}
+	return h
+}
+
 func (e *Engine) incomingStatus() (s IncomingStatus) {
 	if c, ok := e.listener.(link.IncomingCounter); ok {
 		s = IncomingStatus(c.Incoming())

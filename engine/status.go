@@ -210,6 +210,30 @@ type StoppedLog struct {
 	Reason string `json:"reason"`
 }
 
+// Hints tell a client where to write, as JSON in schema 1. A writer that is cut off does not know
+// yet that another one is in a higher epoch: of several sites' hints those of the highest epoch hold.
+type Hints struct {
+	Schema int    `json:"schema"` // 1
+	Kind   string `json:"kind"`   // "hints"
+	Site   string `json:"site"`
+	Epoch  uint64 `json:"epoch"`
+	Writer string `json:"writer"` // the site that writes in Epoch
+	Open   bool   `json:"open"`   // this site takes appends now, in some shards at least
+	Reason string `json:"reason"` // why not, or not in all shards
+	// RetrySeconds is when to ask again, while this site is the writer and takes no appends; 0 else.
+	RetrySeconds float64    `json:"retry_after_seconds"`
+	Sites        []SiteHint `json:"sites"` // this one, and its peers
+}
+
+// SiteHint is where a site's HTTP API is.
+type SiteHint struct {
+	Site  string `json:"site"`
+	Admin string `json:"admin"` // HOST:PORT; "" = not known
+}
+
+// hintsRetry is when a client asks again whether a writer takes appends.
+const hintsRetry = time.Second
+
 // Samples of how the journals grow are taken when a status is: not closer than
 // filledGap, and no older than filledMax.
 const (

@@ -3,8 +3,10 @@ package admin
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/claudefs/repl/engine"
@@ -28,6 +30,7 @@ func (r *route) methods() []string {
 
 var routes = []route{
 	{"/v1/status", status},
+	{HintsPath, hints},
 	{VerifyPath, verify},
 	{ForgetPath, forget},
 	{SitesPath, sites},
@@ -65,13 +68,25 @@ func Handler(e *engine.Engine) http.Handler {
 			return
 		}
 		fault(w, http.StatusNotFound, fmt.Sprintf("no such path: %q", r.URL.Path),
-			"try /v1/status, /v1/verify, /v1/forget, /v1/failover, /v1/mend, /v1/audit-trail, /v1/audit-check, /livez "+
-				"or /readyz")
+			"try /v1/status, /v1/hints, /v1/verify, /v1/forget, /v1/failover, /v1/mend, /v1/audit-trail, "+
+				"/v1/audit-check, /livez or /readyz")
 	})
 }
 
 func status(e *engine.Engine, w http.ResponseWriter, _ *http.Request) {
 	answer(w, http.StatusOK, e.Status())
+}
+
+// HintsPath is where clients ask which site writes. While a writer takes no appends the header
+// Retry-After says when to ask again.
+const HintsPath = "/v1/hints"
+
+func hints(e *engine.Engine, w http.ResponseWriter, _ *http.Request) {
+	h := e.Health()
+	if h.RetrySeconds > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(h.RetrySeconds))))
+	}
+	answer(w, http.StatusOK, h)
 }
 
 func live(e *engine.Engine, w http.ResponseWriter, _ *http.Request) {

@@ -2,6 +2,7 @@
 // about its peers over HTTP, in one shape for people, scripts and probes.
 //
 //	GET /v1/status ─▶ engine.Status as JSON, schema 1
+//	GET /v1/hints  ─▶ engine.Hints: who writes, and where clients find each site
 //	GET /v1/verify ─▶ JSON lines: how far it is, at last engine.VerifyReport, schema 1;
 //	                  POST: until its body ends, and the report is sent all the same
 //	/v1/forget, /v1/sites ─▶ peers: GET says what there is and what it costs, POST changes it

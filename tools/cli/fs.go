@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"syscall"
 	"time"
@@ -60,15 +61,67 @@ func (a *app) warnFailed(c *cobra.Command) {
 	fmt.Fprint(a.stderr, tty.Fit(a.stderr, text))
 }
 
-// clientFlag gives c the node that it talks to.
+// addrList is a flag of addresses: repeated, or with commas between them.
+type addrList []string
+
+// String is pflag.Value's.
+func (l *addrList) String() string { return strings.Join(*l, ",") }
+
+// Type is pflag.Value's.
+func (l *addrList) Type() string { return "ADDR" }
+
+// Set is pflag.Value's.
+func (l *addrList) Set(text string) error {
+	*l = append(*l, strings.Split(text, ",")...)
+	return nil
+}
+
+// clientFlag gives c the nodes that it talks to.
 func clientFlag(c *cobra.Command) func() (*fsclient.Client, error) {
-	addr := adminFlag(c)
+	var addrs addrList
+	c.Flags().Var(&addrs, "admin",
+		"admin `ADDR` of the node; repeat it for further sites: it goes to the one that writes (default $"+adminEnv+")")
 	return func() (*fsclient.Client, error) {
-		at, err := addr()
+		var given addrList
+		for _, text := range []string{addrs.String(), os.Getenv(adminEnv)} {
+			if len(given) == 0 {
+				given = strings.FieldsFunc(text, func(r rune) bool { return r == ',' })
+			}
+		}
+		if len(given) == 0 {
+			given = addrList{""}
+		}
+		for _, addr := range given {
+			if _, err := adminAddr(addr); err != nil {
+				return nil, err
+			}
+		}
+		return fsclient.New(given...), nil
+	}
+}
+
+// retryDefault is how long a verb tries again that has more than one address to go to.
+const retryDefault = 30 * time.Second
+
+// retryingClient is clientFlag for verbs that do one thing.
+func retryingClient(c *cobra.Command) func() (*fsclient.Client, error) {
+	client := clientFlag(c)
+	wait := c.Flags().Duration("retry-for", 0,
+		"`TIME` to try again while no site can do it (default 30s with several addresses, else 0s)")
+	return func() (*fsclient.Client, error) {
+		node, err := client()
 		if err != nil {
 			return nil, err
 		}
-		return fsclient.New(at), nil
+		switch {
+		case *wait < 0:
+			return nil, usage("omit --retry-for", "--retry-for %s: want 0s or more", *wait)
+		case c.Flags().Changed("retry-for"):
+			node.RetryFor = *wait
+		case node.Several():
+			node.RetryFor = retryDefault
+		}
+		return node, nil
 	}
 }
 
@@ -102,7 +155,7 @@ func (a *app) fsList() *cobra.Command {
 path from PATH on, a directory before what is in it. On a terminal a name that would act on it is quoted.`
 	c.Example = `  cfs fs ls -o wide /home
   cfs fs ls -R -o jsonl /home | jq -r .path`
-	o, client = a.outputFlags(c), clientFlag(c)
+	o, client = a.outputFlags(c), retryingClient(c)
 	c.Flags().BoolVarP(&recursive, "recursive", "R", false, "the directories below as well")
 	return c
 }
@@ -206,7 +259,7 @@ func (a *app) fsStat() *cobra.Command {
 			t.row(append(attrCells(attr.Type, &attr.Attr.Attr), arrow(args[0], attr.Target))...)
 			return t.flush()
 		})
-	o, client = a.outputFlags(c), clientFlag(c)
+	o, client = a.outputFlags(c), retryingClient(c)
 	return c
 }
 
@@ -223,7 +276,7 @@ func (a *app) fsCat() *cobra.Command {
 		return explain(node.Cat(c.Context(), args[0], uint64(piece.offset), piece.bytes(), a.stdout.Raw()), nil)
 	})
 	c.Example = "  cfs fs cat /home/log --offset 1MiB --length 4KiB"
-	client = clientFlag(c)
+	client = retryingClient(c)
 	piece.flags(c)
 	return c
 }
@@ -256,6 +309,6 @@ func (a *app) fsDigest() *cobra.Command {
 		return nil
 	}
 	c := verb("digest [-o FORMAT]", "one hash over namespace and content, equal at equal sites", Read, 0, 0, run)
-	o, client = a.outputFlags(c), clientFlag(c)
+	o, client = a.outputFlags(c), retryingClient(c)
 	return c
 }

@@ -54,7 +54,7 @@ func (a *app) change(use, short, example string, argsMin, argsMax int, next path
 		return o.object(changeReport{1, "change", at, changed})
 	})
 	c.Example = "  " + example
-	o, client = a.outputFlags(c), clientFlag(c)
+	o, client = a.outputFlags(c), retryingClient(c)
 	return c
 }
 

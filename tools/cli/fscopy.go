@@ -118,7 +118,7 @@ func (a *app) fsGet() *cobra.Command {
 	c.Long = `Copies a file from the site, with its permission bits and time of change. FILE, by default the last name
 of PATH, is replaced when all of it is there. A directory as FILE takes it under that name.`
 	c.Example = "  cfs fs get /home/alice/report /tmp/report"
-	client = clientFlag(c)
+	client = retryingClient(c)
 	piece.flags(c)
 	return c
 }

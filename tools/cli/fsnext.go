@@ -34,6 +34,8 @@ const laterNext = "`cfs admin replication status` names what is awaited; then tr
 
 const refusedNext = "`cfs admin replication status` there names the primary, and the log that is stopped and why"
 
+const elsewhereNext = "add the admin address of the site that writes: a further --admin ADDR"
+
 // explain gives a client's error its exit code and next step; verb: what this verb
 // knows better than pathNext.
 func explain(err error, verb pathSteps) error {
@@ -64,6 +66,8 @@ func explain(err error, verb pathSteps) error {
 		return failure(ExitFailed, err, answerNext)
 	case errors.Is(err, fsclient.ErrLater):
 		return failure(ExitFailed, err, laterNext)
+	case errors.Is(err, fsclient.ErrElsewhere):
+		return failure(ExitRefused, err, elsewhereNext)
 	case errors.Is(err, fsclient.ErrRefused):
 		return failure(ExitRefused, err, refusedNext)
 	}

@@ -63,7 +63,7 @@ func (a *app) xattrList() *cobra.Command {
 			return t.flush()
 		})
 	c.Example = "  cfs fs xattr ls -o wide /home/alice/report"
-	o, client = a.outputFlags(c), clientFlag(c)
+	o, client = a.outputFlags(c), retryingClient(c)
 	return c
 }
 
@@ -91,7 +91,7 @@ func (a *app) xattrGet() *cobra.Command {
 			return explain(err, nil)
 		})
 	c.Example = "  cfs fs xattr get /home/alice/report user.colour"
-	client = clientFlag(c)
+	client = retryingClient(c)
 	return c
 }
 

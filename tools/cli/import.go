@@ -155,6 +155,9 @@ func importFailure(err error, again string) error {
 	_, ofPath := errors.AsType[syscall.Errno](err)
 	_, told := errors.AsType[*fsclient.AnswerError](err)
 	if errors.Is(err, fsclient.ErrRefused) && !ofPath && !told {
+		if errors.Is(err, fsclient.ErrElsewhere) {
+			return failure(ExitRefused, err, elsewhereNext+"; "+again)
+		}
 		return failure(ExitRefused, err, refusedNext+"; once that is over, "+again)
 	}
 	if ofPath || errors.Is(err, fsclient.ErrRefused) || errors.Is(err, fsclient.ErrAnswer) {

@@ -53,6 +53,7 @@ func (a *app) serve(ctx context.Context, f *serverFlags, peers []engine.Peer) er
 	}
 	o := fsnode.Options{
 		Cluster: f.cluster, Site: f.site, DataDir: f.data, Shards: f.shards, Listen: f.listen, Insecure: f.insecure,
+		Admin: toldAdmin(listener.Addr()),
 		Peers: peers, Primary: f.primary, SegmentBytes: int64(f.segmentBytes), IO: f.io, FS: disk, Streams: f.streams,
 		MendRate: int64(f.mendRate), Logger: a.logger(f),
 	}
@@ -80,6 +81,15 @@ func (a *app) serve(ctx context.Context, f *serverFlags, peers []engine.Peer) er
 		return err // it does not close in good order any more; what is durable is all there is
 	}
 	return errors.Join(err, shut(web, node))
+}
+
+// toldAdmin is the admin address that clients are told: none where the server listens at every
+// address of its machine, because a client could not use that.
+func toldAdmin(addr net.Addr) string {
+	if tcp, ok := addr.(*net.TCPAddr); !ok || tcp.IP.IsUnspecified() {
+		return ""
+	}
+	return addr.String()
 }
 
 // failpointDisk is the journals' disk of a server that ends at a failpoint, on the

@@ -21,7 +21,7 @@ import (
 type serverFlags struct {
 	site, cluster, data string
 	listen, admin       string
-	peers               []string
+	peers, peerAdmins   []string
 	shards              int
 	primary             string
 	insecure            bool
@@ -118,6 +118,7 @@ of memory and uses up to 384 MiB.`
 	fs.StringVar(&f.listen, "listen", "", "`ADDR` for other sites, HOST:PORT, port 0 = any")
 	fs.StringVar(&f.admin, "admin", "127.0.0.1:0", "`ADDR` for cfs fs and cfs admin: plain HTTP")
 	fs.StringArrayVar(&f.peers, "peer", nil, "another site, `NAME=ADDR`; repeat for more sites or addresses")
+	fs.StringArrayVar(&f.peerAdmins, "peer-admin", nil, "admin address of a peer, `NAME=ADDR`: clients learn it here")
 	fs.StringVar(&f.primary, "primary", "", "`NAME` of the site that writes, equal at all sites (default the first)")
 	fs.BoolVar(&f.insecure, "insecure", false, "links without TLS, which is not part of this release")
 	fs.IntVar(&f.shards, "shards", 256, "shard count, `N`; fixed at creation, equal at all sites")
@@ -206,7 +207,27 @@ func (f *serverFlags) parsePeers() ([]engine.Peer, error) {
 		}
 		peers[at].Addrs = append(peers[at].Addrs, addr)
 	}
-	return peers, nil
+	return peers, f.parsePeerAdmins(peers)
+}
+
+// parsePeerAdmins reads --peer-admin.
+func (f *serverFlags) parsePeerAdmins(peers []engine.Peer) error {
+	for _, text := range f.peerAdmins {
+		site, addr, ok := strings.Cut(text, "=")
+		if !ok {
+			return usage("write --peer-admin NAME=HOST:PORT, for example site-b=10.0.1.50:9501",
+				"--peer-admin %q has no %q", text, "=")
+		}
+		at := slices.IndexFunc(peers, func(p engine.Peer) bool { return p.Site == site })
+		if at < 0 {
+			return usage("name it with --peer too", "--peer-admin %q names no --peer", text)
+		}
+		if err := checkAddr(addr); err != nil {
+			return err
+		}
+		peers[at].Admin = addr
+	}
+	return nil
 }
 
 // checkPrimary refuses a primary that is not a site of the cluster.

@@ -12,7 +12,8 @@
 //	GET  decided   ?after=                    DecidedRow lines, by shard, log and seq
 //
 // stat, ls, sums and xattrs with current=1 wait until the Store shows all that the
-// log of the path's shard holds, as operations do.
+// log of the path's shard holds, as operations do. With writer=1 as well, a site that does
+// not write answers EROFS with status 409, instead of what it has.
 //
 // JSON has units in its keys and schema 1. Bytes that are not UTF-8 are in KEY_b64. Lines are newline-delimited JSON; a
 // stream that breaks off ends without the last HTTP chunk. An error is an Error
@@ -39,8 +40,8 @@
 //	8  u32 shard
 //
 // An end follows the last result: code 0 all answered, 1 try again later, 2 not
-// without a change. Operations without a result then are in doubt: sent again
-// with the same request id they happen once.
+// without a change; errno EROFS with code 2: another site writes. Operations
+// without a result then are in doubt: sent again with the same request id they happen once.
 //
 // Limits: an operation's frame 1 MiB + 16 KiB; 256 operations or 2 MiB are
 // decided as one group of one shard; 16 streams at once, 4 MiB of memory each.

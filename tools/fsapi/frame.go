@@ -13,6 +13,9 @@ import (
 	"github.com/claudefs/repl/wire"
 )
 
+// Elsewhere is the errno of an answer of a site that does not write: another one does.
+const Elsewhere = syscall.EROFS
+
 // ErrFrame: the other end does not speak this protocol.
 var ErrFrame = errors.New("bad frame")
 

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net/url"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -83,7 +82,7 @@ func (c *Client) Made(ctx context.Context, ops ...namespace.Operation) (count in
 func (c *Client) Put(ctx context.Context, op namespace.Operation, keep bool, r io.Reader) (sent int64, err error) {
 	first := op
 	first.Op, first.Flags, first.Offset = engine.OpCreate, 0, 0
-	stat, err := c.Stat(ctx, op.Path)
+	stat, err := c.stat(ctx, current(op.Path))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
@@ -141,7 +140,7 @@ func (c *Client) Mv(ctx context.Context, from, to string) error {
 // Rm removes a file, a symlink, an empty directory, or, if all is true, a
 // directory with everything below it. It returns how many names are gone.
 func (c *Client) Rm(ctx context.Context, path string, all bool) (int, error) {
-	stat, err := c.Stat(ctx, path)
+	stat, err := c.stat(ctx, current(path))
 	if err != nil {
 		return 0, err
 	}
@@ -171,7 +170,7 @@ var ErrComesBack = errors.New("names come back as fast as they go")
 // empty removes what is in a directory, one page at a time.
 func (c *Client) empty(ctx context.Context, path string) (count int, err error) {
 	for {
-		page, err := c.page(ctx, url.Values{"path": {path + "/"}})
+		page, err := c.page(ctx, current(path+"/"))
 		if err != nil || len(page.Names) == 0 {
 			return count, err
 		}

@@ -11,6 +11,7 @@ import (
 	"net/http/httptrace"
 	"net/textproto"
 	"net/url"
+	"slices"
 	"sync"
 	"time"
 
@@ -30,11 +31,21 @@ var (
 	ErrRefused = errors.New("refused by the node")
 )
 
-// Client talks to one node. Its methods may be called by any goroutine.
+// Client talks to one node at a time: the one that writes, once it had to look for it, or has
+// several addresses. Its methods may be called by any goroutine.
 type Client struct {
-	addr       string
+	// RetryFor is how long a request, or an operation that has no answer, is tried again while
+	// no node can take it; 0 = only as long as another site is known to write. Set it before use.
+	RetryFor time.Duration
+
 	http       *http.Client
 	silenceMax time.Duration
+	started    sync.Once
+	seeking    sync.Mutex // one looks for the writer
+
+	mu    sync.Mutex
+	addr  string   // of the node that is talked to
+	addrs []string // the ones that were given, and what hints added; only grows
 }
 
 const (
@@ -47,8 +58,9 @@ const (
 	errorBytesMax = 64 << 10
 )
 
-// New returns a client of the node whose admin address is addr, "host:port".
-func New(addr string) *Client {
+// New returns a client of the nodes with these admin addresses, "host:port", one at least. It
+// begins with the first; of several, with the one that writes.
+func New(addrs ...string) *Client {
 	dialer := &net.Dialer{Timeout: dialTimeout}
 	dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
 		conn, err := dialer.DialContext(ctx, network, addr)
@@ -57,7 +69,8 @@ func New(addr string) *Client {
 		}
 		return &watchedConn{Conn: conn, over: make(chan struct{})}, nil
 	}
-	return &Client{addr: addr, silenceMax: silenceMax, http: &http.Client{Transport: &http.Transport{
+	addrs = slices.Compact(slices.Clone(addrs))
+	return &Client{addr: addrs[0], addrs: addrs, silenceMax: silenceMax, http: &http.Client{Transport: &http.Transport{
 		DialContext:         dial,
 		MaxIdleConnsPerHost: 4,
 		IdleConnTimeout:     30 * time.Second,
@@ -79,8 +92,21 @@ func (w *watchedConn) Close() error {
 	return w.Conn.Close()
 }
 
-// Addr is the address given to New.
-func (c *Client) Addr() string { return c.addr }
+// Addr is the address of the node that is talked to.
+func (c *Client) Addr() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.addr
+}
+
+// begin looks for the writer before the first request, where several addresses were given.
+func (c *Client) begin(ctx context.Context) {
+	c.started.Do(func() {
+		if c.Several() {
+			c.Seek(ctx)
+		}
+	})
+}
 
 // Close drops idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
@@ -102,8 +128,11 @@ func (e *AnswerError) Error() string {
 func (e *AnswerError) Refused() bool { return e.Status == http.StatusConflict }
 
 // Unwrap makes a POSIX error comparable: errors.Is(err, fs.ErrNotExist). What is
-// none is ErrLater if it may pass, else ErrRefused.
+// none is ErrLater if it may pass, ErrElsewhere if another site can, else ErrRefused.
 func (e *AnswerError) Unwrap() error {
+	if e.Body.Errno == unix.ErrnoName(fsapi.Elsewhere) {
+		return ErrElsewhere
+	}
 	for errno := range errnoMax {
 		if e.Body.Errno != "" && unix.ErrnoName(errno) == e.Body.Errno {
 			return errno
@@ -118,11 +147,22 @@ func (e *AnswerError) Unwrap() error {
 // errnoMax is beyond every errno of Linux.
 const errnoMax unix.Errno = 134
 
+// get asks, and asks again where that is of use.
 func (c *Client) get(ctx context.Context, verb string, query url.Values) (*http.Response, error) {
-	u := url.URL{Scheme: "http", Host: c.addr, Path: "/v1/fs/" + verb, RawQuery: query.Encode()}
+	c.begin(ctx)
+	for tries := c.newTries(false); ; {
+		answer, err := c.getOnce(ctx, verb, query)
+		if err == nil || !tries.again(ctx, err) {
+			return answer, err
+		}
+	}
+}
+
+func (c *Client) getOnce(ctx context.Context, verb string, query url.Values) (*http.Response, error) {
+	u := url.URL{Scheme: "http", Host: c.Addr(), Path: "/v1/fs/" + verb, RawQuery: query.Encode()}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
-		return nil, fmt.Errorf("admin address %q: %w", c.addr, err)
+		return nil, fmt.Errorf("admin address %q: %w", u.Host, err)
 	}
 	answer, err := c.do(request)
 	if err != nil {
@@ -152,7 +192,7 @@ func (c *Client) do(request *http.Request) (*http.Response, error) {
 	answer, err := c.http.Do(request)
 	if err != nil {
 		end(nil)
-		return nil, c.unreachable(err)
+		return nil, c.unreachable(request.URL.Host, err)
 	}
 	answer.Body = &lastingBody{answer.Body, end}
 	return answer, nil
@@ -169,21 +209,21 @@ func (b *lastingBody) Close() error {
 	return b.ReadCloser.Close()
 }
 
-func (c *Client) unreachable(err error) error {
+func (c *Client) unreachable(addr string, err error) error {
 	if e, ok := errors.AsType[*url.Error](err); ok {
 		err = e.Err // the URL says nothing that the address does not say
 	}
-	return fmt.Errorf("admin %s: %w: %w", c.addr, ErrUnreachable, err)
+	return fmt.Errorf("admin %s: %w: %w", addr, ErrUnreachable, err)
 }
 
 // unreadable is why what came cannot be read: it is not an answer, or not all of one.
-func (c *Client) unreadable(err error) error {
+func (c *Client) unreadable(addr string, err error) error {
 	_, noJSON := errors.AsType[*json.SyntaxError](err)
 	_, otherJSON := errors.AsType[*json.UnmarshalTypeError](err)
 	if noJSON || otherJSON || errors.Is(err, fsapi.ErrFrame) {
-		return fmt.Errorf("admin %s: %w: %w", c.addr, ErrAnswer, err)
+		return fmt.Errorf("admin %s: %w: %w", addr, ErrAnswer, err)
 	}
-	return c.unreachable(err)
+	return c.unreachable(addr, err)
 }
 
 // answerError reads a refusal: an *AnswerError if a node sent it.
@@ -201,7 +241,8 @@ func (c *Client) answerError(answer *http.Response) error {
 	if told {
 		return e
 	}
-	return fmt.Errorf("admin %s: %s %s answered %s: %w", c.addr, answer.Request.Method, answer.Request.URL.Path,
+	asked := answer.Request
+	return fmt.Errorf("admin %s: %s %s answered %s: %w", asked.URL.Host, asked.Method, asked.URL.Path,
 		answer.Status, class)
 }
 
@@ -211,21 +252,22 @@ func (c *Client) getJSON(ctx context.Context, verb string, query url.Values, v a
 		return err
 	}
 	defer answer.Body.Close()
+	addr := answer.Request.URL.Host
 	var text json.RawMessage
 	if err := json.NewDecoder(answer.Body).Decode(&text); err != nil {
-		return c.unreadable(err)
+		return c.unreadable(addr, err)
 	}
 	var head struct {
 		Schema int `json:"schema"`
 	}
 	if err := json.Unmarshal(text, &head); err != nil {
-		return c.unreadable(err)
+		return c.unreadable(addr, err)
 	}
 	if head.Schema != fsapi.Schema {
-		return fmt.Errorf("admin %s: schema %d: %w", c.addr, head.Schema, ErrAnswer)
+		return fmt.Errorf("admin %s: schema %d: %w", addr, head.Schema, ErrAnswer)
 	}
 	if err := json.Unmarshal(text, v); err != nil {
-		return c.unreadable(err)
+		return c.unreadable(addr, err)
 	}
 	return nil
 }

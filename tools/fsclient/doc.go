@@ -25,13 +25,17 @@
 // as it was seen: that part is compared once more. AckLog has every operation that the
 // node promised to keep (I1).
 //
+// A client goes to the site that writes ([Client.Seek]): of the addresses that it was given, and those
+// that hints name. So an import outlives a switchover as it outlives a restart: what is in doubt
+// is sent again there, under the same request ids.
+//
 // # Limits
 //
 // A lane holds 8 MiB of unanswered operations. A worker holds one block of 512 KiB, the
 // directory names on its path, and the identities of files with several names (I10). At
 // most 64 directories of one path are open. Below a directory of the node all is one
 // shard and one worker's. Where a node answers that it cannot do this without a change
-// (another site is the primary, a log is stopped), Import ends.
+// (a log is stopped, or another site is the primary and no address of it is known), Import ends.
 //
 // Reported or counted: hard links between top-level names of "/", which become copies;
 // devices, sockets and fifos; times outside of 1677 to 2262, which become the nearest;

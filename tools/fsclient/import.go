@@ -136,6 +136,7 @@ func (c *Client) Import(ctx context.Context, dir string, o ImportOptions) (Repor
 		defer close(reported)
 		im.watch(finished)
 	}()
+	c.started.Do(func() { c.Seek(ctx) }) // while the node is there: it may name the others
 	if err = im.makeAbove(ctx, to); err == nil {
 		err = im.work(ctx, parts)
 	}

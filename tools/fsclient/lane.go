@@ -2,11 +2,11 @@ package fsclient
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net/http"
 	"net/http/httptrace"
 	"sync"
@@ -33,7 +33,7 @@ type sent struct {
 // after another, as it takes. Emit and Drain are for one goroutine.
 type lane struct {
 	c       *Client
-	retry   bool        // outlive lost connections
+	retry   bool        // outlive lost connections until ctx ends, not only for Client.RetryFor
 	onRetry func(error) // a connection was lost
 	// answer is called by the lane's goroutine, in order; resent: the operation was on a
 	// connection before the one that answers.
@@ -118,37 +118,20 @@ func (l *lane) Close() error {
 
 // run connects again and again until all is answered.
 func (l *lane) run(ctx context.Context) {
-	backoff := backoffMin
+	l.c.begin(ctx)
+	tries := l.c.newTries(l.retry)
+	tries.told = l.onRetry
 	for l.wanted() {
 		before := l.answered()
 		err := l.connect(ctx)
 		if l.answered() != before {
-			backoff = backoffMin
+			tries.reset()
 		}
-		switch {
-		case err == nil:
-			continue
-		case ctx.Err() != nil:
-			err = ctx.Err()
-		case l.retry && !errors.Is(err, ErrRefused) && !errors.Is(err, ErrAnswer):
-			if l.onRetry != nil {
-				l.onRetry(err)
-			}
-			pause(ctx, backoff/2+rand.N(backoff))
-			backoff = min(2*backoff, backoffMax)
+		if err == nil || ctx.Err() == nil && tries.again(ctx, err) {
 			continue
 		}
-		l.fail(err)
+		l.fail(cmp.Or(ctx.Err(), err))
 		return
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
 	}
 }
 
@@ -169,9 +152,10 @@ func (l *lane) connect(ctx context.Context) error {
 	defer cancel()
 	body, in := io.Pipe()
 	ctx = endWithConn(ctx, body)
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+l.c.addr+"/v1/fs/ops", body)
+	addr := l.c.Addr()
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+addr+"/v1/fs/ops", body)
 	if err != nil {
-		return fmt.Errorf("admin address %q: %w: %w", l.c.addr, ErrRefused, err)
+		return fmt.Errorf("admin address %q: %w: %w", addr, ErrRefused, err)
 	}
 	stopped := false
 	sending := make(chan struct{})
@@ -252,6 +236,7 @@ func (l *lane) take(stopped *bool, flush bool) (frame []byte, end bool) {
 
 // receive sends the request and matches results with the window.
 func (l *lane) receive(request *http.Request) error {
+	addr := request.URL.Host
 	answer, err := l.c.do(request)
 	if err != nil {
 		return err
@@ -263,15 +248,15 @@ func (l *lane) receive(request *http.Request) error {
 			return err
 		}
 		if answer.StatusCode == http.StatusServiceUnavailable {
-			return fmt.Errorf("admin %s: %w: %w", l.c.addr, ErrLater, err)
+			return fmt.Errorf("admin %s: %w: %w", addr, ErrLater, err)
 		}
-		return fmt.Errorf("admin %s: %w: %w", l.c.addr, ErrRefused, err)
+		return fmt.Errorf("admin %s: %w: %w", addr, ErrRefused, err)
 	}
 	in := bufio.NewReaderSize(answer.Body, bufferBytes)
 	for {
 		r, err := fsapi.ReadResult(in)
 		if err != nil {
-			return l.c.unreadable(err)
+			return l.c.unreadable(addr, err)
 		}
 		if !r.End {
 			if err := l.settle(r); err != nil {
@@ -281,9 +266,12 @@ func (l *lane) receive(request *http.Request) error {
 		}
 		switch r.Code {
 		case fsapi.CodeFinal:
-			return fmt.Errorf("admin %s: %w: %s", l.c.addr, ErrRefused, r.Text)
+			if r.Errno == fsapi.Elsewhere {
+				return fmt.Errorf("admin %s: %w: %s", addr, ErrElsewhere, r.Text)
+			}
+			return fmt.Errorf("admin %s: %w: %s", addr, ErrRefused, r.Text)
 		case fsapi.CodeRetry:
-			return fmt.Errorf("admin %s: %w: %s", l.c.addr, ErrLater, r.Text)
+			return fmt.Errorf("admin %s: %w: %s", addr, ErrLater, r.Text)
 		}
 		return nil
 	}
@@ -294,7 +282,7 @@ func (l *lane) settle(r fsapi.Result) error {
 	l.mu.Lock()
 	if l.next == 0 || len(l.window) == 0 {
 		l.mu.Unlock()
-		return fmt.Errorf("admin %s: a result for nothing: %w", l.c.addr, fsapi.ErrFrame)
+		return fmt.Errorf("admin %s: a result for nothing: %w", l.c.Addr(), fsapi.ErrFrame)
 	}
 	op, resent := l.window[0].op, l.window[0].tries > 1
 	l.mu.Unlock()

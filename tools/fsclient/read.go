@@ -84,7 +84,7 @@ func (c *Client) Cat(ctx context.Context, path string, offset uint64, length int
 		if out.err != nil {
 			return out.err
 		}
-		return c.unreachable(err)
+		return c.unreachable(answer.Request.URL.Host, err)
 	}
 	return nil
 }
@@ -135,7 +135,7 @@ func lines[T any](ctx context.Context, c *Client, verb string, query url.Values,
 			return nil
 		}
 		if err != nil {
-			return c.unreadable(err)
+			return c.unreadable(answer.Request.URL.Host, err)
 		}
 		if err := visit(row); err != nil {
 			return err

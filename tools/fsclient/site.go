@@ -1,12 +1,12 @@
 package fsclient
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
-	"math/rand/v2"
 	"net/url"
 	"strconv"
 	"syscall"
@@ -21,21 +21,20 @@ import (
 func (im *importer) ask(ctx context.Context, question func() error) error {
 	im.asked()
 	defer im.unasked()
-	for backoff := backoffMin; ; backoff = min(2*backoff, backoffMax) {
+	tries := im.c.newTries(true)
+	tries.told = im.lost
+	for {
 		err := question()
-		switch {
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case err == nil || !errors.Is(err, ErrUnreachable) && !errors.Is(err, ErrLater):
-			return err
+		if err == nil || !tries.again(ctx, err) {
+			return cmp.Or(ctx.Err(), err)
 		}
-		im.lost(err)
-		pause(ctx, backoff/2+rand.N(backoff))
 	}
 }
 
-// current is a question about a path as its log has it.
-func current(path string) url.Values { return url.Values{"path": {path}, "current": {"1"}} }
+// current is a question about a path as its log has it, at the site that writes.
+func current(path string) url.Values {
+	return url.Values{"path": {path}, "current": {"1"}, "writer": {"1"}}
+}
 
 // lookup returns what is at a path of the site, nil if nothing is.
 func (w *walker) lookup(path string) (*fsapi.Attr, string, error) {

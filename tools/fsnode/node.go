@@ -30,6 +30,7 @@ type Options struct {
 
 	Shards   int // default 256; fixed when DataDir is created
 	Listen   string
+	Admin    string // where Handler is served; as in engine.Options
 	Insecure bool
 	Peers    []engine.Peer
 	Primary  string
@@ -97,7 +98,7 @@ func Open(ctx context.Context, o Options) (_ *Node, err error) {
 	n.ready.store = n.store
 	n.engine, err = engine.Open(ctx, engine.Options{
 		Cluster: o.Cluster, Site: o.Site, Dir: filepath.Join(o.DataDir, "repl"), Store: n.store, Shards: o.Shards,
-		Listen: o.Listen, Insecure: o.Insecure, Peers: o.Peers, Primary: o.Primary,
+		Listen: o.Listen, Admin: o.Admin, Insecure: o.Insecure, Peers: o.Peers, Primary: o.Primary,
 		SegmentBytes: o.SegmentBytes, WindowBytesMax: o.WindowBytesMax, VerifyWait: o.VerifyWait,
 		HeartbeatTimeout: o.HeartbeatTimeout, Logger: o.Logger, Events: o.Events, Transport: o.Transport, FS: o.FS,
 		IO: o.IO, Streams: o.Streams, PendingBytesMax: o.PendingBytesMax, RecentBytesMax: o.RecentBytesMax,

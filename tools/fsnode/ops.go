@@ -227,5 +227,8 @@ func endOf(err error) fsapi.Result {
 			r.Code = fsapi.CodeFinal
 		}
 	}
+	if errors.Is(err, engine.ErrStandby) {
+		r.Errno = fsapi.Elsewhere
+	}
 	return r
 }

@@ -158,7 +158,8 @@ func (n *Node) names(ctx context.Context, path, after string, count int, attr bo
 }
 
 // pathOf is the path that a request asks for. If it wants what is current, the
-// shard has caught up with its log; a standby has nothing that it could wait for.
+// shard has caught up with its log; a standby has nothing that it could wait for, and
+// refuses one who wants the writer.
 func (n *Node) pathOf(r *http.Request) (string, error) {
 	q := r.URL.Query()
 	path := q.Get("path")
@@ -166,7 +167,7 @@ func (n *Node) pathOf(r *http.Request) (string, error) {
 		return path, nil
 	}
 	err := n.ready.wait(r.Context(), n.engine, namespace.ShardOf(path, n.store.Shards()))
-	if errors.Is(err, engine.ErrStandby) {
+	if errors.Is(err, engine.ErrStandby) && q.Get("writer") != "1" {
 		err = nil
 	}
 	return path, err
@@ -282,6 +283,9 @@ func errorOf(err error) (status int, e fsapi.Error) {
 		return http.StatusBadRequest, withNext(e, "a path begins with / and has no name . or .., as /dir/name")
 	case errno != 0, errors.Is(err, errBadQuery):
 		return http.StatusBadRequest, withNext(e, "fix the request")
+	case errors.Is(err, engine.ErrStandby):
+		e.Errno = unix.ErrnoName(fsapi.Elsewhere)
+		return http.StatusConflict, withNext(e, elsewhereNext)
 	case errors.Is(err, engine.ErrStopped):
 		return http.StatusConflict, withNext(e, stoppedNext)
 	case errors.Is(err, engine.ErrUnavailable), errors.Is(err, engine.ErrBusy):
@@ -298,6 +302,8 @@ func errorOf(err error) (status int, e fsapi.Error) {
 
 // tornNext is what to do about a shard that is being made equal to another site's.
 const tornNext = "try again: the node mends this by itself, cfs admin replication status shows how far it is"
+
+const elsewhereNext = "ask that site, or name its admin address with a further --admin ADDR"
 
 const laterNext = "try again: cfs admin replication status names what is awaited"
 
