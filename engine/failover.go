@@ -1,9 +1,12 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/claudefs/repl/engine/audit"
@@ -28,6 +31,9 @@ type FailoverOptions struct {
 	Only     bool          // report what it would cost, and change nothing
 	Lossless bool          // by a switchover, or not at all
 	Timeout  time.Duration // of a switchover; default 10 s
+	// Plan is the id of a report that was asked for with Only: it is done only if another one
+	// would have the same id now, else ErrPlan says what has changed. "" = whatever it costs.
+	Plan string
 	// By is who asks, for the audit trail: such as the address of a client. "" = the program
 	// that runs the engine.
 	By string
@@ -54,7 +60,41 @@ type FailoverReport struct {
 	// have becomes orphans.
 	Unheard []string `json:"unheard"`
 	StallMs float64  `json:"stall_ms"` // how long appends of a switchover waited
+
+	Plan    string `json:"plan"`               // id of this plan: see FailoverOptions
+	Confirm bool   `json:"needs_confirmation"` // an operator has to agree: something may be lost
+	// Of a switchover: how many entries the site has yet to apply, and in which shards the most.
+	MissingEntries *int64          `json:"missing_entries"` // null of a promotion: only the former writer knows
+	WorstShards    []FailoverShard `json:"worst_shards"`
+	Peers          []FailoverPeer  `json:"peers"` // all that this site knows, Was and Site among them
 }
+
+// FailoverShard is what a site has yet to apply of one shard.
+type FailoverShard struct {
+	Shard   int   `json:"shard"`
+	Entries int64 `json:"entries"`
+}
+
+// FailoverPeer is what is known of one peer when the writer is to move.
+type FailoverPeer struct {
+	Site string `json:"site"`
+	Link string `json:"link"` // as in Status
+	// HeardAt is when it was heard last; null: not since this site opened.
+	HeardAt *time.Time `json:"heard_at"`
+	// Reported: since this site opened it has said what it has, so that is kept.
+	Reported bool `json:"reported"`
+	// MayWrite: it takes appends, or took them when it was heard last.
+	MayWrite bool `json:"may_still_write"`
+	// AtLeastEntries of the former writer's log it has not confirmed; null where this site does
+	// not write.
+	AtLeastEntries *int64 `json:"not_confirmed_entries"`
+}
+
+// worstShardsMax bounds the list of a report.
+const worstShardsMax = 8
+
+// ErrPlan: the state is not the one that the plan was made from; the text says what has changed.
+var ErrPlan = errors.New("the plan does not hold any more")
 
 // Failover makes a site the writer, in a new epoch. At the site that writes it hands over to a
 // peer, without loss: appends wait until that peer has everything durably and applied. If it
@@ -70,6 +110,11 @@ func (e *Engine) Failover(ctx context.Context, to string, o FailoverOptions) (*F
 	r, err := e.failoverPlan(to, &o)
 	if err != nil || o.Only {
 		return r, err
+	}
+	if o.Plan != "" {
+		if changed := role.PlanChanged(o.Plan, r.Plan); changed != "" {
+			return nil, fmt.Errorf("%w: %s; it would be %s now", ErrPlan, changed, r.Plan)
+		}
 	}
 	what := fmt.Sprintf("site %s writes in epoch %s, by %s; site %s wrote before",
 		to, wire.Epoch(r.Epoch), r.How, r.Was)
@@ -107,6 +152,9 @@ func (e *Engine) failoverPlan(to string, o *FailoverOptions) (*FailoverReport, e
 		return nil, fmt.Errorf("site %s writes, and hands over: run it there: %w", was.name, ErrStandby)
 	case site == e.id.site:
 		r.How = FailoverPromotion
+		if err := e.unmended(); err != nil {
+			return nil, err
+		}
 	case was.primary != e.id.site:
 		return nil, fmt.Errorf("this is site %s: run it at site %s, which writes and hands over, or if that is gone "+
 			"at site %s: %w", e.id.siteName, was.name, to, ErrStandby)
@@ -123,25 +171,92 @@ func (e *Engine) failoverPlan(to string, o *FailoverOptions) (*FailoverReport, e
 		return nil, err
 	}
 	r.Epoch = uint64(next)
-	peer := was.name
-	if r.How == FailoverHandover {
-		peer = to
-	}
+	err = e.failoverPeers(r)
+	e.failoverID(r, was.at, site)
+	return r, err
+}
+
+// failoverPeers adds what is known of each peer.
+func (e *Engine) failoverPeers(r *FailoverReport) error {
+	handover := r.How == FailoverHandover
+	r.Peers, r.WorstShards, r.Confirm = []FailoverPeer{}, []FailoverShard{}, !handover
 	for _, p := range e.Status().Peers {
-		if p.Site != peer {
-			continue
+		known := FailoverPeer{
+			Site: p.Site, Link: p.Link, HeardAt: p.HeardAt, Reported: !slices.Contains(r.Unheard, p.Site),
+			MayWrite: !handover && p.Site == r.Was,
 		}
-		if r.How == FailoverHandover && p.Learner {
-			return nil, fmt.Errorf("site %s is a learner, and does not hold everything yet: wait until it is full: %w",
-				to, ErrUnavailable)
+		if handover {
+			known.AtLeastEntries = cmp.Or(p.Durable.Entries, p.Durable.AtLeastEntries)
 		}
-		r.Behind, r.HeardAt = p.Behind, p.HeardAt
-		r.MayStillWrite = r.How == FailoverPromotion
-		if r.How == FailoverHandover {
-			r.Behind = &p.Applied
+		r.Peers = append(r.Peers, known)
+		switch {
+		case handover && p.Site == r.Site && p.Learner:
+			return fmt.Errorf("site %s is a learner, and does not hold everything yet: wait until it is full: %w",
+				r.Site, ErrUnavailable)
+		case handover && p.Site == r.Site:
+			r.Behind, r.HeardAt = &p.Applied, p.HeardAt
+			e.missing(r)
+		case !handover && p.Site == r.Was:
+			r.Behind, r.HeardAt, r.MayStillWrite = p.Behind, p.HeardAt, true
 		}
 	}
-	return r, nil
+	return nil
+}
+
+// missing counts what the site has yet to apply before it can be handed the writing.
+func (e *Engine) missing(r *FailoverReport) {
+	peer, sum := e.routeTo(wire.SiteIDOf(e.o.Cluster, r.Site)), int64(0)
+	if peer == nil {
+		return
+	}
+	for i := range e.shards {
+		_, tail := e.writer.Load().Tail(wire.Shard(i))
+		s := &e.shards[i]
+		s.mu.Lock()
+		if peer.slot < len(s.peers) {
+			tail -= min(tail, s.peers[peer.slot].applied)
+		}
+		s.mu.Unlock()
+		if tail > 0 {
+			sum += int64(tail)
+			r.WorstShards = append(r.WorstShards, FailoverShard{i, int64(tail)})
+		}
+	}
+	slices.SortStableFunc(r.WorstShards, func(a, b FailoverShard) int { return cmp.Compare(b.Entries, a.Entries) })
+	r.WorstShards = r.WorstShards[:min(len(r.WorstShards), worstShardsMax)]
+	r.MissingEntries = &sum
+}
+
+// failoverID names the state that the report shows.
+func (e *Engine) failoverID(r *FailoverReport, held wire.Epoch, site wire.SiteID) {
+	plan := role.Plan{Epoch: held, Site: site, Unheard: slices.Sorted(slices.Values(r.Unheard))}
+	if r.How == FailoverPromotion {
+		for _, f := range e.journals() {
+			for _, log := range logsOf(f.j) {
+				plan.Logs = append(plan.Logs, role.Standing{Log: log.ID, At: log.Tail})
+			}
+		}
+	}
+	r.Plan = plan.ID()
+}
+
+// unmended says why the Store of this site cannot be what a new epoch begins from.
+func (e *Engine) unmended() error {
+	a := e.appliers
+	if torn := a.tornShards(); len(torn) > 0 {
+		return fmt.Errorf("site %s: %d shards are half mended, the first is %d: finish that: "+
+			"cfs admin replication mend %d --from SITE, asked of site %s: %w",
+			e.id.siteName, len(torn), torn[0], torn[0], e.id.siteName, ErrStopped)
+	}
+	a.dirtyMu.Lock()
+	past := slices.Sorted(maps.Keys(a.past))
+	a.dirtyMu.Unlock()
+	if len(past) > 0 {
+		return fmt.Errorf("site %s: the Store of %d shards is past the end of a log, the first is %d: make them equal "+
+			"to a site that is not: cfs admin replication mend %d --from SITE, asked of site %s: %w",
+			e.id.siteName, len(past), past[0], past[0], e.id.siteName, ErrStopped)
+	}
+	return nil
 }
 
 // awaitEpoch takes an epoch over.

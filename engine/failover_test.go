@@ -560,4 +560,7 @@ func TestStoreWithOrphansStopsItsShard(t *testing.T) {
 	}
 	b.put(2, "k", "v3", engine.Applied(1))
 	require.Equal(t, "v3", a.value(2, "k"))
+	_, err = a.Failover(soon(t), "site-a", engine.FailoverOptions{Only: true})
+	require.ErrorIs(t, err, engine.ErrStopped, "it is not promoted before it is mended")
+	require.ErrorContains(t, err, "cfs admin replication mend 1 --from SITE")
 }

@@ -9,14 +9,15 @@ import (
 )
 
 // FailoverPath is where the writer is moved: GET says what that would cost, POST does it. The
-// query names the site that is to write, whether that must lose nothing, and how long a
-// switchover may take: ?to=SITE&lossless=true&timeout=10s.
+// query names the site that is to write, whether that must lose nothing, how long a switchover
+// may take, and the plan that must hold: ?to=SITE&lossless=true&timeout=10s&plan=ID.
 const FailoverPath = "/v1/failover"
 
 func failover(e *engine.Engine, w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	o := engine.FailoverOptions{
 		Only: r.Method != http.MethodPost, Lossless: q.Get("lossless") == "true", By: r.RemoteAddr,
+		Plan: q.Get("plan"),
 	}
 	if text := q.Get("timeout"); text != "" {
 		var err error
@@ -35,6 +36,10 @@ func failover(e *engine.Engine, w http.ResponseWriter, r *http.Request) {
 		fault(w, http.StatusConflict, err.Error(), "ask that site")
 	case errors.Is(err, engine.ErrUnavailable), errors.Is(err, engine.ErrBusy):
 		fault(w, http.StatusConflict, err.Error(), "see how far that site is behind, then try again")
+	case errors.Is(err, engine.ErrPlan):
+		fault(w, http.StatusConflict, err.Error(), "ask for a new plan, and look at what it would cost")
+	case errors.Is(err, engine.ErrStopped):
+		fault(w, http.StatusConflict, err.Error(), "mend those shards, or let another site write")
 	case errors.Is(err, engine.ErrFenced):
 		fault(w, http.StatusConflict, err.Error(), "see who writes now")
 	case errors.Is(err, engine.ErrAudit):

@@ -22,14 +22,17 @@ import (
 const opensWithin = time.Minute
 
 func (a *app) replicationFailover() *cobra.Command {
-	c := a.failoverVerb("failover --to SITE [--dry-run] [--yes] [--timeout 10s] [--admin ADDR] [-o FORMAT]",
+	c := a.failoverVerb("failover --to SITE [--dry-run] [--plan ID | --yes] [--timeout 10s] [--admin ADDR] [-o FORMAT]",
 		"make another site the writer: without loss, or where the writer is gone", false)
 	c.Long = `Makes SITE the writer, in a new epoch. Asked of the site that writes, it hands over and loses nothing:
 appends wait until SITE has everything, at most --timeout; else they go on as before, exit code 3. Asked of
 SITE itself, that takes over: what the writer had and SITE never received is lost. It shows first what is
-known of that. On a terminal it asks for the site's name; elsewhere it wants --yes. The former writer
-follows as soon as a link tells it; until then it may take appends that do not survive.`
+known of that. On a terminal it asks for the site's name; elsewhere it wants --yes, or the --plan that a
+--dry-run printed, and then acts only if nothing of that has changed. The former writer follows as soon as
+a link tells it; until then it may take appends that do not survive. A site whose Store is past the end of
+a log, or half mended, is refused: mend it first.`
 	c.Example = `  cfs admin replication failover --to site-b --dry-run
+  cfs admin replication failover --to site-b --plan 1f0a77c2-e3b0c442-9c56cc51
   cfs admin replication failover --to site-b --yes`
 	return c
 }
@@ -78,7 +81,9 @@ func (a *app) failoverVerb(use, short string, lossless bool) *cobra.Command {
 		if !o.people() {
 			return o.object(report)
 		}
-		_, err = fmt.Fprintln(a.stdout, failoverText(report))
+		if _, err = fmt.Fprintln(a.stdout, failoverText(report)); err == nil && !report.Done {
+			err = planTable(a.stdout, report)
+		}
 		return err
 	}
 	c := verb(use, short, Lossy, 0, 0, run)
@@ -89,6 +94,7 @@ func (a *app) failoverVerb(use, short string, lossless bool) *cobra.Command {
 	c.Flags().DurationVar(&options.Timeout, "timeout", 10*time.Second, "how long appends may wait for a handover")
 	if !lossless {
 		c.Flags().BoolVar(&yes, "yes", false, "do not ask")
+		c.Flags().StringVar(&options.Plan, "plan", "", "act only if a --dry-run would print this `ID` now; do not ask")
 	}
 	return c
 }
@@ -96,7 +102,7 @@ func (a *app) failoverVerb(use, short string, lossless bool) *cobra.Command {
 // failover does what was planned, once that is confirmed.
 func (a *app) failover(ctx context.Context, at string, plan *engine.FailoverReport, yes bool,
 	o engine.FailoverOptions) (*engine.FailoverReport, error) {
-	if !yes && plan.How == engine.FailoverPromotion {
+	if !yes && o.Plan == "" && plan.Confirm {
 		if err := a.confirmFailover(plan); err != nil {
 			return nil, err
 		}
@@ -150,6 +156,44 @@ func failoverText(r *engine.FailoverReport) string {
 	return text + failoverLoss(r)
 }
 
+// planTable shows what a plan was made from.
+func planTable(w io.Writer, r *engine.FailoverReport) error {
+	t := newTable(w, "SITE", "LINK", "HEARD", "REPORTED", "MAY WRITE", "NOT CONFIRMED")
+	for _, p := range r.Peers {
+		heard, missing := "never", "unknown"
+		if p.HeardAt != nil {
+			heard = humanSeconds(max(0, time.Since(*p.HeardAt).Seconds())) + " ago"
+		}
+		if p.AtLeastEntries != nil {
+			missing = plural(*p.AtLeastEntries, "entry", "entries")
+		}
+		t.row(p.Site, p.Link, heard, yesNo(p.Reported), yesNo(p.MayWrite), missing)
+	}
+	if err := t.flush(); err != nil {
+		return err
+	}
+	if r.MissingEntries != nil && *r.MissingEntries > 0 {
+		text := fmt.Sprintf("site %s has yet to apply %s", r.Site, plural(*r.MissingEntries, "entry", "entries"))
+		before := "; the most in"
+		for _, s := range r.WorstShards {
+			text += fmt.Sprintf("%s shard %d: %d", before, s.Shard, s.Entries)
+			before = ","
+		}
+		if _, err := fmt.Fprintln(w, text); err != nil {
+			return err
+		}
+	}
+	_, err := fmt.Fprintf(w, "plan %s\n", r.Plan)
+	return err
+}
+
+func yesNo(is bool) string {
+	if is {
+		return "yes"
+	}
+	return "no"
+}
+
 // failoverLoss words what a promotion costs.
 func failoverLoss(r *engine.FailoverReport) string {
 	text := fmt.Sprintf("what site %s had alone is lost", r.Was)
@@ -185,7 +229,8 @@ func failoverBehind(r *engine.FailoverReport) string {
 func (a *app) confirmFailover(r *engine.FailoverReport) error {
 	in, ok := a.stdin.(*os.File)
 	if !ok || !term.IsTerminal(int(in.Fd())) {
-		return failure(ExitRefused, fmt.Errorf("not done: %s", failoverText(r)), "add --yes to do it")
+		return failure(ExitRefused, fmt.Errorf("not done: %s", failoverText(r)),
+			"add --yes to do it, or --plan "+r.Plan+" to do it only if nothing of this changes")
 	}
 	fmt.Fprintf(a.stderr, "%s.\nType the name of the site that is to write, to go on: ", failoverText(r))
 	line, err := bufio.NewReader(io.LimitReader(in, 4096)).ReadString('\n')

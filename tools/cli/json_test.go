@@ -48,6 +48,7 @@ func TestJSONKeysAreStable(t *testing.T) {
 		"dump":   segment,
 		"failover": engine.FailoverReport{
 			Schema: 1, Kind: "failover", How: engine.FailoverPromotion, Unheard: []string{},
+			WorstShards: []engine.FailoverShard{{}}, Peers: []engine.FailoverPeer{{}},
 		},
 		"forget": engine.ForgetReport{Schema: 1, Kind: "forget"},
 		"sites": engine.PeersReport{Schema: 1, Kind: "sites", At: at, Peers: []engine.KnownPeer{{Addrs: []string{}}},
@@ -68,6 +69,7 @@ func TestJSONKeysAreStable(t *testing.T) {
 		"verify": engine.VerifyReport{Schema: 1, Kind: "verify", At: at, Peers: []engine.VerifyPeer{{
 			Differences: []engine.VerifyDifference{{}}, NotCompared: []engine.VerifyGap{{}},
 		}}},
+		"wait":  waitReport{Schema: 1, Kind: "wait", Conditions: []string{"role=primary"}},
 		"xattr": xattrReport{Schema: 1, Kind: "xattr", Xattrs: []fsapi.Xattr{fsapi.XattrOf("name", []byte("value"))}},
 		"version": versionInfo{Schema: 1, Kind: "version", Version: "v0.1.0", Go: "go1.26", Platform: "linux/amd64",
 			WireVersion: wire.Version},

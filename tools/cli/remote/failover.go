@@ -24,6 +24,9 @@ func Failover(ctx context.Context, addr, to string, o engine.FailoverOptions) (*
 		method = http.MethodGet
 	}
 	query := url.Values{"to": {to}, "lossless": {strconv.FormatBool(o.Lossless)}, "timeout": {o.Timeout.String()}}
+	if o.Plan != "" {
+		query.Set("plan", o.Plan)
+	}
 	request, err := http.NewRequestWithContext(ctx, method, nodeURL(addr, admin.FailoverPath, query), nil)
 	if err != nil {
 		return nil, fmt.Errorf("admin address %q: %w", addr, err)
