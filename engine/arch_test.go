@@ -64,12 +64,13 @@ var floors = map[string][]string{
 	"engine/audit":  {"engine/store/vfs"},
 	"engine/verify": {"wire", "engine/node", "engine/store", "engine/store/journal"},
 	"engine/mend":   {"wire", "engine/store", "engine/store/vfs"},
+	"engine/orphan": {"wire", "engine/role", "engine/store/vfs", "engine/store/journal"},
 
 	"engine": {
 		"wire", "wire/link", "wire/link/socket", "wire/link/stripe", "wire/link/tcp", "uring", "rdma",
 		"engine/event", "engine/role", "engine/lag", "engine/stream", "engine/node",
 		"engine/apply", "engine/store", "engine/store/vfs", "engine/store/journal", "engine/store/writer",
-		"engine/store/arena", "engine/audit", "engine/verify", "engine/mend", "engine/internal/plant",
+		"engine/store/arena", "engine/audit", "engine/verify", "engine/mend", "engine/orphan", "engine/internal/plant",
 	},
 	"engine/admin":    {"engine"},
 	"engine/observe":  {"engine"},
@@ -250,7 +251,7 @@ func TestLibraryLeavesTheProcessAlone(t *testing.T) {
 const heartFieldsMax = 20
 
 // nodeLinesMax bounds package node without its tests, and shellFilesMax the engine's.
-const nodeLinesMax, shellFilesMax = 2500, 28
+const nodeLinesMax, shellFilesMax = 2500, 29
 
 // TestHeartStaysSmall: what a room of its own can hold does not go into these.
 func TestHeartStaysSmall(t *testing.T) {

@@ -43,6 +43,7 @@ func (a *appliers) learn() {
 		}
 		a.learned[i].Add(int64(len(starts)))
 		a.learnMu.Unlock()
+		a.e.housework.saveOrphans()
 	}
 }
 

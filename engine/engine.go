@@ -12,6 +12,7 @@ import (
 	"github.com/claudefs/repl/engine/audit"
 	"github.com/claudefs/repl/engine/event"
 	"github.com/claudefs/repl/engine/node"
+	"github.com/claudefs/repl/engine/orphan"
 	"github.com/claudefs/repl/engine/store"
 	"github.com/claudefs/repl/engine/store/arena"
 	"github.com/claudefs/repl/engine/store/journal"
@@ -59,6 +60,9 @@ var (
 	// Stop the node.
 	ErrDurability = errors.New("journal stopped") // a write or flush failed; outcome unknown
 	ErrStopped    = errors.New("log stopped")     // damaged, diverged, or its applier stopped
+	// ErrOrphaned: the entry did not survive a failover; the text names the epoch. Ask the site
+	// that writes, under the same request id.
+	ErrOrphaned = errors.New("the entry is an orphan")
 	// The caller's fault.
 	ErrOptions = errors.New("bad options")
 	ErrClosed  = errors.New("engine closed")
@@ -218,6 +222,7 @@ type Engine struct {
 	housework housework
 	verifier  *verify.Verifier
 	mending   mending
+	orphans   *orphan.Keeper
 	clock     clock
 
 	// life ends when Close begins to take things down; it is the engine's own

@@ -34,6 +34,7 @@ type housework struct {
 	damaged bool
 	giveUp  bool
 	raise   *raising // nil = no epoch is to be taken over
+	orphans bool     // are to be saved
 
 	giving  bool            // the goroutine's: giveUp will be set
 	missing journal.Missing // the goroutine's
@@ -58,6 +59,7 @@ func (w *housework) ask(note func()) {
 func (w *housework) syncStore()            { w.ask(func() { w.sync = true }) }
 func (w *housework) retain(j node.Journal) { w.ask(func() { w.retains[j] = true }) }
 func (w *housework) rest(j node.Journal)   { w.ask(func() { w.rests[j] = true }) }
+func (w *housework) saveOrphans()          { w.ask(func() { w.orphans = true }) }
 func (w *housework) prepare()              { w.ask(func() { w.spares = true }) }
 func (w *housework) repair(r *repair)      { w.ask(func() { w.repairs = append(w.repairs, r) }) }
 
@@ -65,6 +67,7 @@ func (w *housework) repair(r *repair)      { w.ask(func() { w.repairs = append(w
 func (e *Engine) keepHouse() {
 	defer e.workers.Done()
 	e.mend()
+	e.saveOrphans()
 	w := &e.housework
 	for {
 		select {
@@ -75,13 +78,16 @@ func (e *Engine) keepHouse() {
 		e.lockRemoved()
 		w.mu.Lock()
 		sync, retains, rests, spares, repairs := w.sync, w.retains, w.rests, w.spares, w.repairs
-		damaged, giveUp, raise := w.damaged, w.giveUp, w.raise
-		w.raise = nil
+		damaged, giveUp, raise, orphans := w.damaged, w.giveUp, w.raise, w.orphans
+		w.raise, w.orphans = nil, false
 		w.sync, w.spares, w.repairs, w.damaged, w.giveUp = false, false, nil, false, false
 		w.retains, w.rests = [node.Mirror + 1]bool{}, [node.Mirror + 1]bool{}
 		w.mu.Unlock()
 		if raise != nil {
 			e.takeOver(raise)
+		}
+		if orphans || e.orphans.Stale() {
+			e.saveOrphans()
 		}
 		if damaged {
 			e.closeUnits()
@@ -169,6 +175,9 @@ func (e *Engine) hostHas(cursors []wire.Cursor) {
 // and nobody waits behind a look at all logs.
 func (e *Engine) floorOf(kind node.Journal) func(wire.LogID) wire.Position {
 	return func(log wire.LogID) wire.Position {
+		if e.orphans.Withholds(log) {
+			return wire.Position{}
+		}
 		e.heart.mu.Lock()
 		defer e.heart.mu.Unlock()
 		return e.heart.node.Floor(kind, log)

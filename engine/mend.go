@@ -222,6 +222,9 @@ func (m *shardMend) run(ctx context.Context) (err error) {
 	if m.o.Only {
 		return m.measure(ctx, job)
 	}
+	if err := e.orphansSaved(ctx, shard); err != nil {
+		return err
+	}
 	e.appliers.hold(shard)
 	out, err := job.Run(ctx, e.life)
 	if err != nil && ctx.Err() != nil && e.life.Err() == nil {
@@ -281,6 +284,9 @@ func (m *shardMend) act(view []wire.Cursor, change func() error) error {
 	m.row.Rows, m.row.DifferRows = p.Rows, p.Differ
 	what := fmt.Sprintf("made equal to site %s: %d of %d rows differed, %d entries that only this site has are lost",
 		m.o.From, p.Differ, p.Rows, m.row.LostEntries)
+	if err := m.e.orphansSaved(m.e.life, wire.Shard(m.row.Shard)); err != nil { // an end came meanwhile
+		return err
+	}
 	return m.e.audited(audit.Entry{Kind: "mend", Peer: m.o.From, Shard: m.row.Shard, What: what}, m.o.By, func() error {
 		m.e.unapply(wire.Shard(m.row.Shard))
 		return change()

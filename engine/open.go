@@ -12,6 +12,7 @@ import (
 
 	"github.com/claudefs/repl/engine/event"
 	"github.com/claudefs/repl/engine/node"
+	"github.com/claudefs/repl/engine/orphan"
 	"github.com/claudefs/repl/engine/store/arena"
 	"github.com/claudefs/repl/engine/store/journal"
 	"github.com/claudefs/repl/engine/store/vfs"
@@ -66,6 +67,9 @@ func (e *Engine) open(ctx context.Context) (err error) {
 	}
 	if err := e.openJournals(ctx); err != nil {
 		return err
+	}
+	if e.orphans, err = orphan.Open(e.o.FS, e.o.Dir+"/"+orphansName, e.own.j, e.mirror.j); err != nil {
+		return fmt.Errorf("site %s: %w", e.id.siteName, err)
 	}
 	// What the Store shows it must also keep: its cursors become the floor of what
 	// the journals keep for it.

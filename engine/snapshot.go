@@ -35,6 +35,7 @@ func (e *Engine) Status() Status {
 		s.Journals = append(s.Journals, e.journalStatus(f))
 	}
 	s.Disk, s.Apply, s.Mending = e.diskStatus(s.Journals), e.applyStatus(), e.mendingStatus()
+	s.Orphans = e.orphanStatus()
 	for i := range heart.Peers {
 		s.Peers = append(s.Peers, e.peerStatus(&heart.Peers[i]))
 	}
@@ -354,6 +355,9 @@ func (e *Engine) health(s *Status) (word, reason string) {
 	}
 	if a := &s.Appends; a.State == AppendsWaiting || a.State == AppendsPartly || a.Unverified > 0 {
 		return HealthDegraded, "appends: " + a.Reason
+	}
+	if o := &s.Orphans; o.Reason != "" || o.Entries > 0 {
+		return HealthDegraded, o.text()
 	}
 	for _, f := range e.journals() {
 		if err := f.impediments(); err != nil {

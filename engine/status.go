@@ -66,6 +66,7 @@ type Status struct {
 	Disk        DiskStatus      `json:"disk"`
 	Apply       ApplyStatus     `json:"apply"`
 	Mending     MendingStatus   `json:"mending"`
+	Orphans     OrphanStatus    `json:"orphans"`
 	Peers       []PeerStatus    `json:"peers"` // sorted by site
 	StoppedLogs []StoppedLog    `json:"stopped_logs"`
 }
@@ -137,6 +138,15 @@ type MendingStatus struct {
 	AppliedBytes int64    `json:"applied_bytes"`
 	ETASeconds   *float64 `json:"eta_seconds"`       // of the state; null when not known
 	Torn         int      `json:"torn_shards_count"` // whose mending has changed them, and is not complete
+}
+
+// OrphanStatus is the entries that did not survive a failover and are kept in files here.
+type OrphanStatus struct {
+	Entries int64 `json:"entries"` // that are listed
+	Logs    int   `json:"logs_count"`
+	// Reason is why some are in no file, or a file does not hold; "" = all is well. Until they are,
+	// their shards are not mended and their batches not given back.
+	Reason string `json:"reason"`
 }
 
 // LagStatus is a lag at one level; the numbers are null when unknown.

@@ -213,6 +213,9 @@ func (e *Engine) Wait(ctx context.Context, ref Ref, level Level) error {
 	if ref.Incarnation == (wire.Incarnation{}) && level.kind != levelAsync {
 		return fmt.Errorf("log %s: the ref names no incarnation, so no entry: %w", ref.Log, ErrOptions)
 	}
+	if level.kind != levelAsync && e.orphans.Has(ref) {
+		return fmt.Errorf("log %s, seq %d: not in epoch %s: %w", ref.Log, ref.Seq, e.epoch.Load().at, ErrOrphaned)
+	}
 	return e.await(ctx, ref, level)
 }
 

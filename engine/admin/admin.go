@@ -18,11 +18,11 @@ type route struct {
 	serve func(e *engine.Engine, w http.ResponseWriter, r *http.Request)
 }
 
-// methods are those that a path is served for. Only a POST to ForgetPath, SitesPath, FailoverPath
-// or MendPath changes anything.
+// methods are those that a path is served for. Only a POST to ForgetPath, SitesPath, FailoverPath,
+// MendPath or OrphansPath changes anything.
 func (r *route) methods() []string {
 	switch r.path {
-	case VerifyPath, ForgetPath, SitesPath, FailoverPath, MendPath:
+	case VerifyPath, ForgetPath, SitesPath, FailoverPath, MendPath, OrphansPath:
 		return []string{http.MethodGet, http.MethodHead, http.MethodPost}
 	}
 	return []string{http.MethodGet, http.MethodHead}
@@ -36,6 +36,7 @@ var routes = []route{
 	{SitesPath, sites},
 	{FailoverPath, failover},
 	{MendPath, mend},
+	{OrphansPath, orphans},
 	{AuditTrailPath, auditTrail},
 	{AuditCheckPath, auditCheck},
 	{"/livez", live},
@@ -68,7 +69,7 @@ func Handler(e *engine.Engine) http.Handler {
 			return
 		}
 		fault(w, http.StatusNotFound, fmt.Sprintf("no such path: %q", r.URL.Path),
-			"try /v1/status, /v1/hints, /v1/verify, /v1/forget, /v1/failover, /v1/mend, /v1/audit-trail, "+
+			"try /v1/status, /v1/hints, /v1/verify, /v1/forget, /v1/failover, /v1/mend, /v1/orphans, /v1/audit-trail, "+
 				"/v1/audit-check, /livez or /readyz")
 	})
 }

@@ -54,6 +54,8 @@ const (
 	KindAuditWorks     Kind = "audit-works"
 	KindMended         Kind = "mended"
 	KindMendFailed     Kind = "mend-failed"
+	KindOrphansSaved   Kind = "orphans-saved"
+	KindOrphansUnsaved Kind = "orphans-unsaved"
 )
 
 // Row is what log, audit trail, status, metrics and documents need to know of a kind.
@@ -106,6 +108,8 @@ var Kinds = []Row{
 	{KindAuditWorks, false, false, "after audit-failed"},
 	{KindMended, false, false, "a shard was made equal to another site's"},
 	{KindMendFailed, true, true, "a mending did not go on after a restart"},
+	{KindOrphansSaved, true, true, "entries did not survive a failover, and are in files of their own"},
+	{KindOrphansUnsaved, true, true, "they could not be written there; it is tried again, and mending waits"},
 }
 
 // RowOf is a kind's row; nil if there is no such kind.

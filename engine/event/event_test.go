@@ -130,10 +130,15 @@ func each() map[Event]string {
 		&Works{Place{}, KindReclaimWorks, "own journal", nil}:   "own journal: it works again",
 		&Failed{Place{}, KindMendFailed, "", why}:               "no space",
 		&Works{Place{}, KindAuditWorks, "", nil}:                "it works again",
-		&EventsDropped{Place{}, 5}:                              "5 events were dropped: the hook is too slow",
-		&DataPath{Place{}, "tcp", "portable", "x"}:              "links: tcp, journal files: portable: x",
-		&Transport{at, "tcp", "x"}:                              "links to site site-b: tcp (x)",
-		&Transport{at, "tcp", ""}:                               "links to site site-b: tcp",
+		&OrphansSaved{at, 1<<32 | 1, 5, 2, false}: "5 entries of epoch 1.00000001, in 2 logs, the first of " +
+			"site site-a shard 7, did not survive: they are saved, see cfs admin replication orphans list",
+		&OrphansSaved{at, 1<<32 | 1, 5, 2, true}: "5 entries of epoch 1.00000001, in 2 logs, the first of " +
+			"site site-a shard 7, did not survive, and the journal does not have them any more",
+		&Failed{Place{}, KindOrphansUnsaved, "", why}: "no space",
+		&EventsDropped{Place{}, 5}:                    "5 events were dropped: the hook is too slow",
+		&DataPath{Place{}, "tcp", "portable", "x"}:    "links: tcp, journal files: portable: x",
+		&Transport{at, "tcp", "x"}:                    "links to site site-b: tcp (x)",
+		&Transport{at, "tcp", ""}:                     "links to site site-b: tcp",
 		&TransportFellBack{Place{}, "1.2.3.4:5", why}: "the link from 1.2.3.4:5 is carried by tcp: no " +
 			"space",
 	}

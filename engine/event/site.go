@@ -189,3 +189,24 @@ func (*TransportFellBack) Alarm() bool { return true }
 func (e *TransportFellBack) Text(Names) string {
 	return fmt.Sprintf("the link from %s is carried by tcp: %v", e.From, e.Err)
 }
+
+// OrphansSaved: entries of an epoch did not survive a failover. They are in a file of their own, or
+// nowhere any more.
+type OrphansSaved struct {
+	Place   // the first of their logs
+	Epoch   wire.Epoch
+	Entries int64
+	Logs    int
+	Gone    bool
+}
+
+func (*OrphansSaved) Kind() Kind { return KindOrphansSaved }
+
+func (e *OrphansSaved) Text(n Names) string {
+	what := fmt.Sprintf("%d entries of epoch %s, in %d logs, the first of %s, did not survive",
+		e.Entries, e.Epoch, e.Logs, n.log(e.Log))
+	if e.Gone {
+		return what + ", and the journal does not have them any more"
+	}
+	return what + ": they are saved, see cfs admin replication orphans list"
+}

@@ -20,4 +20,16 @@ var mendMetrics = []metric{
 		}),
 	gauge("torn_shards", "Shards whose mending has changed them and is not complete.", nil,
 		func(s *snapshot, out emit) { out(float64(s.Mending.Torn)) }),
+	gauge("orphan_entries", "Entries that did not survive a failover and are listed here.", nil,
+		func(s *snapshot, out emit) { out(float64(s.Orphans.Entries)) }),
+	gauge("orphan_logs", "Logs that they are of.", nil,
+		func(s *snapshot, out emit) { out(float64(s.Orphans.Logs)) }),
+	gauge("orphans_unsaved", "1 while some are in no file, or a file does not hold; status says why.", nil,
+		func(s *snapshot, out emit) {
+			if s.Orphans.Reason != "" {
+				out(1)
+				return
+			}
+			out(0)
+		}),
 }

@@ -81,7 +81,8 @@ func (fixed) Status() engine.Status {
 			State: engine.MendingFetching, From: "site-b", Shard: 4, Rows: 900, DifferRows: 80, FetchedRows: 40,
 			FetchedBytes: 5 << 20, AppliedBytes: 1 << 20, ETASeconds: &full, Torn: 2,
 		},
-		Apply: engine.ApplyStatus{State: "behind", BacklogEntries: 7, Entries: 993},
+		Orphans: engine.OrphanStatus{Entries: 31, Logs: 2},
+		Apply:   engine.ApplyStatus{State: "behind", BacklogEntries: 7, Entries: 993},
 		Peers: []engine.PeerStatus{
 			{
 				Site: "site-b", Transport: "rdma", Health: "OK", Link: "live", HeardAt: &heard, RTTSeconds: &rtt,

@@ -28,7 +28,8 @@ func (a *app) admin() *cobra.Command {
 		branch("replication", "replication: health, lag, what a failover would lose",
 			a.replicationStatus(), a.replicationLag(), a.replicationCheck(), a.replicationVerify(),
 			a.replicationWait(), a.replicationSites(), a.replicationForget(), a.replicationMend(),
-			a.replicationFailover(), a.replicationSwitchover(), a.replicationAuditTrail(), a.replicationAuditCheck()))
+			a.replicationFailover(), a.replicationSwitchover(), a.replicationOrphans(), a.replicationAuditTrail(),
+			a.replicationAuditCheck()))
 }
 
 // adminFlag gives c the address of the node that it talks to.

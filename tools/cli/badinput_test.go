@@ -113,6 +113,10 @@ func harmless(t *testing.T, c *cobra.Command) []string {
 		return append(path, "--for", "role=primary", "--timeout", "1ms", "--admin", "127.0.0.1:1")
 	case "admin replication mend":
 		return append(path, "7", "--from", "site-b", "--admin", "127.0.0.1:1")
+	case "admin replication orphans show":
+		return append(path, "--shard", "7", "--admin", "127.0.0.1:1")
+	case "admin replication orphans discard":
+		return append(path, "--all", "--admin", "127.0.0.1:1")
 	case "fs import":
 		return append(path, dir, "--admin", "127.0.0.1:1", "--retry-for", "1ms")
 	}

@@ -63,6 +63,8 @@ func TestJSONKeysAreStable(t *testing.T) {
 		"mend": engine.MendReport{
 			Schema: 1, Kind: "mend", At: at, Shards: []engine.MendShard{{State: engine.MendMended}},
 		},
+		"orphans": engine.OrphansReport{Schema: 1, Kind: "orphans", At: at, Logs: []engine.OrphanLog{{Site: "site-a"}},
+			Shown: []engine.OrphanEntry{{Keys: [][]byte{[]byte("key")}}}},
 		"sim": simVerdict{Schema: 1, Kind: "sim", FaultsByKind: map[string]int{"kill": 1},
 			WorldsByMark: map[string]int{"writer full": 1}, Broken: []simBrokenWorld{{}}},
 		"stat": statReport{fsapi.Stat{Schema: 1, Type: "file"}, "stat", at},

@@ -30,6 +30,7 @@ func fullStatus() *engine.Status {
 	s.Apply = engine.ApplyStatus{State: "behind", BacklogEntries: 40, Entries: 7}
 	s.Mending = engine.MendingStatus{State: "fetching", Reason: "reason", From: "site-b", Shard: 4, Rows: 900,
 		DifferRows: 80, FetchedRows: 40, FetchedBytes: 5 << 20, AppliedBytes: 1 << 20, ETASeconds: ptr(9.0), Torn: 2}
+	s.Orphans = engine.OrphanStatus{Entries: 31, Logs: 2, Reason: "reason"}
 	s.StoppedLogs = []engine.StoppedLog{{Site: "site-b", Shard: 4, Code: "gap", Reason: "reason"}}
 	p := &s.Peers[0]
 	p.Streams, p.StagedBytes, p.LeftOutLogs, p.PinnedBytes = 4, 1<<20, 2, ptr(int64(5<<20))

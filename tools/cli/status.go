@@ -61,6 +61,9 @@ func statusScreen(s *engine.Status, o *output) *screen {
 	if m := &s.Mending; m.State != engine.MendingNone && m.State != "" || m.Torn > 0 || o.wide() {
 		b.line("  %s", mendingText(m))
 	}
+	if text := orphansText(&s.Orphans); text != "" {
+		b.line("  %s", text)
+	}
 	for i := range s.Journals {
 		if j := &s.Journals[i]; o.wide() || j.State != engine.JournalOK || j.Damage > 0 || j.Holes > 0 {
 			b.line("  %s", journalText(j))
