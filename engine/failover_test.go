@@ -563,4 +563,7 @@ func TestStoreWithOrphansStopsItsShard(t *testing.T) {
 	_, err = a.Failover(soon(t), "site-a", engine.FailoverOptions{Only: true})
 	require.ErrorIs(t, err, engine.ErrStopped, "it is not promoted before it is mended")
 	require.ErrorContains(t, err, "cfs admin replication mend 1 --from SITE")
+	require.False(t, a.Status().MayPromote)
+	require.Contains(t, a.Status().MayPromoteReason, "cfs admin replication mend 1 --from SITE")
+	require.Equal(t, "it writes", b.Status().MayPromoteReason)
 }

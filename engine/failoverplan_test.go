@@ -33,6 +33,7 @@ func TestPlanIsDoneOnlyIfItHolds(t *testing.T) {
 	require.Equal(t, "site-a", b.Status().Primary)
 	a.put(1, "k", "v3", engine.Applied(1))
 
+	require.True(t, b.Status().MayPromote)
 	now := plan().Plan
 	r, err := b.Failover(soon(t), "site-b", engine.FailoverOptions{Plan: now})
 	require.NoError(t, err)

@@ -39,6 +39,7 @@ func (e *Engine) Status() Status {
 	for i := range heart.Peers {
 		s.Peers = append(s.Peers, e.peerStatus(&heart.Peers[i]))
 	}
+	s.MayPromote, s.MayPromoteReason = e.mayTakeOver()
 	s.Health, s.Reason = e.health(&s)
 	return s
 }
@@ -231,6 +232,20 @@ func (e *Engine) peerStatus(p *node.PeerStatus) PeerStatus {
 	}
 	s.MayPromote, s.MayPromoteReason = e.mayPromote(&s)
 	return s
+}
+
+// mayTakeOver says whether an operator may have this site take over.
+func (e *Engine) mayTakeOver() (may bool, why string) {
+	err := cmp.Or(e.Err(), e.own.err(), e.mirror.err(), e.storeError(), e.unmended())
+	switch {
+	case e.o.AppendAt:
+		return false, "its host feeds the log, and moves the writer by itself"
+	case e.role(e.id.siteName) == rolePrimary:
+		return false, "it writes"
+	case err != nil:
+		return false, err.Error()
+	}
+	return true, ""
 }
 
 // mayPromote says whether an operator may make a peer the writer, as far as this site knows.

@@ -69,6 +69,10 @@ type Status struct {
 	Orphans     OrphanStatus    `json:"orphans"`
 	Peers       []PeerStatus    `json:"peers"` // sorted by site
 	StoppedLogs []StoppedLog    `json:"stopped_logs"`
+
+	// MayPromote: an operator may have this site take over, as far as it knows.
+	MayPromote       bool   `json:"may_promote"`
+	MayPromoteReason string `json:"may_promote_reason"` // why not
 }
 
 // DataPathStatus tells what carries links and journal files, and why that.

@@ -74,6 +74,8 @@ var siteMetrics = []metric{
 		func(s *snapshot, out emit) { out(float64(s.Epoch)) }),
 	gauge("term", "Times the journals were opened.", nil,
 		func(s *snapshot, out emit) { out(float64(s.Term)) }),
+	gauge("may_promote", "1 if this site may be made the writer; status gives the reason otherwise.", nil,
+		func(s *snapshot, out emit) { out(number(s.MayPromote)) }),
 	gauge("stopped_logs", "Stopped logs; status lists them.", nil,
 		func(s *snapshot, out emit) { out(float64(len(s.StoppedLogs))) }),
 	gauge("memory_region_bytes", "Memory mapped off the heap for batches and frames.", nil,

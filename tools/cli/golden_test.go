@@ -45,7 +45,7 @@ func healthyStatus() *engine.Status {
 		Schema: 1, Kind: "status", At: at, Cluster: "prod", Site: "site-a", Role: "primary", Primary: "site-a",
 		Epoch: 1, Term: 3, Shards: 256, Health: "OK", Transport: "tcp",
 		TransportReason: "io_uring is not part of this release", Listen: "10.0.1.40:9500", Insecure: true,
-		Mending: engine.MendingStatus{State: "none"},
+		Mending: engine.MendingStatus{State: "none"}, MayPromoteReason: "it writes",
 		DataPath: engine.DataPathStatus{
 			Links: "tcp", Files: "portable", Reason: "io_uring is not part of this release",
 		},
@@ -103,6 +103,7 @@ func standbyStatus() *engine.Status {
 	s := healthyStatus()
 	s.Site, s.Role, s.Appends = "site-b", "standby", engine.AppendStatus{State: "standby", Reason: "site site-a writes"}
 	s.Apply = engine.ApplyStatus{State: "behind", BacklogEntries: 40, Entries: 7}
+	s.MayPromote, s.MayPromoteReason = true, ""
 	p := &s.Peers[0]
 	p.Site, p.Role, p.ReceivedFrames, p.ReceivedBytes, p.AcceptedSessions = "site-a", "primary", 812, 581300000, 2
 	p.StagedBytes, p.Behind = 1<<20, &engine.LagStatus{State: "known", Seconds: ptr(1.25)}

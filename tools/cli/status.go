@@ -64,6 +64,9 @@ func statusScreen(s *engine.Status, o *output) *screen {
 	if text := orphansText(&s.Orphans); text != "" {
 		b.line("  %s", text)
 	}
+	if s.Role == "standby" || o.wide() {
+		b.line("  may promote: %s", promoteText(s.MayPromote, s.MayPromoteReason))
+	}
 	for i := range s.Journals {
 		if j := &s.Journals[i]; o.wide() || j.State != engine.JournalOK || j.Damage > 0 || j.Holes > 0 {
 			b.line("  %s", journalText(j))
@@ -104,7 +107,7 @@ func (b *screen) peer(s *engine.Status, p *engine.PeerStatus, o *output) {
 	}
 	if s.Role == "primary" {
 		b.line("  failover to %s now: would lose %s", p.Site, loseText(s, p, &p.WouldLose))
-		b.line("  may promote: %s", promoteText(p))
+		b.line("  may promote: %s", promoteText(p.MayPromote, p.MayPromoteReason))
 	}
 	if o.wide() {
 		b.line("  sent %s, %s in %s since open", plural(p.SentFrames, "frame", "frames"), humanBytes(p.SentBytes),
@@ -364,13 +367,13 @@ func diskText(s *engine.Status) string {
 	return text
 }
 
-func promoteText(p *engine.PeerStatus) string {
+func promoteText(may bool, reason string) string {
 	answer := "no"
-	if p.MayPromote {
+	if may {
 		answer = "yes"
 	}
-	if p.MayPromoteReason != "" {
-		answer += " (" + p.MayPromoteReason + ")"
+	if reason != "" {
+		answer += " (" + reason + ")"
 	}
 	return answer
 }
