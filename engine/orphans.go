@@ -79,9 +79,9 @@ func (e *Engine) Orphans(o OrphansOptions) (*OrphansReport, error) {
 			return slices.Contains(o.Shards, int(r.Log.Shard)) ||
 				slices.Contains(refs, wire.Ref{Log: r.Log, Incarnation: r.Incarnation, Seq: seq})
 		}
-		err := e.orphans.Entries(l.Log, func(of *orphan.Range, entry *wire.Entry) error {
+		err := e.orphans.Entries(l.Incarnation, func(of *orphan.Range, entry *wire.Entry) error {
 			switch {
-			case of.Incarnation != l.Incarnation || !wants(of, entry.Seq):
+			case !wants(of, entry.Seq):
 			case len(r.Shown) == orphansShownMax:
 				r.ShownAll = false
 			default:
@@ -163,21 +163,14 @@ func (e *Engine) DiscardOrphans(o OrphansOptions) (*OrphansReport, error) {
 	if err != nil {
 		return nil, err
 	}
-	var ranges []orphan.Range
 	refs, _ := e.orphanRefs(o.Refs) // it has passed
-	for _, l := range e.orphans.List() {
-		if len(o.Refs) == 0 {
+	listed := e.orphans.List()
+	ranges := orphan.RangesOf(listed, refs)
+	if len(o.Refs) == 0 {
+		for _, l := range listed {
 			ranges = append(ranges, l.Range)
 		}
-		for _, ref := range refs {
-			if ref.Incarnation == l.Incarnation {
-				one := l.Range
-				one.After, one.To = ref.Seq-1, ref.Seq
-				ranges = append(ranges, one)
-			}
-		}
-	}
-	if len(o.Refs) > 0 {
+	} else {
 		r.Entries = int64(len(refs))
 	}
 	if r.Entries == 0 {

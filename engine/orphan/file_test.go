@@ -237,7 +237,7 @@ func TestSettledStaysOffTheList(t *testing.T) {
 	require.NoError(t, k.shelf.add(4, []*draft{d}))
 	left := func() (seqs []wire.Seq) {
 		k = keeperOf(t, disk.Crash(func(vfs.Unsynced) vfs.Fate { return vfs.Drop }))
-		require.NoError(t, k.Entries(logA, func(_ *Range, e *wire.Entry) error {
+		require.NoError(t, k.Entries(inA, func(_ *Range, e *wire.Entry) error {
 			require.Equal(t, byte(e.Seq), e.Request[0])
 			require.Equal(t, fmt.Sprint("key ", e.Seq), string(e.Keys[0]))
 			seqs = append(seqs, e.Seq)

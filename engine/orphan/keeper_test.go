@@ -101,7 +101,7 @@ func (r *rig) look() (entries int64) {
 }
 
 func (r *rig) seqs() (seqs []wire.Seq) {
-	require.NoError(r.t, r.Entries(logA, func(_ *Range, e *wire.Entry) error {
+	require.NoError(r.t, r.Entries(inA, func(_ *Range, e *wire.Entry) error {
 		seqs = append(seqs, e.Seq)
 		return nil
 	}))

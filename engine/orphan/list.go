@@ -67,9 +67,23 @@ func (p *piece) entries(live []Range) (n int64) {
 	return n
 }
 
-// Entries calls visit with each listed entry of a log, file by file, until it returns an error. The
-// entry is borrowed for the call.
-func (k *Keeper) Entries(log wire.LogID, visit func(r *Range, e *wire.Entry) error) error {
+// RangesOf are those of single entries, of the incarnations that are listed.
+func RangesOf(listed []Listed, refs []wire.Ref) (ranges []Range) {
+	for _, l := range listed {
+		for _, ref := range refs {
+			if ref.Incarnation == l.Incarnation {
+				one := l.Range
+				one.After, one.To = ref.Seq-1, ref.Seq
+				ranges = append(ranges, one)
+			}
+		}
+	}
+	return ranges
+}
+
+// Entries calls visit with each listed entry of an incarnation, file by file, until it returns an
+// error. The entry is borrowed for the call.
+func (k *Keeper) Entries(of wire.Incarnation, visit func(r *Range, e *wire.Entry) error) error {
 	k.one.Lock() // files stay
 	defer k.one.Unlock()
 	for _, f := range slices.Clone(k.shelf.files) {
@@ -79,7 +93,7 @@ func (k *Keeper) Entries(log wire.LogID, visit func(r *Range, e *wire.Entry) err
 			k.mu.Lock()
 			live := k.live(p)
 			k.mu.Unlock()
-			if p.Log != log || p.entries(live) == 0 {
+			if p.Incarnation != of || p.entries(live) == 0 {
 				continue
 			}
 			if b == nil {
