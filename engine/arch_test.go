@@ -251,7 +251,7 @@ func TestLibraryLeavesTheProcessAlone(t *testing.T) {
 const heartFieldsMax = 20
 
 // nodeLinesMax bounds package node without its tests, and shellFilesMax the engine's.
-const nodeLinesMax, shellFilesMax = 2500, 29
+const nodeLinesMax, shellFilesMax = 2500, 28
 
 // TestHeartStaysSmall: what a room of its own can hold does not go into these.
 func TestHeartStaysSmall(t *testing.T) {
