@@ -70,7 +70,8 @@ type Status struct {
 	Peers       []PeerStatus    `json:"peers"` // sorted by site
 	StoppedLogs []StoppedLog    `json:"stopped_logs"`
 
-	// MayPromote: an operator may have this site take over, as far as it knows.
+	// MayPromote: an operator may have this site take over, as far as it knows. A learner does not
+	// know that it is one: the writer's status says so.
 	MayPromote       bool   `json:"may_promote"`
 	MayPromoteReason string `json:"may_promote_reason"` // why not
 }
