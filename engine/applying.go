@@ -469,20 +469,6 @@ func (a *appliers) endedBy(log wire.LogID) error {
 	return a.ended[log]
 }
 
-// backlog is how many durable entries the Store has yet to show.
-func (a *appliers) backlog() int64 {
-	entries := int64(0)
-	for _, r := range a.readers {
-		tails := r.f.j.Positions()
-		a.dirtyMu.Lock()
-		for log, tail := range tails {
-			entries += tail.EntriesAfter(a.at[log])
-		}
-		a.dirtyMu.Unlock()
-	}
-	return entries
-}
-
 // repaired has the journal's reader begin again at the cursors.
 func (a *appliers) repaired(f *flusher) {
 	for _, r := range a.readers {

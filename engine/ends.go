@@ -258,3 +258,40 @@ func (a *appliers) tornShards() (shards []wire.Shard) {
 type tornStore struct{ store.Store }
 
 func (tornStore) Cursors(wire.Shard) ([]store.Cursor, error) { return nil, nil }
+
+// backlog is how many durable entries the Store has yet to show. What a failover left behind, it
+// never does.
+func (a *appliers) backlog() int64 {
+	entries := int64(0)
+	for i, r := range a.readers {
+		tails := r.f.j.Positions()
+		told := int(a.learned[i].Load()) == r.f.j.StartCount() // else the ends may be those of before
+		behind := make(map[wire.LogID]wire.Position)
+		a.dirtyMu.Lock()
+		for log, tail := range tails {
+			if at := a.at[log]; tail.EntriesAfter(at) > 0 {
+				behind[log] = at
+			}
+		}
+		a.dirtyMu.Unlock()
+		for log, at := range behind {
+			if tail := tails[log]; told {
+				entries += a.due(log, tail).EntriesAfter(at)
+			} else {
+				entries += tail.EntriesAfter(at)
+			}
+		}
+	}
+	return entries
+}
+
+// due is up to where a log that a journal has up to tail comes to the Store.
+func (a *appliers) due(log wire.LogID, tail wire.Position) wire.Position {
+	lock := &a.locks[int(log.Shard)%applyWorkers]
+	lock.Lock()
+	defer lock.Unlock()
+	if shard := a.shards[log.Shard]; shard != nil { // a torn Store has none yet
+		return shard.Due(tail)
+	}
+	return tail
+}

@@ -512,10 +512,14 @@ func TestTailOfTheFormerWriterIsLeftOut(t *testing.T) {
 	}
 	sameDigests(t, b, a)
 	require.Empty(t, a.Status().StoppedLogs)
+	// Its journal still has what was given up, which its Store will never show: that is no backlog.
+	applied := func() bool { return a.Status().Apply.State == engine.ApplyOK }
+	a.await(applied, func() any { return a.Status().Apply })
 	a.end()
 	a.start()
 	b.put(1, "last", "after a restart", engine.Applied(1))
 	sameDigests(t, b, a)
+	a.await(applied, func() any { return a.Status().Apply })
 }
 
 // TestStoreWithOrphansStopsItsShard: what a fenced writer had applied and its peer never had did not

@@ -96,6 +96,16 @@ func (a *Applier) settle() (on []wire.LogID) {
 // is not.
 func (a *Applier) Past() *PastError { return a.past }
 
+// Due is up to where the entries of a log come to the Store, whose journal has them up to tail: up
+// to their end at most. All STARTs of the journal were told.
+func (a *Applier) Due(tail wire.Position) wire.Position {
+	epoch := max(a.ends.Epoch(tail.Incarnation), role.First)
+	if end, bound := a.ends.End(tail.Incarnation, epoch); bound && (end.Seq == 0 || !end.Covers(tail)) {
+		return end
+	}
+	return tail
+}
+
 // judge says what the ends and the epoch held make of a batch that is not behind the cursor.
 func (a *Applier) judge(l *log, h *wire.BatchHeader) (survives bool, err error) {
 	end, bound := a.ends.End(h.Incarnation, h.Epoch)
