@@ -17,10 +17,10 @@ BIN      = bin/cfs
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build demo test check race sim crash crash-red failpoints trace-io soak wan fuzz host bench bench-peers bench-busy clean
-.PHONY: model copies ordinary strangers museum powerloss rxe rxe-shell rdma-local check-asan nightly
+.PHONY: failover-manual model copies ordinary strangers museum powerloss rxe rxe-shell rdma-local check-asan nightly
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## names what is missing; for tests it installs gcc, which the race detector needs
 	@ci/setup
@@ -59,6 +59,9 @@ museum: setup ## every planted bug, behind the tag plant: a checker must see it 
 
 crash: build ## real processes under load, killed at random (CYCLES=n)
 	@$(BIN) crash --cycles $(CYCLES)
+
+failover-manual: build ## twelve disasters on real processes, ended with an operator's verbs (ARGS='--only NAME')
+	@$(BIN) failover-drill $(ARGS)
 
 crash-red: setup ## succeeds if crash fails where acknowledgements come before the write
 	@ci/crash-red

@@ -95,7 +95,7 @@ func harmless(t *testing.T, c *cobra.Command) []string {
 		return append(path, "--target", "127.0.0.1:1")
 	case "bench":
 		return append(path, "--to", "127.0.0.1:1", "--dir", dir)
-	case "demo", "crash":
+	case "demo", "crash", "failover-drill":
 		return append(path, "--dir", dir)
 	case "sim run":
 		return append(path, "--seeds", "1")

@@ -122,7 +122,7 @@ func (a *app) root() *cobra.Command {
 			root.AddCommand(v)
 		}
 	}
-	add(groupProve, a.demo(), a.crash(), a.sim(), a.bench())
+	add(groupProve, a.demo(), a.crash(), a.failoverDrill(), a.sim(), a.bench())
 	add(groupRun, a.server(), a.fs())
 	add(groupOperate, a.admin(), a.dump())
 	add(groupAbout, a.version(), a.commands())

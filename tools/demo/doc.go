@@ -15,6 +15,10 @@
 //     failpoints of the servers' disks says (vfs.Failpoint): before and after the
 //     n-th create, write, flush, rename, remove and directory flush. With copies, the
 //     directory of a running server is copied in each cycle and the copy opened.
+//   - [Drill] moves the writer through disasters on two or three sites, whose links it can
+//     cut: it kills, freezes, wipes, restores and renames, and ends each with the verbs of an
+//     operator. Here an acknowledgement counts as kept once the drill saw every site level;
+//     what a site acknowledged alone, and did not survive, must be in a journal as an orphan.
 //
 // What is counted (I1, I2, I3, I7): every decided entry is one row in the
 // Store, written in the commit that decided it. duplicated = rows − distinct
@@ -22,7 +26,7 @@
 // client and missing among the rows of either site. A gap in the seqs of a log
 // and a difference between the sites' digests are failures as well.
 //
-// Limits: two sites, both on this machine, loopback addresses. SIGKILL spares
+// Limits: two sites, three in a drill, all on this machine, loopback addresses. SIGKILL spares
 // the page cache: lost power is what the simulator's disks are for. A child
 // dies with this process on Linux; elsewhere only an orderly end stops it.
 //

@@ -46,6 +46,9 @@ func (w workspace) clear() error {
 	for _, site := range append(siteNames[:], "copy") {
 		errs = append(errs, os.RemoveAll(w.data(site)), os.RemoveAll(w.log(site)))
 	}
+	for _, scenario := range DrillScenarios() {
+		errs = append(errs, os.RemoveAll(filepath.Join(w.dir, scenario)))
+	}
 	return errors.Join(errs...)
 }
 
