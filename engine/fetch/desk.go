@@ -152,6 +152,7 @@ func (d *Desk) goOn(l *Line, q *Question) {
 	}
 	if q == nil {
 		q = l.Open[0]
+		l.given = append(l.given, granted{id: q.ID, log: q.Log})
 	}
 	if q.held = !stream.Takes(d.waiting, d.t.C.RestoreBytesMax); !q.held {
 		d.askOn(l, q)
@@ -190,6 +191,7 @@ func (d *Desk) Fetched(l *Line, id uint64, headers []wire.BatchHeader) error {
 		}
 		if why != nil {
 			e.Unpick(lo)
+			l.giveUp(q)
 			d.failed(l, q, why)
 			d.Next(l)
 			return nil
@@ -231,14 +233,14 @@ func (d *Desk) stray(id uint64) error {
 
 // Ended closes an answer, or a grant of it.
 func (d *Desk) Ended(l *Line, e *wire.FetchEnd) error {
-	q := l.find(e.ID)
+	q, again := l.find(e.ID), l.ended(e.ID)
 	more := e.Code == 0 && e.Text != "" && (q == nil || !q.reached())
 	switch {
 	case q == nil:
 		if err := d.stray(e.ID); err != nil {
 			return err
 		}
-		if more {
+		if more && !again {
 			d.goOn(l, nil)
 		}
 		return nil

@@ -434,7 +434,7 @@ func TestFirstQuestionTakesNoGrant(t *testing.T) {
 	require.Len(t, l.grants.open, 2)
 	d.Granted(l, &step.Granted{Bytes: 10, Open: 4})
 	require.Len(t, ask(1, 6, 2), 2, "nothing follows there: told, and a grant")
-	require.Equal(t, []granted{{5, wire.LogID{Site: there, Shard: 2}}}, l.grants.open)
+	require.Equal(t, []granted{{id: 5, log: wire.LogID{Site: there, Shard: 2}}}, l.grants.open)
 }
 
 // TestHeldQuestionsAllGoOn: each one whose grant ended while too much waited for the medium.
@@ -506,4 +506,51 @@ func TestPullGoesOnWhenItsGoalRises(t *testing.T) {
 	require.Len(t, e.Ops, 2)
 	require.Equal(t, all[3].End(), fetched(t, e.Ops[1]).From)
 	require.NoError(t, d.Check())
+}
+
+// TestQuestionAskedAgainStaysInStep: a question was given up and asked again while its answer was on
+// the way. The grant's end asks for nothing: the other end has the second question, or answers to
+// that for ever what is not asked any more (I14, seed 2737).
+func TestQuestionAskedAgainStaysInStep(t *testing.T) {
+	d, r, l, e := room()
+	log := wire.LogID{Site: there}
+	all := batches(log, wire.Position{}, 6)
+	r.tails[log] = all[0].End()
+	d.Pull(log, all[5].End())
+	d.Ask()
+	require.Equal(t, uint64(1), l.Open[0].ID)
+	d.PullAgain(log)
+	d.t.Now.Mono = time.Minute
+	d.Tick()
+	d.Ask()
+	require.Equal(t, uint64(2), l.Open[0].ID)
+	e.Ops = nil
+	require.NoError(t, d.Fetched(l, 1, all[1:3]), "given up: dropped")
+	require.NoError(t, d.Ended(l, &wire.FetchEnd{ID: 1, Text: stream.AnswerMore}))
+	require.Empty(t, e.Ops, "it is asked for already")
+	require.NoError(t, d.Fetched(l, 2, all[1:4]))
+	require.NoError(t, d.Ended(l, &wire.FetchEnd{ID: 2, Text: stream.AnswerMore}))
+	require.Len(t, e.Ops, 1)
+	require.Equal(t, all[3].End(), fetched(t, e.Ops[0]).From)
+	require.Empty(t, l.given)
+}
+
+// TestGrantNamesWhatReplacedItsQuestion: the walk ended its grant before it met the next question
+// about the same log. The peer takes the grant by what it has out.
+func TestGrantNamesWhatReplacedItsQuestion(t *testing.T) {
+	d, r, l, e := room()
+	log := wire.LogID{Site: there}
+	all := batches(log, wire.Position{}, 4)
+	r.tails[log] = all[3].End()
+	for id := range uint64(3) {
+		d.Asked(l, &wire.Fetch{ID: 1 + id, Log: log, From: all[0].End()}, wire.Position{})
+	}
+	e.Ops = nil
+	d.Granted(l, &step.Granted{Bytes: 10, Open: 1})
+	require.NoError(t, d.Check())
+	var envelope wire.Envelope
+	var end wire.FetchEnd
+	require.NoError(t, wire.DecodeEnvelope(e.Ops[0].Frame, &envelope))
+	require.NoError(t, end.Decode(wire.Body(&envelope, e.Ops[0].Frame)))
+	require.Equal(t, wire.FetchEnd{ID: 3, Text: stream.AnswerMore}, end)
 }

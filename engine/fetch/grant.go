@@ -43,15 +43,27 @@ type grants struct {
 type granted struct {
 	id  uint64
 	log wire.LogID
+	was []uint64 // about the same log, which it replaced while a grant was under way
+}
+
+// named is the open question that the shell knows by an id: the walk may not have met the one yet
+// that replaced it.
+func (g *grants) named(id uint64) uint64 {
+	for i := range g.open {
+		if q := &g.open[i]; slices.Contains(q.was, id) {
+			return q.id
+		}
+	}
+	return id
 }
 
 // Asked takes a question for batches: it is answered from a log that this site holds and
 // that is whole (I9).
 func (d *Desk) Asked(l *Line, f *wire.Fetch, until wire.Position) {
 	why, opens := d.judgeAsked(l, f, until)
-	l.taken(d.t.Now.Mono, f.Log, opens)
+	was := l.taken(d.t.Now.Mono, f.Log, opens)
 	if opens {
-		l.grants.open = append(l.grants.open, granted{f.ID, f.Log})
+		l.grants.open = append(l.grants.open, granted{f.ID, f.Log, was})
 		d.t.E.Ops = append(d.t.E.Ops, step.Op{
 			Kind: step.OpAnswer, Link: l.Link, Journal: d.t.JournalOf(f.Log), Fetch: *f, Until: until,
 		})
@@ -107,15 +119,20 @@ func (g *grants) has(log wire.LogID) bool {
 
 // taken: a question replaces the one that is open for its log. If there is one, or it does
 // not open itself, it shows that the peer has what was granted. The first question about a
-// log does not: it may have left before the grant came.
-func (l *Line) taken(now time.Duration, log wire.LogID, opens bool) {
+// log does not: it may have left before the grant came. was: what it replaced, if the walk may
+// still know that.
+func (l *Line) taken(now time.Duration, log wire.LogID, opens bool) (was []uint64) {
 	g := &l.grants
+	if i := slices.IndexFunc(g.open, func(q granted) bool { return q.log == log }); i >= 0 && g.out && g.paused == 0 {
+		was = append(g.open[i].was, g.open[i].id)
+	}
 	took := g.paused != 0 && (!opens || g.has(log))
 	g.open = slices.DeleteFunc(g.open, func(q granted) bool { return q.log == log || took && q.id == g.paused })
 	if took {
 		g.window.Acked(now, &g.frame)
 		g.paused, g.out = 0, false
 	}
+	return was
 }
 
 // grant has the shell send a piece of what is asked for.
@@ -154,8 +171,8 @@ func (d *Desk) Granted(l *Line, in *step.Granted) {
 		d.grant(l)
 		return
 	}
-	g.frame.Bytes, g.paused = int64(in.Bytes), in.Open
-	d.t.E.Send(l.Link, l.Session, &wire.FetchEnd{ID: in.Open, Text: stream.AnswerMore})
+	g.frame.Bytes, g.paused = int64(in.Bytes), g.named(in.Open)
+	d.t.E.Send(l.Link, l.Session, &wire.FetchEnd{ID: g.paused, Text: stream.AnswerMore})
 }
 
 // Due is when a grant on the link that nobody takes ends.

@@ -87,7 +87,7 @@ func (d *Desk) PullAgain(log wire.LogID) {
 	for _, l := range d.lines {
 		for _, q := range slices.Clone(l.Open) {
 			if q.Kind == Pull && q.Log == log {
-				l.drop(q)
+				l.giveUp(q)
 			}
 		}
 	}
