@@ -138,8 +138,9 @@ func (w *OwnLogs) older(s wire.Shard, at wire.Position) bool {
 	return at.Seq == 0 || at.Incarnation != own.Tail.Incarnation && w.t.Covers(own.ID, own.Tail, at)
 }
 
-// ready says whether a peer's pages cover the rows of the START of a log's incarnation of the
-// epoch held.
+// ready says whether a peer's pages may cover the rows of the START of a log's incarnation of the
+// epoch held. A position in an incarnation that was never heard of here may: a writer that was cut
+// off has begun it alone. The peer knows, and judges (uncovered).
 func (o *Outbound) ready(s wire.Shard) bool {
 	w := o.own
 	own := &w.gate.Logs[s]
@@ -158,7 +159,7 @@ func (o *Outbound) ready(s wire.Shard) bool {
 		if row.Log != own.ID {
 			has = w.heart.Copy(o, row.Log)
 		}
-		return !w.t.Covers(row.Log, has, row.End)
+		return w.t.Order(row.Log, has, row.End) == wire.OrderBefore
 	})
 }
 
