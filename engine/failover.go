@@ -328,6 +328,7 @@ func (e *Engine) handOver(ctx context.Context, peer int) error {
 			continue
 		}
 		s.mu.Lock()
+		e.follows(s, wire.Shard(i), in)
 		err := e.wait(ctx, s, in, seq, Level{levelHandover, peer})
 		s.mu.Unlock()
 		if err != nil {

@@ -66,6 +66,28 @@ func TestSwitchoverLosesNothing(t *testing.T) {
 	require.Equal(t, uint64(5), a.Status().Epoch>>32)
 }
 
+// TestSwitchoverRightAfterAnAppend: the first flush of a log of the new epoch has not told yet which
+// incarnation that is in, and the writing moves on already.
+func TestSwitchoverRightAfterAnAppend(t *testing.T) {
+	a, b := pair(t)
+	a.start()
+	b.start()
+	a.put(0, "first", "v", engine.Applied(1))
+	for i := range 8 {
+		for shard := range engine.Shard(4) {
+			_, err := a.Append(soon(t), shard, entry(fmt.Sprint("k", i), "v"), engine.Async)
+			require.NoError(t, err)
+		}
+		_, err := a.Failover(soon(t), b.options.Site, engine.FailoverOptions{Lossless: true})
+		require.NoError(t, err)
+		b.await(func() bool { return b.Status().Appends.State == engine.AppendsOpen },
+			func() any { return b.Status().Appends })
+		a, b = b, a
+	}
+	a.put(0, "last", "v", engine.Applied(1))
+	sameDigests(t, a, b)
+}
+
 // TestSwitchoverUnderLoad: appends go on until the writing has moved, and what any of them was told is
 // flushed is at the new writer by then, although the old one dies at once, before anybody has heard
 // of the epoch from it: nothing is left behind its ends (I1, I6).
