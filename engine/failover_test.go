@@ -542,6 +542,11 @@ func TestTailOfTheFormerWriterIsLeftOut(t *testing.T) {
 	b.put(1, "last", "after a restart", engine.Applied(1))
 	sameDigests(t, b, a)
 	a.await(applied, func() any { return a.Status().Apply })
+	for _, s := range []*site{a, b} { // and no part of the log
+		report, err := s.Verify(soon(t), engine.VerifyOptions{})
+		require.NoError(t, err)
+		require.Equal(t, engine.VerifyEqual, report.Result, "%s: %+v", s.options.Site, report)
+	}
 }
 
 // TestStoreWithOrphansStopsItsShard: what a fenced writer had applied and its peer never had did not

@@ -79,6 +79,10 @@ func (c compared) Ask(in node.Input) { c.e.step(in) }
 
 func (c compared) Journal(log wire.LogID) *journal.Journal { return c.e.journalOf(log).j }
 
+func (c compared) Due(log wire.LogID, at wire.Position) wire.Position {
+	return c.e.appliers.due(log, at)
+}
+
 func (c compared) Stopped(log wire.LogID) error { return c.e.appliers.endedBy(log) }
 
 func (c compared) Closed() context.Context { return c.e.life }

@@ -97,11 +97,24 @@ func (a *Applier) settle() (on []wire.LogID) {
 func (a *Applier) Past() *PastError { return a.past }
 
 // Due is up to where the entries of a log come to the Store, whose journal has them up to tail: up
-// to their end at most. All STARTs of the journal were told.
+// to their end at most. Where nothing of an incarnation survived, that is where the one before
+// ends. All STARTs of the journal were told.
 func (a *Applier) Due(tail wire.Position) wire.Position {
-	epoch := max(a.ends.Epoch(tail.Incarnation), role.First)
-	if end, bound := a.ends.End(tail.Incarnation, epoch); bound && (end.Seq == 0 || !end.Covers(tail)) {
-		return end
+	for range len(a.ends.Starts()) + 1 { // each step goes to an older one
+		epoch := max(a.ends.Epoch(tail.Incarnation), role.First)
+		end, bound := a.ends.End(tail.Incarnation, epoch)
+		switch {
+		case !bound || end.Covers(tail):
+			return tail
+		case end.Seq != 0:
+			return end
+		}
+		starts := a.ends.Starts()
+		i := slices.IndexFunc(starts, func(s role.Start) bool { return s.Incarnation == tail.Incarnation })
+		if i < 0 {
+			return end
+		}
+		tail = starts[i].Before
 	}
 	return tail
 }

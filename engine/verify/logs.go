@@ -184,8 +184,14 @@ func (v *verification) ends(ctx context.Context, q wire.Verify) (
 	}
 }
 
-// compareLogs compares logs of one journal of ours with where the peer's end.
+// compareLogs compares logs of one journal of ours with where the peer's end. What did not survive a
+// failover stays in the journal that has it, and is no part of a log.
 func (v *verification) compareLogs(ctx context.Context, j *journal.Journal, there map[wire.LogID]wire.Position) error {
+	for log, at := range there {
+		if there[log] = v.here.Site.Due(log, at); there[log].Seq == 0 {
+			delete(there, log)
+		}
+	}
 	halted, err := v.catchUp(ctx, j, there)
 	if err != nil {
 		return err
@@ -198,7 +204,7 @@ func (v *verification) compareLogs(ctx context.Context, j *journal.Journal, ther
 		at := there[log]
 		here, ok := found[log]
 		if !ok {
-			here = tailIn(j, log)
+			here = v.here.Site.Due(log, tailIn(j, log))
 		}
 		switch {
 		case here == at:

@@ -20,12 +20,13 @@ type lonely struct{ stopped error }
 // primary is the site that writes.
 func primary() wire.SiteID { return 1 }
 
-func (l *lonely) Name(wire.SiteID) string             { return "site-a" }
-func (l *lonely) Ask(node.Input)                      {}
-func (l *lonely) Journal(wire.LogID) *journal.Journal { return nil }
-func (l *lonely) Stopped(wire.LogID) error            { return l.stopped }
-func (l *lonely) Halts() *Halts                       { return &Halts{} }
-func (l *lonely) Closed() context.Context             { return context.Background() }
+func (l *lonely) Name(wire.SiteID) string                          { return "site-a" }
+func (l *lonely) Ask(node.Input)                                   {}
+func (l *lonely) Journal(wire.LogID) *journal.Journal              { return nil }
+func (l *lonely) Due(_ wire.LogID, at wire.Position) wire.Position { return at }
+func (l *lonely) Stopped(wire.LogID) error                         { return l.stopped }
+func (l *lonely) Halts() *Halts                                    { return &Halts{} }
+func (l *lonely) Closed() context.Context                          { return context.Background() }
 
 // batch applies the entries [first, last] of a log of site 1, and says so.
 func batch(t *testing.T, v *Verifier, s *store.Mem, first, last wire.Seq) {

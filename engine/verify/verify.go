@@ -22,6 +22,8 @@ type Site interface {
 	Ask(in node.Input)
 	// Journal is the journal that holds a log here: the own one, or the mirror of all others.
 	Journal(log wire.LogID) *journal.Journal
+	// Due is up to where the entries of a log survive, as far as is known here, of those up to a position.
+	Due(log wire.LogID, at wire.Position) wire.Position
 	// Stopped is why the Store here is given no more of a log; nil while it is.
 	Stopped(log wire.LogID) error
 	// Halts is what stands still here. It is asked several times a second.
