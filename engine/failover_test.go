@@ -547,6 +547,13 @@ func TestTailOfTheFormerWriterIsLeftOut(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, engine.VerifyEqual, report.Result, "%s: %+v", s.options.Site, report)
 	}
+	// It writes again, in that shard too.
+	_, err = b.Failover(soon(t), "site-a", engine.FailoverOptions{Lossless: true})
+	require.NoError(t, err)
+	a.await(func() bool { return a.Status().Appends.State == engine.AppendsOpen },
+		func() any { return a.Status().Appends })
+	a.put(1, "last", "of a again", engine.Applied(1))
+	sameDigests(t, a, b)
 }
 
 // TestStoreWithOrphansStopsItsShard: what a fenced writer had applied and its peer never had did not
