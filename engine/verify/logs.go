@@ -185,7 +185,7 @@ func (v *verification) ends(ctx context.Context, q wire.Verify) (
 }
 
 // compareLogs compares logs of one journal of ours with where the peer's end. What did not survive a
-// failover stays in the journal that has it, and is no part of a log.
+// failover stays in the journal that has it, and does not belong to a log.
 func (v *verification) compareLogs(ctx context.Context, j *journal.Journal, there map[wire.LogID]wire.Position) error {
 	for log, at := range there {
 		if there[log] = v.here.Site.Due(log, at); there[log].Seq == 0 {
