@@ -178,6 +178,30 @@ func TestPromotedSiteFillsBeforeItOpens(t *testing.T) {
 	require.NoError(t, w.fault)
 }
 
+// TestWriterOfAnUnheardEpochComesBack: it was cut off, began its epoch alone, and was fenced. Its pages
+// show an incarnation that the new writer never heard of, and the START comes all the same (I14).
+func TestWriterOfAnUnheardEpochComesBack(t *testing.T) {
+	w, a, b := livelyPair()
+	a.append(0, 2)
+	w.pass(time.Second)
+	b.crash()
+	in := a.raise(0, 2<<32|wire.Epoch(a.c.Site))
+	a.appendAs(0, 2, in)
+	w.pass(time.Second)
+	a.crash()
+	for _, s := range []*site{a, b} {
+		s.c.Epoch, s.c.Primary = 3<<32|wire.Epoch(b.c.Site), b.c.Site
+	}
+	b.open()
+	w.pass(5 * time.Second)
+	a.open()
+	w.pass(5 * time.Second)
+	log := wire.LogID{Site: b.c.Site}
+	require.NotZero(t, b.own.tail(log).Seq)
+	require.Equal(t, b.own.tail(log).Position, a.mirror.tail(log).Position)
+	require.NoError(t, w.fault)
+}
+
 // TestLateFillIsGivenUpToo: a peer comes long after the promotion, says that it has more of a log
 // whose shard is not open yet, and dies. The shard opens without it, once it has waited.
 func TestLateFillIsGivenUpToo(t *testing.T) {
