@@ -30,6 +30,7 @@ type promise struct {
 	ref     wire.Ref
 	at      int  // which site said so
 	durable bool // every other site had it durably when the drill looked, as after Durable(1)
+	left    bool // it was not when a site was promoted, which need not have taken it over
 }
 
 // drillLoad are clients that change the namespace at the site that writes, wherever that is:
@@ -234,12 +235,22 @@ func (l *drillLoad) count(site int) int64 {
 	return l.counts[site]
 }
 
-// kept marks all that was acknowledged as durable at every site.
+// leave marks what is not durable at every site, before one of them is promoted.
+func (l *drillLoad) leave() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for request, p := range l.acked {
+		p.left = !p.durable
+		l.acked[request] = p
+	}
+}
+
+// kept marks what was acknowledged as durable at every site, but for what a promotion has left.
 func (l *drillLoad) kept() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for request, p := range l.acked {
-		p.durable = true
+		p.durable = !p.left
 		l.acked[request] = p
 	}
 }

@@ -43,6 +43,7 @@ func (s *drillScene) disaster(ctx context.Context, what string) error {
 // append.
 func (s *drillScene) takeOver(ctx context.Context, site int) error {
 	s.say("failover to %s", drillNames[site])
+	s.load.leave()
 	if err := s.promote(ctx, site); err != nil {
 		return err
 	}
