@@ -276,7 +276,7 @@ func (a *appliers) backlog() int64 {
 		a.dirtyMu.Unlock()
 		for log, at := range behind {
 			if tail := tails[log]; told {
-				entries += a.due(log, tail).EntriesAfter(at)
+				entries += a.e.due(log, tail).EntriesAfter(at)
 			} else {
 				entries += tail.EntriesAfter(at)
 			}
@@ -285,13 +285,10 @@ func (a *appliers) backlog() int64 {
 	return entries
 }
 
-// due is up to where a log that a journal has up to tail comes to the Store.
-func (a *appliers) due(log wire.LogID, tail wire.Position) wire.Position {
-	lock := &a.locks[int(log.Shard)%applyWorkers]
-	lock.Lock()
-	defer lock.Unlock()
-	if shard := a.shards[log.Shard]; shard != nil { // a torn Store has none yet
-		return shard.Due(tail)
-	}
-	return tail
+// due is up to where the entries of a log survive, of those up to a position, as the heart knows:
+// an applier may be waiting for its Store.
+func (e *Engine) due(log wire.LogID, at wire.Position) wire.Position {
+	e.heart.mu.Lock()
+	defer e.heart.mu.Unlock()
+	return e.heart.node.Due(log.Shard, at)
 }

@@ -80,7 +80,7 @@ func (c compared) Ask(in node.Input) { c.e.step(in) }
 func (c compared) Journal(log wire.LogID) *journal.Journal { return c.e.journalOf(log).j }
 
 func (c compared) Due(log wire.LogID, at wire.Position) wire.Position {
-	return c.e.appliers.due(log, at)
+	return c.e.due(log, at)
 }
 
 func (c compared) Stopped(log wire.LogID) error { return c.e.appliers.endedBy(log) }

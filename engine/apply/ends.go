@@ -96,29 +96,6 @@ func (a *Applier) settle() (on []wire.LogID) {
 // is not.
 func (a *Applier) Past() *PastError { return a.past }
 
-// Due is up to where the entries of a log come to the Store, whose journal has them up to tail: up
-// to their end at most. Where nothing of an incarnation survived, that is where the one before
-// ends. All STARTs of the journal were told.
-func (a *Applier) Due(tail wire.Position) wire.Position {
-	for range len(a.ends.Starts()) + 1 { // each step goes to an older one
-		epoch := max(a.ends.Epoch(tail.Incarnation), role.First)
-		end, bound := a.ends.End(tail.Incarnation, epoch)
-		switch {
-		case !bound || end.Covers(tail):
-			return tail
-		case end.Seq != 0:
-			return end
-		}
-		starts := a.ends.Starts()
-		i := slices.IndexFunc(starts, func(s role.Start) bool { return s.Incarnation == tail.Incarnation })
-		if i < 0 {
-			return end
-		}
-		tail = starts[i].Before
-	}
-	return tail
-}
-
 // judge says what the ends and the epoch held make of a batch that is not behind the cursor.
 func (a *Applier) judge(l *log, h *wire.BatchHeader) (survives bool, err error) {
 	end, bound := a.ends.End(h.Incarnation, h.Epoch)

@@ -28,6 +28,9 @@ const fillWait = 30 * time.Second
 // closed is what this node knows of the ends of closed logs.
 type closed struct{ n *Node }
 
+// Due is up to where the entries of a log of a shard survive; see role.Ends.
+func (n *Node) Due(s wire.Shard, at wire.Position) wire.Position { return n.role.Known.Of(s).Due(at) }
+
 // Ready says whether a shard may be opened; see admission.Ends.
 func (c closed) Ready(s wire.Shard) bool {
 	n := c.n

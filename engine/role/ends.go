@@ -199,3 +199,23 @@ func (e *Ends) Check() error {
 	}
 	return nil
 }
+
+// Due is up to where the entries of a log survive, of those up to a position: up to their end at
+// most. Where nothing of an incarnation survived, that is where the one before ends.
+func (e *Ends) Due(at wire.Position) wire.Position {
+	for range len(e.Starts()) + 1 { // each step goes to an older one
+		end, bound := e.End(at.Incarnation, max(e.Epoch(at.Incarnation), First))
+		switch {
+		case !bound || end.Covers(at):
+			return at
+		case end.Seq != 0:
+			return end
+		}
+		i := slices.IndexFunc(e.Starts(), func(s Start) bool { return s.Incarnation == at.Incarnation })
+		if i < 0 {
+			return end
+		}
+		at = e.Starts()[i].Before
+	}
+	return at
+}
