@@ -37,6 +37,7 @@ type housework struct {
 	orphans bool     // are to be saved
 
 	giving  bool            // the goroutine's: giveUp will be set
+	looked  bool            // the goroutine's: for orphans
 	missing journal.Missing // the goroutine's
 	pieces  journal.Pieces  // the heart's, under its mutex
 }

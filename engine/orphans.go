@@ -185,7 +185,10 @@ func (e *Engine) DiscardOrphans(o OrphansOptions) (*OrphansReport, error) {
 
 // saveOrphans saves what ends leave behind that became known, and tells of it. Only housework calls it.
 func (e *Engine) saveOrphans() {
-	before, stale := e.orphans.Err(), e.orphans.Stale()
+	// Before the first look nothing was withheld: segments stay for a while after a start, for peers
+	// that lost theirs.
+	before, stale := e.orphans.Err(), e.housework.looked && e.orphans.Stale()
+	e.housework.looked = true
 	told, err := e.orphans.Look()
 	for _, t := range told {
 		e.tell(&event.OrphansSaved{
