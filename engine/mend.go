@@ -307,8 +307,8 @@ func (m *shardMend) drop() error {
 
 func (e *Engine) mendDir() string { return e.o.Dir + "/" + mendName }
 
-// lostBy counts the entries that the Store here has applied, a view has not, and the
-// journals here do not keep: they are nowhere else to be had from.
+// lostBy counts the entries that the Store here has applied, a view has not, and neither the
+// journals here nor the files of orphans keep: they are nowhere else to be had from.
 func (e *Engine) lostBy(shard wire.Shard, view []wire.Cursor) (lost int64, err error) {
 	cursors, err := e.o.Store.Cursors(shard)
 	if errors.Is(err, store.ErrTorn) {
@@ -319,6 +319,9 @@ func (e *Engine) lostBy(shard wire.Shard, view []wire.Cursor) (lost int64, err e
 		if i := slices.IndexFunc(view, func(v wire.Cursor) bool { return v.Log == c.Log }); i >= 0 {
 			at = view[i].Position
 		}
+		e.heart.mu.Lock()
+		at = e.heart.node.Common(c.Log, c.Position, at)
+		e.heart.mu.Unlock()
 		if n := c.Position.EntriesAfter(at); n > 0 && !e.keeps(c.Log, at, c.Position) {
 			lost += n
 		}
@@ -326,8 +329,12 @@ func (e *Engine) lostBy(shard wire.Shard, view []wire.Cursor) (lost int64, err e
 	return lost, err
 }
 
-// keeps says whether the journal here has everything of a log between two positions.
+// keeps says whether everything of a log between two positions is kept here: in a file of orphans,
+// or in the journal.
 func (e *Engine) keeps(log wire.LogID, at, to wire.Position) bool {
+	if e.orphans.Keeps(log, at, to) {
+		return true
+	}
 	j := e.journalOf(log).j
 	have := j.Positions()
 	if !have[log].Covers(to) {

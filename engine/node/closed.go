@@ -31,6 +31,15 @@ type closed struct{ n *Node }
 // Due is up to where the entries of a log of a shard survive; see role.Ends.
 func (n *Node) Due(s wire.Shard, at wire.Position) wire.Position { return n.role.Known.Of(s).Due(at) }
 
+// Common is up to where a Store that stands at p of a log has what one that stands at q has. One in a
+// later incarnation has the older ones up to their ends.
+func (n *Node) Common(log wire.LogID, p, q wire.Position) wire.Position {
+	if p.Incarnation != q.Incarnation && n.t.Order(log, p, q) == wire.OrderBefore {
+		return n.Due(log.Shard, p)
+	}
+	return q
+}
+
 // Ready says whether a shard may be opened; see admission.Ends.
 func (c closed) Ready(s wire.Shard) bool {
 	n := c.n

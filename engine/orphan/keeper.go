@@ -113,6 +113,15 @@ func (k *Keeper) Has(ref wire.Ref) bool {
 		(slices.ContainsFunc(k.shelf.saved(), has) || slices.ContainsFunc(k.shelf.settled, has))
 }
 
+// Keeps says whether all that lies between two positions of a log, in the incarnation of the second
+// one, is in files.
+func (k *Keeper) Keeps(log wire.LogID, at, to wire.Position) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	r := Range{Log: log, Incarnation: to.Incarnation, After: at.SeqIn(to.Incarnation), To: to.Seq}
+	return len(r.without(k.shelf.saved())) == 0
+}
+
 // stretch is what lies beyond the end of an incarnation, and where a reader begins that meets it.
 type stretch struct {
 	Range
