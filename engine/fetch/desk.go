@@ -152,7 +152,7 @@ func (d *Desk) goOn(l *Line, q *Question) {
 	}
 	if q == nil {
 		q = l.Open[0]
-		l.given = append(l.given, granted{id: q.ID, log: q.Log})
+		l.dropped = append(l.dropped, granted{id: q.ID, log: q.Log})
 	}
 	if q.held = !stream.Takes(d.waiting, d.t.C.RestoreBytesMax); !q.held {
 		d.askOn(l, q)

@@ -532,7 +532,7 @@ func TestQuestionAskedAgainStaysInStep(t *testing.T) {
 	require.NoError(t, d.Ended(l, &wire.FetchEnd{ID: 2, Text: stream.AnswerMore}))
 	require.Len(t, e.Ops, 1)
 	require.Equal(t, all[3].End(), fetched(t, e.Ops[0]).From)
-	require.Empty(t, l.given)
+	require.Empty(t, l.dropped)
 }
 
 // TestGrantNamesWhatReplacedItsQuestion: the walk ended its grant before it met the next question

@@ -99,7 +99,7 @@ type Line struct {
 	Closed  bool // nothing more is sent on it
 
 	Open     []*Question // what we asked on it, not answered to the end
-	given    []granted   // what we gave up of that, and its end has not come
+	dropped  []granted   // what we gave up of that, and its end has not come
 	wants    []want      // own logs that the other end is to give back
 	answered bool        // batches came since the last question
 	owes     bool        // a grant was taken while nothing was asked: the next question tells
@@ -131,23 +131,23 @@ func (l *Line) drop(q *Question) {
 // giveUp drops a question whose answer goes on.
 func (l *Line) giveUp(q *Question) {
 	l.drop(q)
-	l.given = append(l.given, granted{id: q.ID, log: q.Log})
+	l.dropped = append(l.dropped, granted{id: q.ID, log: q.Log})
 }
 
 // ended: the other end has ended, for now or for good, what it answers to a question, and to those
 // about its log that were given up before. again: one was given up, and was asked again since. Then
 // that question goes on with the answer, because the other end has it.
 func (l *Line) ended(id uint64) (again bool) {
-	i := slices.IndexFunc(l.given, func(g granted) bool { return g.id == id })
+	i := slices.IndexFunc(l.dropped, func(g granted) bool { return g.id == id })
 	log := wire.LogID{}
 	if q := l.find(id); q != nil {
 		log = q.Log
 	} else if i >= 0 {
-		log = l.given[i].log
+		log = l.dropped[i].log
 	} else {
 		return false
 	}
-	l.given = slices.DeleteFunc(l.given, func(g granted) bool { return g.log == log && g.id <= id })
+	l.dropped = slices.DeleteFunc(l.dropped, func(g granted) bool { return g.log == log && g.id <= id })
 	return i >= 0 && slices.ContainsFunc(l.Open, func(q *Question) bool { return q.Log == log })
 }
 
