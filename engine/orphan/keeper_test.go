@@ -153,6 +153,24 @@ func TestEndThatRisesTakesEntriesOff(t *testing.T) {
 	}
 }
 
+// TestKeepsIsForAllBetween: a stretch is kept if each of its entries is in a file, of that incarnation.
+func TestKeepsIsForAllBetween(t *testing.T) {
+	r := newRig(t)
+	batches := logOf(t, logA, inA, 2, 2, 4)
+	at, to := batches[0].Header.End(), batches[2].Header.End()
+	r.put(r.own, batches...)
+	require.False(t, r.Keeps(logA, at, to))
+	r.put(r.mirror, start(t, 2, 2<<32|2, wire.LogEnd{Log: logA, End: batches[1].Header.End()}))
+	r.look()
+	require.True(t, r.Keeps(logA, batches[1].Header.End(), to))
+	require.False(t, r.Keeps(logA, at, to), "two of them survived, and are in no file")
+	to.Incarnation[0]++
+	require.False(t, r.Keeps(logA, batches[1].Header.End(), to))
+	require.NoError(t, r.Settle([]Range{r.List()[0].Range}))
+	to.Incarnation[0]--
+	require.False(t, r.Keeps(logA, batches[1].Header.End(), to), "discarded")
+}
+
 // TestEndThatFallsHasMoreSaved: the lower END is known later.
 func TestEndThatFallsHasMoreSaved(t *testing.T) {
 	r := newRig(t)

@@ -2,10 +2,6 @@ package remote
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
-	"io"
-	"net/http"
 	"net/url"
 	"strconv"
 
@@ -20,7 +16,7 @@ func Orphans(ctx context.Context, addr string, o engine.OrphansOptions) (*engine
 	for _, shard := range o.Shards {
 		q.Add("shard", strconv.Itoa(shard))
 	}
-	return orphans(ctx, addr, http.MethodGet, q)
+	return orphans(ctx, addr, false, q)
 }
 
 // DiscardOrphans has the node at addr take orphans off its list, all of them without refs. ErrRefused:
@@ -30,30 +26,14 @@ func DiscardOrphans(ctx context.Context, addr string, refs []string) (*engine.Or
 	if len(refs) == 0 {
 		q.Set("discard", "all")
 	}
-	return orphans(ctx, addr, http.MethodPost, q)
+	return orphans(ctx, addr, true, q)
 }
 
-func orphans(ctx context.Context, addr, method string, q url.Values) (*engine.OrphansReport, error) {
-	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
-	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, method, nodeURL(addr, admin.OrphansPath, q), nil)
-	if err != nil {
-		return nil, fmt.Errorf("admin address %q: %w", addr, err)
-	}
-	answer, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return nil, fmt.Errorf("admin %s: %w: %w", addr, ErrUnreachable, cause(err))
-	}
-	defer answer.Body.Close()
-	if answer.StatusCode != http.StatusOK {
-		return nil, refusalOf(addr, method+" "+admin.OrphansPath, answer)
-	}
+func orphans(ctx context.Context, addr string, change bool, q url.Values) (*engine.OrphansReport, error) {
 	var report engine.OrphansReport
-	if err := json.NewDecoder(io.LimitReader(answer.Body, answerBytesMax)).Decode(&report); err != nil {
-		return nil, fmt.Errorf("admin %s: %w: %w", addr, ErrAnswer, err)
-	}
-	if report.Schema != 1 || report.Kind != "orphans" {
-		return nil, fmt.Errorf("admin %s: schema %d, kind %q: %w", addr, report.Schema, report.Kind, ErrAnswer)
+	err := ask(ctx, addr, question{change: change, path: admin.OrphansPath, query: q, kind: "orphans"}, &report)
+	if err != nil {
+		return nil, err
 	}
 	return &report, nil
 }

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"time"
 
 	"github.com/claudefs/repl/engine"
 	"github.com/claudefs/repl/engine/admin"
@@ -18,7 +19,7 @@ import (
 func Forget(ctx context.Context, addr, peer string, o engine.ForgetOptions) (*engine.ForgetReport, error) {
 	var report engine.ForgetReport
 	query := url.Values{"peer": {peer}, "gone": {strconv.FormatBool(o.Gone)}}
-	err := ask(ctx, addr, question{!o.Only, admin.ForgetPath, query, "forget"}, &report)
+	err := ask(ctx, addr, question{change: !o.Only, path: admin.ForgetPath, query: query, kind: "forget"}, &report)
 	return &report, err
 }
 
@@ -27,7 +28,7 @@ func Forget(ctx context.Context, addr, peer string, o engine.ForgetOptions) (*en
 func RemoveSite(ctx context.Context, addr, peer string, o engine.RemoveOptions) (*engine.ForgetReport, error) {
 	var report engine.ForgetReport
 	query := url.Values{"remove": {peer}}
-	err := ask(ctx, addr, question{!o.Only, admin.SitesPath, query, "sites-remove"}, &report)
+	err := ask(ctx, addr, question{change: !o.Only, path: admin.SitesPath, query: query, kind: "sites-remove"}, &report)
 	return &report, err
 }
 
@@ -35,14 +36,14 @@ func RemoveSite(ctx context.Context, addr, peer string, o engine.RemoveOptions) 
 func AddSite(ctx context.Context, addr string, p engine.Peer) (*engine.AddReport, error) {
 	var report engine.AddReport
 	query := url.Values{"add": {p.Site}, "addr": p.Addrs}
-	err := ask(ctx, addr, question{true, admin.SitesPath, query, "sites-add"}, &report)
+	err := ask(ctx, addr, question{change: true, path: admin.SitesPath, query: query, kind: "sites-add"}, &report)
 	return &report, err
 }
 
 // Sites lists the peers of the node at addr.
 func Sites(ctx context.Context, addr string) (*engine.PeersReport, error) {
 	var report engine.PeersReport
-	err := ask(ctx, addr, question{false, admin.SitesPath, nil, "sites"}, &report)
+	err := ask(ctx, addr, question{change: false, path: admin.SitesPath, query: nil, kind: "sites"}, &report)
 	return &report, err
 }
 
@@ -52,11 +53,12 @@ type question struct {
 	path   string
 	query  url.Values
 	kind   string
+	work   time.Duration // how long the node may work before it answers
 }
 
 // ask asks, and decodes the answer into report.
 func ask(ctx context.Context, addr string, q question, report any) error {
-	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout+q.work)
 	defer cancel()
 	method := http.MethodGet
 	if q.change {
