@@ -49,7 +49,7 @@ func (c closed) Ready(s wire.Shard) bool {
 	if n.desk.Pulls(s) {
 		return false
 	}
-	if !c.ownStands(&n.own[s]) {
+	if o := &n.own[s]; !n.t.Covers(o.ID, o.applied, n.Due(s, o.Tail)) { // its orphans are never applied
 		return false
 	}
 	for _, site := range n.mirrors.Sites {
@@ -58,17 +58,6 @@ func (c closed) Ready(s wire.Shard) bool {
 		}
 	}
 	return true
-}
-
-// ownStands says that the Store has applied all that survived of an own log. What did not stays in
-// the journal of a former writer, and is never applied.
-func (c closed) ownStands(o *ownLog) bool {
-	t := c.n.t
-	if t.Covers(o.ID, o.applied, o.Tail) {
-		return true
-	}
-	end, bound := c.n.role.Known.Of(o.ID.Shard).End(o.Tail.Incarnation, o.Epoch)
-	return bound && (end.Seq == 0 || t.Covers(o.ID, o.applied, end))
 }
 
 // Opening is the START of a shard's log; see admission.Ends.
