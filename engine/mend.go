@@ -423,21 +423,24 @@ func (e *Engine) resumeFrom(s *mend.Spool) error {
 }
 
 // halfMended is the shard whose mending an earlier life left, if any. Nothing may be applied
-// to it, so an engine that cannot read which one it is does not start.
-func (e *Engine) halfMended() ([]wire.Shard, error) {
+// to it, so an engine that cannot read which one it is does not start. left: there is a file
+// for resumeMend.
+func (e *Engine) halfMended() (held []wire.Shard, left bool, err error) {
 	s, err := mend.OpenSpool(e.o.FS, e.mendDir())
 	switch {
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, mend.ErrSpool):
-		return nil, nil // resumeMend removes one of another release
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, false, nil
+	case errors.Is(err, mend.ErrSpool):
+		return nil, true, nil // of another release: resumeMend removes it
 	case err != nil:
-		return nil, fmt.Errorf("mending left by an earlier life: %w", err)
+		return nil, false, fmt.Errorf("mending left by an earlier life: %w", err)
 	}
 	shard := s.Head().Shard
 	_ = s.Close() // only read from
 	if int(shard) >= e.o.Shards {
-		return nil, nil // resumeMend says so
+		return nil, true, nil // resumeMend says so
 	}
-	return []wire.Shard{shard}, nil
+	return []wire.Shard{shard}, true, nil
 }
 
 // mendingStatus is how far the mending of this site is.

@@ -80,7 +80,7 @@ func (e *Engine) open(ctx context.Context) (err error) {
 		return err
 	}
 	cursors := e.appliers.cursors()
-	held, err := e.halfMended()
+	held, left, err := e.halfMended()
 	if err != nil {
 		return err
 	}
@@ -116,6 +116,10 @@ func (e *Engine) open(ctx context.Context) (err error) {
 		return err
 	}
 	e.start(cursors, held)
+	if left {
+		e.workers.Add(1)
+		go e.resumeMend() // Ends with what it goes on with, or the engine's life.
+	}
 	return nil
 }
 
@@ -301,8 +305,6 @@ func (e *Engine) start(cursors []wire.Cursor, held []wire.Shard) {
 		e.hostHas(ownTails(e.own.j))
 	}
 	e.step(&node.Tick{})
-	e.workers.Add(1)
-	go e.resumeMend() // Ends with what it goes on with, or the engine's life.
 	if e.listener != nil {
 		e.workers.Add(1)
 		go e.accept() // Ends when Close closes the listener.
