@@ -115,11 +115,7 @@ func (e *Engine) open(ctx context.Context) (err error) {
 		}
 		return err
 	}
-	e.start(cursors, held)
-	if left {
-		e.workers.Add(1)
-		go e.resumeMend() // Ends with what it goes on with, or the engine's life.
-	}
+	e.start(cursors, held, left)
 	return nil
 }
 
@@ -282,8 +278,9 @@ func (e *Engine) nodeConfig(seed uint64) node.Config {
 	return c
 }
 
-// start starts the goroutines, and the heart with its first tick.
-func (e *Engine) start(cursors []wire.Cursor, held []wire.Shard) {
+// start starts the goroutines, and the heart with its first tick. held shards are applied to by nobody;
+// left: a mending goes on that an earlier life left.
+func (e *Engine) start(cursors []wire.Cursor, held []wire.Shard, left bool) {
 	e.openAudit()
 	e.events.open(&e.o)
 	e.clock.open(e)
@@ -305,6 +302,10 @@ func (e *Engine) start(cursors []wire.Cursor, held []wire.Shard) {
 		e.hostHas(ownTails(e.own.j))
 	}
 	e.step(&node.Tick{})
+	if left {
+		e.workers.Add(1)
+		go e.resumeMend() // Ends with what it goes on with, or the engine's life.
+	}
 	if e.listener != nil {
 		e.workers.Add(1)
 		go e.accept() // Ends when Close closes the listener.
